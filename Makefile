@@ -32,7 +32,7 @@ help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' Makefile | awk -F'|' '{printf "%-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.core  ## segment three sample images (or PHOTO=...) with the bundled model
-	$(BIN)/python demo/demo.py --out $(OUT) $(if $(PHOTO),--photo "$(PHOTO)")
+	$(BIN)/python demo/demo.py --out $(OUT) $(if $(PHOTO),--image "$(PHOTO)")
 
 test: $(VENV)/.dev  ## run the quick tests of everything, in two processes (8 minutes on two cores)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/house $(TESTS)

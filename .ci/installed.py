@@ -165,28 +165,28 @@ class Environment:
 
     def check_section(self, section: str) -> None:
         """Run a section of the promises, or see it refused."""
-        wanted = PROMISES[section]
+        expected = PROMISES[section]
         if section == CORE and self.extra not in (CORE, ALL):
-            wanted = {name: wanted[name] for name in ("inputs", "quick")}
+            expected = {name: expected[name] for name in ("inputs", "quick")}
         folder = self.folder / section
         folder.mkdir()
-        for group in wanted["inputs"]:
+        for group in expected["inputs"]:
             shutil.copytree(self.inputs / group, folder, dirs_exist_ok=True)
         missing = remedies(section, self.extra)
-        lines = wanted.get("quick", []) + wanted.get("run", [])
+        lines = expected.get("quick", []) + expected.get("run", [])
         if missing:
-            for line in wanted.get("before", []):
+            for line in expected.get("before", []):
                 self.run(["anymask", *shlex.split(line)], folder)
             unwritten = {name for line in lines for name in output_names(line)}
-            for line in lines + wanted.get("refused", []):
+            for line in lines + expected.get("refused", []):
                 self.check_refusal(line, folder, missing, may_work(section, self.extra), unwritten)
             return
-        for line in wanted.get("before", []) + lines + wanted.get("then", []):
+        for line in expected.get("before", []) + lines + expected.get("then", []):
             self.check_line(line, folder)
-        for program in wanted.get("python", []):
+        for program in expected.get("python", []):
             program = program.replace("{anymask}", str(self.programs / "anymask"))
             self.check_program(program, folder)
-        for line in wanted.get("serve", []):
+        for line in expected.get("serve", []):
             self.check_server(line, folder)
         shutil.rmtree(folder)
 
@@ -228,8 +228,8 @@ class Environment:
         explained = offered(error) & remedy or names_missing(error, unwritten)
         refused = code == 2 and (explained or may_work)
         if not (refused or (may_work and code == 0)) or TRACEBACK in error:
-            wanted = f"wanted exit code 2 and one of {', '.join(sorted(remedy))}"
-            self.fail(f"anymask {line}", f"{error}\n{wanted}, got exit code {code}")
+            expected = f"wanted exit code 2 and one of {', '.join(sorted(remedy))}"
+            self.fail(f"anymask {line}", f"{error}\n{expected}, got exit code {code}")
 
     def check_server(self, line: str, folder: Path) -> None:
         """A server answers for its pages and segments an image of a form, then ends."""

@@ -1,7 +1,7 @@
 """Segment three images with the bundled models: one click, one box, a cut-out and all objects.
 
     python demo/demo.py --out out/demo                    sample images of the package
-    python demo/demo.py --out out/demo --photo mine.jpg   your image; click and box at its center
+    python demo/demo.py --out out/demo --image mine.jpg   your image; click and box at its center
 
 Writes the results for each image, and a contact sheet. Also tracks an object through a short clip.
 """
@@ -25,7 +25,7 @@ from anymask.images import load_image
 from anymask.masks import draw
 from anymask.segment import GridDict, Model, Prediction
 
-Picture = NDArray[np.uint8]
+LazyImage = NDArray[np.uint8]
 
 LARGEST = 1600  # longest side of an image of the user, in pixels; the model supports any size
 GRID = GridDict(grid=14, score=0.6)
@@ -38,7 +38,7 @@ class Scene:
     """An image with a click and a box in pixels."""
 
     name: str
-    image: Picture  # (H, W, 3)
+    image: LazyImage  # (H, W, 3)
     click: tuple[float, float]  # x, y
     box: tuple[float, float, float, float]  # x0, y0, x1, y1
 
@@ -60,14 +60,14 @@ def own_scene(path: Path) -> Scene:
     return Scene(path.stem, image, (width / 2, height / 2), box)
 
 
-def shrunk(image: Picture) -> Picture:
+def shrunk(image: LazyImage) -> LazyImage:
     """Reduce the size of a large image."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((LARGEST, LARGEST))
-    return np.asarray(picture)
+    source_image = Image.fromarray(image)
+    source_image.thumbnail((LARGEST, LARGEST))
+    return np.asarray(source_image)
 
 
-def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[float]]:
+def panels(model: Model, scene: Scene) -> tuple[list[tuple[LazyImage, str]], list[float]]:
     """The scene's images with their titles, and the milliseconds of each step.
 
     The first prompt on an image encodes it, the next ones only decode.
@@ -84,24 +84,24 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Picture, str]], list[
     cutout = model.cutout(scene.image, points=[scene.click], background="white")
     everything = [record.mask for record in records]
 
-    def shown(answer: Prediction) -> Picture:
+    def shown(answer: Prediction) -> LazyImage:
         return draw.overlay(scene.image, answer.masks[:1])
 
-    pictures = [
+    images = [
         (draw.marks(shown(click), points=[scene.click]), "one click"),
         (draw.marks(shown(box), boxes=[scene.box]), "one box"),
         (np.asarray(cutout.convert("RGB")), "cut-out"),
         (draw.overlay(scene.image, everything, alpha=0.55), f"everything: {len(records)} masks"),
     ]
-    return pictures, [1000 * (after - before) for before, after in pairwise(ticks)]
+    return images, [1000 * (after - before) for before, after in pairwise(ticks)]
 
 
-def pan(image: Picture, count: int) -> list[Picture]:
+def pan(image: LazyImage, count: int) -> list[LazyImage]:
     """Frames of a camera pan over the image of the dog and its bowl."""
     return [image[40 + 2 * n : 340 + 2 * n, 250 + 5 * n : 750 + 5 * n] for n in range(count)]
 
 
-def track_panels() -> list[tuple[Picture, str]]:
+def track_panels() -> list[tuple[LazyImage, str]]:
     """The bowl in three frames of a camera pan over the image, tracked from a box."""
     frames = pan(load_image(anymask.sample("dog")), 12)
     with anymask.load("nano").track(frames, refine_edges=True) as session:
@@ -110,9 +110,9 @@ def track_panels() -> list[tuple[Picture, str]]:
     return [(draw.overlay(frames[n], [masks[n]]), f"track: frame {n}") for n in (0, 5, 11)]
 
 
-def write(path: Path, picture: Picture) -> None:
+def write(path: Path, image: LazyImage) -> None:
     """Write a JPEG."""
-    Image.fromarray(picture).save(path, quality=85)
+    Image.fromarray(image).save(path, quality=85)
 
 
 def main() -> int:
@@ -120,7 +120,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="output folder")
     parser.add_argument(
-        "--photo",
+        "--image",
         type=Path,
         action="append",
         help="image to use instead of the sample images; repeat the option for several",
@@ -130,22 +130,22 @@ def main() -> int:
     began = time.perf_counter()
     model = anymask.load()
     print(f"{model.spec.name} loaded in {1000 * (time.perf_counter() - began):.0f} ms")
-    scenes = [own_scene(path) for path in args.photo] if args.photo else shipped_scenes()
+    scenes = [own_scene(path) for path in args.image] if args.image else shipped_scenes()
 
     args.out.mkdir(parents=True, exist_ok=True)
-    sheet: list[tuple[Picture, str]] = []
+    sheet: list[tuple[LazyImage, str]] = []
     steps = "encode + prompt", "prompt", "box", "everything"
     print(f"{'image':<12}{'size':>9}" + "".join(f"{step:>17}" for step in steps) + "  (ms)")
     for scene in scenes:
-        pictures, times = panels(model, scene)
+        images, times = panels(model, scene)
         height, width = scene.image.shape[:2]
         figures = "".join(f"{ms:>17.0f}" for ms in times)
         print(f"{scene.name:<12}{f'{width}x{height}':>9}{figures}")
-        for picture, title in pictures:
-            write(args.out / f"{scene.name}-{title.split(':')[0].replace(' ', '-')}.jpg", picture)
-        if args.photo or scene is not scenes[-1]:  # the last sample shows all objects only
-            sheet += [(scene.image, scene.name), *pictures[:3]]
-    sheet += pictures[3:] if args.photo else [*pictures[3:], *track_panels()]
+        for image, title in images:
+            write(args.out / f"{scene.name}-{title.split(':')[0].replace(' ', '-')}.jpg", image)
+        if args.image or scene is not scenes[-1]:  # the last sample shows all objects only
+            sheet += [(scene.image, scene.name), *images[:3]]
+    sheet += images[3:] if args.image else [*images[3:], *track_panels()]
     write(args.out / "sheet.jpg", draw.contact_sheet(sheet, columns=4, cell=CELL))
     print(f"Images: {args.out}/*.jpg. Contact sheet: {args.out / 'sheet.jpg'}")
     print(f"Finished in {time.perf_counter() - began:.1f} s.")

@@ -43,7 +43,7 @@ from anymask.evaluation.datasets import SetQuery
 from anymask.evaluation.metrics import cluster_mean
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import markdown_table
-from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_photos
+from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_images
 from anymask.masks import Polygon, Prompt, iou, mask_to_polygons, next_click, polygons_to_mask
 from research.command import exit_status
 
@@ -180,15 +180,15 @@ def run_trial(
     """Work on one set in both arms. Raises NotMeasured where no mask is large enough."""
     pairs: list[list[tuple[Finished, Finished]]] = [[] for _ in seeds]
     image: list[int] = []
-    for photo in iterate_photos(model, one, settings):
-        truths = [truth.mask for truth in photo.truths()]
-        embedding = model.encode(photo.image)
+    for pixels in iterate_images(model, one, settings):
+        truths = [truth.mask for truth in pixels.truths()]
+        embedding = model.encode(pixels.image)
         for row, seed in zip(pairs, seeds, strict=True):
-            rng = np.random.default_rng([seed, photo.place])
+            rng = np.random.default_rng([seed, pixels.place])
             for truth in truths:
                 assisted = assist(model, embedding, truth, target, rng)
                 row.append((outline_object(truth, target, rng, like=assisted.iou), assisted))
-        image += [photo.place] * len(truths)
+        image += [pixels.place] * len(truths)
     control, assisted = (
         np.array([[(d[arm].iou, d[arm].seconds, d[arm].corners) for d in row] for row in pairs])
         for arm in (0, 1)

@@ -1,12 +1,12 @@
 """Learn the table "adaptive" of the bundled model: training photos in, its bundle's table out.
 
-    python research/fit_adaptive.py ../shared/data/train --photos 75
+    python research/fit_adaptive.py ../shared/data/train --images 75
 
 `segment/everything/grid.py` asks some clicks of a grid and chooses the next ones by a small network
 (`segment/everything/grid.py`). Here every click of each photo is answered once, which says what
 each of them finds. Then adaptive mode is played with the weights so far, and at each of its states
 the network learns which of the clicks that are left find a mask of exact mode's that is still
-missing: logistic loss, the clicks of a photo counting for `PER_PHOTO` of them at most. After each
+missing: logistic loss, the clicks of a photo counting for `PER_IMAGE` of them at most. After each
 round the new weights lead to new states. It needs the extra `torch`; two minutes
 a photo on one core.
 
@@ -43,7 +43,7 @@ from anymask.segment.everything.search import grid_prompts
 Floats = NDArray[np.float64]
 
 HIDDEN, ROUNDS, STEPS, RATE, DECAY = 4, 3, 1500, 0.02, 1e-4
-PER_PHOTO = 200.0  # clicks that one photo counts for
+PER_IMAGE = 200.0  # clicks that one photo counts for
 SAME = 0.8  # IoU from which a click's mask is one of exact mode's
 BATCH = 64
 
@@ -66,23 +66,26 @@ class Answered:
     finds: NDArray[np.bool_]
 
 
-def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answered:
+def answer_all(model: anymask.Model, image: UintImage, settings: Grid) -> Answered:
     """Ask every click of a grid."""
     runtime = model.runtime
-    seen = encode_image(runtime, photo)
+    features = encode_image(runtime, image)
     view = CropView(
-        (0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, runtime.spec.mask_threshold
+        (0, 0, *image.shape[1::-1]),
+        features.image_hw,
+        features.geometry,
+        runtime.spec.mask_threshold,
     )
-    clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]
-    sweep = open_sweep(runtime, seen.seen, seen.geometry)
-    wanted = Frontier(clicks, view, settings, shipped(model))
+    clicks = settings.points(0).astype(np.float64) * features.image_hw[::-1]
+    sweep = open_sweep(runtime, features.encoder_output, features.geometry)
+    expected = Frontier(clicks, view, settings, shipped(model))
     planes: list[list[tuple[FloatArray, float]]] = []
     records, owners = [], []
     for start in range(0, len(clicks), BATCH):
         part = clicks[start : start + BATCH]
-        decoded = sweep.decode(grid_prompts(part, seen.geometry, runtime.spec))
+        decoded = sweep.decode(grid_prompts(part, features.geometry, runtime.spec))
         good = good_enough(decoded.quality, settings)
-        looked = good | wanted.is_observable(decoded.quality)
+        looked = good | expected.is_observable(decoded.quality)
         rows: list[list[tuple[FloatArray, float]]] = [[] for _ in part]
         for (row, mask), plane in zip(np.argwhere(looked), decoded.logits(looked), strict=True):
             quality = float(decoded.quality[row, mask])
@@ -98,7 +101,7 @@ def answer_all(model: anymask.Model, photo: UintImage, settings: Grid) -> Answer
         shared = rle_iou([r.rle for r in records], [records[index].rle for index in kept]) >= SAME
         for owner, row in zip(owners, shared, strict=True):
             finds[owner] |= row
-    maps = [one.values for one in seen.maps]
+    maps = [one.values for one in features.maps]
     return Answered(clicks, view, maps, planes, finds)
 
 
@@ -108,32 +111,32 @@ def shipped(model: anymask.Model) -> TanhNetwork:
 
 
 def play(
-    photo: Answered, settings: Grid, weights: TanhNetwork
+    image: Answered, settings: Grid, weights: TanhNetwork
 ) -> Iterator[tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]]:
     """Adaptive mode on one photo: at each state the facts (N, F), which clicks are left, and which
     of them find something that is missing. The last state is followed by nothing."""
-    frontier = Frontier(photo.clicks, photo.view, settings, weights, photo.maps)
-    missing = np.ones(photo.finds.shape[1], np.bool_)
-    left = np.ones(len(photo.clicks), np.bool_)
+    frontier = Frontier(image.clicks, image.view, settings, weights, image.maps)
+    missing = np.ones(image.finds.shape[1], np.bool_)
+    left = np.ones(len(image.clicks), np.bool_)
     while len(chosen := frontier.next()):
         if not left.all():
-            yield frontier.facts(), left.copy(), photo.finds[:, missing].any(axis=1)
+            yield frontier.mask_features(), left.copy(), image.finds[:, missing].any(axis=1)
         left[chosen] = False
         for click in chosen.tolist():
-            missing &= ~photo.finds[click]
-            for plane, quality in photo.planes[click]:
-                frontier.learn(frontier.observe(plane, quality, photo.clicks[click]))
+            missing &= ~image.finds[click]
+            for plane, quality in image.planes[click]:
+                frontier.learn(frontier.observe(plane, quality, image.clicks[click]))
 
 
-def share_found(photo: Answered, settings: Grid, weights: TanhNetwork) -> float:
+def share_found(image: Answered, settings: Grid, weights: TanhNetwork) -> float:
     """The part of exact mode's masks that adaptive mode finds; 1 where there are none."""
-    frontier = Frontier(photo.clicks, photo.view, settings, weights, photo.maps)
-    found = np.zeros(photo.finds.shape[1], np.bool_)
+    frontier = Frontier(image.clicks, image.view, settings, weights, image.maps)
+    found = np.zeros(image.finds.shape[1], np.bool_)
     while len(chosen := frontier.next()):
         for click in chosen.tolist():
-            found |= photo.finds[click]
-            for plane, quality in photo.planes[click]:
-                frontier.learn(frontier.observe(plane, quality, photo.clicks[click]))
+            found |= image.finds[click]
+            for plane, quality in image.planes[click]:
+                frontier.learn(frontier.observe(plane, quality, image.clicks[click]))
     return float(found.mean()) if len(found) else 1.0
 
 
@@ -145,7 +148,7 @@ def learn(states: list[tuple[Floats, Floats, Floats]], start: TanhNetwork) -> Ta
     values = [torch.tensor(v, dtype=torch.float32) for v in (start.into, start.bias, start.out)]
     into, bias, out = (value.requires_grad_() for value in values)
     level = torch.zeros((), requires_grad=True)  # of all clicks alike: it orders nothing
-    optimiser = torch.optim.Adam([into, bias, out, level], RATE)
+    optimizer = torch.optim.Adam([into, bias, out, level], RATE)
     for _ in range(STEPS):
         score = torch.tanh(facts @ into + bias) @ out + level
         loss = (
@@ -155,27 +158,27 @@ def learn(states: list[tuple[Floats, Floats, Floats]], start: TanhNetwork) -> Ta
             / counts.sum()
         )
         loss = loss + DECAY * sum((value**2).sum() for value in (into, out))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return TanhNetwork(*(v.detach().numpy().astype(np.float64) for v in (into, bias, out)))
 
 
-def fit(photos: list[Answered], settings: Grid, start: TanhNetwork) -> TanhNetwork:
+def fit(images: list[Answered], settings: Grid, start: TanhNetwork) -> TanhNetwork:
     """Rounds of playing and learning."""
     weights = start
     states: list[tuple[Floats, Floats, Floats]] = []
     for number in range(ROUNDS):
-        for photo in photos:
-            seen = list(play(photo, settings, weights))
+        for image in images:
+            seen = list(play(image, settings, weights))
             total = max(1, sum(int(left.sum()) for _, left, _ in seen))
-            each = min(1.0, PER_PHOTO / total)
+            each = min(1.0, PER_IMAGE / total)
             states += [
                 (facts[left], finds[left].astype(np.float64), np.full(int(left.sum()), each))
                 for facts, left, finds in seen
             ]
         weights = learn(states, weights)
-        shares = [share_found(photo, settings, weights) for photo in photos]
+        shares = [share_found(image, settings, weights) for image in images]
         print(f"round {number + 1}: finds {100 * np.mean(shares):.1f} % of exact's masks")
     return weights
 
@@ -189,7 +192,7 @@ def table_of(weights: TanhNetwork) -> dict[str, Any]:
     }
 
 
-def photos_of(folder: Path, count: int, seed: int) -> Iterator[UintImage]:
+def images_of(folder: Path, count: int, seed: int) -> Iterator[UintImage]:
     """Photos of all sets that ship, one set after the other."""
     rng = np.random.default_rng(seed)
     sets = [
@@ -205,7 +208,7 @@ def main() -> None:
     """Learn, check, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--photos", type=int, default=75)
+    parser.add_argument("--images", type=int, default=75)
     parser.add_argument("--grid", type=int, default=32)
     parser.add_argument(
         "--check", type=int, default=0, metavar="N", help="photos that are left out"
@@ -215,11 +218,11 @@ def main() -> None:
     args = parser.parse_args()
     model = anymask.load(args.model)
     settings = grid_of(model.runtime.family, {"grid": args.grid})
-    answered = [answer_all(model, p, settings) for p in photos_of(args.data, args.photos, seed=1)]
+    answered = [answer_all(model, p, settings) for p in images_of(args.data, args.images, seed=1)]
     old = shipped(model)
     new = fit(answered, settings, old)
-    for photo in photos_of(args.data, args.check, seed=2):
-        one = answer_all(model, photo, settings)
+    for image in images_of(args.data, args.check, seed=2):
+        one = answer_all(model, image, settings)
         before, after = (share_found(one, settings, weights) for weights in (old, new))
         print(f"left out: {100 * before:.1f} -> {100 * after:.1f} %")
     bundle = args.output or SHIPPED / model.spec.family

@@ -111,10 +111,10 @@ def write_held_out(field: Field, data: Path, out: Path) -> None:
             shutil.copy(source / image, target / "images")
 
 
-def label_map(photo: AnnotatedImage) -> NDArray[np.int32]:  # -> (h, w)
+def label_map(image: AnnotatedImage) -> NDArray[np.int32]:  # -> (h, w)
     """Instances numbered from 1, the smaller on top."""
-    labels = np.zeros(photo.hw, np.int32)
-    masks = sorted((rle_to_mask(rle) for rle in photo.rles), key=lambda mask: -int(mask.sum()))
+    labels = np.zeros(image.hw, np.int32)
+    masks = sorted((rle_to_mask(rle) for rle in image.rles), key=lambda mask: -int(mask.sum()))
     for number, mask in enumerate(masks, 1):
         labels[mask > 0] = number
     return labels
@@ -167,12 +167,12 @@ def views_of(field: Field, data: Path) -> Iterator[tuple[UintImage, NDArray[np.i
     """All views of a field's training images."""
     rng = np.random.default_rng(0)
     for name in field.sets:
-        for photo in load_set(data / name)[1]:
-            if field.split and is_held_out(photo.file_name):
+        for image in load_set(data / name)[1]:
+            if field.split and is_held_out(image.file_name):
                 continue
-            labels = label_map(photo)
+            labels = label_map(image)
             for number in range(field.views):
-                yield view(photo.image(), labels, rng if number else None, field.inverted)
+                yield view(image.image(), labels, rng if number else None, field.inverted)
 
 
 def cache(field: Field, data: Path, folder: Path) -> list[NDArray[np.float16]]:

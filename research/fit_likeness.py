@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 import anymask
 from anymask.base import parse_json
 from anymask.find.examples import (
+    IMAGE_WEIGHTS,
     MAX_COMPARED,
-    PHOTO_WEIGHTS,
     Example,
     alike_scores,
     chance_of,
@@ -31,7 +31,7 @@ from anymask.find.examples import (
     learn_kinds,
     logit,
 )
-from anymask.find.likeness import FACTS, NAMED
+from anymask.find.likeness import FEATURES, NAMED
 from anymask.masks import Rle, rle_iou, rle_to_mask, string_to_rle
 
 SETS = (
@@ -70,14 +70,14 @@ def pairs(data: Path, seed: int) -> Iterator[tuple[str, Any, Any, Any]]:
     sets = {name: read_set(data / name) for name in dict.fromkeys(SETS)}
     while True:
         for name in SETS:
-            photos = sets[name]
-            labels = sorted({label for _, masks in photos for label in masks})
+            images = sets[name]
+            labels = sorted({label for _, masks in images for label in masks})
             label = labels[rng.integers(len(labels))]
-            there = [one for one in photos if label in one[1]]
+            there = [one for one in images if label in one[1]]
             if len(there) < 2:
                 continue
             first, second = (there[n] for n in rng.permutation(len(there))[:2])
-            others = [one for one in photos if label not in one[1]]
+            others = [one for one in images if label not in one[1]]
             if not others or not name.startswith("coco"):
                 other = [each for each in sets if each not in (name, "coco_more")]
                 others = sets[other[rng.integers(len(other))]]
@@ -92,12 +92,12 @@ def collect(data: Path, out: Path, seed: int, limit: int, name: str | None) -> N
             if number == limit:
                 return
             label = kind.partition("/")[2]
-            photo, rle = anymask.load_image(first[0]), max(first[1][label], key=_area)
-            if _area(rle) < SMALLEST * photo.shape[0] * photo.shape[1]:
+            image, rle = anymask.load_image(first[0]), max(first[1][label], key=_area)
+            if _area(rle) < SMALLEST * image.shape[0] * image.shape[1]:
                 continue
-            wanted = learn_kinds(model, [Example(photo, rle_to_mask(rle))])
+            expected = learn_kinds(model, [Example(image, rle_to_mask(rle))])
             for there, (path, masks) in ((True, second), (False, other)):
-                seen = compare(model, anymask.load_image(path), wanted, EVERY)
+                seen = compare(model, anymask.load_image(path), expected, EVERY)
                 truth = masks[label] if there else []
                 fits = rle_iou([one.rle for one in seen.masks], truth)
                 best = fits.max(1) if truth and len(fits) else np.zeros(len(seen.masks))
@@ -128,11 +128,11 @@ def fit(files: list[Path]) -> None:
         for place in np.flatnonzero(fold_of == fold):
             chances[place] = chance_of(facts_of(rows[place]), weights.tolist())
     best = [logit(float(one.max(initial=0))) for one in chances]
-    photos = np.array([[one, row["scene"]] for one, row in zip(best, rows, strict=True)])
+    images = np.array([[one, row["scene"]] for one, row in zip(best, rows, strict=True)])
     there = np.array([row["there"] for row in rows]).astype(float)
-    of_photo = logistic(photos, there, np.ones(len(rows))).round(3).tolist()
-    print("PHOTO_WEIGHTS", of_photo)
-    right = tell_thresholds(rows, chances, of_photo)
+    of_image = logistic(images, there, np.ones(len(rows))).round(3).tolist()
+    print("PHOTO_WEIGHTS", of_image)
+    right = tell_thresholds(rows, chances, of_image)
     print("the least that is right:", next((one for one, own in right if own >= RIGHT), None))
 
 
@@ -143,7 +143,7 @@ def read_rows(files: list[Path]) -> list[dict[str, Any]]:
 
 def facts_of(row: dict[str, Any]) -> NDArray[np.float32]:  # -> (n, len(FACTS))
     """Of the masks of a photo."""
-    return np.array(row["facts"], np.float32).reshape(-1, len(FACTS))
+    return np.array(row["facts"], np.float32).reshape(-1, len(FEATURES))
 
 
 def fit_masks(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:  # -> (F + 1,)
@@ -158,18 +158,18 @@ def fit_masks(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:  # -> (F +
 def tell_thresholds(
     rows: list[dict[str, Any]],
     chances: Sequence[NDArray[Any]],
-    of_photo: Sequence[float] = PHOTO_WEIGHTS,
+    of_image: Sequence[float] = IMAGE_WEIGHTS,
 ) -> list[tuple[float, float]]:
     """Print what each threshold does; how often each is right where the thing is not.
 
     Args:
         chances: Probabilities of the masks of each row (n,).
-        of_photo: Weights of the image's features, see `PHOTO_WEIGHTS`.
+        of_image: Weights of the image's features, see `IMAGE_WEIGHTS`.
     """
     there = np.array([row["there"] for row in rows])
     print(f"{there.sum()} photos with, {(~there).sum()} without")
     scores = [
-        alike_scores(one.astype(np.float32), row["scene"], of_photo)
+        alike_scores(one.astype(np.float32), row["scene"], of_image)
         for one, row in zip(chances, rows, strict=True)
     ]
     shares = []

@@ -1,6 +1,6 @@
 """Learn the table "objectness" of a bundled model: training photos in, its bundle's table out.
 
-    python -m research.fit_objectness ../shared/data/train --photos 2048 --facts facts --check
+    python -m research.fit_objectness ../shared/data/train --images 2048 --facts facts --check
 
 Adaptive mode looks at photos of many sets in turn (`ROUND` and `OTHERS`) with the low thresholds
 `SEARCHED`, and the facts of each mask that it finds are kept
@@ -44,7 +44,7 @@ from anymask.runtime.manifest import read_tables, write_tables
 from anymask.segment import Grid, encode_image, grid_of
 from anymask.segment.everything.filter import PART, SHAPE, Objectness, ObjectnessWeights
 from anymask.segment.everything.grid import CropView, TanhNetwork
-from anymask.segment.everything.search import ProgressCounter, Scan, search_view
+from anymask.segment.everything.search import ProgressCounter, ViewDecoder, search_view
 from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, SURROUNDING
 from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
 
@@ -72,11 +72,11 @@ KEPT = 0.91  # of the right masks among all found ones
 
 
 @dataclass(frozen=True, eq=False)
-class JudgedPhoto:
+class JudgedImage:
     """What was found in one photo.
 
     Attributes:
-        facts: Features (n, F).
+        mask_features: Features (n, F).
         ious: IoU with the M annotated masks (n, M).
         labels: 1 for an object, else 0 (n,).
         counts: Weight of each mask (n,).
@@ -87,7 +87,7 @@ class JudgedPhoto:
     """
 
     name: str
-    facts: Floats
+    mask_features: Floats
     ious: Floats
     labels: Floats
     counts: Floats
@@ -109,37 +109,43 @@ class Kept(Objectness):
     ) -> NDArray[np.float64]:
         """The places of their facts."""
         start = len(self.rows)
-        self.rows += list(self.facts(logits, quality, chosen))
+        self.rows += list(self.mask_features(logits, quality, chosen))
         return np.arange(start, len(self.rows), dtype=np.float64)
 
 
-def looked_at(model: anymask.Model, photo: UintImage, settings: Grid) -> tuple[list[Rle], Floats]:
+def looked_at(model: anymask.Model, image: UintImage, settings: Grid) -> tuple[list[Rle], Floats]:
     """The masks that adaptive mode finds, each once, and their facts."""
     runtime, spec = model.runtime, model.spec
-    seen = encode_image(runtime, photo)
-    view = CropView((0, 0, *photo.shape[1::-1]), seen.image_hw, seen.geometry, spec.mask_threshold)
-    judge = Kept(seen.geometry, spec.mask_threshold, seen.features, None)
-    sweep = open_sweep(runtime, seen.seen, seen.geometry, settings.sweep_precision)
-    clicks = settings.points(0).astype(np.float64) * seen.image_hw[::-1]
+    features = encode_image(runtime, image)
+    view = CropView(
+        (0, 0, *image.shape[1::-1]), features.image_hw, features.geometry, spec.mask_threshold
+    )
+    judge = Kept(features.geometry, spec.mask_threshold, features.features, None)
+    sweep = open_sweep(
+        runtime, features.encoder_output, features.geometry, settings.sweep_precision
+    )
+    clicks = settings.points(0).astype(np.float64) * features.image_hw[::-1]
     with ThreadPoolExecutor(1) as cutters:
-        scan = Scan(sweep, runtime.family, view, settings, seen, cutters, judge=judge)
+        scan = ViewDecoder(sweep, runtime.family, view, settings, features, cutters, judge=judge)
         records = [one for one in search_view(scan, clicks, ProgressCounter()) if one.area]
     once = mask_nms([one.rle for one in records], [one.score for one in records], TWICE)
     kept = [records[index] for index in once]
-    facts = [judge.rows[int(record.objectness or 0)] for record in kept]
-    return [record.rle for record in kept], np.array(facts).reshape(len(kept), -1)
+    mask_features = [judge.rows[int(record.objectness or 0)] for record in kept]
+    return [record.rle for record in kept], np.array(mask_features).reshape(len(kept), -1)
 
 
-def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Grid) -> JudgedPhoto:
+def judged(model: anymask.Model, name: str, sample: AnnotatedImage, settings: Grid) -> JudgedImage:
     """One photo of a set."""
-    rles, facts = looked_at(model, sample.image(), settings)
+    rles, mask_features = looked_at(model, sample.image(), settings)
     ious, counts = judge_proposals(rles, sample, name in (*COMPLETE, *DENSE))
     found = np.array([rle_area(rle) for rle in rles], np.float64)
     labels = (ious.max(axis=1, initial=0) >= SAME).astype(np.float64)
     shared = rle_iou(rles, rles).astype(np.float64)
     inside = rle_intersection(rles, rles) / np.maximum(np.minimum(found, found[:, None]), 1)
     covers = found / np.prod(sample.hw)
-    return JudgedPhoto(name, facts, ious, labels, counts, shared, inside, covers, len(sample.rles))
+    return JudgedImage(
+        name, mask_features, ious, labels, counts, shared, inside, covers, len(sample.rles)
+    )
 
 
 def in_turn(folder: Path, count: int) -> Iterator[tuple[str, AnnotatedImage]]:
@@ -158,21 +164,21 @@ def in_turn(folder: Path, count: int) -> Iterator[tuple[str, AnnotatedImage]]:
             count -= 1
 
 
-def photos(
-    name: str, folder: Path, count: int, facts: Path | None, part: tuple[int, int]
-) -> Iterator[JudgedPhoto]:
+def images(
+    name: str, folder: Path, count: int, mask_features: Path | None, part: tuple[int, int]
+) -> Iterator[JudgedImage]:
     """What a bundled model finds in photos number a, a + b, ... of them, for a part (a, b).
 
     Args:
-        facts: Cache folder.
+        mask_features: Cache folder.
     """
     model = anymask.load(name)
-    wanted = dict(zip(("score", "stability"), SEARCHED[name], strict=True))
-    settings = grid_of(model.runtime.family, {"grid": SIDE, **wanted})  # type: ignore[typeddict-item]
+    expected = dict(zip(("score", "stability"), SEARCHED[name], strict=True))
+    settings = grid_of(model.runtime.family, {"grid": SIDE, **expected})  # type: ignore[typeddict-item]
     for number, (kind, sample) in enumerate(in_turn(folder, count)):
         if number % part[1] != part[0]:
             continue
-        path = None if facts is None else facts / f"{number:05d}.npz"
+        path = None if mask_features is None else mask_features / f"{number:05d}.npz"
         one = None if path is None or not path.is_file() else opened(path)
         if one is None:
             one = judged(model, kind, sample, settings)
@@ -181,17 +187,19 @@ def photos(
         yield one
 
 
-def learn(known: Sequence[JudgedPhoto]) -> ObjectnessWeights:
+def learn(known: Sequence[JudgedImage]) -> ObjectnessWeights:
     """Two networks, for facts as they are."""
-    facts = torch.from_numpy(np.concatenate([one.facts for one in known]).astype(np.float32))
+    mask_features = torch.from_numpy(
+        np.concatenate([one.mask_features for one in known]).astype(np.float32)
+    )
     labels = torch.from_numpy(np.concatenate([one.labels for one in known])).float()
     counts = [one.counts / max(len(one.counts), 1) ** 0.5 for one in known]
     weights = torch.from_numpy(np.concatenate(counts)).float()
     weights /= weights.mean()
-    middle, spread = facts.mean(0), facts.std(0) + 1e-3
-    scaled = (facts - middle) / spread
+    middle, spread = mask_features.mean(0), mask_features.std(0) + 1e-3
+    scaled = (mask_features - middle) / spread
     networks = []
-    for width in (SHAPES, facts.shape[1]):
+    for width in (SHAPES, mask_features.shape[1]):
         network = fit(scaled[:, :width], labels, weights)
         into, bias, out, level = (one.detach().double().numpy() for one in network.parameters())
         into = into.T / spread[:width, None].numpy()
@@ -200,10 +208,12 @@ def learn(known: Sequence[JudgedPhoto]) -> ObjectnessWeights:
     return ObjectnessWeights(networks, 0.0)
 
 
-def fit(facts: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.nn.Sequential:
+def fit(
+    mask_features: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
+) -> torch.nn.Sequential:
     """Logistic loss on facts (n, f) of mean 0 and deviation 1."""
     torch.manual_seed(0)
-    count, width = facts.shape
+    count, width = mask_features.shape
     network = torch.nn.Sequential(
         torch.nn.Linear(width, HIDDEN), torch.nn.Tanh(), torch.nn.Linear(HIDDEN, 1)
     )
@@ -212,7 +222,7 @@ def fit(facts: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tor
     pace = torch.optim.lr_scheduler.OneCycleLR(adam, RATE, total_steps=steps)
     for _ in range(EPOCHS):
         for rows in torch.randperm(count).split(BATCH):
-            part = facts[rows]
+            part = mask_features[rows]
             seen = torch.nn.functional.dropout(part[:, SHAPES:], DROPPED)
             score = network(torch.cat([part[:, :SHAPES], seen], 1))[:, 0]
             loss = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -225,7 +235,7 @@ def fit(facts: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tor
     return network
 
 
-def shown(one: JudgedPhoto, rank: Floats, least: float) -> list[int]:
+def shown(one: JudgedImage, rank: Floats, least: float) -> list[int]:
     """Which masks would be shown, the best first: as `arrangement.arrange` chooses them."""
     order = np.argsort(-rank, kind="stable")
     good = order[rank[order] >= least]
@@ -234,7 +244,7 @@ def shown(one: JudgedPhoto, rank: Floats, least: float) -> list[int]:
     return apart(alone, one.shared, ADAPTIVE_NMS)
 
 
-def counted(one: JudgedPhoto, rank: Floats, least: float) -> tuple[int, int]:
+def counted(one: JudgedImage, rank: Floats, least: float) -> tuple[int, int]:
     """How many of the masks that would be shown are right, and how many are shown."""
     kept = shown(one, rank, least)
     free = np.ones(one.truths, np.bool_)
@@ -263,19 +273,19 @@ def apart(
     return kept
 
 
-def held_out(known: Sequence[JudgedPhoto]) -> list[Floats]:
+def held_out(known: Sequence[JudgedImage]) -> list[Floats]:
     """Each photo's objectness by weights that did not learn from its fold."""
     ranks: list[Floats] = [np.zeros(0)] * len(known)
     for fold in range(FOLDS):
         weights = learn([one for n, one in enumerate(known) if n % FOLDS != fold])
         for n, one in enumerate(known):
             if n % FOLDS == fold:
-                ranks[n] = weights.chances(one.facts.astype(np.float64))
+                ranks[n] = weights.probabilities(one.mask_features.astype(np.float64))
     return ranks
 
 
 def check(
-    known: Sequence[JudgedPhoto], before: list[Floats], ranks: list[Floats], least: float
+    known: Sequence[JudgedImage], before: list[Floats], ranks: list[Floats], least: float
 ) -> None:
     """Print recall and precision of each set, by the present thresholds and by the new ones."""
     for name in (*sorted({one.name for one in known}), "all"):
@@ -288,7 +298,7 @@ def check(
         print(name, len(some), *(f"{figure:.3f}" for figure in figures), flush=True)
 
 
-def saved(path: Path, one: JudgedPhoto) -> None:
+def saved(path: Path, one: JudgedImage) -> None:
     """Write what was found; facts in half precision."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = {key: np.asarray(value) for key, value in vars(one).items()}
@@ -299,11 +309,11 @@ def saved(path: Path, one: JudgedPhoto) -> None:
     partial.replace(path)
 
 
-def opened(path: Path) -> JudgedPhoto:
+def opened(path: Path) -> JudgedImage:
     """Read it again."""
     with np.load(path) as rows:
-        row = {one.name: rows[one.name] for one in fields(JudgedPhoto)}
-    return JudgedPhoto(**(row | {"name": str(row["name"]), "truths": int(row["truths"])}))
+        row = {one.name: rows[one.name] for one in fields(JudgedImage)}
+    return JudgedImage(**(row | {"name": str(row["name"]), "truths": int(row["truths"])}))
 
 
 def table_of(
@@ -324,14 +334,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", choices=SEARCHED, default=DEFAULT_VIDEO_MODEL)
-    parser.add_argument("--photos", type=int, default=2048)
+    parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--facts", type=Path, help="a folder that keeps what was found")
     parser.add_argument("--part", default="0/1", help="0/2: every second photo")
     parser.add_argument("--check", action="store_true", help="print what is won on other photos")
     parser.add_argument("--look-only", action="store_true", help="learn nothing yet")
     args = parser.parse_args()
     first, step = (int(number) for number in args.part.split("/"))
-    known = list(photos(args.model, args.data, args.photos, args.facts, (first, step)))
+    known = list(images(args.model, args.data, args.images, args.mask_features, (first, step)))
     print(f"{len(known)} photos, {sum(len(one.labels) for one in known)} masks", flush=True)
     if args.look_only:
         return
@@ -350,9 +360,12 @@ def main() -> None:
         # Of each mask its quality; 0 below what the model's family shows by itself.
         grid = anymask.load(args.model).runtime.family.grid
         lowest = grid.score, grid.stability
-        kept = [(one.facts[:, 0] > lowest[0]) & (one.facts[:, 1] >= lowest[1]) for one in known]
-        facts = zip(known, kept, strict=True)
-        before = [np.where(shown, one.facts[:, 0], 0) for one, shown in facts]
+        kept = [
+            (one.mask_features[:, 0] > lowest[0]) & (one.mask_features[:, 1] >= lowest[1])
+            for one in known
+        ]
+        mask_features = zip(known, kept, strict=True)
+        before = [np.where(shown, one.mask_features[:, 0], 0) for one, shown in mask_features]
         check(known, before, ranks, least)
     bundle = SHIPPED / args.model
     manifest = read_manifest(bundle)

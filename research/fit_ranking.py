@@ -37,17 +37,17 @@ from scipy.special import logit
 import anymask
 from anymask.base import BoolArray, UintImage
 from anymask.formats import AnnotatedImage, load_set
-from anymask.masks import OPENCV, Prompt, centre_click, logits_to_masks, mask_iou, rle_to_mask
+from anymask.masks import OPENCV, Prompt, center_click, logits_to_masks, mask_iou, rle_to_mask
 from anymask.masks.answer import (
-    FACTS,
+    FEATURES,
     MIN_NUMBER,
     RankingWeights,
-    chances,
     clicked_cell,
-    facts,
-    order_masks,
+    expected_ious,
+    mask_features,
+    probabilities,
+    rank_masks,
     without_parts,
-    worth,
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, SHIPPED, group_prompts, shipped_tables
 from anymask.runtime.manifest import write_tables
@@ -56,7 +56,7 @@ from anymask.segment import encode_image
 Arrays = NDArray[Any]
 
 LOOKS = 3  # at each photo: as it is, and distorted
-PHOTOS, MASKS = 40, 4  # of a set that is not of everyday photos
+IMAGES, MASKS = 40, 4  # of a set that is not of everyday photos
 MAX_MASKS = 10  # of an everyday photo
 LEAST = 64  # pixels of a mask that counts
 NATURAL = {
@@ -108,14 +108,14 @@ class Answers:
 def answers_of(folder: Path, name: str, fewer: bool) -> Iterator[Answers]:
     """Those of each set in a folder that weights in the package may learn from."""
     model = anymask.load(name)
-    looks, photos = (1, (40, 6)) if fewer else (LOOKS, (None, PHOTOS))
+    looks, images = (1, (40, 6)) if fewer else (LOOKS, (None, IMAGES))
     for place in sorted(folder.iterdir()):
         info, samples = load_set(place)
         if info.ships is False:
             continue
         rng = np.random.default_rng(zlib.crc32(place.name.encode()))
         natural = place.name in NATURAL
-        chosen = rng.permutation(len(samples))[: photos[not natural]]
+        chosen = rng.permutation(len(samples))[: images[not natural]]
         rows = [
             (*row, place.name, look)
             for n in chosen
@@ -136,15 +136,15 @@ def ask(
     truths = [truth for truth in truths if truth.sum() >= LEAST]
     runtime, spec = model.runtime, model.spec
     embedding = encode_image(runtime, image)
-    prompts = [Prompt.of(points=[centre_click(truth)]) for truth in truths]
+    prompts = [Prompt.of(points=[center_click(truth)]) for truth in truths]
     for places, batch in group_prompts(prompts, embedding.geometry, spec, 16):
-        decoded = runtime.decode(embedding.seen, batch)
+        decoded = runtime.decode(embedding.encoder_output, batch)
         for n, coords, logits, quality in zip(places, batch.coords, *decoded, strict=True):
             counted = truths[n] & ~ignore
             cells = [clicked_cell(coords[0], embedding.geometry, spec)]
             logits = without_parts(logits, cells, np.inf, spec.mask_threshold, OPENCV)
             masks = logits_to_masks(logits, embedding.geometry, spec.mask_threshold) & ~ignore
-            found = facts(quality, logits, coords[0], embedding.geometry, spec, OPENCV)
+            found = mask_features(quality, logits, coords[0], embedding.geometry, spec, OPENCV)
             yield *found, mask_iou(masks, counted[None])[:, 0]
 
 
@@ -194,7 +194,7 @@ class Network(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        count = len(FACTS)
+        count = len(FEATURES)
         self.direct = torch.nn.Parameter(torch.zeros(count))
         self.hidden = torch.nn.Linear(2 * count, HIDDEN)
         self.out = torch.nn.Parameter(torch.zeros(HIDDEN))
@@ -261,7 +261,7 @@ def check(answers: Answers) -> None:
         for name in kind:
             one = answers[(answers.names == name) & (answers.looks == 0)]
             firsts = [
-                order_masks(chances(found, weights), shared)[0]
+                rank_masks(probabilities(found, weights), shared)[0]
                 for found, shared in zip(one.found, one.shared, strict=True)
             ]
             rows = np.arange(len(firsts))
@@ -291,8 +291,8 @@ def main() -> None:
     weights = RankingWeights.of(tables["ranking"])
     known, ious = np.ones((3, len(answers.ious))), np.empty(len(answers.ious))
     for n, (found, shared) in enumerate(zip(answers.found, answers.shared, strict=True)):
-        shown = order_masks(likely := chances(found, weights), shared)[:3]
-        chance = np.append(worth(likely, shared).max(), found[shown, 0])
+        shown = rank_masks(likely := probabilities(found, weights), shared)[:3]
+        chance = np.append(expected_ious(likely, shared).max(), found[shown, 0])
         logits = logit(chance.clip(MIN_NUMBER, 1 - MIN_NUMBER))
         known[:2, n], ious[n] = (logits[1:].mean(), logits[0]), answers.ious[n, shown[0]]
     _, names, counts = np.unique(answers.names, return_inverse=True, return_counts=True)

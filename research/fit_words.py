@@ -20,7 +20,7 @@ import numpy as np
 
 import anymask
 from anymask.base import BoolArray, Floats, parse_json
-from anymask.find import SeenMasks
+from anymask.find import CandidateMasks
 from anymask.find.known_names import POSSIBLE, word_facts
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import rle_area, rle_intersection, rle_iou, rle_merge
@@ -28,18 +28,18 @@ from research.audit.self_test import solve_logistic
 from research.frozen_features import HELD_OUT
 
 RIGHT = 0.5  # IoU
-ABSENT, UNLABELLED = 0.25, 0.5  # weights
+ABSENT, UNLABELED = 0.25, 0.5  # weights
 STEPS, RIDGE = 50, 1.0
 
 
 def facts_of(model: anymask.Model, sample: AnnotatedImage, names: list[str]) -> Floats:
     """(n, 5): those of `word_facts`, whether it is right, weight."""
-    seen = SeenMasks.of(model, sample.image())
-    rles = [one.rle for one in seen.records]
-    chances, alone = seen.chances(names)
-    facts = word_facts(chances, alone, seen.objectness())
-    labelled = rle_intersection(rles, [rle_merge([one.rle for one in sample.objects])])[:, 0]
-    weight = np.where(2 * labelled < [rle_area(rle) for rle in rles], UNLABELLED, 1.0)
+    candidates = CandidateMasks.of(model, sample.image())
+    rles = [one.rle for one in candidates.records]
+    chances, alone = candidates.probabilities(names)
+    facts = word_facts(chances, alone, candidates.objectness())
+    labeled = rle_intersection(rles, [rle_merge([one.rle for one in sample.objects])])[:, 0]
+    weight = np.where(2 * labeled < [rle_area(rle) for rle in rles], UNLABELED, 1.0)
     rows = []
     for place, name in enumerate(names):
         truths = [one.rle for one in sample.objects if one.label == name]

@@ -52,7 +52,7 @@ Look = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
 class Most:
     """How much of a set is looked at: photos, masks of a photo, masks of a name."""
 
-    photos: int = 400
+    images: int = 400
     masks: int = 24
     of_name: int = 250
 
@@ -70,9 +70,9 @@ class FrozenLite0(nn.Module):
         own = self.last.state_dict()
         self.last.load_state_dict({name: arrays[f"last.{name}"] for name in own})
 
-    def forward(self, photo: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1."""
-        *_, middle, coarse = self.backbone(photo / 127.5 - 1)
+        *_, middle, coarse = self.backbone(image / 127.5 - 1)
         last = F.relu6(self.last(coarse))
         fine, inside = F.avg_pool2d(mask, 16), F.avg_pool2d(mask, 32)
         parts = [_mean(middle, fine), _mean(middle, 1 - fine), _mean(coarse, inside)]
@@ -96,35 +96,35 @@ class NameFeatures:
     @classmethod
     def read(cls, folder: Path) -> NameFeatures:
         """Every set that shows a name."""
-        averages, names, photos = [], [], list[str]()
+        averages, names, images = [], [], list[str]()
         for path in sorted(folder.glob("*.npz")):
             with np.load(path, allow_pickle=False) as arrays:
                 if len(arrays["names"]):
                     averages.append(arrays["averages"])
                     names.append(arrays["names"])
-                photos += [f"{path.stem}/{one}" for one in arrays["photos"]]
+                images += [f"{path.stem}/{one}" for one in arrays["photos"]]
         return cls(
             np.concatenate(averages),
             np.concatenate(names),
-            np.array([one.partition("/")[0] for one in photos]),
-            np.array([zlib.crc32(one.encode()) % HELD_OUT == 0 for one in photos]),
+            np.array([one.partition("/")[0] for one in images]),
+            np.array([zlib.crc32(one.encode()) % HELD_OUT == 0 for one in images]),
         )
 
 
 def store_features(folder: Path, target: Path, words: NameWords, look: Look, most: Most) -> None:
     """Look at the named masks of a set, and write its file."""
     rng, samples = np.random.default_rng(zlib.crc32(folder.name.encode())), load_set(folder)[1]
-    averages, names, photos = [np.zeros((0, VIEWS, FEATURES), np.float16)], list[int](), list[str]()
+    averages, names, images = [np.zeros((0, VIEWS, FEATURES), np.float16)], list[int](), list[str]()
     seen = Counter[int]()
-    for number in rng.permutation(len(samples))[: most.photos].tolist():
+    for number in rng.permutation(len(samples))[: most.images].tolist():
         named = list(_named(samples[number], words, rng, seen, most))
         if named:
             averages.append(_looked_at(samples[number].image(), [r for r, _ in named], rng, look))
             names += [place for _, place in named]
-            photos += [samples[number].file_name] * len(named)
+            images += [samples[number].file_name] * len(named)
     with whole_file(target) as file:
         arrays: dict[str, Any] = {"averages": np.concatenate(averages)}
-        np.savez(file, **arrays, names=np.array(names, np.int64), photos=np.array(photos, np.str_))
+        np.savez(file, **arrays, names=np.array(names, np.int64), images=np.array(images, np.str_))
 
 
 def _named(
@@ -156,7 +156,7 @@ def _looked_at(
                 close_up(image, rle, SIDE, CONTEXT if step == 1 else float(rng.uniform(*SCALES)))
                 for rle in rles[start : start + AT_ONCE]
             ]
-            planes = np.stack([one.photo for one in taken]).transpose(0, 3, 1, 2)[..., ::step]
+            planes = np.stack([one.image for one in taken]).transpose(0, 3, 1, 2)[..., ::step]
             masks = np.stack([one.mask for one in taken])[:, None, :, ::step]
             views.append(look(planes.astype(np.float32), masks.astype(np.float32) / 255))
         found.append(np.stack(views, axis=1).astype(np.float16))

@@ -96,11 +96,11 @@ class Namer(nn.Module):
         self.register_buffer("middle", head.middle)
         self.register_buffer("spread", head.spread)
 
-    def forward(self, photo: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """photo (B, 3, S, S) 0..255, mask (B, 1, S, S) 0..1."""
-        views = (_two_views(one) for one in (photo, mask))
+        views = (_two_views(one) for one in (image, mask))
         evened = ((self.network(*views) - self.middle) / self.spread).clamp(-FAR, FAR)
-        both = F.normalize(self.vector(evened), dim=1).reshape(2, photo.shape[0], WIDTH)
+        both = F.normalize(self.vector(evened), dim=1).reshape(2, image.shape[0], WIDTH)
         return F.normalize(both[0] + both[1], dim=1)
 
 

@@ -56,42 +56,44 @@ def click(spec: ModelSpec) -> ModelPrompts:
     )
 
 
-class OfPictures:
+class OfImages:
     """An image or video model on a device: what it answers, as arrays."""
 
     def __init__(self, name: str, device: str, precision: str) -> None:
         self.runtime = TorchRuntime(made(name), "", device, precision)
         spec = self.runtime.spec
         noise = np.random.default_rng(0).standard_normal((3, spec.image_side, spec.image_side))
-        self.picture, self.prompts = noise.astype(np.float32), click(spec)
+        self.source_image, self.prompts = noise.astype(np.float32), click(spec)
 
     def see(self) -> EncoderOutput:
         """The encoder."""
-        return self.runtime.encode_images(self.picture[None])[0]
+        return self.runtime.encode_images(self.source_image[None])[0]
 
-    def answer(self, seen: EncoderOutput) -> tuple[list[Any], Any]:
+    def answer(self, features: EncoderOutput) -> tuple[list[Any], Any]:
         """Maps and logits."""
-        logits = self.runtime.decode(seen, self.prompts)[0]
-        return [one.values for one in seen.maps()], logits
+        logits = self.runtime.decode(features, self.prompts)[0]
+        return [one.values for one in features.maps()], logits
 
     def follow(self) -> Any:
         """Logits of a video's second frame; None of an image model."""
         steps = self.runtime.video
         if steps is None:
             return None
-        frame = steps.see_frame(self.picture)
+        frame = steps.encode_frame(self.source_image)
         first = steps.answer_points(
             frame, self.prompts.coords[0, :1], self.prompts.labels[0, :1], None
         )
         bank = steps.remember(frame, None, first.handles[0], (0, False), True)
-        return steps.step_video(steps.see_frame(self.picture[:, ::-1]), [bank], 1, False).logits
+        return steps.step_video(
+            steps.encode_frame(self.source_image[:, ::-1]), [bank], 1, False
+        ).logits
 
 
 def measure(
     name: str, device: str, precisions: tuple[str, ...], rounds: int
 ) -> list[dict[str, Any]]:
     """One model: a row for each precision. What a device cannot do is a row with its reason."""
-    reference = OfPictures(name, "cpu", "fp32")
+    reference = OfImages(name, "cpu", "fp32")
     maps, logits = reference.answer(reference.see())
     followed = reference.follow()
     del reference
@@ -99,7 +101,7 @@ def measure(
     for precision in precisions:
         row: dict[str, Any] = {"model": name, "precision": precision}
         try:
-            model = OfPictures(name, device, precision)
+            model = OfImages(name, device, precision)
             row |= _against(model, maps, logits, followed, device, rounds)
         except (AnymaskError, RuntimeError) as error:
             row["failed"] = str(error).splitlines()[0][:200]
@@ -146,8 +148,8 @@ def _planes(logits: Any) -> Any:
     return logits.reshape(-1, *logits.shape[-2:])
 
 
-def _error(found: Any, wanted: Any) -> float:
-    return float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
+def _error(found: Any, expected: Any) -> float:
+    return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
 
 
 def to_table(rows: list[dict[str, Any]]) -> str:

@@ -28,13 +28,13 @@ class Sprite:
     """A cut-out with a path.
 
     Attributes:
-        colours: Pixels (h, w, 3).
+        colors: Pixels (h, w, 3).
         alpha: Share of the object in each pixel (h, w).
         path: Function from the frame number to the centre.
         number: Number of the object. 0: scenery, which is no object of the truth.
     """
 
-    colours: UintImage
+    colors: UintImage
     alpha: FloatArray
     path: Path
     number: int
@@ -57,7 +57,7 @@ class MadeScene:
         default_factory=dict, repr=False
     )
 
-    def picture(self, frame: int) -> UintImage:  # (H, W, 3)
+    def image(self, frame: int) -> UintImage:  # (H, W, 3)
         """One frame."""
         return self._draw(frame)[0]
 
@@ -83,7 +83,7 @@ class MadeScene:
             matrix = np.array([[1, 0, x - (w - 1) / 2], [0, 1, y - (h - 1) / 2]], np.float32)
             size = (drawn.shape[1], drawn.shape[0])
             alpha = cv2.warpAffine(sprite.alpha, matrix, size)
-            layer = cv2.warpAffine(sprite.colours, matrix, size)
+            layer = cv2.warpAffine(sprite.colors, matrix, size)
             drawn += alpha[..., None] * (layer - drawn)
             mask = np.asarray(alpha > 0.5)
             masks = {number: one & ~mask for number, one in masks.items()}
@@ -111,10 +111,10 @@ def textured(shape: str, side: int, hue: int, seed: int) -> tuple[UintImage, Flo
     rows, columns = np.mgrid[:side, :side]
     stripes = 40 * np.sin((rows * (1 + seed % 3) + 2 * columns) * 2 * np.pi / (side / 3))
     grain = cv2.resize(rng.normal(0, 25, (side // 4, side // 4)), (side, side))
-    colour = np.stack(
+    color = np.stack(
         [np.full((side, side), hue), np.full((side, side), 190), 170 + stripes + grain]
     )
-    hsv = np.moveaxis(colour, 0, -1).clip(0, 255).astype(np.uint8)
+    hsv = np.moveaxis(color, 0, -1).clip(0, 255).astype(np.uint8)
     alpha, middle = np.zeros((side, side), np.float32), (side - 1) / 2
     if shape == "disc":
         cv2.circle(alpha, (side // 2, side // 2), side // 2 - 2, (1,), -1, cv2.LINE_AA)
@@ -132,10 +132,10 @@ def subject(image: UintImage, mask: BoolArray, height: int) -> tuple[UintImage, 
     """The object of a mask as a cut-out of this height."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    colours, alpha = image[window], mask[window].astype(np.float32)
-    size = (max(1, round(colours.shape[1] * height / colours.shape[0])), height)
+    colors, alpha = image[window], mask[window].astype(np.float32)
+    size = (max(1, round(colors.shape[1] * height / colors.shape[0])), height)
     return (
-        np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), np.uint8),
+        np.asarray(cv2.resize(colors, size, interpolation=cv2.INTER_AREA), np.uint8),
         np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA), np.float32),
     )
 

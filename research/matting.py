@@ -1,6 +1,6 @@
 """Measures soft alpha on composites whose alpha is known: strands, fur, defocus and plain edges.
 
-    python -m research.matting --photos ../shared/data/unlabelled [--count 24] [--library]
+    python -m research.matting --images ../shared/data/unlabelled [--count 24] [--library]
     python -m research.matting --sharp ../shared/data/eval/grabcut
 
 A shape with a soft rim is filled with one photo and laid over another. What goes in is the
@@ -24,10 +24,10 @@ import cv2
 import numpy as np
 
 from anymask.base import BoolArray, FloatArray, UintImage
-from anymask.edit.alpha import foreground_colours, soft_alpha
+from anymask.edit.alpha import foreground_colors, soft_alpha
 from anymask.edit.cutouts import covering
 from anymask.formats import load_set
-from anymask.images import list_photos, load_image
+from anymask.images import list_images, load_image
 from anymask.masks import rle_to_mask
 
 KINDS = ("strands", "fur", "defocus", "plain")
@@ -89,15 +89,15 @@ def _blob(hw: tuple[int, int], random: np.random.Generator) -> FloatArray:
 
 
 def composites(
-    photos: list[Path], count: int, side: int = 900, seed: int = 7
+    images: list[Path], count: int, side: int = 900, seed: int = 7
 ) -> Iterator[tuple[str, UintImage, FloatArray, FloatArray]]:
     """Kind, composite (H, W, 3), true alpha (H, W), the object's own colours (H, W, 3)."""
     random = np.random.default_rng(seed)
-    order = random.permutation(len(photos))
+    order = random.permutation(len(images))
     hw = (side * 3 // 4, side)
     for number in range(count):
-        pair = [load_image(photos[order[2 * number + k]]) for k in range(2)]
-        front, back = (covering(picture, hw).astype(np.float32) for picture in pair)
+        pair = [load_image(images[order[2 * number + k]]) for k in range(2)]
+        front, back = (covering(image, hw).astype(np.float32) for image in pair)
         kind = KINDS[number % len(KINDS)]
         alpha = make_alpha(kind, hw, random)
         mixed = front * alpha[..., None] + back * (1 - alpha[..., None])
@@ -147,7 +147,7 @@ def main() -> None:
     """Prints the table; see the module."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--photos", type=Path)
+    what.add_argument("--images", type=Path)
     what.add_argument("--sharp", type=Path, metavar="GRABCUT")
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--library", action="store_true", help="also PyMatting, if installed")
@@ -166,7 +166,7 @@ def main() -> None:
     if words.library:
         methods["PyMatting"] = by_library
     rows, rims = [], []
-    for kind, image, truth, front in composites(list_photos(words.photos), words.count):
+    for kind, image, truth, front in composites(list_images(words.images), words.count):
         mask = truth >= 0.5
         for name, method in methods.items():
             begun = time.perf_counter()
@@ -179,7 +179,7 @@ def main() -> None:
             )
             if name == "soft_alpha":
                 rim = (truth > 0.05) & (truth < 0.95)
-                freed = foreground_colours(image, alpha)
+                freed = foreground_colors(image, alpha)
                 rims.append([np.abs(c[rim] - front[rim]).mean() for c in (image, freed)])
     _print(rows)
     print(

@@ -18,7 +18,7 @@ import numpy as np
 
 import anymask
 from anymask.base import BoolArray, Floats
-from anymask.evaluation.coco import match_photo
+from anymask.evaluation.coco import match_image
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Mask
 from anymask.segment.everything.alike import only_alike
@@ -31,20 +31,20 @@ def main() -> None:
     """Print a line for each photo, and the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="a folder with a set")
-    parser.add_argument("--photos", type=int, help="only so many, spread over the set")
+    parser.add_argument("--images", type=int, help="only so many, spread over the set")
     parser.add_argument("--model", default="nano", help="a name, or tuned weights")
     parser.add_argument("--scale", type=float, default=1, help="of images that are only counted")
     args = parser.parse_args()
     samples = load_set(args.data)[1]
-    many = args.photos or len(samples)
+    many = args.images or len(samples)
     samples = samples[:: max(1, len(samples) // many)][:many]
     model = anymask.load(args.model)
     rows: tuple[list[Row], list[Row]] = ([], [])
     counted = np.zeros(2)
     for number, sample in enumerate(samples):
-        photo = cv2.resize(sample.image(), None, fx=args.scale, fy=args.scale)
-        found = list(model.everything(photo))
-        both = (found, only_alike(photo, found))
+        image = cv2.resize(sample.image(), None, fx=args.scale, fy=args.scale)
+        found = list(model.everything(image))
+        both = (found, only_alike(image, found))
         counts = np.array([len(masks) for masks in both])
         truths = len(sample.rles)
         counted += abs(counts - truths) <= max(2, 0.15 * truths)
@@ -65,7 +65,7 @@ def match(sample: AnnotatedImage, masks: Sequence[Mask]) -> Row:
     """The masks of a photo, best first, and which of them are right at an IoU of .5."""
     scores = np.array([one.score for one in masks], np.float64)
     rles, most = [one.rle for one in masks], max(len(masks), 1)
-    sizes = match_photo(sample.hw, rles, scores, sample.rles, sample.ignore, most=most)["all"]
+    sizes = match_image(sample.hw, rles, scores, sample.rles, sample.ignore, most=most)["all"]
     if not len(masks):
         return scores, np.zeros(0, np.bool_), len(sample.rles)
     keep = ~sizes.ignored[HALF]

@@ -1,6 +1,6 @@
 """How often the first mask of an ambiguous click is the better one: sets of photos in, a table out.
 
-    python research/measure_ambiguity.py SET ... [--photos 60] [--masks 5]
+    python research/measure_ambiguity.py SET ... [--images 60] [--masks 5]
 
 One click in the middle of each true mask. An answer counts where its first two masks differ (IoU
 under AMBIGUITY_IOU); it is ambiguous where the first is not better by AMBIGUITY_MARGIN. The figures
@@ -17,7 +17,7 @@ import numpy as np
 
 import anymask
 from anymask.formats.sets import iter_samples
-from anymask.masks import centre_click, iou, rle_area, rle_to_mask
+from anymask.masks import center_click, iou, rle_area, rle_to_mask
 from anymask.segment.prediction import AMBIGUITY_IOU, AMBIGUITY_MARGIN
 
 SMALLEST = 200  # pixels of a true mask
@@ -27,17 +27,17 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="+", type=Path, metavar="SET")
-    parser.add_argument("--photos", type=int, default=60, help="of each set at most")
+    parser.add_argument("--images", type=int, default=60, help="of each set at most")
     parser.add_argument("--masks", type=int, default=5, help="of each photo at most")
     args = parser.parse_args()
     model = anymask.load("nano")
     rows = []
     for folder in args.sets:
-        for sample in islice(iter_samples(folder), args.photos):
+        for sample in islice(iter_samples(folder), args.images):
             embedding = model.encode(sample.image())
             masks = [rle_to_mask(one.rle) for one in sample.objects if rle_area(one.rle) > SMALLEST]
             for truth in masks[: args.masks]:
-                answer = model.segment(embedding, points=[centre_click(truth)])
+                answer = model.segment(embedding, points=[center_click(truth)])
                 if len(answer) > 1:
                     one, two = answer.logits[:2] > answer.threshold
                     first, second = (iou(found.pixels(), truth) for found in answer.items[:2])

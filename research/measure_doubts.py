@@ -21,7 +21,7 @@ import anymask
 from anymask.base import BoolArray, UintImage
 from anymask.masks import iou
 from anymask.training import Recipe
-from anymask.training.samples import TrainingPictures
+from anymask.training.samples import TrainingImages
 from research.nano.motion import make_clip
 
 BAD = 0.5
@@ -42,7 +42,7 @@ def _files(folder: Path) -> list[Path]:
 
 def made_clips(data: Path, count: int, frames: int) -> Iterator[tuple[str, UintImage, BoolArray]]:
     """The same of made motion."""
-    source = TrainingPictures(Recipe(), data)
+    source = TrainingImages(Recipe(), data)
     for number in range(count):
         clip = make_clip(source, np.random.default_rng([SEED, number]), frames=frames)
         yield f"made {number}", clip.frames, clip.masks
@@ -85,8 +85,8 @@ def main() -> None:
 def told(rows: list[tuple[bool, bool]]) -> str:
     """How many frames of each kind are doubted."""
     parts = []
-    for wanted, name in ((True, "bad"), (False, "good")):
-        doubts = [doubted for bad, doubted in rows if bad is wanted]
+    for expected, name in ((True, "bad"), (False, "good")):
+        doubts = [doubted for bad, doubted in rows if bad is expected]
         parts.append(f"{name}: {sum(doubts)} of {len(doubts)} doubted")
     return ", ".join(parts)
 

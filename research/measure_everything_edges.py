@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("sets", nargs="+")
-    parser.add_argument("--photos", type=int, default=8, help="of each set")
+    parser.add_argument("--images", type=int, default=8, help="of each set")
     args = parser.parse_args()
     model = anymask.load("nano")
     print(
@@ -38,7 +38,7 @@ def main() -> None:
     )
     for name in args.sets:
         samples = load_set(args.data / name)[1]
-        some = samples[:: max(1, len(samples) // args.photos)][: args.photos]
+        some = samples[:: max(1, len(samples) // args.images)][: args.images]
         rows, seconds, shown, extra = [], 0.0, 0, 0.0
         for sample in some:
             found, (one, more, count) = measure(model, sample)
@@ -56,13 +56,13 @@ def measure(
     model: Model, sample: AnnotatedImage
 ) -> tuple[list[tuple[float, ...]], tuple[float, float, int]]:
     """Of each matched object IoU and band before and after; seconds without, more with, masks."""
-    photo = sample.image()
+    image = sample.image()
     start = time.process_time()
-    own = list(model.everything(photo, refine_edges=False))
+    own = list(model.everything(image, refine_edges=False))
     searched = time.process_time()
-    seen = model.encode(photo)
+    features = model.encode(image)
     begun = time.process_time()
-    fine = refine_record_edges(model.runtime, photo, own, seen)
+    fine = refine_record_edges(model.runtime, image, own, features)
     spent = (searched - start, time.process_time() - begun, len(own))
     truths = [rle for rle in sample.rles if rle_area(rle) >= LEAST]
     rows = []

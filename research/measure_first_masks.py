@@ -1,6 +1,6 @@
 """Measure answers to a first click and to a box, as the cards of `nano` and `small` tell:
 
-    python research/measure_first_masks.py ../shared/data/eval --model nano --model small --photos 8
+    python research/measure_first_masks.py ../shared/data/eval --model nano --model small --images 8
 
 Of each set of the suite's group `dev` and of `grabcut` a few photos are drawn, the same ones every
 time, with at most six masks of at least `--least` pixels each. Every mask is clicked at its
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 import anymask
 from anymask.base import BoolArray
 from anymask.formats import AnnotatedImage, load_set
-from anymask.masks import Prompt, centre_click, iou, mask_to_box, rle_area, rle_to_mask
+from anymask.masks import Prompt, center_click, iou, mask_to_box, rle_area, rle_to_mask
 
 SETS = (
     "coco_val",
@@ -49,7 +49,7 @@ BINS = 10
 
 
 def drawn(
-    folder: Path, photos: int, least: int
+    folder: Path, images: int, least: int
 ) -> Iterator[tuple[AnnotatedImage, list[BoolArray]]]:
     """Some photos of a set, with some of their masks; of several annotators the first one's."""
     _, samples = load_set(folder)
@@ -66,8 +66,8 @@ def drawn(
         masks = [rle_to_mask(sample.rles[large[m]]) for m in rng.permutation(len(large))[:MOST]]
         if masks:
             yield sample, masks
-            photos -= 1
-        if not photos:
+            images -= 1
+        if not images:
             return
 
 
@@ -77,7 +77,7 @@ def ask(
     """IoU of first, best, own first and box; whether the first has parts; the first's score."""
     features = model.encode(sample.image())
     ignore = None if sample.ignore is None else rle_to_mask(sample.ignore)
-    clicks = [Prompt.of(points=[centre_click(truth)]) for truth in truths]
+    clicks = [Prompt.of(points=[center_click(truth)]) for truth in truths]
     boxes = [Prompt.of(box=mask_to_box(truth)) for truth in truths]
     answers = zip(
         truths,
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("data", type=Path, help="the folder of the sets")
     parser.add_argument("--model", action="append", help="default: nano")
-    parser.add_argument("--photos", type=int, default=8, help="of each set")
+    parser.add_argument("--images", type=int, default=8, help="of each set")
     parser.add_argument("--least", type=int, default=256, help="pixels of a mask")
     parser.add_argument("--sets", default=",".join(SETS))
     args = parser.parse_args()
@@ -122,9 +122,9 @@ def main() -> None:
     tables: dict[str, list[NDArray[Any]]] = {name: [] for name in models}
     print("| set | model |", " | ".join(COLUMNS), "|")
     for place in args.sets.split(","):
-        photos = list(drawn(args.data / place, args.photos, args.least))
+        images = list(drawn(args.data / place, args.images, args.least))
         for name, model in models.items():
-            table = np.concatenate([ask(model, *photo) for photo in photos])
+            table = np.concatenate([ask(model, *image) for image in images])
             tables[name].append(table)
             print(f"| {place} | {name} |", figures([table]), flush=True)
     for name, found in tables.items():

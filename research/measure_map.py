@@ -14,10 +14,10 @@ import numpy as np
 
 import anymask
 from anymask.maps import TileProcessor, open_map, segment_tiles
-from tests.maps.made import field, photo_of
+from tests.maps.made import field, image_of
 
 BLOCK = 2000  # pixels of a side of what is drawn at once; its things never reach the next
-THINGS = 50  # of a block: 5,000 on 20,000 x 20,000 pixels
+OBJECTS = 50  # of a block: 5,000 on 20,000 x 20,000 pixels
 
 
 def make_map(path: Path, side: int) -> int:
@@ -30,14 +30,14 @@ def make_map(path: Path, side: int) -> int:
         "driver": "GTiff", "width": side, "height": side, "count": 3, "dtype": "uint8",
         "crs": "EPSG:32632", "transform": from_origin(500_000, 5_300_000, 0.5, 0.5), "tiled": True,
     }  # fmt: skip
-    things = 0
+    objects = 0
     with rasterio.open(path, "w", **profile) as file:
         for number, (y, x) in enumerate(np.ndindex(side // BLOCK, side // BLOCK)):
-            numbers = field(BLOCK, THINGS, number, radius=(20, 60))
-            things += len(np.unique(numbers)) - 1
+            numbers = field(BLOCK, OBJECTS, number, radius=(20, 60))
+            objects += len(np.unique(numbers)) - 1
             window = Window(x * BLOCK, y * BLOCK, BLOCK, BLOCK)
-            file.write(photo_of(numbers, number).transpose(2, 0, 1), window=window)
-    return things
+            file.write(image_of(numbers, number).transpose(2, 0, 1), window=window)
+    return objects
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     path = args.folder / f"map{args.side}.tif"
-    things = make_map(path, args.side)
+    objects = make_map(path, args.side)
     began, before = time.perf_counter(), time.process_time()
     model = anymask.load(args.model)
     with open_map([path]) as scene:
@@ -60,7 +60,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "pixels": args.side, "things made": things, "found": report.things,
+                "pixels": args.side, "things made": objects, "found": report.objects,
                 "windows": report.windows, "minutes": (time.perf_counter() - began) / 60,
                 "processor minutes": (time.process_time() - before) / 60,
                 "GiB peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / gib,

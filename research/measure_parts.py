@@ -1,6 +1,6 @@
 """Recall of the parts of an object, by `Model.parts` and by `Model.everything` inside its mask:
 
-    python research/measure_parts.py ../shared/data/train/clothing_parts [--photos 12]
+    python research/measure_parts.py ../shared/data/train/clothing_parts [--images 12]
     python research/measure_parts.py ../shared/data/train/building_facade --whole facade
 
 A part is recalled if a mask has an IoU of 0.5 with it. The whole is the union of all masks of an
@@ -28,21 +28,21 @@ def main() -> None:
     """Print a line for each image, and the recall of each method."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="a folder with a set")
-    parser.add_argument("--photos", type=int, default=12, help="number of images")
+    parser.add_argument("--images", type=int, default=12, help="number of images")
     parser.add_argument("--model", default="small", help="a name, or tuned weights")
     parser.add_argument("--whole", help="label of the objects whose parts are found")
     args = parser.parse_args()
     samples = load_set(args.data)[1]
-    samples = samples[:: max(1, len(samples) // args.photos)][: args.photos]
+    samples = samples[:: max(1, len(samples) // args.images)][: args.images]
     model = anymask.load(args.model)
     seen, truths, hits, counts = 0, 0, np.zeros(2, int), np.zeros(2, int)
     for number, sample in enumerate(samples):
         whole, parts = parts_of(sample, args.whole)
         if whole is None or not parts:
             continue
-        photo = sample.image()
-        every = [one.rle for one in model.everything(photo)]
-        parted = [one.rle for one in model.parts(photo, rle_to_mask(whole))]
+        image = sample.image()
+        every = [one.rle for one in model.everything(image)]
+        parted = [one.rle for one in model.parts(image, rle_to_mask(whole))]
         found = parted, restricted(every, whole)
         own = [recalled(parts, rles) for rles in found]
         seen += 1

@@ -37,13 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="a folder with a set")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--photos", type=int, default=40, help="of the project")
+    parser.add_argument("--images", type=int, default=40, help="of the project")
     parser.add_argument("--fresh", type=int, default=24, help="photos that are measured")
     parser.add_argument("--reviewer", choices=("truth", "nobody"), default="truth")
     parser.add_argument("--model", default="nano")
     args = parser.parse_args()
     samples = load_set(args.data)[1]
-    shown, fresh = samples[::2][: args.photos], samples[1::2][: args.fresh]
+    shown, fresh = samples[::2][: args.images], samples[1::2][: args.fresh]
     before = anymask.load(args.model)
     project = proposed(before, shown, args.output / "photos")
     review(project, shown, args.reviewer)
@@ -62,30 +62,30 @@ def main() -> None:
             f"whose mean IoU is {right.mean():.3f}",
             flush=True,
         )
-    old, new = (by_photo(one) for one in clicks)
+    old, new = (by_image(one) for one in clicks)
     print("gain of one click {:+.3f} ({:+.3f} to {:+.3f})".format(*paired_gain(old, new)))
 
 
-def by_photo(seen: Measured) -> np.ndarray:
+def by_image(seen: Measured) -> np.ndarray:
     """Of each photo the mean IoU by one click."""
-    photos = np.array([photo for photo, _ in seen.places])
-    return np.array([seen.ious[photos == one, 0].mean() for one in np.unique(photos)])
+    images = np.array([image for image, _ in seen.places])
+    return np.array([seen.ious[images == one, 0].mean() for one in np.unique(images)])
 
 
-def proposed(model: Model, photos: Sequence[AnnotatedImage], folder: Path) -> Project:
+def proposed(model: Model, images: Sequence[AnnotatedImage], folder: Path) -> Project:
     """A project of the photos, each with the model's proposals."""
     folder.mkdir(parents=True, exist_ok=True)
-    for photo in photos:
-        (folder / Path(photo.source).name).write_bytes(photo.content())
+    for pixels in images:
+        (folder / Path(pixels.source).name).write_bytes(pixels.content())
     project = create_project(folder)
     for image in project.run(model):
         print(image.name, flush=True)
     return project
 
 
-def review(project: Project, photos: Sequence[AnnotatedImage], reviewer: str) -> None:
+def review(project: Project, images: Sequence[AnnotatedImage], reviewer: str) -> None:
     """Accept or reject the proposals that are left."""
-    truth = {Path(photo.source).name: photo for photo in photos}
+    truth = {Path(pixels.source).name: pixels for pixels in images}
     accepted = []
     for image in project.images:
         masks = project.masks(image.id, "proposed")
@@ -101,11 +101,11 @@ def review(project: Project, photos: Sequence[AnnotatedImage], reviewer: str) ->
         print(f"{len(accepted)} accepted, mean IoU {np.mean(accepted):.3f}", flush=True)
 
 
-def best_ious(rles: Sequence[Rle], photo: AnnotatedImage) -> np.ndarray:
+def best_ious(rles: Sequence[Rle], image: AnnotatedImage) -> np.ndarray:
     """Of each mask the IoU with the hidden one that it overlaps most."""
-    if not rles or not photo.rles:
+    if not rles or not image.rles:
         return np.zeros(len(rles))
-    return rle_iou(list(rles), list(photo.rles)).max(axis=1)
+    return rle_iou(list(rles), list(image.rles)).max(axis=1)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import numpy as np
 import anymask
 from anymask.base import FloatArray, Floats
 from anymask.evaluation import box_scores, click_rounds
-from anymask.evaluation.selection import EvalSettings, iterate_photos
+from anymask.evaluation.selection import EvalSettings, iterate_images
 from anymask.masks import Decode, Geometry, ModelPrompts, Multimask, Ranking
 from anymask.masks.answer import is_single_click
 from anymask.models.rules import NanoFamily
@@ -93,15 +93,15 @@ def main() -> None:
     plainer = Plainer(**{one.name: getattr(family, one.name) for one in fields(family)})
     found: dict[str, dict[str, list[Floats]]] = {name: {} for name in WITHOUT}
     suite = read_suite("zero-shot")
-    wanted = [one for one in suite.sets if "dev" in one.plan.groups or one.plan.name in PAIR]
+    expected = [one for one in suite.sets if "dev" in one.plan.groups or one.plan.name in PAIR]
     settings = EvalSettings(limit=args.limit, per_image=MOST)
-    for one in (place.open(args.data) for place in wanted):
-        for photo in iterate_photos(model, one, settings):
-            seen, truths = model.encode(photo.image), photo.truths()
+    for one in (place.open(args.data) for place in expected):
+        for image in iterate_images(model, one, settings):
+            features, truths = model.encode(image.image), image.truths()
             for name, rules in WITHOUT.items():
                 model.runtime.family = replace(plainer, without=rules)  # type: ignore[misc]
-                clicks = click_rounds(model, seen, truths, settings.clicks)
-                boxes = box_scores(model, seen, truths)
+                clicks = click_rounds(model, features, truths, settings.clicks)
+                boxes = box_scores(model, features, truths)
                 rows = np.stack(
                     [clicks.ious[:, 0], clicks.oracle, clicks.ious[:, -1], boxes], axis=1
                 )

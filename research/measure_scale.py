@@ -1,6 +1,6 @@
 """What a training at scale takes: a model and a schedule in; operations, memory, GPU-hours out.
 
-    python research/measure_scale.py sam_vit_h [--masks 64] [--pictures 23040000] [--gpus 256]
+    python research/measure_scale.py sam_vit_h [--masks 64] [--samples 23040000] [--gpus 256]
         [--peak 989e12] [--used 0.35] [--shards 256] [--time mobile_sam]
 
 Counted, without a GPU: floating-point operations (torch's FlopCounterMode over the real modules on
@@ -55,10 +55,10 @@ def count(name: str, masks: int, *, recomputed: bool) -> Counted:
         model = models.build(name).to(torch.bfloat16).train()
         if recomputed:
             recompute_blocks(model)
-        picture = torch.zeros(1, 3, spec.image_side, spec.image_side, dtype=torch.bfloat16)
+        image = torch.zeros(1, 3, spec.image_side, spec.image_side, dtype=torch.bfloat16)
         kept = Kept()
         with FlopCounterMode(display=False) as encoding, kept.watching(model):
-            features = model.encode(picture)
+            features = model.encode(image)
         with FlopCounterMode(display=False) as encoding_back:
             sum(one.float().sum() for one in features).backward()
         given = tuple(one.detach().requires_grad_() for one in features)
@@ -115,14 +115,14 @@ def seconds_of(name: str) -> tuple[float, int]:
     """Measured here: seconds of the encoder's forward and backward, one thread, and operations."""
     torch.set_num_threads(1)
     model, side = models.build(name).train(), models.spec(name).image_side
-    picture = torch.randn(1, 3, side, side)
+    image = torch.randn(1, 3, side, side)
     taken = []
     for _ in range(3):
         began = time.perf_counter()
-        torch.stack([one.sum() for one in model.encode(picture)]).sum().backward()
+        torch.stack([one.sum() for one in model.encode(image)]).sum().backward()
         taken.append(time.perf_counter() - began)
     with FlopCounterMode(display=False) as counter:
-        torch.stack([one.sum() for one in model.encode(picture)]).sum().backward()
+        torch.stack([one.sum() for one in model.encode(image)]).sum().backward()
     return min(taken), counter.get_total_flops()
 
 
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--masks", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=0, help="of prompts, as in a recipe")
-    parser.add_argument("--pictures", type=float, default=256 * 90_000)
+    parser.add_argument("--samples", type=float, default=256 * 90_000)
     parser.add_argument("--gpus", type=int, default=256)
     parser.add_argument("--peak", type=float, default=989e12, help="operations a second of a GPU")
     parser.add_argument("--used", type=float, default=0.35, help="part of the peak that is reached")
@@ -148,7 +148,7 @@ def main() -> None:
             f"{found.step(args.rounds) / 1e12:.2f} T a picture; "
             f"{(found.kept + (max(args.rounds, 2) - 1) * found.kept_by_answer) / GIB:.1f} GiB kept"
         )
-        hours = args.pictures * found.step(args.rounds) / (args.peak * args.used) / 3600
+        hours = args.samples * found.step(args.rounds) / (args.peak * args.used) / 3600
         state = found.weights * BYTES_A_WEIGHT / GIB
         print(
             f"  arithmetic: {state:.1f} GiB of weights, gradients, moments and average, "

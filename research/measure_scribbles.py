@@ -1,6 +1,6 @@
 """IoU of one scribble and one lasso beside one and three clicks: data sets in, a table out.
 
-    python research/measure_scribbles.py SET ... [--model nano] [--photos 6] [--masks 2]
+    python research/measure_scribbles.py SET ... [--model nano] [--images 6] [--masks 2]
 
 A simulated scribble runs along the longest axis of the largest region of a true mask, from 15 % to
 85 % of its length, through the deepest pixels. A simulated lasso is the outline of the mask,
@@ -36,9 +36,9 @@ def drawn_scribble(mask: np.ndarray) -> np.ndarray:  # (H, W) -> (K, 2)
     region = labels == 1 + int(stats[1:count, cv2.CC_STAT_AREA].argmax())
     depth = mask_depth(region)
     places = np.argwhere(region)[:, ::-1].astype(np.float64)
-    centred = places - places.mean(0)
-    axis = np.linalg.svd(centred, full_matrices=False)[2][0]
-    along = centred @ axis
+    centered = places - places.mean(0)
+    axis = np.linalg.svd(centered, full_matrices=False)[2][0]
+    along = centered @ axis
     low, high = np.quantile(along, ENDS)
     corners = []
     edges = np.linspace(low, high, BINS + 1)
@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="+", type=Path, metavar="SET")
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--photos", type=int, default=6, help="of each set at most")
+    parser.add_argument("--images", type=int, default=6, help="of each set at most")
     parser.add_argument("--masks", type=int, default=2, help="of each photo at most")
     parser.add_argument("--prior", action="store_true", help="add a mask to scribbles")
     args = parser.parse_args()
@@ -71,7 +71,7 @@ def main() -> None:
     means = []
     for folder in args.sets:
         rows = []
-        for sample in islice(iter_samples(folder), args.photos):
+        for sample in islice(iter_samples(folder), args.images):
             image = sample.image()
             embedding = model.encode(image)
             masks = [rle_to_mask(one.rle) for one in sample.objects if rle_area(one.rle) > SMALLEST]

@@ -25,13 +25,13 @@ import anymask
 from anymask.base import BoolArray, Floats
 from anymask.formats import AnnotatedImage
 from anymask.formats.sets import iter_samples
-from anymask.masks import Mask, Prompt, Rle, centre_click, rle_iou, rle_to_mask
+from anymask.masks import Mask, Prompt, Rle, center_click, rle_iou, rle_to_mask
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
-from anymask.segment import Arrangement, SegmentSettings, default_min_objectness, grid_of
-from anymask.segment.everything.filter import arrange
+from anymask.segment import MaskFilter, SegmentSettings, default_min_objectness, grid_of
+from anymask.segment.everything.filter import filter_masks
 from anymask.segment.everything.search import find_everything
 from anymask.segment.pipeline import decode_prompts
-from anymask.segment.settings import arrangement_of
+from anymask.segment.settings import mask_filter_of
 
 FOUND = 0.5  # IoU
 SIZES = (0.0, 0.002, 0.01, 0.05, 1.0)  # shares of the image
@@ -39,13 +39,13 @@ STEPS = ("candidates", "objectness", "contained", "duplicates", "returned")
 PROMPTS = ("click", "first mask", "box")
 
 
-def steps(found: Sequence[Mask], settings: Arrangement) -> list[list[Mask]]:
+def steps(found: Sequence[Mask], settings: MaskFilter) -> list[list[Mask]]:
     """Masks that are left after each of `STEPS`."""
     cleaned = replace(settings, min_objectness=0.0, contained=1.0, iou=1.0)
     likely = replace(cleaned, min_objectness=settings.min_objectness)
     alone = replace(likely, contained=settings.contained)
-    left = [arrange(found, one) for one in (cleaned, likely, alone, settings)]
-    return [*left, arrange(found, settings, relative=True)]
+    left = [filter_masks(found, one) for one in (cleaned, likely, alone, settings)]
+    return [*left, filter_masks(found, settings, relative=True)]
 
 
 def hits(rles: Sequence[Rle], truths: Sequence[Rle]) -> BoolArray:  # n, M -> (M,)
@@ -62,19 +62,19 @@ def _box(mask: BoolArray) -> tuple[float, float, float, float]:
 def measure(model: anymask.Model, sample: AnnotatedImage) -> tuple[Floats, list[int]]:
     """One image: rows (M, 1 + S + 3) of size and hits, and the number of masks after each step."""
     runtime, truths = model.runtime, sample.rles
-    seen = model.encode(sample.image())
+    features = model.encode(sample.image())
     grid, least = grid_of(runtime.family, {}), default_min_objectness(runtime.family)
-    found = find_everything(runtime, seen, grid, least=0.0)
-    left = steps(found, arrangement_of(grid, {}, least))
+    found = find_everything(runtime, features, grid, least=0.0)
+    left = steps(found, mask_filter_of(grid, {}, least))
     sizes = [rle_to_mask(rle).mean() for rle in truths]
     after = [hits([one.rle for one in some], truths) for some in left]
     # Whether each object is found by each of `PROMPTS`, (M, 3).
     masks = [rle_to_mask(rle) for rle in truths]
-    clicks = [Prompt.of(points=[centre_click(mask)]) for mask in masks]
+    clicks = [Prompt.of(points=[center_click(mask)]) for mask in masks]
     boxes = [Prompt.of(box=_box(mask)) for mask in masks]
     plain = SegmentSettings(refine_edges=False, zoom=False)
-    answers = decode_prompts(model.runtime, seen, clicks, replace(plain, multimask=True))
-    boxed = decode_prompts(model.runtime, seen, boxes, replace(plain, multimask=False))
+    answers = decode_prompts(model.runtime, features, clicks, replace(plain, multimask=True))
+    boxed = decode_prompts(model.runtime, features, boxes, replace(plain, multimask=False))
     lines = [
         [hits(some, [truth])[0] for some in (click.rles(), click.rles()[:1], box.rles())]
         for truth, click, box in zip(truths, answers, boxed, strict=True)
@@ -106,8 +106,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50)
     args = parser.parse_args()
     model = anymask.load(args.model)
-    labelled = (sample for sample in iter_samples(args.data) if sample.objects)
-    measured = [measure(model, sample) for sample in islice(labelled, args.images)]
+    labeled = (sample for sample in iter_samples(args.data) if sample.objects)
+    measured = [measure(model, sample) for sample in islice(labeled, args.images)]
     if not measured:
         parser.error(f"{args.data} has no labelled images")
     rows = np.concatenate([one for one, _ in measured])

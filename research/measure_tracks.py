@@ -176,9 +176,9 @@ def measure_everything(model: Model, settings: MaskletSettings, only: str | None
         if only not in (None, scene.name):
             continue
         begins = time.monotonic()
-        pictures = [scene.picture(frame) for frame in range(scene.frames)]
+        images = [scene.image(frame) for frame in range(scene.frames)]
         raw: list[dict[int, Rle]] = []
-        with open_session(model, pictures) as session:
+        with open_session(model, images) as session:
             report = propose_masklets(
                 session, model, settings,
                 tracked=partial(hold, session, raw),
@@ -210,7 +210,7 @@ def measure_drift(model: Model, frames: int) -> Floats:  # -> (minutes,)
     sprite = Sprite(*textured("disc", 44, 60, 0), swing((80, 60), (50, 28), 170), 1)
     scene = MadeScene("long", {0: ground("coffee", (120, 160))}, {0: (sprite,)}, frames)
     begins = time.monotonic()
-    source = SampledFrames(open_source(scene.picture(n) for n in range(frames)), FrameSampling())
+    source = SampledFrames(open_source(scene.image(n) for n in range(frames)), FrameSampling())
     ious, held, peaks = [], 0, []
     with VideoSession(
         open_tracker(model), source, SessionStore(None), MonitorSettings()
@@ -255,18 +255,18 @@ def main() -> None:
         # Print the counts of one moving object that a text prompt finds.
         frames = args.frames or 40
         is_sample, name = args.image.startswith("sample:"), args.image.removeprefix("sample:")
-        photo = anymask.load_image(anymask.sample(name) if is_sample else args.image)
-        found = anymask.load("small").find(photo, args.word)
+        image = anymask.load_image(anymask.sample(name) if is_sample else args.image)
+        found = anymask.load("small").find(image, args.word)
         # A cut-out that crosses a bundled sample.
         hw = (240, 320)
         sprite = Sprite(
-            *subject(photo, found[0].mask, 130), swing((160, 140), (90, 20), 2 * frames), 1
+            *subject(image, found[0].mask, 130), swing((160, 140), (90, 20), 2 * frames), 1
         )
         scene = MadeScene("subject", {0: ground(args.over, hw)}, {0: (sprite,)}, frames)
-        pictures = [scene.picture(frame) for frame in range(frames)]
+        images = [scene.image(frame) for frame in range(frames)]
         tracked = [
             {one.id: one.rle for one in masks if one.id is not None}
-            for masks in model.find(pictures, args.word, every=args.every)
+            for masks in model.find(images, args.word, every=args.every)
         ]
         truths = [truth_of(scene, frame) for frame in range(frames)]
         counts = count_identities(zip(truths, tracked, strict=True), exhaustive=True)

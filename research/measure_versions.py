@@ -1,7 +1,7 @@
 """Compare the speed of this checkout with that of another one, in alternating calls.
 
     git worktree add ../before REVISION
-    python -m research.measure_versions ../before --photo photo.jpg -o versions.json
+    python -m research.measure_versions ../before --image photo.jpg -o versions.json
 
 Each model is loaded in one process per checkout, and the processes alternate, so that changes of
 the machine's speed affect both. The steps are: encode the image; predict the mask of a click, of a
@@ -65,11 +65,11 @@ for line in sys.stdin:
 class Version:
     """Run the model of one checkout in a separate process."""
 
-    def __init__(self, checkout: Path, model: str, photo: Path) -> None:
-        self.model, self.photo = model, photo
+    def __init__(self, checkout: Path, model: str, image: Path) -> None:
+        self.model, self.image = model, image
         self.environment = {**os.environ, "PYTHONPATH": str(checkout / "src")}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, model, str(photo)],
+            [sys.executable, "-c", WORKER, model, str(image)],
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -96,7 +96,7 @@ class Version:
     def cold_start(self) -> float:
         """Return the time of `anymask segment` from its start to a mask file, in seconds."""
         with tempfile.TemporaryDirectory() as folder:
-            words = ["segment", str(self.photo), "--model", self.model, "--point", "40,30"]
+            words = ["segment", str(self.image), "--model", self.model, "--point", "40,30"]
             began = time.perf_counter()
             subprocess.run(
                 [sys.executable, "-m", "anymask", *words, "-o", f"{folder}/mask.png"],
@@ -122,7 +122,7 @@ def main(given: list[str] | None = None) -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("before", type=Path, help="folder of the other checkout")
-    parser.add_argument("--photo", type=Path, required=True)
+    parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=["nano", "small"])
     parser.add_argument("--turns", type=int, help="turns of each step")
     parser.add_argument("-o", "--output", type=Path, help="figures as JSON")
@@ -134,7 +134,7 @@ def main(given: list[str] | None = None) -> None:
         rows[model] = {}
         with ExitStack() as stack:
             before, now = (
-                stack.enter_context(Version(checkout.resolve(), model, args.photo.resolve()))
+                stack.enter_context(Version(checkout.resolve(), model, args.image.resolve()))
                 for checkout in (args.before, HERE)
             )
             steps = {

@@ -80,8 +80,8 @@ def organ(grid: Grid, rng: np.random.Generator) -> tuple[NDArray[np.bool_], Fiel
     mine, other = ball(36, 56, 46 + push, (26, 30, 24)), ball(40, 58, 95 + push, (24, 34, 26.5))
     inside = mine < 1
     rim = np.abs(np.sqrt(mine) - 1) < 0.05
-    grey = 50 + 70 * (inside | (other < 1)).astype(np.float32)
-    return inside, np.where(rim, 62, grey).astype(np.float32)
+    gray = 50 + 70 * (inside | (other < 1)).astype(np.float32)
+    return inside, np.where(rim, 62, gray).astype(np.float32)
 
 
 def lesion(grid: Grid, rng: np.random.Generator) -> tuple[NDArray[np.bool_], Field]:
@@ -99,12 +99,12 @@ def cells(grid: Grid, rng: np.random.Generator) -> tuple[NDArray[np.bool_], Fiel
     """Cells that press on each other; one of them is meant. Walls are darker."""
     z, y, x = grid
     offsets = np.array([[0, 0, 0], [4, 26, 4], [-6, -24, 6], [6, 3, 27], [-3, -4, -26], [24, 6, 5]])
-    centres = np.array([36, 56, 64]) + offsets + rng.uniform(-3, 3, (6, 3))
+    centers = np.array([36, 56, 64]) + offsets + rng.uniform(-3, 3, (6, 3))
     shape = np.broadcast_shapes(z.shape, y.shape, x.shape)
     away = np.stack(
         [
             np.broadcast_to(np.sqrt((z - cz) ** 2 + (y - cy) ** 2 + (x - cx) ** 2), shape)
-            for cz, cy, cx in centres
+            for cz, cy, cx in centers
         ]
     ).astype(np.float32)
     nearest, order = away.min(axis=0), np.sort(away, axis=0)
@@ -122,7 +122,7 @@ KINDS: dict[str, Callable[[Grid, np.random.Generator], tuple[NDArray[np.bool_], 
 def make(name: str, seed: int, noise: float = 12.0) -> Made:
     """One made volume; voxels are 1.5 x 1 x 1 mm."""
     rng = np.random.default_rng([seed, *name.encode()])
-    form, grey = np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.float32)
+    form, gray = np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.float32)
     state = rng.bit_generator.state
     steps = (np.arange(SUB) + 0.5) / SUB - 0.5
     for dz in steps:  # a third of the samples at once
@@ -133,8 +133,8 @@ def make(name: str, seed: int, noise: float = 12.0) -> Made:
         inside, value = KINDS[name]((z, y[:, None], x[None, :]), rng)
         parts = (SHAPE[0], SHAPE[1], SUB, SHAPE[2], SUB)
         form += inside.reshape(parts).mean(axis=(2, 4)) / SUB
-        grey += np.broadcast_to(value, inside.shape).reshape(parts).mean(axis=(2, 4)) / SUB
-    scan = grey * 4 - 200 + rng.normal(0, 4 * noise, SHAPE)
+        gray += np.broadcast_to(value, inside.shape).reshape(parts).mean(axis=(2, 4)) / SUB
+    scan = gray * 4 - 200 + rng.normal(0, 4 * noise, SHAPE)
     volume = Volume(scan.astype(np.int16), scaled_affine((1.5, 1.0, 1.0)))
     return Made(name, volume, form >= 0.5)
 

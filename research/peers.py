@@ -237,7 +237,7 @@ def ours(name: str, weights: Path, image: np.ndarray, everything: bool) -> Steps
 
     def encode() -> None:
         if name != "mobile_sam":
-            held["seen"] = replace(features, seen=model.runtime.encode_images(pixels)[0])
+            held["seen"] = replace(features, encoder_output=model.runtime.encode_images(pixels)[0])
         else:
             held["seen"] = model.encode(image)
 
@@ -256,7 +256,7 @@ def our_video(model: Any) -> Steps:
     runtime = model.runtime
     video, side = require(runtime, runtime.video, "video steps"), runtime.spec.image_side
     image = np.random.default_rng(0).standard_normal((3, side, side)).astype(np.float32)
-    frame, number = video.see_frame(image), 0
+    frame, number = video.encode_frame(image), 0
     banks = []
     for place in PLACES:
         point = np.array([place], np.float32) * side
@@ -266,10 +266,10 @@ def our_video(model: Any) -> Steps:
     def step() -> None:
         nonlocal number
         number += 1
-        seen = video.see_frame(image)
-        found = video.step_video(seen, banks, number, False)
+        features = video.encode_frame(image)
+        found = video.step_video(features, banks, number, False)
         for place, handle in enumerate(found.handles):
-            banks[place] = video.remember(seen, banks[place], handle, (number, False), False)
+            banks[place] = video.remember(features, banks[place], handle, (number, False), False)
 
     return {"video frame": step}
 

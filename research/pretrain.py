@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from anymask import models
 from anymask.base import DataError, Floats, UintImage
 from anymask.formats import load_set
-from anymask.images import list_photos, load_image
+from anymask.images import list_images, load_image
 from anymask.masks import rle_to_mask
 from anymask.runtime import load_module, load_official, read_checkpoint
 from research.command import exit_status
@@ -68,12 +68,12 @@ class PretrainConfig:
     seed: int = 0
 
 
-def crops(photos: Sequence[Path], config: PretrainConfig) -> Iterator[Tensor]:
+def crops(images: Sequence[Path], config: PretrainConfig) -> Iterator[Tensor]:
     """Batches of random crops (B, 3, S, S) in 0..255, mirrored at random, without end."""
     rng = np.random.default_rng(config.seed)
     while True:
-        chosen = rng.choice(len(photos), config.images)
-        yield torch.stack([_crop(load_image(photos[n]), config.side, rng) for n in chosen])
+        chosen = rng.choice(len(images), config.images)
+        yield torch.stack([_crop(load_image(images[n]), config.side, rng) for n in chosen])
 
 
 def _crop(image: UintImage, side: int, rng: np.random.Generator) -> Tensor:
@@ -129,15 +129,15 @@ class Reconstruction(nn.Module):
         self.model, self.target = model, target
         with torch.no_grad():
             example = torch.zeros(1, 3, side, side)
-            seen, wanted = model.encode(example)[0], target(example)
-        self.cells = seen.shape[-1]
-        self.head = nn.Conv2d(seen.shape[1], wanted.shape[1], 1)
+            features, expected = model.encode(example)[0], target(example)
+        self.cells = features.shape[-1]
+        self.head = nn.Conv2d(features.shape[1], expected.shape[1], 1)
 
     def forward(self, images: Tensor, hidden: Tensor) -> Tensor:
         """Mean squared error of the hidden cells (B, g, g) of images (B, 3, S, S) in 0..255."""
-        wanted = F.interpolate(self.target(images), hidden.shape[1:], mode="area")
-        seen = self.model.encode(hide(normalized(images, self.model), hidden))[0]
-        error: Tensor = (self.head(seen) - wanted).square().mean(dim=1)
+        expected = F.interpolate(self.target(images), hidden.shape[1:], mode="area")
+        features = self.model.encode(hide(normalized(images, self.model), hidden))[0]
+        error: Tensor = (self.head(features) - expected).square().mean(dim=1)
         return error[hidden].mean()
 
 
@@ -215,10 +215,10 @@ def cell_features(
             mask |= rle_to_mask(one.rle)
         given = torch.from_numpy(image).permute(2, 0, 1).float()[None]
         with torch.no_grad():
-            seen = model.encode(normalized(given, model))[0][0]
-        size = (seen.shape[2], seen.shape[1])
+            encoded = model.encode(normalized(given, model))[0][0]
+        size = (encoded.shape[2], encoded.shape[1])
         cells = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        rows = seen.flatten(1).T.double().numpy()
+        rows = encoded.flatten(1).T.double().numpy()
         features.append(rows - rows.mean(axis=0))
         shares.append(cells.ravel().astype(np.float64) - cells.mean())
     if not features:
@@ -274,7 +274,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.output is None:
         raise DataError("The output is missing. Pass -o FILE.pt.")
-    photos = list_photos(args.data)
+    images = list_images(args.data)
     fields = {name: vars(args)[name] for name in ("steps", "side", "images", "seed", "rate")}
     config = PretrainConfig(**fields)
     if args.task == "mae":
@@ -282,7 +282,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         target = features_of(load_module(args.teacher, args.teacher_weights)[0])
     task = Reconstruction(model, config.side, target)
-    for step, loss in enumerate(pretrain(task, crops(photos, config), config), start=1):
+    for step, loss in enumerate(pretrain(task, crops(images, config), config), start=1):
         if step == 1 or step % 50 == 0:
             print(f"step {step}/{config.steps}: loss {loss:.4f}", flush=True)
     args.output.parent.mkdir(parents=True, exist_ok=True)

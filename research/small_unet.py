@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from anymask.formats import AnnotatedImage
 from anymask.masks import rle_to_mask
-from anymask.training.augment import recolour, turn
+from anymask.training.augment import recolor, turn
 from anymask.training.trainee import multiplies_halves
 
 WIDTHS = (16, 32, 64)
@@ -67,35 +67,39 @@ def maps_of(masks: np.ndarray) -> np.ndarray:  # (M, H, W) -> (2, H, W) uint8
     return np.stack([inside, edge])
 
 
-def learn(photos: Sequence[AnnotatedImage], seconds: float, steps: int, seed: int) -> SmallUNet:
+def learn(
+    image_files: Sequence[AnnotatedImage], seconds: float, steps: int, seed: int
+) -> SmallUNet:
     """Train on crops of the photos for so long, or so many steps, whichever ends first."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     net = SmallUNet().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     halves = multiplies_halves(torch.device("cpu"))  # as our own trainer does
-    optimiser = torch.optim.AdamW(net.parameters(), lr=RATE)
-    read = [(one.image(), maps_of(np.stack([rle_to_mask(r) for r in one.rles]))) for one in photos]
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE)
+    read = [
+        (one.image(), maps_of(np.stack([rle_to_mask(r) for r in one.rles]))) for one in image_files
+    ]
     began = time.monotonic()
     for step in range(steps):
         part = max(step / steps, (time.monotonic() - began) / seconds)
         if part >= 1:
             break
-        optimiser.param_groups[0]["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * part))
+        optimizer.param_groups[0]["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * part))
         crops = [_crop(*read[int(rng.integers(len(read)))], rng) for _ in range(BATCH)]
         images = torch.stack([image for image, _ in crops])
-        wanted = torch.stack([maps for _, maps in crops])
+        expected = torch.stack([maps for _, maps in crops])
         with torch.autocast("cpu", torch.bfloat16, enabled=halves):
             logits = net(images.contiguous(memory_format=torch.channels_last))
-        loss = F.binary_cross_entropy_with_logits(logits.float(), wanted)
-        optimiser.zero_grad(set_to_none=True)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), expected)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     return net.eval()
 
 
 def _crop(image: np.ndarray, maps: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """A turned, recoloured crop with its maps, mirrored at the border where the photo is small."""
-    image, maps = turn(recolour(image, rng), maps, rng, 0.25)
+    image, maps = turn(recolor(image, rng), maps, rng, 0.25)
     h, w = image.shape[:2]
     y, x = (int(rng.integers(0, max(1, side - CROP + 1))) for side in (h, w))
     maps = maps[:, y : y + CROP, x : x + CROP]

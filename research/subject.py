@@ -56,7 +56,7 @@ class Example:
     """A photo, its one mask or None, and the pixels that do not count."""
 
     def __init__(self, folder: Path, row: dict) -> None:  # type: ignore[type-arg]
-        self.photo, self.set = folder / row["image"], folder.name
+        self.image, self.set = folder / row["image"], folder.name
         hw = tuple(row["hw"])
         masks = [_mask(one["rle"], hw) for one in row["masks"]] if len(row["masks"]) == 1 else []
         self.mask: BoolArray | None = masks[0] if masks else None
@@ -65,13 +65,13 @@ class Example:
 
     def kept(self, folder: Path) -> Path:
         """Where its features lie."""
-        return folder / f"{self.set}__{self.photo.stem}.npz"
+        return folder / f"{self.set}__{self.image.stem}.npz"
 
     def features(self, model: Model, kept: Path) -> Features:
         """Of the photo, from the folder where they are there."""
         path = self.kept(kept)
         if not path.exists():
-            model.encode(self.photo).save(path)
+            model.encode(self.image).save(path)
         return Features.load(path)
 
     def iou(self, mask: BoolArray) -> float:
@@ -117,30 +117,30 @@ def fit(model: Model, data: Path, kept: Path, least: float) -> SubjectProbe:
             cells = cell_numbers(one.features(model, kept))
             size = (cells.shape[1], cells.shape[0])
             shown = one.mask.astype(np.float32) if subjects and one.mask is not None else None
-            wanted = (
+            expected = (
                 np.zeros(size[::-1], np.float32)
                 if shown is None
                 else cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
             )
-            some = random.permutation(wanted.size)[:CELLS]
-            numbers.append(cells.reshape(wanted.size, -1)[some])
-            targets.append(wanted.ravel()[some])
-    rows, wanted = np.concatenate(numbers), np.concatenate(targets)
+            some = random.permutation(expected.size)[:CELLS]
+            numbers.append(cells.reshape(expected.size, -1)[some])
+            targets.append(expected.ravel()[some])
+    rows, expected = np.concatenate(numbers), np.concatenate(targets)
     mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-3
     plain = np.column_stack([(rows - mean) / spread, np.ones(len(rows), np.float32)])
-    weights = _logistic(plain.astype(np.float32), wanted)
+    weights = _logistic(plain.astype(np.float32), expected)
     scaled = weights[:-1] / spread
     return SubjectProbe(
         model.runtime.weights_hash, scaled, float(weights[-1] - (scaled * mean).sum()), least
     )
 
 
-def _logistic(rows: FloatArray, wanted: FloatArray) -> FloatArray:  # (n, D), (n,) -> (D,)
+def _logistic(rows: FloatArray, expected: FloatArray) -> FloatArray:  # (n, D), (n,) -> (D,)
     weights = np.zeros(rows.shape[1], np.float32)
     ridge = PENALTY * np.eye(len(weights), dtype=np.float32)
     for _ in range(STEPS):
         likely = 1 / (1 + np.exp(-rows @ weights))
-        slope = rows.T @ (likely - wanted) + PENALTY * weights
+        slope = rows.T @ (likely - expected) + PENALTY * weights
         scaled = rows * np.sqrt(np.maximum(likely * (1 - likely), 1e-3))[:, None]
         weights = weights - np.linalg.solve(scaled.T @ scaled + ridge, slope)
     return weights

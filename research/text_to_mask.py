@@ -60,7 +60,7 @@ class Embedder(Protocol):
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray: ...
 
-    def embed_images(self, photos: Sequence[UintImage]) -> FloatArray: ...
+    def embed_images(self, images: Sequence[UintImage]) -> FloatArray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class Example:
 def read_examples(
     module: ImageModel,
     clip: Embedder,
-    photos: Iterable[tuple[UintImage, Sequence[Mask]]],
+    images: Iterable[tuple[UintImage, Sequence[Mask]]],
     rng: np.random.Generator,
     least: int = LEAST_AREA,
 ) -> list[Example]:
@@ -92,22 +92,22 @@ def read_examples(
     Args:
         module: The model.
         clip: CLIP.
-        photos: Images (H, W, 3) with their masks.
+        images: Images (H, W, 3) with their masks.
         rng: Chooses the size of each crop, and whether its surroundings are gray.
         least: Minimum area of a mask in pixels.
     """
     found = []
-    for photo, masks in photos:
+    for image, masks in images:
         kept = [one for one in masks if one.label and rle_area(one.rle) >= least]
         if not kept:
             continue
-        place = geometry((photo.shape[0], photo.shape[1]), module.spec)
+        place = geometry((image.shape[0], image.shape[1]), module.spec)
         with torch.inference_mode():
-            seen = module.encode(torch.from_numpy(image_to_model(photo, module.spec))[None])
-        maps = tuple(one.clone() for one in seen)
-        crops = [close_up(photo, one.rle, context=rng.uniform(*ENLARGED)) for one in kept]
+            features = module.encode(torch.from_numpy(image_to_model(image, module.spec))[None])
+        maps = tuple(one.clone() for one in features)
+        crops = [close_up(image, one.rle, context=rng.uniform(*ENLARGED)) for one in kept]
         crops = [one.alone() if rng.random() < 0.5 else one for one in crops]
-        vectors = torch.from_numpy(clip.embed_images([one.photo for one in crops]))
+        vectors = torch.from_numpy(clip.embed_images([one.image for one in crops]))
         for one, vector in zip(kept, vectors, strict=True):
             cells = mask_to_model(rle_to_mask(one.rle), place, module.spec.mask_side)
             found.append(
@@ -189,7 +189,7 @@ def measure(
     return {kind: round(float(np.mean(values)), 4) for kind, values in scores.items()}
 
 
-def set_photos(folder: Path, most: int | None) -> Iterator[tuple[UintImage, Sequence[Mask]]]:
+def set_images(folder: Path, most: int | None) -> Iterator[tuple[UintImage, Sequence[Mask]]]:
     """Images and masks of a set; `most` images."""
     _, samples = load_set(folder)
     for sample in samples[:most]:
@@ -218,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.manual_seed(args.seed)
     sets = {
         name: read_examples(
-            module, clip, (one for place in places for one in set_photos(place, args.most)), rng,
+            module, clip, (one for place in places for one in set_images(place, args.most)), rng,
             args.least,
         )
         for name, places in (("train", args.train), ("test", args.test))

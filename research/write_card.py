@@ -29,13 +29,13 @@ DIGITS = 12  # of the weights' hash that are written
 
 WIDTH = 150  # of the lines of a sentence in the documents
 
-PHOTO = "--clicks 3 --only --measure clicks --measure box --refine-edges"
+IMAGE = "--clicks 3 --only --measure clicks --measure box --refine-edges"
 RUNS = {
     "all-masks": "zero-shot --clicks 3 --only --measure clicks --measure box",
     "calibration": "natural --only --measure calibration",
     "baselines": "zero-shot --limit 40 --clicks 3 --only --measure clicks --measure box "
     "--baselines --slow-limit 20",
-    "refinement": f"zero-shot {PHOTO} --measure boundary",
+    "refinement": f"zero-shot {IMAGE} --measure boundary",
     "noc": "zero-shot --sets berkeley,grabcut --only --measure noc --refine-edges",
     "names": "zero-shot --sets coco_val --only --measure names",
 }

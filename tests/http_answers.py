@@ -48,8 +48,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         says = self.answers
-        wanted, same = self.headers.get("Range"), self.headers.get("If-Range")
-        says.asked.append((self.path, wanted, same))
+        expected, same = self.headers.get("Range"), self.headers.get("If-Range")
+        says.asked.append((self.path, expected, same))
         self.close_connection = True
         if self.path in says.redirect:
             self.send_response(302)
@@ -62,8 +62,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         content = says.files[self.path]
         start = 0
-        if wanted and says.ranges and (same is None or same == says.etag):
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if expected and says.ranges and (same is None or same == says.etag):
+            start = int(expected.removeprefix("bytes=").removesuffix("-"))
         if start and start >= len(content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")

@@ -20,7 +20,7 @@ def loaded_script(path: Path, name: str | None = None) -> Iterator[ModuleType]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    neighbours = {found.stem for found in path.parent.glob("*.py")} - set(sys.modules)
+    neighbors = {found.stem for found in path.parent.glob("*.py")} - set(sys.modules)
     sys.path.insert(0, str(path.parent))
     sys.modules[name] = module
     try:
@@ -28,5 +28,5 @@ def loaded_script(path: Path, name: str | None = None) -> Iterator[ModuleType]:
         yield module
     finally:
         sys.path.remove(str(path.parent))
-        for gone in {name, *neighbours}:
+        for gone in {name, *neighbors}:
             sys.modules.pop(gone, None)

@@ -17,7 +17,7 @@ from anymask import models
 from anymask.base import ModelError
 from anymask.cli.main import main
 from anymask.cli.options import read_model
-from anymask.jobs import ModelChoice
+from anymask.jobs import ModelSettings
 from anymask.models.rules import DEFAULT_IMAGE_MODEL, DEFAULT_VIDEO_MODEL, default_model
 from anymask.runtime import ASSETS
 from anymask.runtime.manifest import GRAPH_WEIGHTS
@@ -44,13 +44,13 @@ def frames(tmp_path: Path) -> Path:
     return folder
 
 
-def refuse(choice: ModelChoice) -> NoReturn:
+def refuse(choice: ModelSettings) -> NoReturn:
     raise ModelError(f"asked for {choice.model}")
 
 
 def test_photos_are_asked_with_the_better_model() -> None:
     assert (DEFAULT_IMAGE_MODEL, DEFAULT_VIDEO_MODEL) == ("small", "nano")
-    assert anymask.load().name == ModelChoice().model == default_model() == "small"
+    assert anymask.load().name == ModelSettings().model == default_model() == "small"
 
 
 def test_trained_weights_state_their_model(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_commands_on_photos_and_on_videos(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.chdir(frames.parent)
-    monkeypatch.setattr(ModelChoice, "load", refuse)
+    monkeypatch.setattr(ModelSettings, "load", refuse)
     assert main([word.format(frames) for word in words]) == 2
     assert f"asked for {name}" in capsys.readouterr().err
 
@@ -112,11 +112,11 @@ def test_videos_and_scans_of_the_better_model_are_followed_by_the_one_with_a_mem
 ) -> None:
     model = anymask.load()
     with model.track(frames) as session:
-        assert session.follower.startswith("memory:nano:")
+        assert session.tracker_id.startswith("memory:nano:")
     with model.track(frames, model=model) as session:
-        assert session.follower.startswith("match:small:")
+        assert session.tracker_id.startswith("match:small:")
     with model.track(frames, model="small") as session:
-        assert session.follower.startswith("match:small:")
+        assert session.tracker_id.startswith("match:small:")
     assert tracking_model(anymask.load("nano@384")).name == "nano@384"
 
 
@@ -140,9 +140,9 @@ def test_a_page_of_a_server_and_one_without(
     assert asked == [name]
 
 
-@pytest.mark.parametrize(("name", "follower"), [("small", "nano"), ("nano@384", "nano@384")])
-def test_a_server_says_what_follows_in_videos_and_scans(name: str, follower: str) -> None:
+@pytest.mark.parametrize(("name", "tracker_id"), [("small", "nano"), ("nano@384", "nano@384")])
+def test_a_server_says_what_follows_in_videos_and_scans(name: str, tracker_id: str) -> None:
     with client(Inference(partial(anymask.load, name), name, EmbeddingCache(1))) as http:
         opened = [http.post(f"/api/{what}", json={}).json() for what in ("videos", "volumes")]
-        assert [state["model"] for state in opened] == [follower] * 2
+        assert [state["model"] for state in opened] == [tracker_id] * 2
         assert http.get("/health").json()["model"] == name

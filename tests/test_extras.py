@@ -16,14 +16,17 @@ import pytest
 from tests.installed import extras
 from tests.installed.inputs import GROUPS, write_inputs
 
-COSTLY = {"checkpoint", "detector"}  # files with random weights: a line is refused before it reads
+COSTLY_PATHS = {
+    "checkpoint",
+    "detector",
+}  # files with random weights: a line is refused before it reads
 HIDING = Path(__file__).parent / "installed/hiding.py"
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
-    write_inputs(folder, GROUPS.keys() - COSTLY)
+    write_inputs(folder, GROUPS.keys() - COSTLY_PATHS)
     (folder / "detector").mkdir()
     for name in ("mobile_sam.pt", "detector/model.safetensors"):
         (folder / name).touch()

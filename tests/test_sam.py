@@ -19,7 +19,7 @@ from anymask.sam import (
     sam_model_registry,
 )
 from anymask.segment import Model
-from tests.segment.fakes import SPEC, ColourRuntime, discs, iou
+from tests.segment.fakes import SPEC, ColorRuntime, discs, iou
 
 DISCS, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 KEYS = {
@@ -99,7 +99,7 @@ def test_the_end_of_the_predictor_example_asks_about_several_photos_at_once() ->
         resized = resize_transform.apply_image(image)
         return torch.as_tensor(resized, device=sam.device).permute(2, 0, 1).contiguous()
 
-    photos = [anymask.load_image(anymask.sample(name)) for name in ("coffee", "cat")]
+    images = [anymask.load_image(anymask.sample(name)) for name in ("coffee", "cat")]
     boxes = [
         torch.tensor([[170, 12, 415, 312], [10, 10, 100, 100]], device=sam.device),
         torch.tensor([[110, 20, 310, 280]], device=sam.device),
@@ -110,17 +110,17 @@ def test_the_end_of_the_predictor_example_asks_about_several_photos_at_once() ->
             "boxes": resize_transform.apply_boxes_torch(these, image.shape[:2]),
             "original_size": image.shape[:2],
         }
-        for image, these in zip(photos, boxes, strict=True)
+        for image, these in zip(images, boxes, strict=True)
     ]
     batched_output = sam(batched_input, multimask_output=False)
     assert [out["masks"].shape for out in batched_output] == [(2, 1, 400, 600), (1, 1, 300, 451)]
     assert batched_output[0].keys() == {"masks", "iou_predictions", "low_res_logits"}
-    for image, these, out in zip(photos, boxes, batched_output, strict=True):
+    for image, these, out in zip(images, boxes, batched_output, strict=True):
         predictor = SamPredictor(sam)
         predictor.set_image(image)
         for box, mask in zip(these, out["masks"], strict=True):
-            wanted, _, _ = predictor.predict(box=box.numpy(), multimask_output=False)
-            assert iou(mask[0].numpy(), wanted[0]) > 0.8  # the photo was resized by other means
+            expected, _, _ = predictor.predict(box=box.numpy(), multimask_output=False)
+            assert iou(mask[0].numpy(), expected[0]) > 0.8  # the photo was resized by other means
 
 
 # The automatic mask generator's example.
@@ -164,7 +164,7 @@ def test_the_generator_example_runs_as_it_is_written(model: Model) -> None:
 
 
 def test_masks_come_in_the_model_s_own_order_and_as_logits() -> None:
-    predictor = SamPredictor(Model(ColourRuntime()))
+    predictor = SamPredictor(Model(ColorRuntime()))
     predictor.set_image(DISCS)
     assert predictor.original_size == (80, 120)
     assert predictor.input_size == (85, 128)
@@ -176,7 +176,7 @@ def test_masks_come_in_the_model_s_own_order_and_as_logits() -> None:
 
 
 def test_colours_may_be_those_of_opencv() -> None:
-    right, wrong = SamPredictor(Model(ColourRuntime())), SamPredictor(Model(ColourRuntime()))
+    right, wrong = SamPredictor(Model(ColorRuntime())), SamPredictor(Model(ColorRuntime()))
     right.set_image(DISCS)
     wrong.set_image(np.ascontiguousarray(DISCS[..., ::-1]), image_format="BGR")
     for one, two in zip(*(p.predict(box=[75, 20, 115, 60]) for p in (right, wrong)), strict=True):
@@ -190,21 +190,21 @@ def test_a_photo_may_be_resized_already() -> None:
     predictor = SamPredictor("nano")
     predictor.set_image(image)
     size = predictor.original_size, predictor.input_size
-    wanted, _, _ = predictor.predict(box=np.array([170, 12, 415, 312]), multimask_output=False)
+    expected, _, _ = predictor.predict(box=np.array([170, 12, 415, 312]), multimask_output=False)
     predictor.reset_image()
     resized = torch.as_tensor(predictor.transform.apply_image(image)).permute(2, 0, 1)[None]
     predictor.set_torch_image(resized.float(), image.shape[:2])
     assert (predictor.original_size, predictor.input_size) == size
     boxes = predictor.transform.apply_boxes_torch(torch.tensor([[170, 12, 415, 312]]), (400, 600))
     masks, _, _ = predictor.predict_torch(None, None, boxes, multimask_output=False)
-    assert iou(masks[0, 0].numpy(), wanted[0]) > 0.95  # by other means, so other last bits
+    assert iou(masks[0, 0].numpy(), expected[0]) > 0.95  # by other means, so other last bits
     for wrong in (resized[0], resized[..., :-1], resized.expand(2, -1, -1, -1)):
         with pytest.raises(InputError, match=r"\(1, 3, h, w\) with a longer side of 512"):
             predictor.set_torch_image(wrong, image.shape[:2])
 
 
 def test_tensors_of_points_and_masks_are_prompts_too() -> None:
-    predictor = SamPredictor(Model(ColourRuntime()))
+    predictor = SamPredictor(Model(ColorRuntime()))
     predictor.set_image(DISCS)
     places = torch.tensor([[[35.0, 40], [0, 0]], [[95, 40], [0, 0]]])
     coords = predictor.transform.apply_coords_torch(places, (80, 120))
@@ -221,7 +221,7 @@ def test_tensors_of_points_and_masks_are_prompts_too() -> None:
 
 
 def test_tensors_of_differing_numbers_of_objects_are_refused() -> None:
-    predictor = SamPredictor(Model(ColourRuntime()))
+    predictor = SamPredictor(Model(ColorRuntime()))
     predictor.set_image(DISCS)
     coords, labels = torch.tensor([[[35.0, 40]], [[95, 40]]]), torch.tensor([[1], [1]])
     boxes = torch.tensor([[10.0, 10, 60, 70], [70, 10, 110, 70], [5, 5, 90, 70]])
@@ -242,7 +242,7 @@ def test_tensors_of_differing_numbers_of_objects_are_refused() -> None:
 
 
 def test_a_prompt_before_the_photo_says_so() -> None:
-    predictor = SamPredictor(Model(ColourRuntime()))
+    predictor = SamPredictor(Model(ColorRuntime()))
     assert not predictor.is_image_set
     with pytest.raises(InputError, match=r"Call .set_image\(...\)"):
         predictor.predict(np.array([[1, 1]]), np.array([1]))
@@ -256,7 +256,7 @@ def test_a_prompt_before_the_photo_says_so() -> None:
 
 @pytest.mark.parametrize("mode", ["binary_mask", "uncompressed_rle", "coco_rle"])
 def test_the_three_output_modes_hold_the_same_masks(mode: str) -> None:
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     records = model.everything(DISCS, mode="exact", grid=4, points_per_batch=64)
     generator = SamAutomaticMaskGenerator(model, points_per_side=4, output_mode=mode)
     for told, record in zip(generator.generate(DISCS), records, strict=True):
@@ -267,7 +267,7 @@ def test_the_three_output_modes_hold_the_same_masks(mode: str) -> None:
 
 
 def test_what_is_not_taken_is_said() -> None:
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     with pytest.raises(InputError, match="point grids are not supported"):
         SamAutomaticMaskGenerator(model, points_per_side=None, point_grids=[np.zeros((1, 2))])
     with pytest.raises(InputError, match="Invalid output_mode"):
@@ -279,7 +279,7 @@ def test_what_is_not_taken_is_said() -> None:
 
 
 def test_the_pipeline_answers_with_masks_and_scores() -> None:
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     generator = pipeline("mask-generation", model=model)
     outputs = generator(DISCS, points_per_batch=16, points_per_crop=4)
     records = model.everything(DISCS, grid=4)

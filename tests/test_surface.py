@@ -8,7 +8,7 @@ import anymask
 from anymask.base import errors
 from anymask.masks import prompts
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 
 def test_every_public_name_can_be_reached() -> None:
@@ -31,9 +31,9 @@ def test_loading_hands_everything_to_the_runtime(
 ) -> None:
     asked = []
 
-    def open_runtime(*given: object) -> ColourRuntime:
+    def open_runtime(*given: object) -> ColorRuntime:
         asked.append(given)
-        return ColourRuntime()
+        return ColorRuntime()
 
     monkeypatch.setattr("anymask.runtime.open_runtime", open_runtime)
     assert isinstance(anymask.load(), Model)

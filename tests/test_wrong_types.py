@@ -25,7 +25,7 @@ from anymask.studio import create_project
 from anymask.studio.server_options import ServerOptions
 from anymask.track import TrackOptions, open_session
 from anymask.volumes import VolumeOptions, open_volume_session
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 SOURCES = str(Path(anymask.__file__).parent)
 WRONG: list[Any] = ["x", None, {"a": 1}, -7, float("nan"), 5, [], object()]
@@ -47,7 +47,7 @@ def begin_volume(model: Model, scan: Any, named: Any, **settings: Any) -> Any:
 
 
 def model() -> Model:
-    return Model(ColourRuntime(), begin_session, scan=begin_volume)
+    return Model(ColorRuntime(), begin_session, scan=begin_volume)
 
 
 # A call that works, or ends at a path that does not exist.
@@ -55,7 +55,7 @@ BASES: dict[str, dict[str, Any]] = {
     "load": {"name": "nano"},
     "load_image": {"source": IMAGE},
     "sample": {},
-    "list_photos": {"where": ABSENT},
+    "list_images": {"where": ABSENT},
     "read": {"path": ABSENT},
     "convert": {"source": ABSENT, "target": ABSENT},
     "stats": {"data": ABSENT},
@@ -64,7 +64,7 @@ BASES: dict[str, dict[str, Any]] = {
     "read_volume": {"path": ABSENT},
     "export": {"model": "no-such-model", "out": ABSENT},
     "finetune": {"data": ABSENT, "out": ABSENT},
-    "distil": {"teacher": "nano", "student": "nano", "data": ABSENT, "out": ABSENT},
+    "distill": {"teacher": "nano", "student": "nano", "data": ABSENT, "out": ABSENT},
     "train": {"config": ABSENT, "data": ABSENT, "out": ABSENT},
     "Masks": {},
     "Prompt": {},
@@ -216,7 +216,7 @@ def test_text_is_no_number_of_an_object_or_a_frame() -> None:
             with pytest.raises(PromptError, match="Use a whole number"):
                 call(wrong)
         with pytest.raises(PromptError, match="Use a whole number"):
-            session.take_back(wrong, 0)
+            session.remove_prompts(wrong, 0)
         assert session.objects == [1]
     with model().volume(np.stack([IMAGE[..., 0]] * 4)) as scan:
         scan.add(1, 1, points=[(3, 4)])

@@ -15,10 +15,10 @@ COLORS = ("#2563eb", "#f59e0b")
 LABEL, BAR, ROW, WIDTH = 250, 16, 18, 760  # pixels: labels, height of a bar and its row, chart
 
 
-def read(name: str, **wanted: str) -> list[dict[str, str]]:
+def read(name: str, **expected: str) -> list[dict[str, str]]:
     """Return the rows of a CSV file whose columns have the given values."""
     with (DOCS / "reference/data" / f"{name}.csv").open(encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
+        return [row for row in csv.DictReader(file) if expected.items() <= row.items()]
 
 
 def charts() -> dict[str, str]:

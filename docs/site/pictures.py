@@ -24,8 +24,8 @@ from anymask.masks import draw
 from anymask.segment import Model
 from demo.demo import BOWL_IN_PAN, pan
 
-Picture = NDArray[np.uint8]  # (H, W, 3)
-Row = list[tuple[Picture, str]]
+Pixels = NDArray[np.uint8]  # (H, W, 3)
+Row = list[tuple[Pixels, str]]
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 CELL = 330  # longest side of an image in a row, in pixels
@@ -41,12 +41,12 @@ def model(name: str = "small") -> Model:
 
 
 @cache
-def photo(name: str) -> Picture:
+def photo(name: str) -> Pixels:
     """A sample image, (H, W, 3)."""
     return anymask.load_image(anymask.sample(name))
 
 
-def on_squares(cut: Image.Image) -> Picture:
+def on_squares(cut: Image.Image) -> Pixels:
     """A cut-out on the gray squares that show transparency."""
     rows, columns = np.mgrid[: cut.height, : cut.width] // 12
     squares = np.where((rows + columns) % 2, 255, 224).astype(np.uint8)
@@ -55,7 +55,7 @@ def on_squares(cut: Image.Image) -> Picture:
     return np.asarray(ground.convert("RGB"))
 
 
-def rgb(image: Image.Image) -> Picture:
+def rgb(image: Image.Image) -> Pixels:
     """The pixels of an image without alpha."""
     return np.asarray(image.convert("RGB"))
 
@@ -75,7 +75,7 @@ def prompts() -> Row:
     """Points and a box."""
     image = photo("dog")
 
-    def mask_of(**prompt: object) -> Picture:
+    def mask_of(**prompt: object) -> Pixels:
         return draw.overlay(image, model().segment(image, **prompt).masks[:1])  # type: ignore[arg-type]  # one kind of prompt each
 
     leg = mask_of(points=[(730, 120)])
@@ -143,7 +143,7 @@ def track() -> Row:
     return [(draw.overlay(frames[n], [masks[n]]), f"frame {n}") for n in (0, 5, 11)]
 
 
-def nuclei(step: int, least: int, most: int) -> Picture:
+def nuclei(step: int, least: int, most: int) -> Pixels:
     """Synthetic nuclei, as bright ellipses on a dark ground, with radii from `least` to `most`."""
     rng, (rows, columns) = np.random.default_rng(5), np.mgrid[:300, :400].astype(float)
     plane = np.full((300, 400), 14.0)
@@ -199,7 +199,7 @@ def edit() -> Row:
     ]
 
 
-PICTURES: dict[str, Callable[[], Row]] = {
+GALLERY: dict[str, Callable[[], Row]] = {
     "first-mask": first_mask, "prompts": prompts, "everything": everything, "find": find,
     "names": names, "prelabel": prelabel, "cutout": cutout, "redact": redact, "track": track,
     "cells": cells, "roofs": roofs, "audit": audit, "edit": edit,
@@ -208,8 +208,8 @@ PICTURES: dict[str, Callable[[], Row]] = {
 
 def main(chosen: list[str]) -> None:
     """Make the chosen pictures, or all."""
-    for name in chosen or PICTURES:
-        sheet = draw.contact_sheet(row := PICTURES[name](), columns=len(row), cell=CELL)
+    for name in chosen or GALLERY:
+        sheet = draw.contact_sheet(row := GALLERY[name](), columns=len(row), cell=CELL)
         path = IMAGES / f"{name}.webp"
         Image.fromarray(sheet).save(path, quality=80, method=6)
         print(path, sheet.shape, f"{path.stat().st_size // 1000} kB", flush=True)

@@ -39,8 +39,8 @@ MILLISECONDS = 130  # of a frame of the animation
 
 def project(**about: Any) -> Project:
     """A project with sample images."""
-    photos = {name: anymask.load_image(anymask.sample(name)) for name in NAMES}
-    return Project(photos, labels=["dog", "bowl", "person"], guesses={"dog": 0.9}, **about)
+    images = {name: anymask.load_image(anymask.sample(name)) for name in NAMES}
+    return Project(images, labels=["dog", "bowl", "person"], guesses={"dog": 0.9}, **about)
 
 
 def record(mask: np.ndarray, score: float, label: str | None) -> dict[str, Any]:
@@ -54,10 +54,10 @@ def record(mask: np.ndarray, score: float, label: str | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def labelled(shelf: Project) -> Project:
+def labeled(shelf: Project) -> Project:
     """A few masks of the dog's image, as boxes make them."""
     for label, box in (("dog", DOG), ("bowl", BOWL)):
-        answer = model().segment(shelf.photos["dog"], box=box)
+        answer = model().segment(shelf.images["dog"], box=box)
         shelf.add("dog", record(answer.masks[0], float(answer.scores[0]), label))
     shelf.queue = ["r2"]
     return shelf
@@ -66,8 +66,8 @@ def labelled(shelf: Project) -> Project:
 def take(ann: Annotator, name: str, folder: Path) -> None:
     """Write a picture of the page."""
     ann.page.wait_for_timeout(600)
-    picture = Image.open(io.BytesIO(ann.page.screenshot()))
-    picture.convert("RGB").save(folder / f"page-{name}.webp", quality=80, method=6)
+    image = Image.open(io.BytesIO(ann.page.screenshot()))
+    image.convert("RGB").save(folder / f"page-{name}.webp", quality=80, method=6)
     print(folder / f"page-{name}.webp")
 
 
@@ -195,7 +195,7 @@ CURSOR = """() => {
 }"""
 
 
-class Film:
+class Video:
     """Frames of the page, with a pointer and a line of text."""
 
     def __init__(self, ann: Annotator) -> None:
@@ -242,40 +242,40 @@ def demo(browser: Any, folder: Path) -> None:
             ann.ask("s.open(s.images.find(i => i.name.startsWith('dog')).id)")
             ann.page.wait_for_timeout(1500)
             ann.seen()
-            film = Film(ann)
-            film.text = "Hover: preview the mask"
-            film.move((715, 150), (730, 120), 3)
-            film.move((330, 340), (200, 400), 5)
-            film.text = "Click: select the object"
+            video = Video(ann)
+            video.text = "Hover: preview the mask"
+            video.move((715, 150), (730, 120), 3)
+            video.move((330, 340), (200, 400), 5)
+            video.text = "Click: select the object"
             ann.click(200, 400)
             ann.page.wait_for_timeout(2500)
-            film.shoot(8)
-            film.text = "Shift + click: remove a part"
+            video.shoot(8)
+            video.text = "Shift + click: remove a part"
             ann.page.mouse.move(*ann.at(320, 300))
-            film.shoot(4)
+            video.shoot(4)
             ann.click(320, 300, negative=True)
             ann.page.wait_for_timeout(2500)
-            film.shoot(9)
-            film.text = "Ctrl + Z: undo"
+            video.shoot(9)
+            video.text = "Ctrl + Z: undo"
             ann.keys("Control+z")
             ann.page.wait_for_timeout(2500)
-            film.shoot(7)
-            film.text = "Enter: keep the mask"
+            video.shoot(7)
+            video.text = "Enter: keep the mask"
             ann.keys("1", "Enter")
             ann.page.wait_for_timeout(1500)
-            film.shoot(8)
+            video.shoot(8)
             context.close()
     image = anymask.load().cutout(anymask.sample("dog"), points=[(200, 400)])
     ground = Image.new("RGB", (960, 540), "#cfe8d5")
     image = image.resize((809, 540))
     ground.paste(image, (75, 0), image)
-    film.text = "The cut-out"
-    film.add(ground, 16)
-    first, *others = film.frames
+    video.text = "The cut-out"
+    video.add(ground, 16)
+    first, *others = video.frames
     path = folder / "demo.webp"
-    first.save(path, save_all=True, append_images=others, duration=film.times, loop=0, quality=70,
+    first.save(path, save_all=True, append_images=others, duration=video.times, loop=0, quality=70,
                method=6)  # fmt: skip
-    print(path, len(film.frames), f"frames, {path.stat().st_size // 1000} kB")
+    print(path, len(video.frames), f"frames, {path.stat().st_size // 1000} kB")
 
 
 SCENES: list[tuple[Any, dict[str, Any], str]] = [
@@ -299,13 +299,13 @@ def main(folder: Path, names: Sequence[str] = ()) -> None:
                 continue
             shelf = project(**about)
             if scene in (outline, review):
-                labelled(shelf)
+                labeled(shelf)
             if scene is everything:
-                shelf.photos = {"cells": nuclei(71, 18, 26)}
+                shelf.images = {"cells": nuclei(71, 18, 26)}
                 shelf.labels = ["cell"]
             if scene is stack:
                 planes = cells()
-                shelf.photos = {"cells": np.repeat(planes[0, 0][..., None], 3, 2)}
+                shelf.images = {"cells": np.repeat(planes[0, 0][..., None], 3, 2)}
                 shelf.stacks = {"cells": planes}
             site = Site(shelf)
             context = browser.new_context(viewport=SIZE, color_scheme=scheme)

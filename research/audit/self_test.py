@@ -14,9 +14,9 @@ import numpy as np
 
 from anymask.base import BoolArray, Floats
 from anymask.evaluation.audit_features import (
-    AuditPhoto,
+    AuditImage,
     measure_features,
-    prepare_photo,
+    prepare_image,
     shrink_mask,
 )
 from anymask.evaluation.audit_grading import (
@@ -27,7 +27,7 @@ from anymask.evaluation.audit_grading import (
     describe_answers,
     fit_scale,
 )
-from anymask.evaluation.audit_photos import find_missing
+from anymask.evaluation.audit_images import find_missing
 from anymask.formats import AnnotatedImage
 from anymask.masks import Rle, mask_iou, mask_to_rle, rle_area, rle_iou, rle_to_mask
 from anymask.segment import Model
@@ -37,7 +37,7 @@ CLEAN = "clean"
 RIDGE = 5.0
 NEWTON_STEPS = 30
 MIN_CORRUPTED_AREA = 100  # pixels of a mask that is worth making wrong
-MASKS_A_PHOTO = 3  # masks of a photo
+MASKS_A_IMAGE = 3  # masks of a photo
 FOUND_IOU = 0.5  # IoU of a found object with the deleted mask
 
 
@@ -95,9 +95,9 @@ def run_self_test(
         fitting = [n for n, rle in enumerate(sample.rles) if rle_area(rle) >= MIN_CORRUPTED_AREA]
         if done >= masks or not fitting:
             continue
-        view = prepare_photo(model, sample.image())
+        view = prepare_image(model, sample.image())
         elsewhere = _pick_mask(samples, place, rng)
-        for number in rng.permutation(fitting)[: min(MASKS_A_PHOTO, masks - done)].tolist():
+        for number in rng.permutation(fitting)[: min(MASKS_A_IMAGE, masks - done)].tolist():
             cases += _corrupt_mask(model, view, name, sample, number, elsewhere, rng)
             done += 1
             if progress:
@@ -132,7 +132,7 @@ def _pick_mask(
 
 def _corrupt_mask(
     model: Model,
-    view: AuditPhoto,
+    view: AuditImage,
     name: str,
     sample: AnnotatedImage,
     number: int,
@@ -192,12 +192,12 @@ def solve_logistic(
 
 
 def fit_linear(
-    values: Floats, wanted: Floats, weights: Floats
+    values: Floats, expected: Floats, weights: Floats
 ) -> LinearModel:  # (N, F), (N,), (N,)
     """Weighted least squares with a ridge on all but the bias."""
     table, scale, ridge = _table(values)
     bend = (table * weights[:, None]).T @ table + ridge
-    found = np.linalg.solve(bend, table.T @ (weights * wanted))
+    found = np.linalg.solve(bend, table.T @ (weights * expected))
     return LinearModel(found[:-1] / scale, float(found[-1]))
 
 

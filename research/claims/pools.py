@@ -83,11 +83,11 @@ def make_pools(train: Path, test: Path, folder: Path, sizes: PoolSizes) -> None:
     single = [replace(one, masks=Masks([one.objects[0]])) for one in dense[: DENSE * len(few)]]
     write_part(folder, "many_images", single, "many_masks")
     write_rows(folder / "many_masks", few)
-    photos = [shuffled(load_set(test / name)[1], rng)[: sizes.test]
+    image_files = [shuffled(load_set(test / name)[1], rng)[: sizes.test]
               for name in TEST_SETS if (test / name).is_dir()]  # fmt: skip
-    if not photos:
+    if not image_files:
         raise DataError(f"{test} contains none of the sets {', '.join(TEST_SETS)}.")
-    write_pool(folder / "test", [one for part in photos for one in part], SIDE, TEST_MASKS)
+    write_pool(folder / "test", [one for part in image_files for one in part], SIDE, TEST_MASKS)
     (folder / DONE).write_text("{}\n")
 
 

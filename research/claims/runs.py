@@ -29,7 +29,7 @@ from anymask.training.interaction import Draws
 from anymask.training.loop import TrainingRun, TrainingWorker, get_ready
 from anymask.training.run_folder import newest_state
 from anymask.training.samples import batches
-from anymask.training.step import TrainingStep, build_step, normalised
+from anymask.training.step import TrainingStep, build_step, normalized
 from anymask.training.trainee import build_trainee, trained_module
 from research.claims.arms import ARMS, IMAGES, SIDE, Arm
 from research.nano.scenes import pasted
@@ -165,8 +165,8 @@ def pretrained(arm: Arm, seed: int, steps: int, images: Path, target: Path) -> N
     model = models.build(arm.model)
     config = PretrainConfig(steps=steps, side=SIDE, images=IMAGES, rate=1e-3, seed=seed)
     task = Reconstruction(model, SIDE, pixels_of(model, SIDE, by_cell=False))
-    photos = sorted((images / "images").iterdir())
-    for _ in pretrain(task, crops(photos, config), config):
+    image_files = sorted((images / "images").iterdir())
+    for _ in pretrain(task, crops(image_files, config), config):
         pass
     target.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"model": model.state_dict()}, target)
@@ -221,7 +221,7 @@ class SquareSegmenter:
         square[:] = np.array(self.spec.mean).astype(np.uint8)
         square[:height, :width] = image
         given = torch.from_numpy(square).permute(2, 0, 1).float()[None]
-        features = cast(Any, self.module).encode(normalised(given, self.spec))
+        features = cast(Any, self.module).encode(normalized(given, self.spec))
         return features, (height, width)
 
     @torch.no_grad()

@@ -4,10 +4,10 @@
 `anymask WORDS` with them.
 """
 
-from anymask.formats.layouts import LAYOUTS, Layout
+from anymask.formats.layouts import LAYOUTS, DatasetLayout
 
-DATASETS: dict[str, Layout] = {
-    "open-images": Layout(
+DATASETS: dict[str, DatasetLayout] = {
+    "open-images": DatasetLayout(
         package=__name__,
         module="open_images", split="validation",
         marks=(
@@ -16,7 +16,7 @@ DATASETS: dict[str, Layout] = {
         ),
         about="Open Images, masks with boxes",
     ),
-    "bsds500": Layout(
+    "bsds500": DatasetLayout(
         package=__name__,
         module="bsds", split="test",
         marks=(
@@ -25,13 +25,13 @@ DATASETS: dict[str, Layout] = {
         ),
         about="BSDS500, regions and borders of several people",
     ),
-    "phrase-cut": Layout(
+    "phrase-cut": DatasetLayout(
         package=__name__,
         module="polygon_sets", read="read_phrase_cut", split="test",
         marks=(("refer_*.json",), ("*/refer_*.json",)),
         about="PhraseCut, a mask a phrase",
     ),
-    "visor": Layout(
+    "visor": DatasetLayout(
         package=__name__,
         module="polygon_sets", read="read_visor", split="val",
         marks=(
@@ -39,41 +39,41 @@ DATASETS: dict[str, Layout] = {
         ),
         about="VISOR, sparse frames",
     ),
-    "ndd20": Layout(
+    "ndd20": DatasetLayout(
         package=__name__,
         module="polygon_sets", read="read_ndd20", split="ABOVE",
         marks=(("*_LABELS.json", "ABOVE"), ("*_LABELS.json", "BELOW")),
         about="NDD20, dolphins above and below water",
     ),
-    "egohos": Layout(
+    "egohos": DatasetLayout(
         package=__name__,
         module="mask_folders", read="read_egohos", split="val",
         marks=(("*/label", "*/contact"),),
         about="EgoHOS, hands and what they hold",
     ),
-    "gtea": Layout(
+    "gtea": DatasetLayout(
         package=__name__,
         module="mask_folders", read="read_gtea", split="",
         marks=(("Images", "Masks"), ("*/Images", "*/Masks")), about="GTEA hand2K, hands",
     ),
-    "doors": Layout(
+    "doors": DatasetLayout(
         package=__name__,
         module="mask_folders", read="read_doors", split="",
         marks=(("img", "Rock_all"), ("*/img", "*/Rock_all")), about="DOORS, boulders",
     ),
-    "ppdls": Layout(
+    "ppdls": DatasetLayout(
         package=__name__,
         module="mask_folders", read="read_leaves", split="",
         marks=(("*_label.png",), ("*/*_label.png",), ("*/*/*_label.png",)),
         about="Plant Phenotyping, leaves",
     ),
-    "bbbc038": Layout(
+    "bbbc038": DatasetLayout(
         package=__name__,
         module="mask_folders", read="read_nuclei", split="",
         marks=(("stage1_train",), ("*/images", "*/masks/*.png")),
         about="BBBC038v1 (data science bowl 2018), nuclei",
     ),
-    "hypersim": Layout(
+    "hypersim": DatasetLayout(
         package=__name__,
         module="mask_folders", read="read_hypersim", split="",
         marks=(("ai_*/images",),), about="Hypersim, objects of rendered rooms; needs h5py",

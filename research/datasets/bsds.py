@@ -20,7 +20,7 @@ import scipy.io
 
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, find_place, located
-from anymask.formats.annotations import BenchmarkTruth, annotated_photo
+from anymask.formats.annotations import BenchmarkTruth, annotated_image
 from anymask.formats.documents import checked_hw
 from anymask.formats.mask_numbers import value_rles
 from anymask.masks import Mask, Rle, mask_to_rle
@@ -32,11 +32,11 @@ def read(root: Path, split: str) -> Iterator[AnnotatedImage]:
     places = [f"{top}groundTruth/{split}" for top in inside]
     folder = find_place(root, places, f"ground truth of BSDS500's {split}")
     for path in sorted(folder.glob("*.mat")):
-        photo = folder.parent.parent / "images" / split / f"{path.stem}.jpg"
-        yield _sample(path, photo)
+        image = folder.parent.parent / "images" / split / f"{path.stem}.jpg"
+        yield _sample(path, image)
 
 
-def _sample(path: Path, photo: Path) -> AnnotatedImage:
+def _sample(path: Path, image: Path) -> AnnotatedImage:
     with located(path):
         people = _people(path)
         masks: list[Mask] = []
@@ -50,8 +50,8 @@ def _sample(path: Path, photo: Path) -> AnnotatedImage:
                 boundaries.append(mask_to_rle(borders))
                 if borders.shape != hw or masks[0].rle.size != hw:
                     raise DataError(f"the regions are {hw}, the borders {borders.shape}")
-        return annotated_photo(
-            photo, hw, masks, benchmark=BenchmarkTruth(boundaries=tuple(boundaries))
+        return annotated_image(
+            image, hw, masks, benchmark=BenchmarkTruth(boundaries=tuple(boundaries))
         )
 
 

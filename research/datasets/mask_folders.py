@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from anymask.base import DataError, ImageError
 from anymask.formats import AnnotatedImage, find_place, label_values, located
-from anymask.formats.annotations import annotated_photo
-from anymask.formats.documents import find_picture
-from anymask.formats.mask_numbers import colours_to_numbers, value_rles
-from anymask.images import open_picture
+from anymask.formats.annotations import annotated_image
+from anymask.formats.documents import find_image
+from anymask.formats.mask_numbers import colors_to_numbers, value_rles
+from anymask.images import open_image
 from anymask.masks import Mask, Rle, mask_to_rle
 
 EGOHOS_CLASSES = {
@@ -39,9 +39,9 @@ EGOHOS_CLASSES = {
 def read_egohos(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """A mask a class of hands and objects. Raises DataError that names the file."""
     folder = find_place(root, [f"{split}/label"], f"labels of {split}")
-    for path, photo in _pairs(folder, folder.parent / "image"):
+    for path, image in _pairs(folder, folder.parent / "image"):
         with located(path):
-            yield _sample(photo, value_rles(label_values(path)), EGOHOS_CLASSES)
+            yield _sample(image, value_rles(label_values(path)), EGOHOS_CLASSES)
 
 
 def read_gtea(root: Path, split: str) -> Iterator[AnnotatedImage]:
@@ -62,36 +62,36 @@ def _every(root: Path, split: str, name: str) -> list[Path]:
     return [root / split / name] if split else [*root.glob(name), *sorted(root.glob(f"*/{name}"))]
 
 
-def _white_level(folder: Path, photos: Path, label: str) -> Iterator[AnnotatedImage]:
-    for path, photo in _pairs(folder, photos):
+def _white_level(folder: Path, images: Path, label: str) -> Iterator[AnnotatedImage]:
+    for path, image in _pairs(folder, images):
         with located(path):
-            yield _sample(photo, value_rles(_numbers(path) > 0), {1: label})
+            yield _sample(image, value_rles(_numbers(path) > 0), {1: label})
 
 
-def _pairs(folder: Path, photos: Path) -> Iterator[tuple[Path, Path]]:
+def _pairs(folder: Path, images: Path) -> Iterator[tuple[Path, Path]]:
     """Each mask picture with the photo of the same name. Raises DataError for one without."""
     for path in sorted(folder.glob("*.png")):
-        photo = find_picture(photos, path.stem)
-        if photo is None:
-            raise DataError(f"{path}: there is no photo {path.stem!r} in {photos}")
-        yield path, photo
+        image = find_image(images, path.stem)
+        if image is None:
+            raise DataError(f"{path}: there is no photo {path.stem!r} in {images}")
+        yield path, image
 
 
 def read_leaves(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Leaves, a mask each, in all folders or in those below `split`. Raises DataError."""
     for path in sorted((root / split).rglob("*_label.png")):
-        photo = path.with_name(path.name.replace("_label.png", "_rgb.png"))
+        image = path.with_name(path.name.replace("_label.png", "_rgb.png"))
         with located(path):
             found = value_rles(_numbers(path))
-            yield _sample(photo, found, dict.fromkeys(found, "leaf"))
+            yield _sample(image, found, dict.fromkeys(found, "leaf"))
 
 
 def read_nuclei(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Nuclei, a picture each. Raises DataError that names the file."""
     folder = find_place(root, [split, "."] if split else ["stage1_train", "."], "photos of nuclei")
     for place in sorted(folder.glob("*/masks")):
-        photo = place.parent / "images" / f"{place.parent.name}.png"
-        _check_own_photo(photo)
+        image = place.parent / "images" / f"{place.parent.name}.png"
+        _check_own_image(image)
         masks: list[Rle] = []
         for path in sorted(place.glob("*.png")):
             with located(path):
@@ -100,16 +100,16 @@ def read_nuclei(root: Path, split: str) -> Iterator[AnnotatedImage]:
                     raise DataError(f"is {masks[-1].size}, the others are {masks[0].size}")
         if masks:
             drawn = [Mask(rle, "nucleus") for rle in masks]
-            yield annotated_photo(photo, masks[0].size, drawn)
+            yield annotated_image(image, masks[0].size, drawn)
 
 
-def _check_own_photo(photo: Path) -> None:
+def _check_own_image(image: Path) -> None:
     """Raises DataError for a folder of many pictures in place of one's, as splits are laid out."""
-    others = [] if photo.is_file() else list(photo.parent.glob("*"))
+    others = [] if image.is_file() else list(image.parent.glob("*"))
     if others:
-        folder = photo.parent.parent
+        folder = image.parent.parent
         raise DataError(
-            f"{folder}: wanted the folder of one picture, images/{photo.name} and its masks, as "
+            f"{folder}: wanted the folder of one picture, images/{image.name} and its masks, as "
             f"BBBC038 has them; got {len(others)} other files, such as {others[0].name}; where it "
             f"holds many pictures and a mask file for each, name this folder itself: {folder}"
         )
@@ -122,32 +122,32 @@ def read_hypersim(root: Path, split: str) -> Iterator[AnnotatedImage]:
     pattern = f"{split or '*'}/images/*_geometry_hdf5/*.semantic_instance.hdf5"
     for path in sorted(root.glob(pattern)):
         camera = path.parent.name.removesuffix("_geometry_hdf5")
-        photo = path.parent.with_name(f"{camera}_final_preview")
+        image = path.parent.with_name(f"{camera}_final_preview")
         with located(path):
             with h5py.File(path, "r") as file:
                 values = np.asarray(file["dataset"]).astype(np.int64)
             found = {value: rle for value, rle in value_rles(values).items() if value > 0}
             name = path.name.replace(".semantic_instance.hdf5", ".tonemap.jpg")
-            yield _sample(photo / name, found, {}, (values.shape[0], values.shape[1]))
+            yield _sample(image / name, found, {}, (values.shape[0], values.shape[1]))
 
 
 def _numbers(path: Path) -> NDArray[Any]:  # (H, W)
     """A number for each colour, 0 for black, of a picture of any kind."""
     try:
-        with open_picture(path) as picture:
-            if picture.mode in ("RGB", "RGBA"):
-                return colours_to_numbers(np.asarray(picture.convert("RGB")))
+        with open_image(path) as image:
+            if image.mode in ("RGB", "RGBA"):
+                return colors_to_numbers(np.asarray(image.convert("RGB")))
     except (OSError, ImageError) as error:
         raise DataError(f"no readable picture ({error})") from error
     return label_values(path)
 
 
 def _sample(
-    photo: Path,
+    image: Path,
     found: Mapping[int, Rle],
     labels: Mapping[int, str],
     hw: tuple[int, int] | None = None,
 ) -> AnnotatedImage:
     """A photo with a mask for each value but 0."""
     masks = [Mask(rle, labels.get(value)) for value, rle in found.items() if value]
-    return annotated_photo(photo, next(iter(found.values())).size if hw is None else hw, masks)
+    return annotated_image(image, next(iter(found.values())).size if hw is None else hw, masks)

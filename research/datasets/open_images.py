@@ -19,9 +19,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anymask.formats import AnnotatedImage, find_place, label_values, located, picture_hw
-from anymask.formats.annotations import annotated_photo
-from anymask.formats.documents import find_photo, read_rows, read_table
+from anymask.formats import AnnotatedImage, find_place, label_values, located, read_hw
+from anymask.formats.annotations import annotated_image
+from anymask.formats.documents import find_in_folders, read_rows, read_table
 from anymask.masks import Box, Mask, Rle, mask_to_rle
 
 _COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
@@ -37,16 +37,16 @@ def read(root: Path, split: str) -> Iterator[AnnotatedImage]:
         rows.setdefault(row["ImageID"], []).append((line, row))
     for image_id, records in rows.items():
         with located(f"{path}, image {image_id}"):
-            photos = [root / split, root / "images" / split, root / "images"]
-            photo = find_photo(f"{image_id}.jpg", photos)
-            hw = picture_hw(photo)
+            images = [root / split, root / "images" / split, root / "images"]
+            image = find_in_folders(f"{image_id}.jpg", images)
+            hw = read_hw(image)
         found = []
         for line, row in records:
             with located(f"{path}, line {line}"):
                 rle = _mask(root, split, row["MaskPath"], hw)
                 label = names.get(row["LabelName"], row["LabelName"])
                 found.append(Mask(rle, label, drawn_box=_box(row, hw)))
-        yield annotated_photo(photo, hw, found)
+        yield annotated_image(image, hw, found)
 
 
 def _names(folder: Path) -> dict[str, str]:
@@ -60,7 +60,7 @@ def _names(folder: Path) -> dict[str, str]:
 def _mask(root: Path, split: str, name: str, hw: tuple[int, int]) -> Rle:
     letter = name[:1]
     places = [f"{split}-masks-{letter}", f"{split}-masks", "masks", f"masks/{split}"]
-    path = find_photo(name, [root / place for place in places])
+    path = find_in_folders(name, [root / place for place in places])
     with located(path):
         values = (label_values(path) > 0).astype(np.uint8)
     height, width = hw

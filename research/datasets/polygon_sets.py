@@ -30,11 +30,11 @@ from anymask.formats import (
     SequencePlace,
     find_place,
     located,
-    picture_hw,
+    read_hw,
     read_json,
 )
-from anymask.formats.annotations import annotated_photo
-from anymask.formats.documents import checked_hw, find_photo
+from anymask.formats.annotations import annotated_image
+from anymask.formats.documents import checked_hw, find_in_folders
 from anymask.masks import Mask, coco_polygons_to_rle, mask_to_rle
 
 # PhraseCut
@@ -51,14 +51,14 @@ def read_phrase_cut(root: Path, split: str) -> Iterator[AnnotatedImage]:
     for image_id, rows in tasks.items():
         with located(f"{path}, image {image_id}"):
             places = [f"images/{image_id}.jpg", f"VG_100K*/{image_id}.jpg"]
-            photo = find_place(path.parent, places, "photo")
-            hw = sizes.get(image_id) or picture_hw(photo)
+            image = find_place(path.parent, places, "photo")
+            hw = sizes.get(image_id) or read_hw(image)
         found = []
         for number, row in rows:
             with located(f"{path}, task {number} ({row.get('task_id')})"):
                 rings = [ring for polygons in row["Polygons"] for ring in polygons]
                 found.append(Mask(mask_to_rle(_drawn(rings, hw)), str(row["phrase"])))
-        yield annotated_photo(photo, hw, found)
+        yield annotated_image(image, hw, found)
 
 
 def _sizes(folder: Path) -> dict[int, tuple[int, int]]:
@@ -73,13 +73,13 @@ def _sizes(folder: Path) -> dict[int, tuple[int, int]]:
 
 def _drawn(rings: list[Any], hw: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """(H, W) what Pillow fills, outlines included, with corners cut to whole pixels."""
-    picture = Image.new("L", (hw[1], hw[0]))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("L", (hw[1], hw[0]))
+    draw = ImageDraw.Draw(image)
     for ring in rings:
         corners = [(int(x), int(y)) for x, y in ring]
         if len(corners) >= 2:
             draw.polygon(corners, outline=1, fill=1)
-    return np.asarray(picture) > 0
+    return np.asarray(image) > 0
 
 
 # VISOR
@@ -97,8 +97,8 @@ def read_visor(root: Path, split: str) -> Iterator[AnnotatedImage]:
             with located(f"{path}, frame {number}"):
                 name, video = str(row["image"]["name"]), str(row["image"]["video"])
                 person = top / "rgb_frames" / split / video.split("_")[0]
-                photo = find_photo(name, [person / video, person])
-                hw = picture_hw(photo)
+                image = find_in_folders(name, [person / video, person])
+                hw = read_hw(image)
                 found: list[Mask] = []
                 for place, one in enumerate(row["annotations"]):
                     with located(f"annotation {place}"):
@@ -107,9 +107,9 @@ def read_visor(root: Path, split: str) -> Iterator[AnnotatedImage]:
                             rle = coco_polygons_to_rle(rings, hw)
                             found.append(Mask(rle, str(one["name"])))
                 # The frame whose number ends the name of its picture; None where no number does.
-                frame = re.search(r"[0-9]+$", photo.stem)
+                frame = re.search(r"[0-9]+$", image.stem)
                 sequence = SequencePlace(video, int(frame.group())) if frame else None
-                yield annotated_photo(photo, hw, found, place=sequence)
+                yield annotated_image(image, hw, found, place=sequence)
 
 
 # NDD20
@@ -122,8 +122,8 @@ def read_ndd20(root: Path, split: str) -> Iterator[AnnotatedImage]:
         records = dict(read_json(path))
     for key, row in records.items():
         with located(f"{path}, {key}"):
-            photo = find_photo(str(row["filename"]), [root / split])
-            hw = picture_hw(photo)
+            image = find_in_folders(str(row["filename"]), [root / split])
+            hw = read_hw(image)
             found = []
             for number, region in enumerate(_regions(row)):
                 with located(f"region {number}"):
@@ -134,7 +134,7 @@ def read_ndd20(root: Path, split: str) -> Iterator[AnnotatedImage]:
                     ring = np.stack([xs, ys], axis=1).ravel().tolist()
                     label = region.get("region_attributes", {}).get("species")
                     found.append(Mask(coco_polygons_to_rle([ring], hw), label or None))
-            yield annotated_photo(photo, hw, found)
+            yield annotated_image(image, hw, found)
 
 
 def _regions(row: dict[str, Any]) -> list[dict[str, Any]]:

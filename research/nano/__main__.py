@@ -18,9 +18,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--model", default="nano", help="bundle that gets the network")
     parser.add_argument("--weights", type=Path, help="file of the model's weights")
-    parser.add_argument(
-        "--pictures", type=int, help="photos that are asked, or clips that are made"
-    )
+    parser.add_argument("--samples", type=int, help="photos that are asked, or clips that are made")
     parser.add_argument("--max-minutes", type=float, help="length of the training (60)")
     parser.add_argument("--bundle", type=Path, help="write the bundle with the network there")
     for one in TRAININGS.values():

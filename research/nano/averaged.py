@@ -47,7 +47,7 @@ class AveragedLearner(Generic[N]):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = {name: one.clone() for name, one in network.state_dict().items()}
         groups = _groups(network, slower or {})
-        self.optimiser = torch.optim.AdamW(groups, rate, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(groups, rate, weight_decay=0.01)
         self._halves = multiplies_halves(torch.device("cpu"))
         self.steps, self.minutes = 0, 0.0
 
@@ -58,12 +58,12 @@ class AveragedLearner(Generic[N]):
     def descend(self, loss: Tensor, done: float) -> float:
         """One step; its loss. `done` is the part of the run that is over, 0..1."""
         rate = self._rate * min(1, (self.steps + 1) / self._warm_up)
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = group["share"] * rate * 0.5 * (1 + math.cos(math.pi * done))
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimizer.step()
         self.steps += 1
         decay = min(self._ema, (1 + self.steps) / (10 + self.steps))
         for name, value in self.network.state_dict().items():
@@ -75,7 +75,7 @@ class AveragedLearner(Generic[N]):
         return {
             "network": self.network.state_dict(),
             "averaged": self.averaged,
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimizer.state_dict(),
             "about": {"steps": self.steps, "minutes": self.minutes},
         }
 
@@ -85,7 +85,7 @@ class AveragedLearner(Generic[N]):
             return
         state = torch.load(path, weights_only=True)
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimiser"])
         self.averaged = state["averaged"]
         self.steps, self.minutes = state["about"]["steps"], state["about"]["minutes"]
 

@@ -18,18 +18,18 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, UintImage
-from anymask.masks import Prompt, centre_click, iou, next_click, rle_to_mask
+from anymask.masks import Prompt, center_click, iou, next_click, rle_to_mask
 from anymask.segment import Candidate, Prediction
 from anymask.segment.prediction import window_around
 from anymask.training import Recipe
-from anymask.training.samples import TrainingPictures
+from anymask.training.samples import TrainingImages
 from research.nano.edge_samples import MEANT, WindowWriter
 from research.nano.scenes import compose, page
 
-PAGES, SCENES, FALSE_COLOURS = 0.10, 0.12, 0.25  # parts of the pictures
+PAGES, SCENES, FALSE_COLORS = 0.10, 0.12, 0.25  # parts of the pictures
 SIDES = (512, 640, 768)  # of drawn pictures, pixels
 SMALLEST = 80  # pixels of a mask that is asked about
-OF_PHOTO, OF_SCENE = 2, 4  # masks of a picture
+OF_IMAGE, OF_SCENE = 2, 4  # masks of a picture
 JITTER = 0.04  # of a box's sides
 PALETTES = (
     cv2.COLORMAP_INFERNO, cv2.COLORMAP_JET, cv2.COLORMAP_HOT, cv2.COLORMAP_PLASMA,
@@ -41,7 +41,7 @@ Asking = Callable[[Sequence[Prompt]], Sequence[Prediction]]
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledPicture:
+class LabeledImage:
     """A picture (H, W, 3), some of its masks (H, W), and where it comes from."""
 
     image: UintImage
@@ -54,7 +54,7 @@ def gather_windows(
     data: Path,
     folder: Path,
     see: Callable[[UintImage], Asking],
-    pictures: int,
+    images: int,
     seed: int = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -68,23 +68,23 @@ def gather_windows(
         see: Function that encodes an image.
         on_progress: Progress callable (images done, all images).
     """
-    drawn = TrainingPictures(Recipe(), data)
+    drawn = TrainingImages(Recipe(), data)
     with WindowWriter(folder) as writer:
-        for number in range(pictures):
+        for number in range(images):
             rng = np.random.default_rng([seed, number])
-            picture = labelled_picture(drawn, rng, number)
-            if picture.masks:
-                predict = see(picture.image)
-                for mask in picture.masks:
+            image = labeled_image(drawn, rng, number)
+            if image.masks:
+                predict = see(image.image)
+                for mask in image.masks:
                     for prompt, answer in asked_answers(predict, mask, rng):
-                        _store(writer, picture, mask, prompt, answer)
+                        _store(writer, image, mask, prompt, answer)
             if on_progress is not None:
-                on_progress(number + 1, pictures)
+                on_progress(number + 1, images)
 
 
 def _store(
     writer: WindowWriter,
-    picture: LabelledPicture,
+    image: LabeledImage,
     truth: BoolArray,
     prompt: Prompt,
     answer: Candidate,
@@ -92,19 +92,19 @@ def _store(
     cells = answer.shown_logits - np.float32(answer.threshold)
     window = window_around(cells, answer.geometry)
     if window is not None:
-        about = prompt, float(iou(answer.pixels(), truth)), picture.group, picture.kind
-        writer.add(picture.image, truth, cells, window, about)
+        about = prompt, float(iou(answer.pixels(), truth)), image.group, image.kind
+        writer.add(image.image, truth, cells, window, about)
 
 
-def labelled_picture(source: TrainingPictures, rng: Generator, number: int) -> LabelledPicture:
+def labeled_image(source: TrainingImages, rng: Generator, number: int) -> LabeledImage:
     """A photo, a page or a scene, sometimes in other colours."""
     kind, side = float(rng.random()), int(rng.choice(SIDES))
     if kind < PAGES + SCENES:
         if kind < PAGES:
-            image, planes = page(side, rng, lambda: source.photo(rng))
+            image, planes = page(side, rng, lambda: source.draw_source(rng))
         else:
             image, planes = compose(
-                side, rng, lambda: source.photo(rng), lambda: source.cut_out(rng)
+                side, rng, lambda: source.draw_source(rng), lambda: source.cut_out(rng)
             )
         name, masks = "page" if kind < PAGES else "scene", [one.astype(np.bool_) for one in planes]
         group, most = f"{name} {number}", OF_SCENE
@@ -112,15 +112,15 @@ def labelled_picture(source: TrainingPictures, rng: Generator, number: int) -> L
         sample = source.source.sample(rng, number)
         order = rng.permutation(len(sample.rles))[:6]
         image, masks = sample.image(), [rle_to_mask(sample.rles[n]).astype(bool) for n in order]
-        name, group, most = "photo", str(sample.source), OF_PHOTO
-    if rng.random() < FALSE_COLOURS:
-        image, name = false_colours(image, rng), f"{name}, recoloured"
+        name, group, most = "photo", str(sample.source), OF_IMAGE
+    if rng.random() < FALSE_COLORS:
+        image, name = false_colors(image, rng), f"{name}, recoloured"
     large = [mask for mask in masks if np.count_nonzero(mask) >= SMALLEST]
     chosen = [large[n] for n in rng.permutation(len(large))[:most]]
-    return LabelledPicture(np.ascontiguousarray(image), chosen, group, name)
+    return LabeledImage(np.ascontiguousarray(image), chosen, group, name)
 
 
-def false_colours(image: UintImage, rng: Generator) -> UintImage:
+def false_colors(image: UintImage, rng: Generator) -> UintImage:
     """A photo as an X-ray, a gray or a thermal picture shows things: one value, many palettes."""
     gray: NDArray[Any] = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     gray = 255 - gray if rng.random() < 0.4 else gray
@@ -175,7 +175,7 @@ def asked_answers(
 
 def _some_click(mask: BoolArray, rng: Generator) -> tuple[float, float]:
     if rng.random() >= 0.4:
-        return centre_click(mask)
+        return center_click(mask)
     ys, xs = np.nonzero(mask)
     chosen = int(rng.integers(len(ys)))
     return float(xs[chosen]), float(ys[chosen])

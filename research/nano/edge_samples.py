@@ -32,13 +32,13 @@ from anymask.masks import Prompt, iou
 from anymask.models.edge_refiner import clues
 from anymask.segment.prediction import (
     EdgeWindow,
+    window_image,
     window_logits,
     window_mask,
-    window_photo,
     window_prompt,
 )
 
-ROWS, PHOTOS, TRUTHS, CELLS = "rows.jsonl", "photos.bin", "truths.bin", "cells.bin"
+ROWS, IMAGES, TRUTHS, CELLS = "rows.jsonl", "photos.bin", "truths.bin", "cells.bin"
 HELD_OUT = 10  # one in so many photos is kept for judging
 MEANT = 0.5  # IoU from which an answer means the object
 LEAVE = 0.5  # weight of pixels that should stay as they are
@@ -99,13 +99,13 @@ class WindowStore:
             )
         lines = (folder / ROWS).read_text(encoding="utf-8").splitlines()
         self.rows = [WindowRow(**parse_json(line, folder / ROWS)) for line in lines]
-        self.photos = np.memmap(folder / PHOTOS, np.uint8, "r").reshape(-1, SIDE, SIDE, 3)
+        self.images = np.memmap(folder / IMAGES, np.uint8, "r").reshape(-1, SIDE, SIDE, 3)
         self.truths = np.memmap(folder / TRUTHS, np.uint8, "r").reshape(-1, SIDE * SIDE // 8)
         self.cells = np.memmap(folder / CELLS, np.float16, "r")
 
-    def photo(self, place: int) -> UintImage:  # (S, S, 3)
+    def image(self, place: int) -> UintImage:  # (S, S, 3)
         """The window of the photo."""
-        return np.array(self.photos[place])
+        return np.array(self.images[place])
 
     def truth(self, place: int) -> BoolArray:  # (S, S)
         """The window of the true mask."""
@@ -124,7 +124,7 @@ class WindowWriter:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._files = [(folder / name).open("wb") for name in (ROWS, PHOTOS, TRUTHS, CELLS)]
+        self._files = [(folder / name).open("wb") for name in (ROWS, IMAGES, TRUTHS, CELLS)]
 
     def __enter__(self) -> WindowWriter:
         return self
@@ -145,7 +145,7 @@ class WindowWriter:
     ) -> None:
         """One answer: photo (H, W, 3), truth (H, W), its logits (m, m), and prompt, IoU, group and
         kind."""
-        rows, photos, truths, cells = self._files
+        rows, images, truths, cells = self._files
         prompt, fit, group, kind = details
         row = WindowRow(
             group=group,
@@ -159,7 +159,7 @@ class WindowWriter:
         )
         inside = np.clip(window_logits(logits, window), -LARGEST, LARGEST)
         cells.write(inside.astype(np.float16).tobytes())
-        photos.write(window_photo(image, window).tobytes())
+        images.write(window_image(image, window).tobytes())
         truths.write(np.packbits(window_mask(truth, window)).tobytes())
         rows.write((json.dumps(asdict(row)) + "\n").encode())
 
@@ -198,15 +198,15 @@ def training_window(
         spoiled: Share of windows whose logits are derived from the ground truth instead
             (`spoiled_cells`).
     """
-    photo, truth, cells = store.photo(place), store.truth(place), store.logits(place)
+    image, truth, cells = store.image(place), store.truth(place), store.logits(place)
     prompt, fit = window_prompt(store.rows[place].prompt, store.rows[place].window), None
     if rng is not None and rng.random() < spoiled and truth.any():
         cells, fit = spoiled_cells(truth, len(cells), rng), 1.0
         prompt = prompt if rng.random() < 0.5 else np.zeros_like(prompt)
     if rng is not None:
-        photo = other_colours(photo, rng)
-        photo, truth, cells, prompt = _turned(photo, truth, cells, prompt, rng)
-    planes = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))).float()
+        image = other_colors(image, rng)
+        image, truth, cells, prompt = _turned(image, truth, cells, prompt, rng)
+    planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
     given = (planes[None], torch.from_numpy(cells)[None, None], torch.from_numpy(prompt)[None])
     seen = clues(*given)[0]
     wide, gate = seen[3].numpy() * 4, seen[4].numpy()
@@ -265,17 +265,17 @@ def _smooth(rng: Generator, side: int, cells: int) -> FloatArray:  # (side, side
     return np.asarray(cv2.resize(rough, (side, side), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def other_colours(photo: UintImage, rng: Generator) -> UintImage:
+def other_colors(image: UintImage, rng: Generator) -> UintImage:
     """Brightness, contrast and tint of its own; sometimes gray."""
     if rng.random() < 0.1:
-        photo = np.repeat(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+        image = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     gain = np.exp(rng.uniform(-0.3, 0.3, (1, 1, 3)) * rng.random() + rng.uniform(-0.35, 0.35))
     shift = rng.uniform(-20, 20)
-    return np.clip(photo * gain.astype(np.float32) + shift, 0, 255).astype(np.uint8)
+    return np.clip(image * gain.astype(np.float32) + shift, 0, 255).astype(np.uint8)
 
 
 def _turned(
-    photo: UintImage, truth: BoolArray, cells: FloatArray, prompt: FloatArray, rng: Generator
+    image: UintImage, truth: BoolArray, cells: FloatArray, prompt: FloatArray, rng: Generator
 ) -> tuple[UintImage, BoolArray, FloatArray, FloatArray]:
     turns, flip = int(rng.integers(4)), rng.random() < 0.5
 
@@ -284,7 +284,7 @@ def _turned(
         return np.ascontiguousarray(around[:, ::-1] if flip else around)
 
     maps = np.ascontiguousarray(turned(prompt.transpose(1, 2, 0)).transpose(2, 0, 1))
-    return turned(photo), turned(truth), turned(cells), maps
+    return turned(image), turned(truth), turned(cells), maps
 
 
 def _part(maps: Tensor, gate: FloatArray, side: int, rng: Generator) -> Tensor:

@@ -139,10 +139,10 @@ def judge_edges(
     ious: dict[str, list[tuple[float, float]]] = {}
     for store, n in places[:: max(1, len(places) // most)]:
         row, truth = store.rows[n], store.truth(n)
-        photo = torch.from_numpy(np.ascontiguousarray(store.photo(n).transpose(2, 0, 1))).float()
+        image = torch.from_numpy(np.ascontiguousarray(store.image(n).transpose(2, 0, 1))).float()
         cells = torch.from_numpy(store.logits(n))[None, None]
         seen = clues(
-            photo[None], cells, torch.from_numpy(window_prompt(row.prompt, row.window))[None]
+            image[None], cells, torch.from_numpy(window_prompt(row.prompt, row.window))[None]
         )
         wide = seen[:, 3:4] * 4
         masks = [(logits > 0)[0, 0].numpy() for logits in (wide, wide + model.change(seen))]

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from anymask.base import BoolArray, DataError, UintImage, whole_file
 from anymask.models.rules import ANCHOR, PARTS, RECENT
 from anymask.training import Recipe
-from anymask.training.samples import TrainingPictures
+from anymask.training.samples import TrainingImages
 from research.nano.motion import make_clip
 from research.nano.rehearsal import Rehearsal
 
@@ -59,7 +59,7 @@ def gather_clips(
         on_progress: Progress callable (clips done, all clips).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    source = TrainingPictures(Recipe(), data)
+    source = TrainingImages(Recipe(), data)
     for done, number in enumerate(numbers):
         path = folder / f"{number:06}.npz"
         if not path.is_file():

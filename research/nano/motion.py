@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, UintImage
 from anymask.masks import rle_to_mask
-from anymask.training.samples import TrainingPictures
+from anymask.training.samples import TrainingImages
 
 Floats = NDArray[np.float64]
 
@@ -46,14 +46,14 @@ class Layer:
     The first plane is its alpha; each further one is an object on it.
     """
 
-    colours: UintImage
+    colors: UintImage
     planes: FloatArray
     matrices: list[Floats]
     bends: list[FloatArray]
 
 
 def make_clip(
-    source: TrainingPictures, rng: Generator, hw: tuple[int, int] = FRAME_HW, frames: int = FRAMES
+    source: TrainingImages, rng: Generator, hw: tuple[int, int] = FRAME_HW, frames: int = FRAMES
 ) -> MadeClip:
     """One clip with an object at least."""
     while True:
@@ -81,7 +81,7 @@ def make_clip(
 
 
 def _layers(
-    source: TrainingPictures, rng: Generator, hw: tuple[int, int], frames: int
+    source: TrainingImages, rng: Generator, hw: tuple[int, int], frames: int
 ) -> list[Layer]:
     """The photo, then what moves over it."""
     pace = np.exp(rng.uniform(np.log(0.0015), np.log(0.04)))  # of the longer side, a frame
@@ -97,15 +97,15 @@ def _layers(
             # The same thing a second time, somewhat lighter or darker, on another way.
             layer = layers[-1]
             gain = np.exp(rng.uniform(-0.15, 0.15, 3))
-            colours = (layer.colours * gain).clip(0, 255).astype(np.uint8)
+            colors = (layer.colors * gain).clip(0, 255).astype(np.uint8)
             planes = layer.planes[..., 0]
             if rng.random() < 0.5:
-                colours, planes = colours[:, ::-1].copy(), planes[:, ::-1].copy()
+                colors, planes = colors[:, ::-1].copy(), planes[:, ::-1].copy()
             scale = float(np.sqrt(abs(np.linalg.det(layer.matrices[0][:, :2]))))
             start = rng.uniform(0.1, 0.9, 2) * [hw[1], hw[0]]
             layers.insert(
                 int(rng.integers(1, 3)),
-                _on_its_way(colours, planes, start, rng, (camera, pace, scale)),
+                _on_its_way(colors, planes, start, rng, (camera, pace, scale)),
             )
     if count and rng.random() < CROSSED:
         layers.append(_crossing(source, layers[1], rng, hw, frames))
@@ -133,7 +133,7 @@ def similarity(turn: float, scale: float, middle: Floats, place: Floats) -> Floa
 
 
 def _ground(
-    source: TrainingPictures, rng: Generator, hw: tuple[int, int], camera: list[Floats]
+    source: TrainingImages, rng: Generator, hw: tuple[int, int], camera: list[Floats]
 ) -> Layer:
     """A photo that fills the frame, with some of its objects."""
     sample = source.source.sample(rng, 0)
@@ -162,21 +162,21 @@ def _moving(
     pace: float,
 ) -> Layer:
     """A cut-out with a way of its own."""
-    colours, mask = cut
+    colors, mask = cut
     length = max(hw) * np.exp(rng.uniform(np.log(0.08), np.log(0.55)))
     scale = length / max(mask.shape)
     if scale > 1 or scale < 0.5:
         size = [max(4, round(side * scale)) for side in mask.shape[::-1]]
-        colours = np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), np.uint8)
+        colors = np.asarray(cv2.resize(colors, size, interpolation=cv2.INTER_AREA), np.uint8)
         mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR), np.uint8)
         scale = 1.0
     alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0.6)
     start = rng.uniform(0.1, 0.9, 2) * [hw[1], hw[0]]
-    return _on_its_way(colours, np.asarray(alpha, np.float32), start, rng, (camera, pace, scale))
+    return _on_its_way(colors, np.asarray(alpha, np.float32), start, rng, (camera, pace, scale))
 
 
 def _on_its_way(
-    colours: UintImage,
+    colors: UintImage,
     alpha: FloatArray,
     start: Floats,
     rng: Generator,
@@ -195,14 +195,14 @@ def _on_its_way(
     ]
     bends = _bends(rng, alpha.shape, frames, rng.uniform(0, 0.05) * side)
     planes = np.stack([alpha, alpha], axis=-1)
-    return Layer(colours, planes, matrices, bends)
+    return Layer(colors, planes, matrices, bends)
 
 
 def _crossing(
-    source: TrainingPictures, target: Layer, rng: Generator, hw: tuple[int, int], frames: int
+    source: TrainingImages, target: Layer, rng: Generator, hw: tuple[int, int], frames: int
 ) -> Layer:
     """Something that moves over the target's place in the middle of the clip."""
-    colours, mask = source.cut_out(rng)
+    colors, mask = source.cut_out(rng)
     alpha = mask.astype(np.float32)
     when = int(rng.integers(1, frames))
     middle = np.array(target.planes.shape[1::-1]) / 2
@@ -216,7 +216,7 @@ def _crossing(
     own = np.array(mask.shape[::-1]) / 2
     matrices = [similarity(0, scale, own, there + (n - when) * step)[:2] for n in range(frames)]
     planes = np.stack([alpha, alpha], axis=-1)
-    return Layer(colours, planes, matrices, _bends(rng, mask.shape, frames, 0.0))
+    return Layer(colors, planes, matrices, _bends(rng, mask.shape, frames, 0.0))
 
 
 def _path(rng: Generator, frames: int, pace: float) -> Floats:  # -> (T, 2)
@@ -260,9 +260,9 @@ def draw_frame(
     """One frame, the later layers in front."""
     canvas, shown = np.zeros((*hw, 3), np.float32), list[FloatArray]()
     for layer in layers:
-        colours, planes = _placed(layer, time, hw, first=layer is layers[0])
+        colors, planes = _placed(layer, time, hw, first=layer is layers[0])
         alpha = planes[..., :1]
-        canvas = canvas + (colours - canvas) * alpha
+        canvas = canvas + (colors - canvas) * alpha
         shown = [plane * (1 - alpha[..., 0]) for plane in shown]
         shown += [planes[..., n] for n in range(1, planes.shape[-1])]
     return canvas, np.stack(shown)
@@ -280,9 +280,9 @@ def _placed(
     if bend.size:
         moved = cv2.remap(bend, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         x, y = x + moved[..., 0], y + moved[..., 1]
-    colours = cv2.remap(layer.colours, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colors = cv2.remap(layer.colors, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     planes = cv2.remap(layer.planes, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     planes = np.asarray(planes, np.float32).reshape(*hw, -1)
     if first:
         planes[..., 0] = 1
-    return np.asarray(colours, np.float32), planes
+    return np.asarray(colors, np.float32), planes

@@ -21,8 +21,8 @@ from anymask.models.rules import (
     MIXED,
     PARTS,
     FrameMaps,
-    MemoryAnswer,
-    MemoryQuestion,
+    MemoryOutput,
+    MemoryQuery,
 )
 from anymask.runtime import ReadMemory
 from anymask.segment import Model
@@ -54,23 +54,23 @@ class Rehearsal:
 class RuleReader:
     """Answers as matching and decoder do by rule, without a network."""
 
-    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+    def read_memory(self, questions: Sequence[MemoryQuery]) -> list[MemoryOutput]:
         return [self._read(one) for one in questions]
 
-    def _read(self, question: MemoryQuestion) -> MemoryAnswer:
+    def _read(self, question: MemoryQuery) -> MemoryOutput:
         mixed, matched = question.hints[MIXED], question.hints[MATCHED]
         inside = mixed > 0
         known = bool(inside.any()) and float(matched[inside].mean()) >= KNOWN
-        return MemoryAnswer(mixed, THERE if known else -THERE)
+        return MemoryOutput(mixed, THERE if known else -THERE)
 
 
 def rehearse(
     model: Model, reader: ReadMemory, frames: UintImage, masks: BoolArray
 ) -> Rehearsal:  # (T, H, W, 3), (N, H, W)
     """Follow N objects from their first masks through a clip."""
-    asked: list[MemoryQuestion] = []
+    asked: list[MemoryQuery] = []
 
-    def noted(questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+    def noted(questions: Sequence[MemoryQuery]) -> list[MemoryOutput]:
         asked.extend(questions)
         return reader(questions)
 
@@ -78,18 +78,20 @@ def rehearse(
     maps, states, parts = list[FrameMaps](), list[MatchState](), list[np.ndarray]()
     remembered = np.full((len(frames), len(masks), 1 + RECENT_FRAMES), -1, np.int64)
     for time, image in enumerate(frames):
-        seen, at = tracker.encode_frame(image, reduce_frame(image)), TrackMoment(time)
-        maps.append(frame_maps(seen))
+        features, at = tracker.encode_frame(image, reduce_frame(image)), TrackMoment(time)
+        maps.append(frame_maps(features))
         if time == 0:
-            given = [tracker.answer(seen, Prompt(mask=mask), None) for mask in masks]
-            states = [tracker.begin(seen, at, one, None) for one in given]
+            given = [tracker.answer(features, Prompt(mask=mask), None) for mask in masks]
+            states = [tracker.begin(features, at, one, None) for one in given]
         else:
             for number, state in enumerate(states):
                 known = [one.frame for one in (*state.anchors, *state.recent)]
                 remembered[time, number, : len(known)] = known
-            found = tracker.track(seen, at, states)
+            found = tracker.track(features, at, states)
             states = [
-                tracker.remember(seen, at, state, one, bool(one.soft.any()) and one.score >= SURE)
+                tracker.remember(
+                    features, at, state, one, bool(one.soft.any()) and one.score >= SURE
+                )
                 for state, one in zip(states, found, strict=True)
             ]
         parts.append(_newest_parts(states, time))

@@ -17,28 +17,28 @@ from numpy.typing import NDArray
 from anymask.base import UintImage
 
 Scene = tuple[UintImage, UintImage]  # (S, S, 3), (M, S, S)
-Photo = Callable[[], UintImage]  # hands out some photo
+Image = Callable[[], UintImage]  # hands out some photo
 CutOut = Callable[[], tuple[UintImage, UintImage]]  # (h, w, 3) and (h, w) of one object
 MINIMUM = 24  # pixels of a mask that remains visible
 
 
-def compose(side: int, rng: Generator, photo: Photo, cut_out: CutOut) -> Scene:
+def compose(side: int, rng: Generator, pixels: Image, cut_out: CutOut) -> Scene:
     """One scene of a random kind; nearly always with a mask."""
     pick = rng.random()
     if pick < 0.35:
-        image, masks = pasted(side, rng, photo, cut_out)
+        image, masks = pasted(side, rng, pixels, cut_out)
     elif pick < 0.65:
-        image, masks = shapes(side, rng, photo)
+        image, masks = shapes(side, rng, pixels)
     elif pick < 0.87:
-        image, masks = crowd(side, rng, photo)
+        image, masks = crowd(side, rng, pixels)
     else:
-        image, masks = page(side, rng, photo)
-    return (image, masks) if len(masks) else shapes(side, rng, photo)
+        image, masks = page(side, rng, pixels)
+    return (image, masks) if len(masks) else shapes(side, rng, pixels)
 
 
-def pasted(side: int, rng: Generator, photo: Photo, cut_out: CutOut) -> Scene:
+def pasted(side: int, rng: Generator, pixels: Image, cut_out: CutOut) -> Scene:
     """Real objects on a foreign photo, later ones in front."""
-    canvas = cover(photo(), side, rng)
+    canvas = cover(pixels(), side, rng)
     masks: list[UintImage] = []
     for _ in range(int(rng.integers(2, 9))):
         image, mask = cut_out()
@@ -47,19 +47,19 @@ def pasted(side: int, rng: Generator, photo: Photo, cut_out: CutOut) -> Scene:
         size = tuple(max(2, int(s * scale)) for s in mask.shape[::-1])
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         soft = np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=how), np.float32)
-        colour = cv2.resize(image, size, interpolation=how).astype(np.float32)
+        color = cv2.resize(image, size, interpolation=how).astype(np.float32)
         if rng.random() < 0.5:
-            soft, colour = soft[:, ::-1], colour[:, ::-1]
+            soft, color = soft[:, ::-1], color[:, ::-1]
         if rng.random() < 0.3:
-            colour = (colour * np.exp(rng.uniform(-0.4, 0.4))).clip(0, 255)
-        place(canvas, masks, colour, soft, rng)
+            color = (color * np.exp(rng.uniform(-0.4, 0.4))).clip(0, 255)
+        place(canvas, masks, color, soft, rng)
     return canvas, visible(masks, side)
 
 
 def place(
     canvas: UintImage,
     masks: list[UintImage],
-    colour: NDArray[np.float32],
+    color: NDArray[np.float32],
     soft: NDArray[np.float32],
     rng: Generator,
 ) -> None:
@@ -72,7 +72,7 @@ def place(
         return
     alpha = soft[y0 - y : y1 - y, x0 - x : x1 - x]
     part = canvas[y0:y1, x0:x1]
-    mixed = part + (colour[y0 - y : y1 - y, x0 - x : x1 - x] - part) * alpha[..., None]
+    mixed = part + (color[y0 - y : y1 - y, x0 - x : x1 - x] - part) * alpha[..., None]
     canvas[y0:y1, x0:x1] = mixed.astype(np.uint8)
     cover_up(masks, alpha > 0.5, (y0, x0), side)
 
@@ -96,37 +96,37 @@ def visible(masks: Sequence[UintImage], side: int) -> UintImage:
     return np.stack(kept) if kept else np.zeros((0, side, side), np.uint8)
 
 
-def cover(photo: UintImage, side: int, rng: Generator) -> UintImage:
+def cover(image: UintImage, side: int, rng: Generator) -> UintImage:
     """A random crop of a photo as a background (S, S, 3)."""
-    h, w = photo.shape[:2]
+    h, w = image.shape[:2]
     crop = int(min(h, w) * rng.uniform(0.4, 1.0))
     y, x = int(rng.integers(0, h - crop + 1)), int(rng.integers(0, w - crop + 1))
-    part = np.ascontiguousarray(photo[y : y + crop, x : x + crop])
+    part = np.ascontiguousarray(image[y : y + crop, x : x + crop])
     return cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 
 
 # --- textures
 
 
-def texture(side: int, rng: Generator, photo: Photo) -> NDArray[np.float32]:
+def texture(side: int, rng: Generator, image: Image) -> NDArray[np.float32]:
     """(S, S, 3) to fill a shape with: a photo, a flat colour, a gradient, noise or stripes."""
     kind = rng.random()
-    colour = rng.uniform(0, 255, 3).astype(np.float32)
+    color = rng.uniform(0, 255, 3).astype(np.float32)
     if kind < 0.35:
-        return cover(photo(), side, rng).astype(np.float32)
+        return cover(image(), side, rng).astype(np.float32)
     ramp = np.linspace(-1, 1, side, dtype=np.float32)
     if kind < 0.55:
-        return np.broadcast_to(colour, (side, side, 3)).copy()
+        return np.broadcast_to(color, (side, side, 3)).copy()
     if kind < 0.7:
         slope = ramp[:, None] * rng.uniform(-50, 50) + ramp[None] * rng.uniform(-50, 50)
-        return colour + slope[..., None].astype(np.float32)
+        return color + slope[..., None].astype(np.float32)
     if kind < 0.9:
         cells = int(np.exp(rng.uniform(np.log(4), np.log(side / 2))))
         noise = rng.standard_normal((cells, cells, 1), dtype=np.float32) * rng.uniform(5, 45)
-        return colour + cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)[..., None]
+        return color + cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)[..., None]
     angle, pace = rng.uniform(0, np.pi), rng.uniform(6, 50)
     phase = (ramp[:, None] * np.sin(angle) + ramp[None] * np.cos(angle)) * pace
-    return colour + (np.sin(phase) * rng.uniform(10, 60))[..., None].astype(np.float32)
+    return color + (np.sin(phase) * rng.uniform(10, 60))[..., None].astype(np.float32)
 
 
 # --- shapes
@@ -150,10 +150,10 @@ def blob(radius: float, rng: Generator, *, rough: float, corners: int) -> NDArra
     return np.stack(turned, axis=1).astype(np.float32)
 
 
-def drawn(side: int, outline: NDArray[np.float32], centre: NDArray[np.float64]) -> UintImage:
+def drawn(side: int, outline: NDArray[np.float32], center: NDArray[np.float64]) -> UintImage:
     """The outline filled at a place: (S, S)."""
     mask = np.zeros((side, side), np.uint8)
-    cv2.fillPoly(mask, [np.round((outline + centre) * 16).astype(np.int32)], 1, shift=4)
+    cv2.fillPoly(mask, [np.round((outline + center) * 16).astype(np.int32)], 1, shift=4)
     return mask
 
 
@@ -168,29 +168,29 @@ def fill(
     return mixed.clip(0, 255).astype(np.uint8)
 
 
-def shapes(side: int, rng: Generator, photo: Photo) -> Scene:
+def shapes(side: int, rng: Generator, image: Image) -> Scene:
     """A few shapes of any size; some with rings or parts inside, some faint against the ground."""
-    canvas = texture(side, rng, photo).clip(0, 255).astype(np.uint8)
+    canvas = texture(side, rng, image).clip(0, 255).astype(np.uint8)
     masks: list[UintImage] = []
     for _ in range(int(rng.integers(1, 7))):
         radius = side * np.exp(rng.uniform(np.log(0.03), np.log(0.4)))
         corners = int(rng.integers(3, 9)) if rng.random() < 0.35 else 0
-        centre = rng.uniform(0.05, 0.95, 2) * side
-        mask = drawn(side, blob(radius, rng, rough=rng.uniform(0, 0.5), corners=corners), centre)
+        center = rng.uniform(0.05, 0.95, 2) * side
+        mask = drawn(side, blob(radius, rng, rough=rng.uniform(0, 0.5), corners=corners), center)
         if rng.random() < 0.15:
             inner = blob(radius * 0.45, rng, rough=0.2, corners=0)
-            mask = mask & (1 - drawn(side, inner, centre))
+            mask = mask & (1 - drawn(side, inner, center))
         strength = 1.0 if rng.random() < 0.6 else rng.uniform(0.25, 0.8)
         soften = 0.0 if rng.random() < 0.5 else rng.uniform(0.4, 0.4 + side / 160)
-        canvas = fill(canvas, mask, texture(side, rng, photo), soften, strength)
+        canvas = fill(canvas, mask, texture(side, rng, image), soften, strength)
         cover_up(masks, mask.astype(bool), (0, 0), side)
     return canvas, visible(masks, side)
 
 
-def crowd(side: int, rng: Generator, photo: Photo) -> Scene:
+def crowd(side: int, rng: Generator, image: Image) -> Scene:
     """Many alike things, apart, touching or overlapping: nuclei, fruit, the leaves of a rosette."""
-    canvas = texture(side, rng, photo).clip(0, 255).astype(np.uint8)
-    paint, masks = texture(side, rng, photo), list[UintImage]()
+    canvas = texture(side, rng, image).clip(0, 255).astype(np.uint8)
+    paint, masks = texture(side, rng, image), list[UintImage]()
     size = side * np.exp(rng.uniform(np.log(0.02), np.log(0.12)))
     rosette, squeeze = rng.random() < 0.4, rng.uniform(0.35, 1.0)
     rough, soften = rng.uniform(0, 0.3), rng.uniform(0, 1.2)
@@ -201,8 +201,8 @@ def crowd(side: int, rng: Generator, photo: Photo) -> Scene:
         angle = rng.uniform(0, 2 * np.pi) if not rosette else i * 2.4 + rng.uniform(-0.3, 0.3)
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         away = np.array([np.cos(angle), np.sin(angle)]) * radius * rng.uniform(0.8, 1.4)
-        centre = middle + away if rosette else rng.uniform(0, 1, 2) * side
-        mask = drawn(side, (outline @ turn).astype(np.float32), centre)
+        center = middle + away if rosette else rng.uniform(0, 1, 2) * side
+        mask = drawn(side, (outline @ turn).astype(np.float32), center)
         tone = np.exp(rng.uniform(-0.25, 0.25))
         shade = paint * tone + rng.uniform(-12, 12, 3).astype(np.float32)
         canvas = fill(canvas, mask, shade.astype(np.float32), soften, 1.0)
@@ -217,7 +217,7 @@ def crowd(side: int, rng: Generator, photo: Photo) -> Scene:
 # --- pages
 
 
-def page(side: int, rng: Generator, photo: Photo) -> Scene:
+def page(side: int, rng: Generator, image: Image) -> Scene:
     """A page in columns: paragraphs, headings, figures, tables; a mask is one block."""
     paper, ink = rng.uniform(215, 255), rng.uniform(0, 90)
     canvas = np.full((side, side, 3), paper, np.uint8)
@@ -235,7 +235,7 @@ def page(side: int, rng: Generator, photo: Photo) -> Scene:
             if block.size and rng.random() < 0.92:
                 kind = rng.random()
                 if kind < 0.2:
-                    block[:] = cover(photo(), max(block.shape[:2]), rng)[: block.shape[0], :width]
+                    block[:] = cover(image(), max(block.shape[:2]), rng)[: block.shape[0], :width]
                 elif kind < 0.32:
                     write_table(block, rng, ink, line)
                 else:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 NAME = "refiner"  # in place of a recipe
 WINDOWS, RESULT = "windows", "result.json"
 USUAL_MINUTES = 60.0
-USUAL_PICTURES = 3000  # about four answers each
+USUAL_IMAGES = 3000  # about four answers each
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options that only a training of edges has."""
     group = parser.add_argument_group(
         f"a network of edges (research.nano {NAME}; also --model: the folder of the bundle, "
-        "--pictures: how many it answers for, --max-minutes, --bundle)"
+        "--samples: how many it answers for, --max-minutes, --bundle)"
     )
     group.add_argument(
         "--windows",
@@ -63,12 +63,12 @@ def _gathered(args: argparse.Namespace, folder: Path) -> Path:
     model = anymask.load(args.model, weights=args.weights)
 
     def see(image: UintImage) -> Callable[[Sequence[Prompt]], Sequence[Prediction]]:
-        seen = model.encode(image)
-        return lambda prompts: model.segment(seen, prompts=list(prompts))
+        features = model.encode(image)
+        return lambda prompts: model.segment(features, prompts=list(prompts))
 
-    pictures = args.pictures or USUAL_PICTURES
-    with ProgressBar("pictures", pictures) as progress:
+    images = args.images or USUAL_IMAGES
+    with ProgressBar("pictures", images) as progress:
         gather_windows(
-            args.data, folder, see, pictures, on_progress=lambda done, _: progress.update(done)
+            args.data, folder, see, images, on_progress=lambda done, _: progress.update(done)
         )
     return folder

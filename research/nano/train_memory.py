@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options that only a training of memory has."""
     group = parser.add_argument_group(
         f"a network of memory (research.nano {NAME}; also --model: the folder of the bundle, "
-        "--pictures: how many clips are made, --max-minutes, --bundle)"
+        "--samples: how many clips are made, --max-minutes, --bundle)"
     )
     group.add_argument(
         "--clips",
@@ -62,7 +62,7 @@ def _made(args: argparse.Namespace, folder: Path) -> Path:
 
     model = anymask.load(args.model, weights=args.weights)
     check_maps(model)
-    clips = args.pictures or USUAL_CLIPS
+    clips = args.images or USUAL_CLIPS
     with ProgressBar("clips", clips) as progress:
         gather_clips(
             args.data,
@@ -81,10 +81,14 @@ def check_maps(model: Model) -> None:
     from anymask.models.rules import PARTS
     from anymask.track.matching import GRID
 
-    seen, wanted = model.encode(np.zeros((64, 64, 3), np.uint8)), [GRID, 2 * GRID, PARTS * GRID]
-    sides = [one.values.shape[-1] for one in seen.maps]
-    if sides != wanted or model.spec.mask_side != wanted[-1]:
+    features, expected = (
+        model.encode(np.zeros((64, 64, 3), np.uint8)),
+        [GRID, 2 * GRID, PARTS * GRID],
+    )
+    sides = [one.values.shape[-1] for one in features.maps]
+    if sides != expected or model.spec.mask_side != expected[-1]:
         raise InputError(
-            f"--model {model.name}: wanted an encoder with maps of {wanted} cells a side and masks "
-            f"of {wanted[-1]}, got {sides} and {model.spec.mask_side}; take another"
+            f"--model {model.name}: wanted an encoder with maps of {expected} cells a side and "
+            "masks "
+            f"of {expected[-1]}, got {sides} and {model.spec.mask_side}; take another"
         )

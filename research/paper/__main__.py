@@ -25,10 +25,10 @@ from typing import Any
 
 from anymask.base import ConfigError
 from anymask.cli import Settings, read_options
-from anymask.cli.evaluate import ACTIONS, read_methods, read_photos
+from anymask.cli.evaluate import ACTIONS, read_images, read_methods
 from anymask.cli.reports import write_report
 from anymask.evaluation.datasets import SetQuery, with_measures
-from anymask.evaluation.evaluating import evaluate_photos
+from anymask.evaluation.evaluating import evaluate_images
 from anymask.evaluation.measures import MEASURES, Measure
 from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.formats import ReadSettings
@@ -75,7 +75,7 @@ def find_sets(what: str, options: dict[str, Any]) -> list[EvalSet]:
     """The datasets that WHAT means, with what is measured there.
 
     Args:
-        options: Options of `evaluate_photos`; those about datasets are replaced by the settings of
+        options: Options of `evaluate_images`; those about datasets are replaced by the settings of
             the suite.
     """
     names, only, also = (tuple(options.pop(n, ())) for n in ("sets", "protocol", "also"))
@@ -118,14 +118,14 @@ def run(args: argparse.Namespace) -> None:
     if args.groups:
         by_file = partial(measure_fairness, groups=args.groups)
         MEASURES["fairness"] = replace(PAPER_MEASURES["fairness"], function=by_file)
-    options = read_photos(args) | read_options(args, EvalSettings) | {"root": args.root}
+    options = read_images(args) | read_options(args, EvalSettings) | {"root": args.root}
     options["sets"] = [name for name in args.sets.split(",") if name]
     sets = find_sets(args.data, options)
     methods = read_methods(args)
     if args.baselines:
         found = list_baselines()
         methods, options["skipped"] = [*methods, *found.methods], found.skipped
-    write_report(evaluate_photos(methods, sets, **options), args)
+    write_report(evaluate_images(methods, sets, **options), args)
 
 
 def main(words: Sequence[str] | None = None) -> int:

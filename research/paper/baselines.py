@@ -46,11 +46,11 @@ def list_baselines() -> Baselines:
         *EDGE_BASELINES,
         FromFunction("grabcut", BOX, grabcut_box, slow=True),
         FromFunction("filled box", BOX, filled_box),
-        FromFunction("flood", CLICKS, flood_clicks, _smooth_photo),
+        FromFunction("flood", CLICKS, flood_clicks, _smooth_image),
         FromFunction("grabcut click", CLICKS, grabcut_clicks, slow=True),
     ]
     if find_spec("skimage"):
-        methods.append(FromFunction("superpixel", CLICK, superpixel_click, _segment_photo))
+        methods.append(FromFunction("superpixel", CLICK, superpixel_click, _segment_image))
         return Baselines(tuple(methods), ())
     reason = "scikit-image is not installed (pip install scikit-image)"
     return Baselines(tuple(methods), (("superpixel", reason),))
@@ -113,7 +113,7 @@ def flood_clicks(image: UintImage, prompt: Prompt) -> BoolArray:  # (H, W, 3) ->
     return mask
 
 
-def _smooth_photo(image: UintImage) -> UintImage:
+def _smooth_image(image: UintImage) -> UintImage:
     """Without the JPEG noise that would stop a flood at every block."""
     blurred = cv2.GaussianBlur(image, (5, 5), 0)
     return np.asarray(blurred, np.uint8)
@@ -126,7 +126,7 @@ def superpixel_click(regions: NDArray[Any], prompt: Prompt) -> BoolArray:  # (H,
     return inside
 
 
-def _segment_photo(image: UintImage) -> NDArray[Any]:  # (H, W, 3) -> (H, W)
+def _segment_image(image: UintImage) -> NDArray[Any]:  # (H, W, 3) -> (H, W)
     """Felzenszwalb and Huttenlocher's graph regions (IJCV 2004), coarse enough to be objects."""
     from skimage.segmentation import felzenszwalb
 

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from anymask.base import Floats, IntArray, OnProgress
-from anymask.evaluation.metrics import sum_by_photo
+from anymask.evaluation.metrics import sum_by_image
 from anymask.evaluation.protocols import NotMeasured, Segmenter, click_masks
 from anymask.evaluation.results import (
     Curve,
@@ -44,8 +44,8 @@ from anymask.evaluation.results import (
     shares_to_metric,
     values_to_metric,
 )
-from anymask.evaluation.selection import EvalPhoto, EvalSet, EvalSettings, iterate_photos
-from anymask.masks import centre_click, iou
+from anymask.evaluation.selection import EvalImage, EvalSet, EvalSettings, iterate_images
+from anymask.masks import center_click, iou
 
 QUALITY_BINS = 10
 CLEAR_DIFFERENCE = 0.05
@@ -83,13 +83,13 @@ def measure_calibration(
     rows: list[tuple[Floats, Floats]] = []
     own: list[tuple[float, float]] = []
     image: list[int] = []
-    for photo in iterate_photos(method, one, settings, progress):
-        embedding = method.encode(photo.image)
-        found = _candidates(method, embedding, photo)
+    for pixels in iterate_images(method, one, settings, progress):
+        embedding = method.encode(pixels.image)
+        found = _candidates(method, embedding, pixels)
         rows += found
-        image += [photo.place] * len(found)
+        image += [pixels.place] * len(found)
         if hasattr(method, "runtime"):  # a model, whose family may have learned an order
-            by_number = _candidates(method, embedding, photo, ranking="own")
+            by_number = _candidates(method, embedding, pixels, ranking="own")
             own += [(float(ious[0]), float(ious.max())) for ious, _ in by_number]
     if max(len(ious) for ious, _ in rows) < 2:
         raise NotMeasured("it answers a click with one mask; there is nothing to rank")
@@ -122,7 +122,7 @@ def describe_calibration(ranked: RankedCandidates) -> SetResult:
             values_to_metric("random", chance, ranked.image),
             values_to_metric("oracle", best, ranked.image),
             shares_to_metric(
-                "gap closed", sum_by_photo(ranked.image, picked - chance, best - chance)
+                "gap closed", sum_by_image(ranked.image, picked - chance, best - chance)
             ),
             *_own_figures(ranked, picked, best),
             values_to_metric("pairs in order", right_share.ravel(), np.repeat(ranked.image, pairs)),
@@ -143,18 +143,18 @@ def _own_figures(ranked: RankedCandidates, picked: Floats, best: Floats) -> tupl
         values_to_metric("own argmax", own, ranked.image),
         values_to_metric("own oracle", own_best, ranked.image),
         shares_to_metric(
-            "own gap closed", sum_by_photo(ranked.image, picked - own, own_best - own)
+            "own gap closed", sum_by_image(ranked.image, picked - own, own_best - own)
         ),
-        shares_to_metric("whole gap closed", sum_by_photo(ranked.image, picked - own, best - own)),
+        shares_to_metric("whole gap closed", sum_by_image(ranked.image, picked - own, best - own)),
     )
 
 
 def _candidates(
-    method: Segmenter, embedding: Any, photo: EvalPhoto, **settings: str
+    method: Segmenter, embedding: Any, image: EvalImage, **settings: str
 ) -> list[tuple[Floats, Floats]]:
     """IoU and quality of every candidate of each mask of a photo."""
-    truths = photo.truths()
-    clicks = [centre_click(truth.mask) for truth in truths]
+    truths = image.truths()
+    clicks = [center_click(truth.mask) for truth in truths]
     answers = click_masks(method, embedding, clicks, **settings)
     found = []
     for answer, truth in zip(answers, truths, strict=True):

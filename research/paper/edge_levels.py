@@ -106,8 +106,8 @@ def _removable(*x: Bits, turn: int) -> Bits:
 
 def _two(a: Bits, b: Bits, c: Bits, d: Bits) -> Bits:
     """At least two of four."""
-    neighbours, across = (a & b) | (c & d), (a | b) & (c | d)
-    return np.asarray(neighbours | across, np.uint64)
+    neighbors, across = (a & b) | (c & d), (a | b) & (c | d)
+    return np.asarray(neighbors | across, np.uint64)
 
 
 def _four(a: Bits, b: Bits, c: Bits, d: Bits) -> Bits:

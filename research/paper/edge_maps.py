@@ -45,7 +45,7 @@ def model_edges(method: Segmenter, image: UintImage) -> FloatArray:  # (H, W, 3)
 
 def sobel_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
     """Sobel magnitude of the grey photo, 0..1."""
-    return rescale(sobel_magnitude(_grey(image)))
+    return rescale(sobel_magnitude(_gray(image)))
 
 
 def canny_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
@@ -54,7 +54,7 @@ def canny_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
     Thresholds are shares of the photo's steepest slope after a Gaussian; an edge goes on down to
     CANNY_LOW of its threshold, as in MATLAB's `edge`.
     """
-    smooth = cv2.GaussianBlur(_grey(image), (0, 0), CANNY_SIGMA)
+    smooth = cv2.GaussianBlur(_gray(image), (0, 0), CANNY_SIGMA)
     slopes = [cv2.Sobel(smooth, cv2.CV_32F, *along) for along in ((1, 0), (0, 1))]
     steepest = float(np.hypot(*slopes).max())
     found = np.zeros(smooth.shape, np.float32)
@@ -69,9 +69,9 @@ def canny_edges(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
     return found
 
 
-def _grey(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
-    grey: FloatArray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
-    return grey
+def _gray(image: UintImage) -> FloatArray:  # (H, W, 3) -> (H, W)
+    gray: FloatArray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
+    return gray
 
 
 def region_edges(regions: NDArray[Any]) -> BoolArray:  # (H, W) -> (H, W)

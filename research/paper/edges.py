@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from anymask.base import BoolArray, FloatArray, Floats, IntArray, OnProgress, UintImage
-from anymask.evaluation.metrics import draw_photos
+from anymask.evaluation.metrics import draw_images
 from anymask.evaluation.protocols import NotMeasured, Segmenter
 from anymask.evaluation.results import Curve, MetricValue, SetResult
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
@@ -157,9 +157,9 @@ def count_edges(found: FloatArray, drawn: Sequence[BoolArray]) -> IntArray:  # -
 
 def benchmark_figures(counts: EdgeCounts) -> tuple[MetricValue, ...]:
     """ODS, OIS, AP and R50, with 95 % intervals that draw whole photos."""
-    photos = len(counts.found)
-    draws = draw_photos(photos)
-    (values,) = benchmark_values(counts, np.ones((1, photos), np.int64))
+    images = len(counts.found)
+    draws = draw_images(images)
+    (values,) = benchmark_values(counts, np.ones((1, images), np.int64))
     low, high = np.quantile(benchmark_values(counts, draws), (0.025, 0.975), axis=0)
     names = ("ODS", "OIS", "AP", "R50")
     return tuple(

@@ -21,10 +21,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from anymask.base import DataError, Floats, IntArray, OnProgress, parse_text, read_csv
-from anymask.evaluation.metrics import draw_photos
+from anymask.evaluation.metrics import draw_images
 from anymask.evaluation.protocols import PROMPTS_A_CALL, NotMeasured, Segmenter, click_rounds
 from anymask.evaluation.results import DetailTable, MetricValue, SetResult, values_to_metric
-from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_photos
+from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_images
 from anymask.formats import AnnotatedImage
 
 LARGEST_GAP = 0.05
@@ -110,17 +110,17 @@ def measure_fairness(
     names: list[tuple[str, ...]] = []
     parts: list[Floats] = []
     image: list[int] = []
-    for photo in iterate_photos(method, one, settings, progress):
-        rows = [_groups_of(photo.sample, int(mask), table) for mask in photo.masks]
+    for pixels in iterate_images(method, one, settings, progress):
+        rows = [_groups_of(pixels.sample, int(mask), table) for mask in pixels.masks]
         if not any(map(any, rows)):
             continue
-        embedding = method.encode(photo.image)
+        embedding = method.encode(pixels.image)
         for start in range(0, len(rows), PROMPTS_A_CALL):
-            truths = photo.truths(photo.masks[start : start + PROMPTS_A_CALL])
+            truths = pixels.truths(pixels.masks[start : start + PROMPTS_A_CALL])
             ious = click_rounds(method, embedding, truths, settings.clicks).ious
             parts.append(ious[:, [0, -1]])
         names += rows
-        image += [photo.place] * len(rows)
+        image += [pixels.place] * len(rows)
     columns = [Grouping(title, tuple(row[n] for row in names)) for n, title in enumerate(titles)]
     columns = [column for column in columns if len(column.groups()) > 1]
     if not columns:
@@ -154,13 +154,13 @@ def describe_fairness(
             ]
             # Difference between the best and the worst group, with an interval over images.
             worst, *_, best = sorted(means, key=lambda mean: mean.value)
-            photos, member = np.unique(image, return_inverse=True)
-            draws = draw_photos(len(photos))
+            images, member = np.unique(image, return_inverse=True)
+            draws = draw_images(len(images))
             drawn = []
             for group in (best.name, worst.name):
                 inside = of == group
-                sums = np.bincount(member[inside], weights=values[inside], minlength=len(photos))
-                counts = np.bincount(member[inside], minlength=len(photos))
+                sums = np.bincount(member[inside], weights=values[inside], minlength=len(images))
+                counts = np.bincount(member[inside], minlength=len(images))
                 with np.errstate(invalid="ignore"):  # a draw may contain no mask of a group
                     drawn.append((draws @ sums) / (draws @ counts))
             low, high = np.nanquantile(drawn[0] - drawn[1], (0.025, 0.975))

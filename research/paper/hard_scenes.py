@@ -28,7 +28,7 @@ import numpy as np
 from anymask.base import BoolArray, DataError, FloatArray, Floats, UintImage
 from anymask.edit.cutouts import covering
 from anymask.formats import AnnotatedImage, SetInfo
-from anymask.images import list_photos, load_image
+from anymask.images import list_images, load_image
 from anymask.masks import Mask, mask_to_rle
 from research.matting import make_alpha
 
@@ -78,25 +78,25 @@ def clouds(rng: Rng, size: float) -> FloatArray:  # -> (H, W)
     return np.clip((total - low) / (high - low), 0, 1).astype(np.float32)
 
 
-def over(picture: FloatArray, paint: FloatArray, alpha: FloatArray) -> FloatArray:
+def over(image: FloatArray, paint: FloatArray, alpha: FloatArray) -> FloatArray:
     """Blend paint, (3,) or (H, W, 3), over a picture (H, W, 3)."""
-    return np.asarray(picture + (paint - picture) * alpha[..., None], np.float32)
+    return np.asarray(image + (paint - image) * alpha[..., None], np.float32)
 
 
-def contrasting(rng: Rng, picture: FloatArray, alpha: FloatArray) -> FloatArray:  # -> (3,)
+def contrasting(rng: Rng, image: FloatArray, alpha: FloatArray) -> FloatArray:  # -> (3,)
     """Dark grey on a bright ground, bright grey on a dark one."""
-    ground = float((picture.mean(2) * alpha).sum() / alpha.sum())
+    ground = float((image.mean(2) * alpha).sum() / alpha.sum())
     tone = rng.uniform(0.05, 0.2) if ground > 0.45 else rng.uniform(0.75, 0.95)
     return (tone + rng.normal(0, 0.02, 3)).astype(np.float32)
 
 
-def scene_of(picture: FloatArray, alphas: Sequence[FloatArray], least: float) -> HardScene:
+def scene_of(source_image: FloatArray, alphas: Sequence[FloatArray], least: float) -> HardScene:
     """Scene with the objects that are visible; later ones lie in front."""
     masks: list[BoolArray] = []
     for alpha in alphas:
         masks = [mask & (alpha < least) for mask in masks] + [alpha >= least]
     seen = [n for n, mask in enumerate(masks) if np.count_nonzero(mask) >= LEAST_AREA]
-    image = np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+    image = np.clip(source_image * 255 + 0.5, 0, 255).astype(np.uint8)
     return HardScene(image, tuple(masks[n] for n in seen), tuple(alphas[n] for n in seen))
 
 
@@ -105,7 +105,7 @@ def scene_of(picture: FloatArray, alphas: Sequence[FloatArray], least: float) ->
 
 def wires(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
     """Cables that sag between poles outside the image."""
-    picture, alphas = ground, []
+    image, alphas = ground, []
     for _ in range(rng.integers(2, 5)):
         x = np.linspace(-5, SCENE_HW[1] + 5, 120)
         middle, sag = rng.uniform(150, 330), rng.uniform(10, 60)
@@ -113,14 +113,14 @@ def wires(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
         y += sag * (1 - ((x - middle) / 240) ** 2)
         alpha = coverage([np.stack([x, y], 1)], rng.uniform(1.5, 4))
         if alpha.any():
-            picture = over(picture, contrasting(rng, picture, alpha), alpha)
+            image = over(image, contrasting(rng, image, alpha), alpha)
             alphas.append(alpha)
-    return scene_of(picture, alphas, HALF)
+    return scene_of(image, alphas, HALF)
 
 
 def spokes(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
     """A wheel: a rim, a hub, and 16 to 32 spokes between them."""
-    centre = np.array([rng.uniform(190, 290), rng.uniform(150, 210)])
+    center = np.array([rng.uniform(190, 290), rng.uniform(150, 210)])
     radius, squeeze = rng.uniform(95, 140), rng.uniform(0.6, 1)
     turn = np.linspace(0, 2 * np.pi, 181)
     ring = np.stack([np.cos(turn), squeeze * np.sin(turn)], 1)
@@ -129,12 +129,12 @@ def spokes(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
     for number in range(count):
         angle = start + 2 * np.pi * number / count
         ends = [[r * np.cos(angle), r * squeeze * np.sin(angle)] for r in (8, radius)]
-        lines.append(centre + np.array(ends))
+        lines.append(center + np.array(ends))
     alpha = coverage(lines, rng.uniform(1.5, 2.5))
-    alpha = np.maximum(alpha, coverage([centre + radius * ring], rng.uniform(4, 7)))
-    alpha = np.maximum(alpha, coverage([centre + 10 * ring]))
-    picture = over(ground, contrasting(rng, ground, alpha), alpha)
-    return scene_of(picture, [alpha], HALF)
+    alpha = np.maximum(alpha, coverage([center + radius * ring], rng.uniform(4, 7)))
+    alpha = np.maximum(alpha, coverage([center + 10 * ring]))
+    image = over(ground, contrasting(rng, ground, alpha), alpha)
+    return scene_of(image, [alpha], HALF)
 
 
 def mesh(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
@@ -149,9 +149,9 @@ def mesh(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
     ]
     alpha = coverage(lines, rng.uniform(2, 4))
     shadow = np.roll(cv2.GaussianBlur(alpha, (0, 0), 1.0), (2, 2), (0, 1))
-    picture = over(ground, np.zeros(3, np.float32), 0.3 * shadow)
-    picture = over(picture, contrasting(rng, ground, alpha), alpha)
-    return scene_of(picture, [alpha], HALF)
+    image = over(ground, np.zeros(3, np.float32), 0.3 * shadow)
+    image = over(image, contrasting(rng, ground, alpha), alpha)
+    return scene_of(image, [alpha], HALF)
 
 
 # Glass.
@@ -165,7 +165,7 @@ PROFILES = (  # height from the bottom and half width, of a tumbler, a bottle an
 
 def glass(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
     """One to three glasses side by side."""
-    picture, alphas = ground, []
+    image, alphas = ground, []
     for x in rng.permutation(np.linspace(90, 390, 3))[: rng.integers(1, 4)]:
         profile = np.array(PROFILES[rng.integers(len(PROFILES))])
         up = np.linspace(0, 1, 60)
@@ -173,18 +173,18 @@ def glass(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
         y = SCENE_HW[0] * rng.uniform(0.8, 0.93) - rng.uniform(140, 220) * up
         right, left = np.stack([x + half, y], 1), np.stack([x - half, y], 1)
         alpha = coverage([np.concatenate([right, left[::-1]])])
-        picture = over(picture, refracted(rng, picture, alpha, float(x)), alpha)
+        image = over(image, refracted(rng, image, alpha, float(x)), alpha)
         alphas.append(alpha)
-    return scene_of(picture, alphas, HALF)
+    return scene_of(image, alphas, HALF)
 
 
-def refracted(rng: Rng, picture: FloatArray, alpha: FloatArray, x: float) -> FloatArray:
+def refracted(rng: Rng, image: FloatArray, alpha: FloatArray, x: float) -> FloatArray:
     """The picture through a glass at x: bent, tinted, with a dark rim and two reflections."""
     inside = (alpha >= HALF).astype(np.uint8)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     across = x + (X - x) * 0.72 - 26 * np.exp(-depth / 9) * np.sign(X - x)
     bent = cv2.remap(
-        picture, across.astype(np.float32), Y + 4, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        image, across.astype(np.float32), Y + 4, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
     body = bent * (1 - 0.12 * rng.random(3, np.float32))
     body = body * (1 - 0.4 * np.exp(-(((depth - 2.5) / 1.8) ** 2))[..., None])
@@ -216,12 +216,12 @@ def fog(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
     return hazy(rng, ground, np.clip(bank * (0.45 + 0.6 * clouds(rng, 110)), 0, 0.95))
 
 
-def hazy(rng: Rng, picture: FloatArray, alpha: FloatArray) -> HardScene:
+def hazy(rng: Rng, image: FloatArray, alpha: FloatArray) -> HardScene:
     """A scene with bright grey haze of this opacity."""
     soft = cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), 1.5)
     tone = rng.uniform(0.7, 0.95) * (0.9 + 0.2 * clouds(rng, 35))[..., None]
     paint = np.asarray(tone * np.ones(3), np.float32)
-    return scene_of(over(picture, paint, soft), [soft], DENSE)
+    return scene_of(over(image, paint, soft), [soft], DENSE)
 
 
 def strands(rng: Rng, ground: FloatArray, other: FloatArray) -> HardScene:
@@ -239,9 +239,9 @@ GROUPS: dict[str, tuple[Drawing, ...]] = {
 KINDS: dict[str, Drawing] = {one.__name__: one for some in GROUPS.values() for one in some}
 
 
-def render(kind: str, number: int, photos: Path) -> HardScene:
+def render(kind: str, number: int, images: Path) -> HardScene:
     """The scene of this kind with this number, on photos of a folder. Raises DataError."""
-    paths = sorted_photos(photos)
+    paths = sorted_images(images)
     rng = np.random.default_rng([zlib.crc32(kind.encode()), number])
     pair = [load_image(paths[place]) for place in rng.choice(len(paths), 2, replace=False)]
     ground, other = (covering(one, SCENE_HW).astype(np.float32) / 255 for one in pair)
@@ -249,9 +249,9 @@ def render(kind: str, number: int, photos: Path) -> HardScene:
 
 
 @lru_cache(maxsize=4)
-def sorted_photos(folder: Path) -> tuple[Path, ...]:
+def sorted_images(folder: Path) -> tuple[Path, ...]:
     """Photos of a folder, by name. Raises DataError where there are fewer than two."""
-    paths = tuple(sorted(list_photos(folder))) if folder.is_dir() else ()
+    paths = tuple(sorted(list_images(folder))) if folder.is_dir() else ()
     if len(paths) < 2:
         raise DataError(
             f"{folder} holds fewer than two photos. The hard scenes require a folder of photos as "
@@ -261,17 +261,17 @@ def sorted_photos(folder: Path) -> tuple[Path, ...]:
 
 
 def scene_set(
-    kind: str, photos: Path, count: int = SCENES_A_KIND
+    kind: str, images: Path, count: int = SCENES_A_KIND
 ) -> tuple[SetInfo, list[AnnotatedImage]]:
     """A dataset of one kind, in memory; `info.folder` is the folder of photos."""
     samples = []
     for number in range(count):
-        scene = render(kind, number, photos)
+        scene = render(kind, number, images)
         masks = tuple(Mask(mask_to_rle(mask), kind) for mask in scene.masks)
         samples.append(
             AnnotatedImage(
                 file_name=f"{kind}/{number}", hw=SCENE_HW, masks=masks, source=scene.image
             )
         )
-    info = SetInfo(name=kind, folder=photos, domain=kind, source=__name__)
+    info = SetInfo(name=kind, folder=images, domain=kind, source=__name__)
     return info, samples

@@ -19,7 +19,7 @@ from research.paper.hard_scenes import GROUPS, KINDS, scene_set
 
 HARD = "hard"
 DATA = Path(__file__).parents[3] / "shared" / "data"  # beside a checkout
-PHOTOS = "unlabelled"
+IMAGES = "unlabelled"
 MEASURES = ("clicks", "box", "boundary")
 
 
@@ -79,7 +79,7 @@ def find_hard_sets(
         measures = check_measures([*(only or MEASURES + alpha), *also], "measures")
         plan = SetPlan(name=name, groups=(group,), measures=measures)
         if name in KINDS:
-            sets.append(EvalSet(plan, *scene_set(name, data / PHOTOS)))
+            sets.append(EvalSet(plan, *scene_set(name, data / IMAGES)))
         elif (data / REAL[name].place).is_dir():
             sets.append(real_set(plan, data, REAL[name]))
         else:

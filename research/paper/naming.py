@@ -16,7 +16,7 @@ from anymask.base import BoolArray, InputError, ModelError, OnProgress, UintImag
 from anymask.evaluation import tight_box
 from anymask.evaluation.protocols import NotMeasured, Segmenter
 from anymask.evaluation.results import SetResult, values_to_metric
-from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_photos
+from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_images
 from anymask.masks import Prompt, rle_to_mask
 from anymask.models.rules import LabelSuggestion
 
@@ -45,16 +45,16 @@ def measure_names(
     names = known_labels(method, one)
     places: list[int] = []
     ranks: dict[str, list[int]] = {DRAWN: [], BOXED: []}
-    for photo in iterate_photos(method, one, settings, progress):
-        masks = [photo.sample.objects[n] for n in photo.masks.tolist()]
+    for pixels in iterate_images(method, one, settings, progress):
+        masks = [pixels.sample.objects[n] for n in pixels.masks.tolist()]
         masks = [mask for mask in masks if mask.label in names]
         if masks:
             drawn = np.stack([rle_to_mask(mask.rle) for mask in masks])
             labels = [mask.label or "" for mask in masks]
             for kind in (DRAWN, BOXED):
-                masks_of_kind = drawn if kind == DRAWN else _boxed(method, photo.image, drawn)
-                ranks[kind] += _ranks(method, photo.image, masks_of_kind, labels, names)
-            places += [photo.place] * len(masks)
+                masks_of_kind = drawn if kind == DRAWN else _boxed(method, pixels.image, drawn)
+                ranks[kind] += _ranks(method, pixels.image, masks_of_kind, labels, names)
+            places += [pixels.place] * len(masks)
     image = np.array(places, np.int64)
     figures = tuple(
         values_to_metric(f"top {most}, {kind}", (np.array(found) < most).astype(np.float64), image)
@@ -82,22 +82,22 @@ def known_labels(method: SuggestsLabels, one: EvalSet) -> list[str]:
     return known
 
 
-def _boxed(method: Segmenter, photo: UintImage, drawn: BoolArray) -> BoolArray:
+def _boxed(method: Segmenter, image: UintImage, drawn: BoolArray) -> BoolArray:
     """What the method answers to the tight boxes of masks, (n, H, W)."""
     prompts = [Prompt.of(box=tight_box(mask)) for mask in drawn]
-    answers = method.segment(method.encode(photo), prompts=prompts)
+    answers = method.segment(method.encode(image), prompts=prompts)
     return np.stack([answer.masks[0] for answer in answers])
 
 
 def _ranks(
     method: SuggestsLabels,
-    photo: UintImage,
+    image: UintImage,
     masks: BoolArray,
     labels: Sequence[str],
     names: Sequence[str],
 ) -> list[int]:
     """The place of each mask's own label among those suggested, from 0."""
-    suggestions = method.suggest_labels(photo, masks, names=names, top=len(names))
+    suggestions = method.suggest_labels(image, masks, names=names, top=len(names))
     return [
         [one.label for one in row].index(label)
         for row, label in zip(suggestions, labels, strict=True)

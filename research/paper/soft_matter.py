@@ -17,9 +17,9 @@ import numpy as np
 
 from anymask.base import OnProgress
 from anymask.edit.alpha import soft_alpha
-from anymask.evaluation.protocols import BOX, NotMeasured, Segmenter, ask_in_parts, tight_box
+from anymask.evaluation.protocols import BOX, NotMeasured, Segmenter, predict_in_parts, tight_box
 from anymask.evaluation.results import SetResult, values_to_metric
-from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_photos
+from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_images
 from anymask.masks import Prompt
 from research.matting import sad
 from research.paper.hard_scenes import GROUPS, render
@@ -41,21 +41,21 @@ def measure_alpha(
         raise NotMeasured("it takes no boxes")
     rows: list[list[float]] = []
     image: list[int] = []
-    for photo in iterate_photos(method, one, settings, progress):
-        number = int(PurePosixPath(photo.sample.file_name).name)
+    for pixels in iterate_images(method, one, settings, progress):
+        number = int(PurePosixPath(pixels.sample.file_name).name)
         alphas = render(one.plan.name, number, one.info.folder).alphas
-        truths = photo.truths()
+        truths = pixels.truths()
         prompts = [Prompt(box=tight_box(truth.mask)) for truth in truths]
-        found = ask_in_parts(method, method.encode(photo.image), prompts)
-        for mask, truth, answer in zip(photo.masks, truths, found, strict=True):
+        found = predict_in_parts(method, method.encode(pixels.image), prompts)
+        for mask, truth, answer in zip(pixels.masks, truths, found, strict=True):
             alpha, drawn = alphas[int(mask)], answer.masks[0]
             guesses = (
-                soft_alpha(photo.image, drawn),
+                soft_alpha(pixels.image, drawn),
                 drawn.astype(np.float32),
-                soft_alpha(photo.image, truth.mask),
+                soft_alpha(pixels.image, truth.mask),
             )
             rows.append([sad(guess, alpha) for guess in guesses])
-            image.append(photo.place)
+            image.append(pixels.place)
     places = np.array(image, np.int64)
     columns = zip(COLUMNS, np.array(rows).T, strict=True)
     return SetResult(

@@ -1,6 +1,6 @@
 """`small` trained on for some minutes on one GPU: packed pictures in, the learned half out.
 
-    python -m research.small.pack_pictures ../shared/data/train PLACE
+    python -m research.small.pack_images ../shared/data/train PLACE
     python -m research.small.train_gpu PLACE --weights weights.safetensors --out RUN
 
 weights  the file of `small` in the package; `pack.py` and `build.py` make a new one of RUN's `end`
@@ -34,11 +34,11 @@ from anymask.models.nano import SMALL, Nano, NanoDecoder
 from anymask.training.interaction import SimulatedPrompts
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.step import QUALITY_WEIGHT, THIRD_CLICK, best_shown
-from research.small.gpu_pictures import Objects, PicturesOnDevice, corrected
-from research.small.picture_pool import (
+from research.small.gpu_images import ImagesOnDevice, Objects, corrected
+from research.small.image_pool import (
     FORK,
     Crops,
-    PicturePool,
+    ImagePool,
     compose_scenes,
     draw_crops,
     open_pool,
@@ -85,7 +85,7 @@ def some_side(done: float, rng: np.random.Generator) -> int:
     return 256 if pick < 0.1 else 384 if pick < 0.5 else 512
 
 
-def draw_batches(pool: PicturePool, run: GpuRun, clock: Any, queue: Any, number: int) -> None:
+def draw_batches(pool: ImagePool, run: GpuRun, clock: Any, queue: Any, number: int) -> None:
     """Hand out sides and crops until the process is ended; `clock` has the run's begin, or 0."""
     rng = np.random.default_rng([run.seed, 5, number])
     while True:
@@ -96,7 +96,7 @@ def draw_batches(pool: PicturePool, run: GpuRun, clock: Any, queue: Any, number:
 
 @contextmanager
 def drawn_batches(
-    pool: PicturePool, run: GpuRun, procs: int
+    pool: ImagePool, run: GpuRun, procs: int
 ) -> Iterator[tuple[Callable[[], tuple[int, Crops]], Callable[[], None]]]:
     """What hands out the next batch, and what tells the drawers that the time begins."""
     queue, clock = FORK.Queue(10), FORK.Value("d", 0.0)
@@ -172,7 +172,7 @@ class Learner:
                 kind = "backbone" if name.startswith(model.parts.pretrained) else "rest"
                 kind = "quality" if name.startswith(model.parts.quality) else kind
                 groups.setdefault((kind, one.ndim > 1), []).append(one)
-        self.optimiser = torch.optim.AdamW(
+        self.optimizer = torch.optim.AdamW(
             [
                 {
                     "params": members,
@@ -199,8 +199,8 @@ class Learner:
             objects = Objects(masks.flatten(0, 1)[:, None])
             prompts = objects.first_prompts(images.shape[-1])
         with torch.autocast(self.device.type, torch.bfloat16):
-            seen = self.model.encode(images.contiguous(memory_format=torch.channels_last))
-            features = tuple(one.repeat_interleave(masks.shape[1], 0) for one in seen)
+            encoded = self.model.encode(images.contiguous(memory_format=torch.channels_last))
+            features = tuple(one.repeat_interleave(masks.shape[1], 0) for one in encoded)
             logits, quality = self._answer(features, prompts)
             loss, iou = _judge(logits, quality, objects, prompts)
             lone, weight = prompts.ambiguous, objects.counts > 0
@@ -232,7 +232,7 @@ class Learner:
     def _descend(self, loss: Tensor, done: float) -> None:
         """One step of the optimiser; a gradient that is no number changes nothing."""
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             floor = group["floor"] * min(1.0, 4 * (1 - done))
             group["lr"] = (
                 self.run.rate
@@ -240,16 +240,16 @@ class Learner:
                 * min(1, (self.steps + 1) / WARM_UP)
                 * max(cosine, floor)
             )
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         learning = [one for one in self.model.parameters() if one.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(learning, 1.0)
         if self.device.type == "cuda":  # looked at on the GPU, which need not be waited for
-            self.optimiser.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
-            self.optimiser.grad_scale = None  # type: ignore[attr-defined]
-            self.optimiser.step()
+            self.optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
+            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+            self.optimizer.step()
         elif torch.isfinite(norm):
-            self.optimiser.step()
+            self.optimizer.step()
         self.steps += 1
         decay = min(EMA, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
@@ -274,22 +274,22 @@ def _judge(
 
 
 def train(
-    pool: PicturePool, run: GpuRun, weights: Path, out: Path, device: torch.device, procs: int
+    pool: ImagePool, run: GpuRun, weights: Path, out: Path, device: torch.device, procs: int
 ) -> None:
     """Learn for the run's seconds."""
     torch.manual_seed(run.seed)
     rng, rows = np.random.default_rng(run.seed), deque[Tensor](maxlen=TOLD)
     with drawn_batches(pool, run, procs) as (next_batch, begin), exact_positions():
         learner = Learner(open_small(weights, device), run)
-        pictures = PicturesOnDevice(pool, device)
+        image_files = ImagesOnDevice(pool, device)
         begin()
         began = saved = time.time()
         while (done := (time.time() - began) / run.seconds) < 1:
             side, crops = next_batch()
             if learner.steps % REFRESHED == 0:
-                pictures.refresh()
+                image_files.refresh()
             with torch.no_grad():
-                images, masks = pictures.render(crops, side)
+                images, masks = image_files.render(crops, side)
             row = learner.learn(images, masks, done, third=bool(rng.random() < THIRD_CLICK))
             rows.append(torch.stack(row))
             if learner.steps % TOLD == 0:
@@ -307,7 +307,7 @@ def train(
 def main() -> None:
     """Read the words and train."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("pictures", type=Path, help="folder of what pack_pictures wrote")
+    parser.add_argument("images", type=Path, help="folder of what pack_pictures wrote")
     parser.add_argument("--parts", default="a,b")
     parser.add_argument("--weights", type=Path, required=True, help="to go on from")
     parser.add_argument("--out", type=Path, required=True)
@@ -320,8 +320,8 @@ def main() -> None:
     args = parser.parse_args()
     batches = {side: max(2, int(count / args.smaller)) for side, count in BATCHES.items()}
     run = GpuRun(args.seconds, args.rate, batches, args.seed)
-    pool = open_pool(args.pictures, args.parts.split(","), WEIGHTS, args.procs)
-    print(f"{pool.photos} photos, {pool.drawn} masks, {len(pool.sets)} sets", flush=True)
+    pool = open_pool(args.images, args.parts.split(","), WEIGHTS, args.procs)
+    print(f"{pool.images} photos, {pool.drawn} masks, {len(pool.sets)} sets", flush=True)
     train(pool, run, args.weights, args.out, torch.device(args.device), max(1, args.procs - 1))
 
 

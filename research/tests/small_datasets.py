@@ -67,10 +67,10 @@ def write_phrase_cut(root: Path) -> list[Truth]:
     write_json(root / "image_data_split3000.json", sizes)
     mask = np.zeros(HW, np.bool_)
     for ring in (ring for rings in polygons for ring in rings):
-        picture = Image.new("L", HW[::-1])
+        image = Image.new("L", HW[::-1])
         corners = [(int(x), int(y)) for x, y in ring]
-        ImageDraw.Draw(picture).polygon(corners, outline=1, fill=1)
-        mask |= np.asarray(picture) > 0
+        ImageDraw.Draw(image).polygon(corners, outline=1, fill=1)
+        mask |= np.asarray(image) > 0
     return [Truth("images/2331508.jpg", [(mask, "red cars")])]
 
 
@@ -123,9 +123,9 @@ def write_doors(root: Path) -> list[Truth]:
 
 def write_leaves(root: Path) -> list[Truth]:
     photo(root / "Plant" / "Ara2012" / "ara2012_plant001_rgb.png")
-    colours = np.zeros((*HW, 3), np.uint8)
-    colours[TWO_PARTS], colours[RING] = (0, 200, 7), (90, 0, 0)
-    png(root / "Plant" / "Ara2012" / "ara2012_plant001_label.png", colours)
+    colors = np.zeros((*HW, 3), np.uint8)
+    colors[TWO_PARTS], colors[RING] = (0, 200, 7), (90, 0, 0)
+    png(root / "Plant" / "Ara2012" / "ara2012_plant001_label.png", colors)
     masks = [(TWO_PARTS, "leaf"), (RING, "leaf")]
     return [Truth("Plant/Ara2012/ara2012_plant001_rgb.png", masks)]
 

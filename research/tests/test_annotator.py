@@ -131,7 +131,7 @@ def test_both_arms_end_at_the_same_iou() -> None:
     y, x = np.mgrid[:200, :200]
     disc = (x - 100) ** 2 + (y - 100) ** 2 < 80**2
     rng = np.random.default_rng(0)
-    ends = [outline_object(disc, 0.8, rng, like=wanted).iou for wanted in (0.9, 0.95, 0.99)]
+    ends = [outline_object(disc, 0.8, rng, like=expected).iou for expected in (0.9, 0.95, 0.99)]
     assert ends == pytest.approx([0.9, 0.95, 0.99], abs=0.015)
 
 

@@ -37,9 +37,9 @@ def test_graphs_index_and_manifest_are_of_the_weights(tmp_path: Path) -> None:
     assert changed == {"encoder.onnx", "decoder.onnx"}
     module = models.build("nano")
     load_official(module, found)
-    photo = np.random.default_rng(4).integers(0, 255, (96, 128, 3), np.uint8)
+    image = np.random.default_rng(4).integers(0, 255, (96, 128, 3), np.uint8)
     graphs, torches = (
-        anymask.Model(one).segment(photo, points=[(60, 40)]).logits
+        anymask.Model(one).segment(image, points=[(60, 40)]).logits
         for one in (anymask.load(folder).runtime, TorchRuntime(module.eval(), device="cpu"))
     )
     assert np.abs(graphs - torches).max() < 1e-3 * np.abs(torches).max()

@@ -15,7 +15,7 @@ from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from anymask.masks import ALL_KINDS, ModelSpec, Prompt
 from research.paper.calibration import RankedCandidates, describe_calibration, measure_calibration
-from tests.evaluation.small_sets import filled_box, perfect, same_colour, write_set
+from tests.evaluation.small_sets import filled_box, perfect, same_color, write_set
 
 
 def figures(result: SetResult) -> dict[str, float]:
@@ -95,8 +95,8 @@ class Said:
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> EvalSet:
-    photos = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(1, 1, 30, 30)], [(1, 1, 5, 5)]]
-    return EvalSet(SetPlan(name="boxes"), *load_set(write_set(tmp_path / "boxes", photos)))
+    images = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(1, 1, 30, 30)], [(1, 1, 5, 5)]]
+    return EvalSet(SetPlan(name="boxes"), *load_set(write_set(tmp_path / "boxes", images)))
 
 
 class ThreeMasks:
@@ -108,7 +108,7 @@ class ThreeMasks:
         return image
 
     def segment(self, embedding, *, prompts: Sequence[Prompt], **asked: Any) -> list[Said]:
-        masks = [same_colour(embedding, prompt) for prompt in prompts]
+        masks = [same_color(embedding, prompt) for prompt in prompts]
         return [
             Said(np.stack([mask & False, mask, mask | True]), np.array([0.1, 0.9, 0.2]))
             for mask in masks
@@ -130,7 +130,7 @@ def test_a_model_is_asked_for_every_large_mask(boxes: EvalSet) -> None:
     ("method", "reason"),
     [
         (FromFunction("box", BOX, filled_box), "it takes no clicks"),
-        (FromFunction("one", CLICKS, same_colour), "says no quality"),
+        (FromFunction("one", CLICKS, same_color), "says no quality"),
     ],
 )
 def test_what_cannot_be_ranked_is_not_measured(

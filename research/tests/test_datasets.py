@@ -9,7 +9,7 @@ import pytest
 from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.formats import SequencePlace, load_dataset
-from anymask.formats.layouts import LAYOUTS, iter_dataset, recognise_layout
+from anymask.formats.layouts import LAYOUTS, iter_dataset, recognize_layout
 from anymask.masks import rle_to_mask
 from research.datasets import DATASETS
 from research.tests import small_datasets as published
@@ -31,7 +31,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_data_set_is_recognised_and_read_pixel_for_pixel(name: str, tmp_path: Path) -> None:
     layout, write = WRITERS[name]
     truths = write(tmp_path)
-    assert recognise_layout(tmp_path) == layout
+    assert recognize_layout(tmp_path) == layout
     check(load_dataset(tmp_path)[1], truths, tmp_path)
     check(list(iter_dataset(tmp_path, layout)), truths, tmp_path)
     with pytest.raises(DataError, match="no-such|looked for"):
@@ -45,11 +45,11 @@ def test_every_layout_has_a_data_set_to_be_tested_on() -> None:
 @EVERY
 def test_a_truncated_file_of_truth_is_named(name: str, tmp_path: Path) -> None:
     layout, write = WRITERS[name]
-    photos = {tmp_path / truth.photo for truth in write(tmp_path)}
+    images = {tmp_path / truth.image for truth in write(tmp_path)}
     files = [
         path
         for path in sorted(tmp_path.rglob("*"))
-        if path.suffix in (".json", ".png", ".mat", ".hdf5") and path not in photos
+        if path.suffix in (".json", ".png", ".mat", ".hdf5") and path not in images
     ]
     for path in files:
         whole = path.read_bytes()
@@ -73,7 +73,7 @@ def test_a_data_set_becomes_a_set_of_our_own(name: str, tmp_path: Path) -> None:
     words = ["--from", layout, "--split", LAYOUTS[layout].split, "--to", "set", "--copy-images"]
     assert main(["convert", str(tmp_path / "published"), str(tmp_path / "ours"), *words]) == 0
     for truth in truths:
-        truth.photo = f"images/{truth.photo.removeprefix('images/')}"
+        truth.image = f"images/{truth.image.removeprefix('images/')}"
     check(load_dataset(tmp_path / "ours")[1], truths, tmp_path / "ours")
 
 

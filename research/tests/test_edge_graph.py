@@ -45,17 +45,17 @@ def refined(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("cells", [16, 37, 150])
 def test_torch_and_onnx_say_the_same(refined: Path, cells: int) -> None:
     rng = np.random.default_rng(cells)
-    photo = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+    image = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
     logits = cv2.GaussianBlur(rng.normal(0, 20, (cells, cells)).astype(np.float32), (0, 0), 3)
     prompt = rng.normal(0, 1, (2, SIDE, SIDE)).astype(np.float32)
     onnx = OnnxRuntime(refined).refine_edge
     module = load_refiner(refined)
     assert onnx is not None
     assert module is not None
-    wanted = TorchEdges(module, torch.device("cpu")).refine_edge(photo, logits, prompt)
-    got = onnx(photo, logits, prompt)
-    assert np.abs(wanted).max() > 0.1
-    np.testing.assert_allclose(got, wanted, atol=1e-3)
+    expected = TorchEdges(module, torch.device("cpu")).refine_edge(image, logits, prompt)
+    got = onnx(image, logits, prompt)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(got, expected, atol=1e-3)
 
 
 def test_the_manifest_names_the_graph_and_its_hash(refined: Path) -> None:
@@ -81,7 +81,7 @@ def test_without_the_network_colours_decide(refined: Path, tmp_path: Path) -> No
     """The bundle's own graph is asked; the same bundle without it has the model of colours."""
     y, x = np.mgrid[:300, :400]
     disc = np.hypot(y - 150, x - 200) < 90
-    photo = np.where(disc[..., None], (190, 60, 50), (60, 130, 90)).astype(np.uint8)
+    image = np.where(disc[..., None], (190, 60, 50), (60, 130, 90)).astype(np.uint8)
     plain = tmp_path / "plain"
     shutil.copytree(refined, plain)
     # A bundle without one of its graphs.
@@ -90,12 +90,12 @@ def test_without_the_network_colours_decide(refined: Path, tmp_path: Path) -> No
     text = manifest_to_json(replace(manifest, graphs=kept))
     (plain / "manifest.json").write_text(text, encoding="utf-8")
     asked = {"box": (100, 50, 300, 250), "refine_edges": True}
-    with_network, colours = (
-        anymask.load(str(folder)).segment(photo, **asked).first.pixels()  # type: ignore[arg-type]
+    with_network, colors = (
+        anymask.load(str(folder)).segment(image, **asked).first.pixels()  # type: ignore[arg-type]
         for folder in (refined, plain)
     )
     assert OnnxRuntime(plain).refine_edge is None
-    assert (with_network != colours).any()
+    assert (with_network != colors).any()
 
 
 def test_an_altered_graph_is_refused(refined: Path, tmp_path: Path) -> None:

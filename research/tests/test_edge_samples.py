@@ -16,7 +16,7 @@ from research.nano.edge_samples import (
     WindowStore,
     WindowWriter,
     edge_target,
-    other_colours,
+    other_colors,
     spoiled_cells,
     training_window,
 )
@@ -80,10 +80,10 @@ def test_spoiled_cells_draw_about_the_truth() -> None:
 
 
 def test_other_colours_keep_the_kind() -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
-    made = [other_colours(photo, np.random.default_rng(n)) for n in range(20)]
-    assert all(one.dtype == np.uint8 and one.shape == photo.shape for one in made)
-    assert any((one != photo).any() for one in made)
+    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
+    made = [other_colors(image, np.random.default_rng(n)) for n in range(20)]
+    assert all(one.dtype == np.uint8 and one.shape == image.shape for one in made)
+    assert any((one != image).any() for one in made)
 
 
 @pytest.fixture
@@ -113,8 +113,8 @@ def test_what_was_stored_is_read(store: WindowStore) -> None:
     assert store.rows[0].prompt.box is not None
     for n in range(3):
         assert store.logits(n).shape == (store.rows[n].cells,) * 2
-        assert (store.photo(n)[store.truth(n)] > 150).mean() > 0.98
-        assert (store.photo(n)[~store.truth(n)] < 150).mean() > 0.98
+        assert (store.image(n)[store.truth(n)] > 150).mean() > 0.98
+        assert (store.image(n)[~store.truth(n)] < 150).mean() > 0.98
         fits = np.kron(store.logits(n) > 0, np.ones((8, 8)))[:SIDE, :SIDE].mean()
         assert fits > 0.1
 
@@ -132,5 +132,5 @@ def test_a_batch_of_windows_or_parts(store: WindowStore, side: int) -> None:
 
 def test_without_a_generator_a_window_is_as_it_was_stored(store: WindowStore) -> None:
     maps = training_window(store, 0, None)
-    photo = (maps[:3].numpy().transpose(1, 2, 0) + 1) * 127.5
-    np.testing.assert_allclose(photo, store.photo(0), atol=1e-3)
+    image = (maps[:3].numpy().transpose(1, 2, 0) + 1) * 127.5
+    np.testing.assert_allclose(image, store.image(0), atol=1e-3)

@@ -9,7 +9,7 @@ import torch
 from anymask.base import UintImage
 from anymask.masks import Geometry
 from anymask.segment import Prediction
-from research.nano.edge_answers import Asking, false_colours, gather_windows
+from research.nano.edge_answers import Asking, false_colors, gather_windows
 from research.nano.edge_samples import EdgeBatch, WindowStore, training_window
 from research.nano.edge_training import EdgeRecipe, edge_loss, judge_edges, train_edges
 from tests.training.small_data import write_sets
@@ -59,9 +59,9 @@ def test_answers_of_every_kind_of_prompt_are_gathered(windows: Path) -> None:
 
 
 def test_false_colours_tell_one_value_a_pixel() -> None:
-    photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
-    made = [false_colours(photo, np.random.default_rng(n)) for n in range(24)]
-    assert all(one.shape == photo.shape and one.dtype == np.uint8 for one in made)
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    made = [false_colors(image, np.random.default_rng(n)) for n in range(24)]
+    assert all(one.shape == image.shape and one.dtype == np.uint8 for one in made)
     gray = [one for one in made if (one[..., 0] == one[..., 2]).all()]
     assert 4 <= len(gray) <= 20
 

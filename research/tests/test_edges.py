@@ -77,9 +77,9 @@ def slow_scores(counts: np.ndarray) -> tuple[float, float, float]:
             if recall + precision:
                 ods = max(ods, 2 * recall * precision / (recall + precision))
     best = np.zeros(4)
-    for photo in counts:
-        fs = [measures(*photo[:, k])[2] for k in range(photo.shape[1])]
-        best += photo[:, fs.index(max(fs))]
+    for image in counts:
+        fs = [measures(*image[:, k])[2] for k in range(image.shape[1])]
+        best += image[:, fs.index(max(fs))]
     places = sorted({r: p for r, p, _ in reversed(total)}.items())
     ap = 0.0
     for step in range(101 if len(places) > 1 else 0):

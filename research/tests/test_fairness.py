@@ -14,7 +14,7 @@ from anymask.formats import load_set
 from anymask.masks import ALL_KINDS, Prompt
 from research.paper.__main__ import main
 from research.paper.fairness import Grouping, describe_fairness, measure_fairness, read_groups
-from tests.evaluation.small_sets import perfect, same_colour, write_set
+from tests.evaluation.small_sets import perfect, same_color, write_set
 
 N = 12
 SETTINGS = EvalSettings(clicks=3)
@@ -23,8 +23,8 @@ SETTINGS = EvalSettings(clicks=3)
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> EvalSet:
     folder = tmp_path_factory.mktemp("sets") / "people"
-    photos = [[(2, 3, 20, 30), (40, 5, 60, 40)]] * N
-    return EvalSet(SetPlan(name="people"), *load_set(write_set(folder, photos)))
+    images = [[(2, 3, 20, 30), (40, 5, 60, 40)]] * N
+    return EvalSet(SetPlan(name="people"), *load_set(write_set(folder, images)))
 
 
 def written(folder: Path, text: str) -> Path:
@@ -72,7 +72,7 @@ def test_a_method_that_misses_one_group_has_a_gap(people: EvalSet, tmp_path: Pat
     path = written(tmp_path, "\n".join(["image,mask,side", *rows]))
 
     def left_only(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:
-        found = same_colour(image, prompt)
+        found = same_color(image, prompt)
         return found & (np.arange(found.shape[1]) < 30)
 
     method = FromFunction("left", ALL_KINDS, left_only)
@@ -83,7 +83,7 @@ def test_a_method_that_misses_one_group_has_a_gap(people: EvalSet, tmp_path: Pat
 def test_what_cannot_be_measured_is_reported(people: EvalSet, tmp_path: Path) -> None:
     with pytest.raises(NotMeasured, match="no two groups of 10 masks; pass --groups"):
         measure_fairness(perfect(), people, SETTINGS)
-    boxes = FromFunction("boxes", frozenset({"box"}), same_colour)
+    boxes = FromFunction("boxes", frozenset({"box"}), same_color)
     with pytest.raises(NotMeasured, match="takes no clicks"):
         measure_fairness(boxes, people, SETTINGS)
     for text, message in (

@@ -31,10 +31,10 @@ def settings() -> Grid:
 @pytest.fixture(scope="module")
 def answered(recipe: ModuleType, settings: Grid) -> object:
     rng = np.random.default_rng(0)
-    photo = rng.integers(0, 40, (120, 160, 3), dtype=np.uint8)
+    image = rng.integers(0, 40, (120, 160, 3), dtype=np.uint8)
     for x, y in ((20, 20), (90, 30), (40, 80), (120, 90)):
-        photo[y : y + 24, x : x + 24] += np.uint8(180)
-    return recipe.answer_all(anymask.load("nano"), photo, settings)
+        image[y : y + 24, x : x + 24] += np.uint8(180)
+    return recipe.answer_all(anymask.load("nano"), image, settings)
 
 
 def test_a_click_finds_the_mask_that_it_lies_on(answered: object) -> None:
@@ -51,8 +51,8 @@ def test_what_is_missing_shrinks_as_clicks_are_asked(
     assert states
     lefts = [int(left.sum()) for _, left, _ in states]
     assert lefts == sorted(lefts, reverse=True)
-    wanted = [set(np.flatnonzero(finds).tolist()) for _, _, finds in states]
-    assert all(later <= earlier for earlier, later in pairwise(wanted))
+    expected = [set(np.flatnonzero(finds).tolist()) for _, _, finds in states]
+    assert all(later <= earlier for earlier, later in pairwise(expected))
     assert all(facts.shape == (64, 16) for facts, _, _ in states)
 
 

@@ -72,7 +72,7 @@ def test_the_middle_and_a_mirrored_whole_are_looked_at(words: NameWords) -> None
     """By hand: what the network sees of each, one after the other."""
     torch.manual_seed(1)
     namer = Namer(FrozenLite0(), NameHead(words)).eval()
-    photo, mask = (
+    image, mask = (
         torch.rand(2, 3, WHOLE_SIDE, WHOLE_SIDE) * 255,
         torch.rand(2, 1, *[WHOLE_SIDE] * 2),
     )
@@ -81,9 +81,9 @@ def test_the_middle_and_a_mirrored_whole_are_looked_at(words: NameWords) -> None
     summed = torch.zeros(2, 192)
     with torch.no_grad():
         for views in (
-            [one[..., cut:-cut, cut:-cut] for one in (photo, mask)],
-            [F.interpolate(one, (SIDE, SIDE), mode="bilinear").flip(3) for one in (photo, mask)],
+            [one[..., cut:-cut, cut:-cut] for one in (image, mask)],
+            [F.interpolate(one, (SIDE, SIDE), mode="bilinear").flip(3) for one in (image, mask)],
         ):
             summed += F.normalize(namer.vector(namer.network(*views).clamp(-6, 6)), dim=1)
-        found = namer(photo, mask)
+        found = namer(image, mask)
     assert torch.allclose(found, F.normalize(summed, dim=1), atol=1e-5)

@@ -33,7 +33,7 @@ from research.paper.hard_scenes import (
 )
 from research.paper.hard_sets import find_hard_sets
 from research.paper.soft_matter import SOFT, measure_alpha
-from tests.evaluation.small_sets import same_colour, write_set
+from tests.evaluation.small_sets import same_color, write_set
 
 NUMBERS = (0, 1, 2)
 
@@ -57,8 +57,8 @@ def measures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_scene_is_reproducible_and_its_masks_are_disjoint(kind: str, data: Path) -> None:
-    photos = data / "unlabelled"
-    first, again, other = (render(kind, number, photos) for number in (0, 0, 1))
+    images = data / "unlabelled"
+    first, again, other = (render(kind, number, images) for number in (0, 0, 1))
     assert (first.image.shape, first.image.dtype) == ((*SCENE_HW, 3), np.uint8)
     assert np.array_equal(first.image, again.image)
     assert not np.array_equal(first.image, other.image)
@@ -143,16 +143,16 @@ def test_the_opacity_of_a_perfect_mask_is_the_bound(data: Path) -> None:
     perfect = FromFunction("perfect", ALL_KINDS, lambda image, prompt: truths[image.tobytes()])
     soft, hard, bound = measure_alpha(perfect, one, EvalSettings()).figures
     assert soft.value == bound.value > 0
-    wanted = [
+    expected = [
         np.abs(render("strands", n, data / "unlabelled").alphas[0] - mask).sum() / 1000
         for n, mask in enumerate(truths.values())
     ]
-    assert hard.value == pytest.approx(np.mean(wanted))
+    assert hard.value == pytest.approx(np.mean(expected))
 
 
 def test_opacities_are_measured_by_boxes_on_scenes_only(data: Path) -> None:
     info, samples = scene_set("fog", data / "unlabelled", 1)
-    clicks = FromFunction("clicks", frozenset({"point"}), same_colour)
+    clicks = FromFunction("clicks", frozenset({"point"}), same_color)
     with pytest.raises(NotMeasured, match="takes no boxes"):
         measure_alpha(clicks, EvalSet(SetPlan(name="fog"), info, samples), EvalSettings())
     with pytest.raises(NotMeasured, match="only in the scenes smoke, fog"):

@@ -15,10 +15,10 @@ def test_a_subset_has_its_own_pictures(tmp_path: Path, monkeypatch: pytest.Monke
     with loaded_script(RECIPES / "how_many_labels.py") as recipe:
         pass
     (name, *_) = sorted(path.parent for path in write_sets(tmp_path / "data").rglob("masks.jsonl"))
-    photos = load_set(name)[1][:2]
-    recipe.write_subset(photos, tmp_path / "some")
+    images = load_set(name)[1][:2]
+    recipe.write_subset(images, tmp_path / "some")
     stream = read(tmp_path / "some")
     again = [*stream]
-    assert [one.rles for one in again] == [one.rles for one in photos]
-    for one, photo in zip(again, photos, strict=True):
-        assert stream.picture(one).read_bytes() == photo.content()
+    assert [one.rles for one in again] == [one.rles for one in images]
+    for one, image in zip(again, images, strict=True):
+        assert stream.image_path(one).read_bytes() == image.content()

@@ -9,7 +9,7 @@ from anymask.masks import Prompt
 from anymask.models.rules import open_family
 from anymask.segment import Model
 from research.measure_rules import Plainer, best_alone
-from tests.models.test_nano_second_look import BOX, FOUR, PHOTO, Shy
+from tests.models.test_nano_second_look import BOX, FOUR, IMAGE, Shy
 
 
 def test_the_best_mask_stands_in_all_places() -> None:
@@ -31,5 +31,5 @@ def test_a_box_that_is_asked_once_stays_the_first_answer(
     runtime, family = Shy(), open_family(FOUR)
     facts = {one.name: getattr(family, one.name) for one in fields(family)}  # type: ignore[arg-type]
     runtime.family = Plainer(**facts, without=without)  # type: ignore[assignment]
-    (answer,) = Model(runtime).segment(PHOTO, prompts=[Prompt.of(box=BOX)], multimask=False)
+    (answer,) = Model(runtime).segment(IMAGE, prompts=[Prompt.of(box=BOX)], multimask=False)
     assert int((answer.logits[0] > 0).sum()) == cells

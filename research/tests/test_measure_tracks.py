@@ -76,7 +76,7 @@ def test_a_sprite_in_front_hides_the_one_behind() -> None:
     assert (behind[1] | behind[2]).sum() == (alone[1] | behind[2]).sum()
     assert scene.optional(0) == set()
     assert scene.optional(10) == {1}
-    np.testing.assert_array_equal(scene.picture(3), scene.picture(3))
+    np.testing.assert_array_equal(scene.image(3), scene.image(3))
 
 
 @pytest.mark.parametrize("scene", scenes(), ids=lambda scene: scene.name)

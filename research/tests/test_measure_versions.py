@@ -29,7 +29,7 @@ def test_a_checkout_compared_with_itself(
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)).save(
         tmp_path / "photo.png"
     )
-    words = ["--photo", str(tmp_path / "photo.png"), "--models", "nano", "--turns", "1"]
+    words = ["--image", str(tmp_path / "photo.png"), "--models", "nano", "--turns", "1"]
     main([str(HERE), *words, "-o", str(tmp_path / "versions.json")])
     found = json.loads((tmp_path / "versions.json").read_text())["seconds"]["nano"]
     assert list(found) == [*TURNS, "cold start"]

@@ -9,7 +9,7 @@ import torch
 
 from anymask.base import WeightsError, file_sha256
 from anymask.models.memory_reader import MemoryReader, ReaderSizes
-from anymask.models.rules import FrameMaps, MemoryQuestion
+from anymask.models.rules import FrameMaps, MemoryQuery
 from anymask.runtime import ASSETS, OnnxRuntime, read_manifest
 from anymask.runtime.manifest import GraphNames
 from anymask.training import copy_bundle
@@ -34,14 +34,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def some_question(height: int, width: int, cells: int) -> MemoryQuestion:
+def some_question(height: int, width: int, cells: int) -> MemoryQuery:
     rng = np.random.default_rng(height)
 
     def some(*shape: int) -> np.ndarray:
         return rng.normal(0, 1, shape).astype(np.float32)
 
     keys, known = some(192, height, width), some(cells, 192)
-    return MemoryQuestion(
+    return MemoryQuery(
         FrameMaps(
             keys / np.linalg.norm(keys, axis=0),
             some(48, 2 * height, 2 * width),
@@ -66,7 +66,7 @@ def test_torch_and_onnx_say_the_same(bundle: Path, height: int, width: int, cell
     assert got.logits.shape == (4 * height, 4 * width)
     assert np.abs(logits[0, 0].numpy() - asked.hints[0]).max() > 0.1
     np.testing.assert_allclose(got.logits, logits[0, 0].numpy(), atol=5e-3)
-    assert got.seen == pytest.approx(float(seen), abs=5e-3)
+    assert got.presence == pytest.approx(float(seen), abs=5e-3)
 
 
 def test_objects_of_one_frame_are_answered_in_their_order(bundle: Path) -> None:
@@ -77,9 +77,9 @@ def test_objects_of_one_frame_are_answered_in_their_order(bundle: Path) -> None:
     second = replace(first, hints=-first.hints, memory_labels=1 - first.memory_labels)
     asked = [first, replace(other, frame=first.frame), second]
     for one, alone in zip(onnx(asked), asked, strict=True):
-        (wanted,) = onnx([alone])
-        np.testing.assert_allclose(one.logits, wanted.logits, atol=5e-3)
-        assert one.seen == pytest.approx(wanted.seen, abs=5e-3)
+        (expected,) = onnx([alone])
+        np.testing.assert_allclose(one.logits, expected.logits, atol=5e-3)
+        assert one.presence == pytest.approx(expected.presence, abs=5e-3)
 
 
 def test_where_nothing_recent_is_remembered_the_prompted_cells_are_read_alone(bundle: Path) -> None:

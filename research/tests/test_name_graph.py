@@ -51,27 +51,27 @@ def bundle(namer: Namer, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("count", [1, 17])
 def test_torch_and_onnx_say_the_same(bundle: Path, namer: Namer, count: int) -> None:
     rng = np.random.default_rng(count)
-    photos = rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+    images = rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
     masks = rng.integers(0, 256, (count, SIDE, SIDE), dtype=np.uint8)
     masks[0] = 0  # of nothing
     naming = OnnxRuntime(bundle).naming
     assert naming is not None
-    vectors = naming.embed_crops(photos, masks)
-    planes = torch.from_numpy(photos).permute(0, 3, 1, 2).float()
+    vectors = naming.embed_crops(images, masks)
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2).float()
     with torch.no_grad():
-        wanted = namer(planes, torch.from_numpy(masks)[:, None].float() / 255)
-    assert np.allclose(vectors, wanted.numpy(), atol=2e-3)
+        expected = namer(planes, torch.from_numpy(masks)[:, None].float() / 255)
+    assert np.allclose(vectors, expected.numpy(), atol=2e-3)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
 
 
 def test_the_mask_is_looked_at(bundle: Path) -> None:
-    photos = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
-    photos[1] = photos[0]
+    images = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    images[1] = images[0]
     masks = np.zeros((2, SIDE, SIDE), np.uint8)
     masks[0, : SIDE // 2], masks[1, SIDE // 2 :] = 255, 255
     naming = OnnxRuntime(bundle).naming
     assert naming is not None
-    vectors = naming.embed_crops(photos, masks)
+    vectors = naming.embed_crops(images, masks)
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
 
 

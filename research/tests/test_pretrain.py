@@ -53,12 +53,12 @@ def test_targets_are_the_pixels_of_a_cell_with_mean_0_and_deviation_1() -> None:
     targets = cell_pixels(images, 2)
     assert targets.shape == (1, 48, 2, 2)
     cell = images[0, :, 4:, :4]  # second row, first column
-    wanted = (cell - cell.mean()) / cell.std()
-    torch.testing.assert_close(targets[0, :, 1, 0], wanted.reshape(48), atol=1e-3, rtol=1e-3)
+    expected = (cell - cell.mean()) / cell.std()
+    torch.testing.assert_close(targets[0, :, 1, 0], expected.reshape(48), atol=1e-3, rtol=1e-3)
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Images of colored stripes, whose hidden cells follow from the visible ones."""
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     paths = []
@@ -72,12 +72,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.parametrize("kind", ["mae", "sami"])
-def test_the_loss_of_hidden_cells_falls(kind: str, photos: list[Path]) -> None:
+def test_the_loss_of_hidden_cells_falls(kind: str, images: list[Path]) -> None:
     torch.manual_seed(0)
     model, teacher = models.build("tiny"), models.build("tiny")
     target = pixels_of(model, 64) if kind == "mae" else features_of(teacher)
     task = Reconstruction(model, 64, target)
-    losses = list(pretrain(task, crops(photos, TINY), TINY))
+    losses = list(pretrain(task, crops(images, TINY), TINY))
     assert len(losses) == TINY.steps
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5])
 
@@ -115,9 +115,9 @@ def test_the_probe_finds_a_feature_that_is_the_annotated_share(tmp_path: Path) -
     assert probe(Brightness(), tmp_path / "a", tmp_path / "b", side=64) > 0.99
 
 
-def test_the_command_writes_a_start(photos: list[Path], tmp_path: Path) -> None:
+def test_the_command_writes_a_start(images: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "runs" / "mae.pt"
-    words = ["--data", str(photos[0].parent), "--model", "nano_tiny", "--side", "64"]
+    words = ["--data", str(images[0].parent), "--model", "nano_tiny", "--side", "64"]
     assert main(["mae", *words, "--steps", "2", "--images", "2", "-o", str(out)]) == 0
     saved = torch.load(out, weights_only=True)["model"]
     started = models.build("nano_tiny")

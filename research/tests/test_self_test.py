@@ -24,7 +24,7 @@ from research.audit.self_test import (
 )
 from research.audit.self_test_report import evaluate_self_test, roc_auc, self_test_to_markdown
 from tests.evaluation.small_sets import write_set
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 RNG = np.random.default_rng(0)
 
@@ -95,7 +95,7 @@ def test_a_fitted_grader_tells_what_it_was_fitted_to_in_other_sets() -> None:
 def test_sets_are_tried_and_the_grade_is_fitted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(anymask, "load", lambda *_: Model(ColourRuntime()), raising=False)
+    monkeypatch.setattr(anymask, "load", lambda *_: Model(ColorRuntime()), raising=False)
     boxes = [[(10, 10, 40, 40), (50, 12, 90, 60)], [(20, 20, 60, 60)]]
     folder = write_set(tmp_path / "set", boxes, hw=(96, 128))
     grades, found = tmp_path / "grades.json", tmp_path / "test.json"

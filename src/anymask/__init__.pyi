@@ -9,7 +9,7 @@ from anymask.evaluation.evaluating import evaluate as evaluate
 from anymask.evaluation.statistics_report import stats as stats
 from anymask.formats.conversion import convert as convert
 from anymask.formats.dataset import read as read
-from anymask.images.load import list_photos as list_photos
+from anymask.images.load import list_images as list_images
 from anymask.images.load import load_image as load_image
 from anymask.images.load import sample as sample
 from anymask.masks.mask import Mask as Mask
@@ -23,7 +23,7 @@ from anymask.studio.project import Project as Project
 from anymask.studio.start import annotate as annotate
 from anymask.studio.start import serve as serve
 from anymask.training.by_recipe import train as train
-from anymask.training.distillation import distil as distil
+from anymask.training.distillation import distill as distill
 from anymask.training.export_folder import export as export
 from anymask.training.finetuning import finetune as finetune
 from anymask.volumes.reading import read_volume as read_volume

@@ -252,7 +252,7 @@ class SamModel:
 
     def _forward(self, one: Mapping[str, Any], several: bool) -> dict[str, torch.Tensor]:
         height, width = one["original_size"]
-        seen = _see_resized(self.model, one["image"], (height, width))
+        seen = _encode_resized(self.model, one["image"], (height, width))
         rows, columns = one["image"].shape[-2:]
         scale = (columns / width, rows / height)
         keys = ("point_coords", "point_labels", "boxes", "mask_inputs")
@@ -262,12 +262,12 @@ class SamModel:
         return dict(zip(names, answer_tensors(found, False), strict=True))
 
 
-def _see_resized(model: Model, image: torch.Tensor, original_size: tuple[int, int]) -> Features:
+def _encode_resized(model: Model, image: torch.Tensor, original_size: tuple[int, int]) -> Features:
     """A resized photo, (3, h, w); coordinates of the embedding are those of the original."""
     pixels = to_array(image).transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8)
-    seen = model.encode(pixels)
+    features = model.encode(pixels)
     height, width = (int(side) for side in original_size)
-    return replace(seen, geometry=replace(seen.geometry, image_hw=(height, width)))
+    return replace(features, geometry=replace(features.geometry, image_hw=(height, width)))
 
 
 def build_sam(name: str = "sam_vit_h", checkpoint: str | Path | None = None) -> SamModel:
@@ -315,9 +315,13 @@ class SamPredictor:
         self._embedding: Features | None = None
 
     def __repr__(self) -> str:
-        seen = self._embedding
-        photo = "no image" if seen is None else f"an image of {seen.image_hw[1]}x{seen.image_hw[0]}"
-        return f"<SamPredictor: {self.model.name!r}, {photo}>"
+        features = self._embedding
+        image = (
+            "no image"
+            if features is None
+            else f"an image of {features.image_hw[1]}x{features.image_hw[0]}"
+        )
+        return f"<SamPredictor: {self.model.name!r}, {image}>"
 
     def set_image(self, image: ImageSource, image_format: Literal["RGB", "BGR"] = "RGB") -> None:
         """Encode an image: (H, W, 3) uint8, or any source that `Model.encode` supports.
@@ -348,7 +352,7 @@ class SamPredictor:
                 ".set_image(...)."
             )
         height, width = original_image_size
-        self._embedding = _see_resized(self.model, transformed_image[0], (height, width))
+        self._embedding = _encode_resized(self.model, transformed_image[0], (height, width))
 
     def reset_image(self) -> None:
         """Remove the image and its embedding."""
@@ -522,8 +526,8 @@ class MaskGeneration:
         if isinstance(inputs, list):
             return [self(one, points_per_batch, **settings) for one in inputs]
         named = {OUR_SETTINGS.get(name, name): value for name, value in settings.items()}
-        photo = load_image(inputs)
-        found = self.model.everything(photo, points_per_batch=points_per_batch, **named)
+        image = load_image(inputs)
+        found = self.model.everything(image, points_per_batch=points_per_batch, **named)
         return found.to_pipeline()
 
 

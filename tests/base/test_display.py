@@ -26,8 +26,8 @@ ARRAYS = re.compile(r"Array|UintImage|Floats|Voxels|Tensor|Any\b(?!\])")
 MANY = re.compile(r"\b(?:Sequence|list|set)\[|Set\[|\btuple\[[^\[\]]*, \.\.\.\]")
 PAIRS = re.compile(r"\b(?:Mapping|dict)\[")
 TYPED = re.compile(  # whose lists are as long as a person typed them, or as a standard says
-    r"\w*(?:Choice|Layout|Look|Options|Plan|Policy|Query|Rule|Rules|Settings?|Stage|Task|View)"
-    r"|Access|Arrangement|ObjectMask|TensorInfo|TokenRoles|TrackMask|VideoFacts"
+    r"\w*(?:Choice|Layout|Style|Options|Plan|Policy|Query|Rule|Rules|Settings?|Stage|Task|View)"
+    r"|Access|MaskFilter|ObjectMask|TensorInfo|TokenRoles|TrackMask|VideoFacts"
 )
 
 

@@ -9,6 +9,8 @@ from anymask.base import InputError, check_keywords, our_word
 from anymask.base.synonyms import ARGUMENTS
 from anymask.segment import Model
 from anymask.segment.settings import BatchKeywords, EverythingKeywords
+from anymask.track import PromptKeywords
+from anymask.training.options import TuningSettings
 
 
 @pytest.mark.parametrize(
@@ -41,4 +43,5 @@ def test_the_words_of_other_tools_lead_to_keywords_that_there_are() -> None:
     ):
         ours |= set(signature(call).parameters)
     ours |= BatchKeywords.__optional_keys__ | EverythingKeywords.__optional_keys__
+    ours |= {*PromptKeywords.__annotations__, *TuningSettings.__annotations__, "color", "colors"}
     assert {our_word(other) for other in ARGUMENTS} <= ours

@@ -22,11 +22,11 @@ def check_even(value: object) -> None:
 class Shape:
     """A shape."""
 
-    side: Annotated[int, Setting("pixels along each side", least=1)] = 32
-    share: Annotated[float, Setting("of the photo", below=1)] = 1 / 3
-    area: Annotated[float, Setting("of the shape", above=0, unit="pixels")] = 1.0
-    patience: Annotated[float | None, Setting("how long", below=None)] = None
-    colour: Annotated[Literal["red", "blue"], Setting("of the shape")] = "red"
+    side: Annotated[int, Setting("pixels along each side", ge=1)] = 32
+    share: Annotated[float, Setting("of the photo", lt=1)] = 1 / 3
+    area: Annotated[float, Setting("of the shape", gt=0, unit="pixels")] = 1.0
+    patience: Annotated[float | None, Setting("how long", lt=None)] = None
+    color: Annotated[Literal["red", "blue"], Setting("of the shape")] = "red"
     smooth: Annotated[bool | Literal["auto"], Setting("its edge")] = "auto"
     even: Annotated[int, Setting("a number", check=check_even)] = 2
     draw: Annotated[Callable[[], int] | None, Setting("anything")] = None
@@ -37,7 +37,7 @@ class Shape:
     "good",
     [
         {"side": 1}, {"share": 0}, {"share": 0.999}, {"area": 1e-9}, {"patience": math.inf},
-        {"patience": None}, {"colour": "blue"}, {"smooth": True}, {"smooth": "auto"},
+        {"patience": None}, {"color": "blue"}, {"smooth": True}, {"smooth": "auto"},
         {"draw": print}, {"secret": "anything"},
     ],
 )  # fmt: skip
@@ -74,8 +74,8 @@ def test_numbers_of_numpy_are_taken_as_python_s(name: str, given: object, taken:
         ({"area": math.inf}, "area must be a number of pixels above 0, got inf"),
         ({"area": None}, "area must be a number of pixels above 0, got None"),
         ({"patience": -1}, "patience must be a number, 0 or more or None, got -1"),
-        ({"colour": "green"}, 'colour must be "red" or "blue", got \'green\''),
-        ({"colour": ["red"]}, 'colour must be "red" or "blue", got [\'red\']'),
+        ({"color": "green"}, 'color must be "red" or "blue", got \'green\''),
+        ({"color": ["red"]}, 'color must be "red" or "blue", got [\'red\']'),
         ({"smooth": 1}, 'smooth must be True, False or "auto", got 1'),
         ({"even": 3}, "even must be 2, got 3"),
     ],

@@ -36,5 +36,5 @@ def test_a_folder_that_is_there_is_one_whatever_it_is_called(tmp_path: Path) -> 
 
 def test_the_nearest_suffix_is_named_or_none() -> None:
     known = (".json", ".geojson", ".svg", ".png", ".npy")
-    wanted = {".jsn": ".json", ".jsno": ".json", ".pgn": ".png", ".npz": ".npy", ".xml": None}
-    assert {one: near_suffix(one, known) for one in wanted} == wanted
+    expected = {".jsn": ".json", ".jsno": ".json", ".pgn": ".png", ".npz": ".npy", ".xml": None}
+    assert {one: near_suffix(one, known) for one in expected} == expected

@@ -37,7 +37,7 @@ def anymask(*words: str) -> None:
     subprocess.run([sys.executable, "-m", "anymask", *words], check=True)
 
 
-def ask_server(photo: Path) -> None:
+def ask_server(image: Path) -> None:
     """Start a server, encode a photo there, and end it."""
     command = [sys.executable, "-u", "-m", "anymask", "serve", "--port", "0", "--model", "nano"]
     with subprocess.Popen(
@@ -52,7 +52,7 @@ def ask_server(photo: Path) -> None:
         else:
             sys.exit(f"no address came: {said}")
         try:
-            request = urllib.request.Request(f"{found[0]}api/encode", photo.read_bytes())
+            request = urllib.request.Request(f"{found[0]}api/encode", image.read_bytes())
             with urllib.request.urlopen(request) as reply:
                 assert reply.status == 200
         finally:
@@ -60,15 +60,15 @@ def ask_server(photo: Path) -> None:
             server.stdout.read()
 
 
-def use_extras(photo: Path) -> None:
+def use_extras(image: Path) -> None:
     """The packages of extras that would report their use."""
     from tests.find.tiny import write_grounding
 
     detector = write_grounding(Path("detector"))
-    anymask("find", str(photo), "cat", "--detector", str(detector), "--score", "0.01")
+    anymask("find", str(image), "cat", "--detector", str(detector), "--score", "0.01")
 
 
-def use_core(photo: Path) -> None:
+def use_core(image: Path) -> None:
     """What works with the five packages of the core, and the server."""
     subprocess.run([sys.executable, "-c", API], check=True)
     anymask("segment", "sample:cat", "--point", "200,200", "-o", "cut.png")
@@ -76,9 +76,9 @@ def use_core(photo: Path) -> None:
     anymask("find", "sample:cat", "cat", "-o", "found.json")
     anymask("track", "photos", "--point", "0:1:200,200", "-o", "track.json")
     anymask("export", "nano", "-o", "bundle")
-    example = [sys.executable, "bundle/example.py", str(photo), "200", "200", "example.png"]
+    example = [sys.executable, "bundle/example.py", str(image), "200", "200", "example.png"]
     subprocess.run(example, check=True)
-    ask_server(photo)
+    ask_server(image)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from anymask.cli.main import main
 from anymask.images import load_mask
 from anymask.masks import Features
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime, discs, iou
+from tests.segment.fakes import ColorRuntime, discs, iou
 
-PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
+IMAGE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
 BOXES = ["--box", "15,25,165,175", "--box", "215,75,265,125"]
 GRID = ["--mode", "exact", "--grid", "4", "--score", "0.3"]
 GRID += ["--stability", "0.3"]
@@ -26,16 +26,16 @@ GRID += ["--stability", "0.3"]
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with photos, where every model is a fake."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()))
     for name in ("p.png", "q.png"):
-        Image.fromarray(PICTURE).save(name)
+        Image.fromarray(IMAGE).save(name)
     return tmp_path
 
 
 @pytest.fixture
 def stack(desk: Path) -> Path:
     """Nine pages; the disc of the last one is elsewhere."""
-    pages = np.stack([PICTURE[..., 0]] * 8 + [PICTURE[:, ::-1, 0]])
+    pages = np.stack([IMAGE[..., 0]] * 8 + [IMAGE[:, ::-1, 0]])
     tifffile.imwrite("stack.tif", pages, photometric="minisblack")
     return desk
 
@@ -94,7 +94,7 @@ def test_parts_of_the_sides_get_a_hint(desk: Path, capsys: pytest.CaptureFixture
 
 
 def test_zoom_says_when_it_had_no_use(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    big = np.asarray(Image.fromarray(PICTURE).resize((1500, 1000), Image.Resampling.NEAREST))
+    big = np.asarray(Image.fromarray(IMAGE).resize((1500, 1000), Image.Resampling.NEAREST))
     Image.fromarray(big).save("big.png")
     words = ["segment", "big.png", "-o", "m.npy", "--zoom", "--point"]
     assert "no effect because the object is too large" in out_of(capsys, *words, "450,500")
@@ -127,7 +127,7 @@ def test_segment_keeps_photos_of_one_name_apart(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("sub").mkdir()
-    Image.fromarray(PICTURE).save("sub/p.png")
+    Image.fromarray(IMAGE).save("sub/p.png")
     told = refusal(capsys, "segment", "p.png", "sub/p.png", "--point", "90,100")
     assert "require -o FOLDER" in told
     assert "require -o FOLDER" in refusal(capsys, "everything", "p.png", "sub/p.png", *GRID)
@@ -147,8 +147,8 @@ def test_a_file_s_name_is_a_file(desk: Path, capsys: pytest.CaptureFixture[str])
     assert "exists: o.json" in out_of(capsys, *words, "o.json")
     assert main([*words, "a.json", "-o", "a.jpg"]) == 0
     assert Path("a.json").is_file()
-    with Image.open("a.jpg") as picture:
-        assert picture.format == "JPEG"
+    with Image.open("a.jpg") as image:
+        assert image.format == "JPEG"
     assert "several images" in refusal(capsys, "everything", "p.png", "q.png", "-o", "o.json")
     more = ["b.geojson", "-o", "b.svg", "-o", "b.npy", "-o", "b.webp", "-o", "b.txt", "-o", "b.csv"]
     said = out_of(capsys, *words, *more)
@@ -182,7 +182,7 @@ def test_an_address_is_fetched_where_it_is_allowed(
     desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = Path("p.png").read_bytes()
-    monkeypatch.setattr("anymask.images.fetch_picture", lambda address: data)
+    monkeypatch.setattr("anymask.images.fetch_image", lambda address: data)
     words = ["segment", "http://example.com/a%20b/cup.png?size=2", "--point", "90,100"]
     assert "wrote cup.cut.png" in out_of(capsys, *words, "--allow-url")
 
@@ -233,7 +233,7 @@ def test_an_embedding_names_its_model(desk: Path, monkeypatch: pytest.MonkeyPatc
 
     def load(name: str, *_: object) -> Model:
         asked.append(name)
-        return Model(ColourRuntime())
+        return Model(ColorRuntime())
 
     monkeypatch.setattr(anymask, "load", load)
     assert main(["segment", "emb/p.npz", "--point", "240,100"]) == 0

@@ -13,7 +13,7 @@ from anymask.formats import read_annotations
 from anymask.masks import empty_rle, mask_to_rle, rle_to_string
 from anymask.segment import Model
 from tests.conftest import CommandLine
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
 HW = (96, 128)
 
@@ -21,7 +21,7 @@ HW = (96, 128)
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two photos of discs; in the first one a mask has a twin, in the second one is empty."""
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()), raising=False)
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()), raising=False)
     folder = tmp_path / "discs"
     (folder / "images").mkdir(parents=True)
     rows = []

@@ -32,7 +32,9 @@ class Blank(ImageRuntime):
     def encode_images(self, images: np.ndarray) -> list[EncoderOutput]:
         return [seen_of(np.zeros((4, 4, 4), np.float32)) for _ in images]
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[np.ndarray, np.ndarray]:
+    def decode(
+        self, features: EncoderOutput, prompts: ModelPrompts
+    ) -> tuple[np.ndarray, np.ndarray]:
         n = len(prompts.coords)
         return np.ones((n, 4, 16, 16), np.float32), np.ones((n, 4), np.float32)
 
@@ -99,7 +101,7 @@ def test_every_step_that_a_user_waits_for_has_a_row(tmp_path: Path, cli: Command
     ("words", "message"),
     [
         (["--rounds", "0"], "Invalid value '0'. Expected a whole number of at least 1"),
-        (["--photo", "gone.jpg"], "The image gone.jpg does not exist"),
+        (["--image", "gone.jpg"], "The image gone.jpg does not exist"),
         (["--runtime", "torch"], "anymask: error: no checkpoint"),
         (["encoder", "sam"], "Unexpected argument 'sam'"),
     ],

@@ -27,15 +27,15 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("set/images", "set/labels"):
         Path(folder).mkdir(parents=True)
     for name, found in DISCS.items():
-        picture = Image.new("RGB", HW[::-1], (40, 90, 40))
+        image = Image.new("RGB", HW[::-1], (40, 90, 40))
         lines = []
         for label, x, y, radius in found:
             around = (x - radius, y - radius, x + radius, y + radius)
-            ImageDraw.Draw(picture).ellipse(around, (220, 200, 60))
+            ImageDraw.Draw(image).ellipse(around, (220, 200, 60))
             share = (x / HW[1], y / HW[0], 2 * radius / HW[1], 2 * radius / HW[0])
             number = ["cup", "plate"].index(label)
             lines.append(" ".join(map(str, (number, *share))))
-        picture.save(f"set/images/{name}.png")
+        image.save(f"set/images/{name}.png")
         Path(f"set/labels/{name}.txt").write_text("\n".join(lines), encoding="utf-8")
     Image.new("RGB", HW[::-1]).save("set/images/c.png")
     Path("set/labels/c.txt").write_text("", encoding="utf-8")
@@ -79,8 +79,8 @@ def test_every_box_becomes_a_mask_with_its_label(
     assert "2 done, 0 skipped (done before), 0 failed" in told
     assert "anymask convert set-masks OUT --to FORMAT" in told
     check("set-masks")
-    with Image.open("set-masks/a.png") as picture:
-        assert picture.size == HW[::-1]
+    with Image.open("set-masks/a.png") as image:
+        assert image.size == HW[::-1]
     assert "0 done, 2 skipped (done before)" in out_of(capsys, "set/data.yaml")
     assert main(["convert", "set-masks", "again", "--to", "yolo", "--images", "set/images"]) == 0
     assert len(Path("again/labels/a.txt").read_text("utf-8").splitlines()[0].split()) > 7

@@ -21,31 +21,31 @@ from tests.images.test_profiles import apart, cmyk_profile, matrix_profile, righ
 BOX = (50, 40, 100, 80)
 
 
-def colours() -> np.ndarray:
+def colors() -> np.ndarray:
     """A smooth scene with a plain object, so that every model finds the object."""
-    picture = cv2.GaussianBlur(scene(), (0, 0), 6)
-    picture[BOX[1] : BOX[3], BOX[0] : BOX[2]] = (208, 57, 21)
-    return picture
+    image = cv2.GaussianBlur(scene(), (0, 0), 6)
+    image[BOX[1] : BOX[3], BOX[0] : BOX[2]] = (208, 57, 21)
+    return image
 
 
 def eight_bits(path: Path, name: str) -> np.ndarray:
     profile = matrix_profile(name)
     more = {"quality": 98, "subsampling": 0} if path.suffix == ".jpg" else {}
-    Image.fromarray(colours()).save(path, icc_profile=profile, **more)
+    Image.fromarray(colors()).save(path, icc_profile=profile, **more)
     with Image.open(path) as stored:
         return right_of(stored.convert("RGB"), profile)
 
 
 def cmyk(path: Path, _: str) -> np.ndarray:
-    profile, picture = cmyk_profile(), Image.fromarray(colours()).convert("CMYK")
-    picture.save(path, icc_profile=profile)
+    profile, image = cmyk_profile(), Image.fromarray(colors()).convert("CMYK")
+    image.save(path, icc_profile=profile)
     with Image.open(path) as stored:
         return right_of(stored, profile)
 
 
 def deep(channels: int = 3, low: int = 3000, step: int = 200) -> np.ndarray:
     """Neither black nor white is reached, so that a stretch would show."""
-    pixels = colours().astype(np.uint16) * step + low
+    pixels = colors().astype(np.uint16) * step + low
     opaque = np.full((*pixels.shape[:2], 1), 65535, np.uint16)
     return pixels if channels == 3 else np.concatenate([pixels, opaque], axis=2)
 
@@ -109,9 +109,9 @@ def photo(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, np.ndar
 
 def shown(path: Path) -> np.ndarray:
     """As a viewer that knows profiles shows it."""
-    with Image.open(path) as picture:
-        profile = picture.info.get("icc_profile")
-        pixels = picture.convert("RGB")
+    with Image.open(path) as image:
+        profile = image.info.get("icc_profile")
+        pixels = image.convert("RGB")
         return np.asarray(pixels) if profile is None else right_of(pixels, profile)
 
 
@@ -145,8 +145,8 @@ def test_a_cutout_has_the_object_s_colours(photo: tuple[Path, np.ndarray], suffi
     made = path.with_name(f"cut{suffix}")
     words = ["cutout", str(path), "--model", "nano", "--box", around(), "-o", str(made)]
     assert main(words) == 0
-    with Image.open(made) as picture:
-        alpha = np.asarray(picture.getchannel("A"))
+    with Image.open(made) as image:
+        alpha = np.asarray(image.getchannel("A"))
     solid = cv2.erode((alpha == 255).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     assert solid.sum() > 800
     assert apart(shown(made)[solid][None], right[solid][None]) <= 1

@@ -12,33 +12,33 @@ from anymask.cli.main import main
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model
 from tests.conftest import CommandLine
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
-PICTURE, (DISC,) = discs((60, 90), [(30, 30, 20)])
+IMAGE, (DISC,) = discs((60, 90), [(30, 30, 20)])
 
 
 @pytest.fixture(autouse=True)
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working folder with two photos of a disc and one of nothing, where the model is a fake."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()))
 
-    def subject(model: Model, photo: np.ndarray) -> Mask | None:
-        marked = (photo == PICTURE[30, 30]).all(axis=2)
+    def subject(model: Model, image: np.ndarray) -> Mask | None:
+        marked = (image == IMAGE[30, 30]).all(axis=2)
         return Mask(mask_to_rle(marked), score=0.9) if marked.any() else None
 
     monkeypatch.setattr("anymask.edit.subject.main_subject", subject)
     monkeypatch.setattr(edit, "main_subject", subject, raising=False)
     Path("photos").mkdir()
-    Image.fromarray(PICTURE).save("photos/one.png")
-    Image.fromarray(PICTURE[:, ::-1].copy()).save("photos/two.png")
-    Image.fromarray(np.full_like(PICTURE, 9)).save("photos/wall.png")
+    Image.fromarray(IMAGE).save("photos/one.png")
+    Image.fromarray(IMAGE[:, ::-1].copy()).save("photos/two.png")
+    Image.fromarray(np.full_like(IMAGE, 9)).save("photos/wall.png")
 
 
 def alpha(path: str) -> np.ndarray:
-    with Image.open(path) as picture:
-        assert picture.mode == "RGBA"
-        return np.asarray(picture)[..., 3]
+    with Image.open(path) as image:
+        assert image.mode == "RGBA"
+        return np.asarray(image)[..., 3]
 
 
 def names(folder: str) -> list[str]:
@@ -67,9 +67,9 @@ def test_the_look_is_what_was_asked_for(
     more: list[str], size: tuple[int, int] | None, mode: str
 ) -> None:
     assert main(["cutout", "photos/one.png", *more]) == 0
-    with Image.open(more[-1]) as picture:
-        assert picture.mode == mode
-        assert picture.size == size if size else max(picture.size) < 50
+    with Image.open(more[-1]) as image:
+        assert image.mode == mode
+        assert image.size == size if size else max(image.size) < 50
 
 
 def test_a_pattern_names_the_suffix_of_a_folder_s_pictures() -> None:

@@ -35,8 +35,8 @@ def test_edges_are_where_the_object_ends(photo: Path, tmp_path: Path) -> None:
     assert thick[near].mean() > 4 * thick[~near].mean()
     np.testing.assert_allclose(thin[thin > 0], thick[thin > 0], atol=1e-6)
     assert 0 < (thin > 0).sum() < (thick > 0).sum()
-    picture = np.asarray(Image.open(tmp_path / "thick.png"))
-    np.testing.assert_allclose(picture / 255, thick, atol=1 / 500)
+    image = np.asarray(Image.open(tmp_path / "thick.png"))
+    np.testing.assert_allclose(image / 255, thick, atol=1 / 500)
 
 
 def test_the_edge_of_a_step_is_its_outer_boundary() -> None:

@@ -12,12 +12,12 @@ from anymask.cli.main import main
 from anymask.masks import Features
 from anymask.segment import Model
 from tests.conftest import CommandLine
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
-PICTURE, _ = discs((60, 90), [(30, 30, 20)])
+IMAGE, _ = discs((60, 90), [(30, 30, 20)])
 
 
-class Counting(ColourRuntime):
+class Counting(ColorRuntime):
     """Counts how many pictures were really seen."""
 
     seen = 0
@@ -36,7 +36,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
     for index, name in enumerate(["a.png", "b.jpg", "sub/c.png", "twin.png", "twin.jpg"]):
         path = Path("photos") / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.roll(PICTURE, index, axis=1)).save(path)
+        Image.fromarray(np.roll(IMAGE, index, axis=1)).save(path)
     return Counting
 
 
@@ -64,7 +64,7 @@ def test_changed_photos_damaged_files_and_other_weights_are_done_again(
     runtime: type[Counting], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main(["encode", "photos", "-o", "out"])
-    Image.fromarray(PICTURE[::-1]).save("photos/a.png")
+    Image.fromarray(IMAGE[::-1]).save("photos/a.png")
     Path("out/b.npz").write_bytes(Path("out/b.npz").read_bytes()[:99])
     main(["encode", "photos", "-o", "out"])
     assert runtime.seen == 7

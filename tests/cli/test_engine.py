@@ -15,7 +15,7 @@ PLACES = [(30.0, 34.0, 18.0), (92.0, 40.0, 22.0), (60.0, 96.0, 20.0)]
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     """A folder of two photos, and their masks as COCO beside it."""
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -35,28 +35,28 @@ def said(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> s
     return err if code else out + err
 
 
-def test_masks_go_in_and_come_out(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "with 2 images" in said(capsys, "project", "init", photos, "--set", "sample=2")
-    truth, out = photos.parent / "truth.json", photos.parent / "out.json"
-    assert said(capsys, "project", "import", photos, truth, "--proposals") == "6 new masks\n"
-    assert said(capsys, "project", "import", photos, truth, "--proposals") == (
+def test_masks_go_in_and_come_out(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "with 2 images" in said(capsys, "project", "init", images, "--set", "sample=2")
+    truth, out = images.parent / "truth.json", images.parent / "out.json"
+    assert said(capsys, "project", "import", images, truth, "--proposals") == "6 new masks\n"
+    assert said(capsys, "project", "import", images, truth, "--proposals") == (
         "0 new masks\nskipped, already in the project: 6 masks\n"
     )
-    refused = said(capsys, "project", "export", photos, "-o", out, code=2)
+    refused = said(capsys, "project", "export", images, "-o", out, code=2)
     assert "none of 2 images is marked as done" in refused
     assert not out.exists()
-    project = Project(photos)
+    project = Project(images)
     for _ in range(4):
         asked = project.next_review()
         assert asked is not None
         project.judge(asked, "accept", "ann")
-    told = said(capsys, "project", "review", photos, "--accept-rest")
+    told = said(capsys, "project", "review", images, "--accept-rest")
     assert "batch 1: 6 masks, 2 of 2 required masks reviewed, 100 % good (2 uncertain" in told
     assert "do not count): acceptance rule met" in told
     assert "accepted 2 more masks" in told
-    assert "wrote" in said(capsys, "project", "export", photos, "-o", out)
-    images, _ = read_annotations(out)
-    assert [len(image.masks) for image in images] == [3, 3]
+    assert "wrote" in said(capsys, "project", "export", images, "-o", out)
+    other_images, _ = read_annotations(out)
+    assert [len(image.masks) for image in other_images] == [3, 3]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from anymask.studio.project import Project
 from anymask.studio.tracks import Tracks
 from anymask.track import open_session
 from tests.conftest import CommandLine
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.track.clips import moving_discs, write_video
 
 FRAMES = 6
@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Project:
     folder.mkdir()
     clip = write_video(folder / "drive.mkv", moving_discs(FRAMES)[0])
     session = tmp_path / "drive.session"
-    with open_session(Model(ColourRuntime()), clip, session=session) as opened:
+    with open_session(Model(ColorRuntime()), clip, session=session) as opened:
         opened.add(frame=0, id=1, points=[(30, 30)])
         opened.add(frame=0, id=2, points=[(100, 70)])
         list(opened)
@@ -56,8 +56,8 @@ def test_a_session_is_taken_up_looked_at_and_written(
     assert "6 masks on 6 frames" in cli.err(["project", "clips", folder, "-o", str(out)])
     images, _ = read_annotations(out)
     assert [[mask.id for mask in image.masks] for image in images] == [[2]] * FRAMES
-    wanted = [mask.rle for mask in project.tracks.masks(2)]
-    assert [image.masks[0].rle for image in images] == wanted
+    expected = [mask.rle for mask in project.tracks.masks(2)]
+    assert [image.masks[0].rle for image in images] == expected
     assert main(["project", "clips", folder, "-o", str(out), "--proposals"]) == 0
     assert json.loads(out.read_text("utf-8"))["masklet_id"] == [1, 2]
 
@@ -80,20 +80,20 @@ def test_tracks_of_all_objects_are_proposed_and_an_interrupted_video_is_resumed(
 ) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
-    pictures, truth = moving_discs(FRAMES)
+    images, truth = moving_discs(FRAMES)
     for name in ("drive.mkv", "walk.mkv"):
-        write_video(folder / name, pictures)
+        write_video(folder / name, images)
     project = create_project(folder)
 
     class Proposals(Model):
         """A model that proposes the true discs of the first frame."""
 
         def everything(self, encoded: Any, **_: Any) -> Masks:  # type: ignore[override]
-            found = truth[0] if np.array_equal(encoded.photo, pictures[0]) else []
+            found = truth[0] if np.array_equal(encoded.image, images[0]) else []
             masks = [Mask(mask_to_rle(mask), score=0.9) for mask in found]
-            return Masks(masks, image_hw=encoded.photo.shape[:2])
+            return Masks(masks, image_hw=encoded.image.shape[:2])
 
-    monkeypatch.setattr("anymask.load", lambda _: Proposals(ColourRuntime()))
+    monkeypatch.setattr("anymask.load", lambda _: Proposals(ColorRuntime()))
     whole, calls = Tracks.add_track, []
 
     def stopped(*args: Any) -> Any:

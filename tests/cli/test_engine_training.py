@@ -24,7 +24,7 @@ from anymask.training.loop import TrainingRun
 from anymask.training.presets import LARGE_RATE
 from anymask.training.weights import write_result
 from tests.conftest import CommandLine
-from tests.studio.disc_projects import write_photos
+from tests.studio.disc_projects import write_images
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Exports are tested elsewhere and take long: a bundle is an empty folder.
     """
     folder = tmp_path / "photos"
-    truth = write_photos(folder, count=6)
+    truth = write_images(folder, count=6)
     write_annotations(list(truth.values()), tmp_path / "truth.json", "coco")
     assert main(["project", "init", str(folder)]) == 0
     assert main(["project", "import", str(folder), str(tmp_path / "truth.json")]) == 0
@@ -111,7 +111,7 @@ def test_another_family_is_tuned_leads_and_is_gone_on_from(
     assert load_file(weights).keys() == load_file(tiny).keys()  # adapters are merged
     assert last_weights(Project(project)) == weights
     opened = Project(project)
-    assert opened.lead() == str(weights.parent / "bundle")
+    assert opened.current_model() == str(weights.parent / "bundle")
     assert main(command) == 0  # nobody says which: the leader goes on
     second = about_weights(opened.inside / "rounds" / "2" / "weights.safetensors")
     assert second is not None

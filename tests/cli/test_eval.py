@@ -11,7 +11,7 @@ from anymask.evaluation import FromFunction, evaluating
 from tests.conftest import CommandLine
 from tests.evaluation.small_sets import perfect, write_set
 
-PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
+IMAGES = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(anymask, "load", lambda *_: perfect("model"), raising=False)
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
     for name in ("first", "second"):
-        write_set(tmp_path / "data" / name, PHOTOS)
+        write_set(tmp_path / "data" / name, IMAGES)
     return tmp_path / "data"
 
 

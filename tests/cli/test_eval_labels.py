@@ -10,14 +10,14 @@ from anymask.cli.main import main
 from tests.conftest import CommandLine
 from tests.evaluation.small_sets import perfect, write_set
 
-PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
+IMAGES = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
 
 
 @pytest.fixture
 def labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A set of ours, the same as COCO and as YOLO, and a model that is always right."""
     monkeypatch.setattr(anymask, "load", lambda *_: perfect("model"), raising=False)
-    own = write_set(tmp_path / "own", PHOTOS)
+    own = write_set(tmp_path / "own", IMAGES)
     coco, yolo = str(tmp_path / "labels.json"), str(tmp_path / "yolo")
     assert main(["convert", str(own), coco, "--to", "coco"]) == 0
     assert main(["convert", str(own), yolo, "--to", "yolo", "--copy-images"]) == 0
@@ -37,9 +37,9 @@ def measured(tmp_path: Path, *words: str) -> dict:
 def test_labels_of_any_format_are_measured_as_the_same_set_is(labels: Path) -> None:
     own = measured(labels, str(labels / "own"))
     assert own["area"] == [18 * 27, 20 * 35, 64 * 48]
-    pictures = ["--images", str(labels / "own" / "images")]
-    assert measured(labels, str(labels / "labels.json"), *pictures) == own
-    assert measured(labels, str(labels / "labels.json"), *pictures, "--from", "coco") == own
+    images = ["--images", str(labels / "own" / "images")]
+    assert measured(labels, str(labels / "labels.json"), *images) == own
+    assert measured(labels, str(labels / "labels.json"), *images, "--from", "coco") == own
     assert measured(labels, str(labels / "yolo")) == own
     assert measured(labels, str(labels / "yolo" / "data.yaml")) == own
 

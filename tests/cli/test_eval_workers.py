@@ -8,7 +8,7 @@ import pytest
 from anymask.cli.main import main
 from tests.evaluation.small_sets import write_set
 
-PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
+IMAGES = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
 
 
 def test_processes_measure_what_one_measures(
@@ -16,7 +16,7 @@ def test_processes_measure_what_one_measures(
 ) -> None:
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "home"))
     for name in ("first", "second"):
-        write_set(tmp_path / "data" / name, PHOTOS)
+        write_set(tmp_path / "data" / name, IMAGES)
     reports = []
     for workers in ("1", "2"):
         out = tmp_path / f"{workers}.json"

@@ -12,9 +12,9 @@ from anymask.jobs import records
 from anymask.masks import Mask
 from anymask.segment import Model
 from tests.conftest import CommandLine
-from tests.segment.fakes import ColourRuntime, Modest, discs, iou
+from tests.segment.fakes import ColorRuntime, Modest, discs, iou
 
-PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
+IMAGE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 GRID = ["--grid", "8", "--score", "0.3", "--stability", "0.3"]
 
 
@@ -23,18 +23,18 @@ def names(folder: str) -> list[str]:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ColourRuntime:
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ColorRuntime:
     """A working folder with two photos, where the model is a fake."""
-    runtime = ColourRuntime()
+    runtime = ColorRuntime()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(runtime))
     Path("photos").mkdir()
-    Image.fromarray(PICTURE).save("photos/one.png")
-    Image.fromarray(PICTURE[:, ::-1].copy()).save("photos/two.png")
+    Image.fromarray(IMAGE).save("photos/one.png")
+    Image.fromarray(IMAGE[:, ::-1].copy()).save("photos/two.png")
     return runtime
 
 
-def test_a_photo_becomes_records_and_a_picture(runtime: ColourRuntime, cli: CommandLine) -> None:
+def test_a_photo_becomes_records_and_a_picture(runtime: ColorRuntime, cli: CommandLine) -> None:
     first, second = cli.err(["everything", "photos/one.png", "-o", "out", *GRID]).splitlines()[-2:]
     told = json.loads(Path("out/one.json").read_text())
     assert first.startswith(
@@ -48,8 +48,8 @@ def test_a_photo_becomes_records_and_a_picture(runtime: ColourRuntime, cli: Comm
     masks = [Mask.from_sa1b(record).mask for record in told["annotations"]]
     for truth in MASKS:
         assert max(iou(mask, truth) for mask in masks) > 0.7
-    with Image.open("out/one.png") as picture:
-        assert picture.size == (120, 90)
+    with Image.open("out/one.png") as image:
+        assert image.size == (120, 90)
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ def test_a_photo_becomes_records_and_a_picture(runtime: ColourRuntime, cli: Comm
     ],
 )
 def test_options_that_make_no_sense_are_refused(
-    options: list[str], error: str, runtime: ColourRuntime, cli: CommandLine
+    options: list[str], error: str, runtime: ColorRuntime, cli: CommandLine
 ) -> None:
     assert error in cli.refused(["everything", "photos/one.png", "-o", "out", *options])
     assert not Path("out").exists()
 
 
-def test_nothing_found_is_a_result(runtime: ColourRuntime, cli: CommandLine) -> None:
+def test_nothing_found_is_a_result(runtime: ColorRuntime, cli: CommandLine) -> None:
     assert "No mask passed the filters. Lower --score or" in cli.err(
         ["everything", "photos/one.png", "-o", "out", "--score", "1"]
     )
@@ -77,7 +77,7 @@ def test_nothing_found_is_a_result(runtime: ColourRuntime, cli: CommandLine) -> 
 
 
 def test_where_nothing_passes_the_best_are_shown_as_in_python(
-    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
+    runtime: ColorRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Model(Modest())
     monkeypatch.setattr(anymask, "load", lambda *_, **__: model)
@@ -96,7 +96,7 @@ def test_where_nothing_passes_the_best_are_shown_as_in_python(
 
 
 def test_pictures_can_be_left_out_and_drawn_later_from_the_records(
-    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
+    runtime: ColorRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main(["everything", "photos", "-o", "out", *GRID, "--no-overlay"])
     assert names("out") == ["one.json", "two.json"]
@@ -109,11 +109,11 @@ def test_pictures_can_be_left_out_and_drawn_later_from_the_records(
 
 
 def test_the_same_pixels_in_another_file_are_done_already(
-    runtime: ColourRuntime, capsys: pytest.CaptureFixture[str]
+    runtime: ColorRuntime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["everything", "photos", "-o", "out", *GRID])
-    Image.fromarray(PICTURE).save("photos/one.png", compress_level=0)
-    Image.fromarray(PICTURE[::-1].copy()).save("photos/two.png")
+    Image.fromarray(IMAGE).save("photos/one.png", compress_level=0)
+    Image.fromarray(IMAGE[::-1].copy()).save("photos/two.png")
     capsys.readouterr()
     main(["everything", "photos", "-o", "out", *GRID])
     assert (
@@ -124,7 +124,7 @@ def test_the_same_pixels_in_another_file_are_done_already(
 
 
 def test_a_picture_never_lies_beside_records_of_other_settings(
-    runtime: ColourRuntime, monkeypatch: pytest.MonkeyPatch
+    runtime: ColorRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main(["everything", "photos/one.png", "-o", "out", *GRID])
 

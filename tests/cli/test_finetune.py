@@ -35,7 +35,7 @@ from tests.training.small_data import write_sets
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = replace(presets.SIZES[0], sides=(64,), judgements=2)
     monkeypatch.setattr(presets, "SIZES", (tiny, *presets.SIZES[1:]))
-    monkeypatch.setattr(presets, "FEW_PHOTOS", replace(tiny, photos=50))
+    monkeypatch.setattr(presets, "FEW_IMAGES", replace(tiny, images=50))
     monkeypatch.setenv("ANYMASK_MODEL", "nano")
     monkeypatch.setattr(finetune, "export_beside", lambda _weights: None)  # takes seconds
 
@@ -43,9 +43,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune, "write_module", lambda _module, folder, _licence: folder.mkdir())
+    monkeypatch.setattr(finetune, "write_module", lambda _module, folder, _license: folder.mkdir())
     run = tmp_path / "run"
-    command = ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
+    command = ["finetune", "--data", str(coco), "-o", str(run), "--samples", "8"]
     more = ["--json", str(tmp_path / "told.json")]
     assert main([*command, *more, "--bundle", str(tmp_path / "bundle")]) == 0
     assert (tmp_path / "bundle").is_dir()
@@ -78,7 +78,7 @@ def test_a_run_with_adapters_leaves_them_as_files_of_peft(
     monkeypatch.setattr(held_out, "gained", lambda *_: True)
     run = tmp_path / "run"
     command = ["finetune", "--data", str(coco), "-o", str(run), "--method", "lora"]
-    command += ["--pictures", "8", "--lora-rank", "2", "--lora-alpha", "6"]
+    command += ["--samples", "8", "--lora-rank", "2", "--lora-alpha", "6"]
     command += ["--accumulate", "2"]
     assert main(command) == 0
     assert {path.name for path in (run / finetune.ADAPTER).iterdir()} == {
@@ -138,12 +138,12 @@ def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
     told = held_out.measure
     monkeypatch.setattr(
         finetune, "measure",
-        lambda model, photos, clicks=3: told(model, photos, clicks) if model is not None
+        lambda model, images, clicks=3: told(model, images, clicks) if model is not None
         else held_out.Measured(np.zeros((1, 3)), [(0, 0)]),
     )  # fmt: skip
     run = tmp_path / "run"
     assert "predicts masks that differ" in cli.refused(
-        ["finetune", "--data", str(coco), "-o", str(run), "--pictures", "8"]
+        ["finetune", "--data", str(coco), "-o", str(run), "--samples", "8"]
     )
     assert (run / LAST).is_file()
     assert not (run / finetune.RESULT).exists()
@@ -151,8 +151,8 @@ def test_weights_that_answer_otherwise_once_reloaded_are_not_called_done(
 
 def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: Path) -> None:
     document = json.loads(coco.read_text("utf-8"))
-    pictures = coco.parent / "images"
-    shutil.copyfile(pictures / "round0.jpg", pictures / "twin.jpg")
+    samples = coco.parent / "images"
+    shutil.copyfile(samples / "round0.jpg", samples / "twin.jpg")
     first = next(one for one in document["images"] if one["file_name"].endswith("round0.jpg"))
     own = next(one for one in document["annotations"] if one["image_id"] == first["id"])
     document["images"] += [
@@ -184,10 +184,10 @@ def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: 
 
 
 def test_photos_that_were_encoded_again_are_found_too(coco: Path, tmp_path: Path) -> None:
-    document, pictures = json.loads(coco.read_text("utf-8")), coco.parent / "images"
+    document, samples = json.loads(coco.read_text("utf-8")), coco.parent / "images"
     first = next(one for one in document["images"] if one["file_name"].endswith("round0.jpg"))
     own = next(one for one in document["annotations"] if one["image_id"] == first["id"])
-    Image.open(pictures / "round0.jpg").save(pictures / "again.png")
+    Image.open(samples / "round0.jpg").save(samples / "again.png")
     document["images"].append({**first, "id": 90, "file_name": "again.png"})
     document["annotations"].append({**own, "id": 90, "image_id": 90})
     coco.write_text(json.dumps(document), "utf-8")
@@ -212,12 +212,12 @@ def test_photos_that_were_encoded_again_are_found_too(coco: Path, tmp_path: Path
 def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_it(
     coco: Path, tmp_path: Path
 ) -> None:
-    photo = coco.parent / "images" / "round1.jpg"
-    whole = photo.read_bytes()
-    photo.write_bytes(whole[: len(whole) // 2])
+    image = coco.parent / "images" / "round1.jpg"
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ImageError, match=r"coco/images/round1.jpg' is corrupted or truncated"):
         prepare(read(coco), None, tmp_path / "data")
-    Image.new("RGB", (30, 20)).save(photo)
+    Image.new("RGB", (30, 20)).save(image)
     report = prepare(read(coco), None, tmp_path / "small")
     assert report.photos == 4
     (line,) = report.unread
@@ -225,7 +225,7 @@ def test_a_photo_that_is_damaged_or_of_another_size_is_named_as_its_owner_knows_
     assert "round1.jpg. Use the image" in line
     with pytest.raises(DataError, match="1 invalid record"):
         prepare(read(coco, on_bad="error"), None, tmp_path / "data")
-    photo.write_bytes(whole)
+    image.write_bytes(whole)
     assert prepare(read(coco), None, tmp_path / "data").photos == 5
 
 
@@ -248,17 +248,17 @@ def test_too_little_data_is_refused(coco: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("photos", "pictures", "sides"),
+    ("images", "samples", "sides"),
     [(10, 800, 1), (15, 1200, 1), (40, 4800, 4), (10_000, 40_000, 4)],
 )
-def test_presets_follow_the_number_of_photos(photos: int, pictures: int, sides: int) -> None:
-    recipe = presets.tuning_recipe("nano", "full", photos)
+def test_presets_follow_the_number_of_photos(images: int, samples: int, sides: int) -> None:
+    recipe = presets.tuning_recipe("nano", "full", images)
     (stage,) = recipe.stages
-    assert (stage.steps * stage.images, len(stage.sides)) == (pictures, sides)
+    assert (stage.steps * stage.images, len(stage.sides)) == (samples, sides)
     assert recipe.steps * (1 - recipe.ema) > 5  # the beginning is forgotten by the end
     assert recipe.steps // recipe.judge_every in (2, 8)
-    assert presets.tuning_recipe("sam_vit_b", "lora", photos).stages[0].sides == (1024,)
-    assert presets.tuning_recipe("sam_vit_b", "full", photos).rate <= 1e-4 < recipe.rate
+    assert presets.tuning_recipe("sam_vit_b", "lora", images).stages[0].sides == (1024,)
+    assert presets.tuning_recipe("sam_vit_b", "full", images).rate <= 1e-4 < recipe.rate
 
 
 def test_a_click_means_one_thing_unless_masks_lie_inside_others(coco: Path, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_the_weights_say_whose_they_are_and_what_they_learned_from(
         (sets / name / "set.json").write_text(json.dumps(said), "utf-8")
     run = tmp_path / "run"
     command = ["finetune", "--data", str(sets / "round"), "--val", str(sets / "square")]
-    assert main([*command, "-o", str(run), "--pictures", "8"]) == 0
+    assert main([*command, "-o", str(run), "--samples", "8"]) == 0
     about = about_weights(run / finetune.WEIGHTS)
     assert about is not None
     assert about["licence"] == "Apache-2.0; and the licence of your data: CC-BY-4.0; CC0"

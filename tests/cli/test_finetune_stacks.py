@@ -28,11 +28,11 @@ CLASSES = ("left", "right")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on stacks, which exports its weights itself, and its data beside it."""
     folder = tmp_path_factory.mktemp("tuned")
-    write_stacks(folder / "stacks", photos=5)
+    write_stacks(folder / "stacks", images=5)
     tiny = replace(presets.SIZES[0], sides=(64,), judgements=1)
     command = [
         "finetune", "--data", str(folder / "stacks"), "-o", str(folder / "run"),
-        "--channels", str(COUNT), "--rgb", "1,2,3", "--classes", "all", "--pictures", "8",
+        "--channels", str(COUNT), "--rgb", "1,2,3", "--classes", "all", "--samples", "8",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(presets, "SIZES", (tiny, *presets.SIZES[1:]))
@@ -80,8 +80,8 @@ def test_photos_are_refused_where_a_model_of_channels_would_be_asked_about_them(
             cli.refused([*server, "--model", tunes])
         )
     for asked in (["--teacher", tunes], ["--teacher", "nano", "--student", tunes]):
-        distil = ["distil", *asked, "--data", str(tmp_path), "-o", str(tmp_path / "run")]
-        assert f"{tunes} take {COUNT} channels" in cli.refused(distil)
+        distill = ["distill", *asked, "--data", str(tmp_path), "-o", str(tmp_path / "run")]
+        assert f"{tunes} take {COUNT} channels" in cli.refused(distill)
 
 
 def test_the_example_of_the_bundle_takes_the_same_channels(
@@ -143,7 +143,7 @@ def test_a_further_tuning_goes_on_from_the_mix(
     weights = tuned / "run" / finetune.WEIGHTS
     command = [
         "finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run"),
-        "--weights", str(weights), "--pictures", "8", "--max-minutes", "1e-9",
+        "--weights", str(weights), "--samples", "8", "--max-minutes", "1e-9",
     ]  # fmt: skip
     assert main(command) == 0
     about = about_weights(weights)
@@ -180,9 +180,9 @@ def test_the_command_writes_label_maps(
     told = cli.out([*command, "--semantic", *outputs])
     assert "1 left: " in told
     assert "2 right: " in told
-    wanted = anymask.load(str(tuned / "run" / EXPORTED)).label(stack(tuned)).numbers
-    np.testing.assert_array_equal(np.load("0.npy"), wanted)
-    np.testing.assert_array_equal(np.asarray(Image.open("a.png")), wanted)
+    expected = anymask.load(str(tuned / "run" / EXPORTED)).label(stack(tuned)).numbers
+    np.testing.assert_array_equal(np.load("0.npy"), expected)
+    np.testing.assert_array_equal(np.asarray(Image.open("a.png")), expected)
     assert anymask.load_image("a.overlay.png").shape == (48, 64, 3)
     assert main([*command, "--semantic"]) == 0
     assert Path("0.classes.png").is_file()

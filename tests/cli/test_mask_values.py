@@ -23,9 +23,9 @@ def unclear(tmp_path: Path) -> Path:
         (root / folder).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
-        picture = rng.integers(60, 90, (*HW, 3)).astype(np.uint8)
-        picture[NUMBERS > 0] = (200, 60, 40)
-        Image.fromarray(picture).save(root / "images" / f"{name}.png")
+        image = rng.integers(60, 90, (*HW, 3)).astype(np.uint8)
+        image[NUMBERS > 0] = (200, 60, 40)
+        Image.fromarray(image).save(root / "images" / f"{name}.png")
         Image.fromarray(NUMBERS * 80).save(root / "masks" / f"{name}.jpg", quality=92)
     return root
 
@@ -66,5 +66,5 @@ def test_an_unclear_image_is_an_error_that_the_command_can_mend(
     if command == "import":
         assert "2 new masks" in said.out + said.err
     if command == "redact":
-        with Image.open(tmp_path / "out" / "a.png") as picture:
-            assert (np.asarray(picture)[NUMBERS > 1] == 0).all()
+        with Image.open(tmp_path / "out" / "a.png") as image:
+            assert (np.asarray(image)[NUMBERS > 1] == 0).all()

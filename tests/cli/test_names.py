@@ -53,10 +53,10 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def write_examples(folder: Path, photo: Path) -> Path:
+def write_examples(folder: Path, image: Path) -> Path:
     """A set of one photo with two labelled masks."""
     (folder / "images").mkdir(parents=True)
-    (folder / "images" / "a.png").write_bytes(photo.read_bytes())
+    (folder / "images" / "a.png").write_bytes(image.read_bytes())
     bright, corner = np.zeros((2, 96, 128), np.bool_)
     bright[30:70, 40:90] = corner[:20, :20] = True
     rows = [

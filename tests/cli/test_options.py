@@ -12,7 +12,7 @@ from anymask.cli.command_table import commands
 from anymask.cli.main import load
 from anymask.cli.serve import SERVER, read_server
 from anymask.evaluation.selection import EvalSettings
-from anymask.jobs import LookChoice
+from anymask.jobs import TilingSettings
 from anymask.studio.limits import Limits
 
 
@@ -27,9 +27,9 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 
 def test_a_word_for_none_is_not_the_same_as_no_word() -> None:
     parser = argparse.ArgumentParser()
-    Settings(LookChoice, only=("tile",)).add_to(parser)
-    assert read_options(parser.parse_args([]), LookChoice) == {}
-    assert read_options(parser.parse_args(["--tile", "none"]), LookChoice) == {"tile": None}
+    Settings(TilingSettings, only=("tile",)).add_to(parser)
+    assert read_options(parser.parse_args([]), TilingSettings) == {}
+    assert read_options(parser.parse_args(["--tile", "none"]), TilingSettings) == {"tile": None}
     Settings(EvalSettings, only=("slow",)).add_to(parser)
     assert read_options(parser.parse_args(["--slow-limit", "all"]), EvalSettings) == {"slow": None}
 

@@ -21,7 +21,7 @@ def parser() -> CommandParser:
     group = made.add_argument_group("declared")
     Settings(SegmentSettings, only=("zoom", "mirror")).add_to(group)
     made.add_argument("--quiet", action="store_true")
-    made.add_argument("photo", metavar="PHOTO", nargs="?")
+    made.add_argument("image", metavar="IMAGE", nargs="?")
     return made
 
 
@@ -89,12 +89,12 @@ def test_what_is_wrong_is_one_line(words: list[str], told: str) -> None:
 def test_numbers_may_have_spaces_between_them(words: list[str]) -> None:
     for line in ([*words, "a.jpg"], ["a.jpg", *words]):
         args = parser().parse_args(line)
-        assert (args.box, args.photo) == (["180,20,400,230"], "a.jpg")
+        assert (args.box, args.image) == (["180,20,400,230"], "a.jpg")
 
 
 def test_numbers_may_be_negative_and_no_more_are_taken_than_wanted() -> None:
     args = parser().parse_args(["--point", "-5", "3", "12", "--point", "1", "2"])
-    assert (args.point, args.photo) == (["-5,3", "1,2"], "12")
+    assert (args.point, args.image) == (["-5,3", "1,2"], "12")
 
 
 def test_a_sub_command_s_options_are_its_own() -> None:
@@ -159,9 +159,9 @@ def test_a_file_whose_name_begins_with_a_dash_is_told_how_to_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("-x.jpg", "-y", "--photo.jpg"):
+    for name in ("-x.jpg", "-y", "--image.jpg"):
         Path(name).touch()
         with pytest.raises(InputError, match=f"{name}' looks like an option. .* write ./{name}$"):
             parser().parse_args([name])
-        assert parser().parse_args(["--", name]).photo == name
+        assert parser().parse_args(["--", name]).image == name
     assert parser().parse_args([f"./{name}", "--count", "1"]).count == 1

@@ -15,9 +15,9 @@ from anymask.cli.main import main
 from anymask.images import sample
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
-PICTURE, (DISC,) = discs((60, 90), [(30, 30, 20)])
+IMAGE, (DISC,) = discs((60, 90), [(30, 30, 20)])
 COMMANDS = {
     "cutout": ["cutout", "--soft", "no"],
     "redact": ["redact", "--labels", "mask.png"],
@@ -30,11 +30,11 @@ PIPE = pytest.CaptureFixture[bytes]
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working folder with a photo of a disc, and the same photo on standard input."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()))
     found = Mask(mask_to_rle(DISC), score=0.9)
     monkeypatch.setattr("anymask.edit.subject.main_subject", lambda *_: found)
     monkeypatch.setattr(edit, "main_subject", lambda *_: found, raising=False)
-    Image.fromarray(PICTURE).save("p.png")
+    Image.fromarray(IMAGE).save("p.png")
     Image.fromarray(DISC).save("mask.png")
     give(monkeypatch)
 

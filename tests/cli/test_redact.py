@@ -11,7 +11,7 @@ from PIL import Image
 
 from anymask.masks import mask_to_rle, rle_to_coco
 from tests.conftest import CommandLine
-from tests.jobs.test_redaction import FACE, finds, labels, photos  # noqa: F401 - fixtures
+from tests.jobs.test_redaction import FACE, finds, images, labels  # noqa: F401 - fixtures
 
 
 @pytest.mark.usefixtures("finds")
@@ -44,8 +44,8 @@ def test_tracks_hide_objects_in_a_folder_of_frames(
     assert "11 copied images" in cli.err(["redact", "clip", "--labels", "t.jsonl", "-o", "out"])
     masks[3] = masks[2] | masks[4]
     for frame in range(11):
-        with Image.open(f"out/{frame}.png") as picture:
-            black = (np.asarray(picture) == 0).all(axis=2)
+        with Image.open(f"out/{frame}.png") as image:
+            black = (np.asarray(image) == 0).all(axis=2)
         assert black[masks[frame]].all()
         assert black.mean() < 0.4
     assert "Remove --words" in cli.refused(

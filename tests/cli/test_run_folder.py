@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from anymask import models
-from anymask.runtime import licence_of_weights
+from anymask.runtime import license_of_weights
 from anymask.training import Recipe
 from anymask.training.recipe import RecipeStage
-from anymask.training.run_folder import TrainingProgress, licence_of_run, save_checkpoint
+from anymask.training.run_folder import TrainingProgress, license_of_run, save_checkpoint
 from anymask.training.weights import write_result
 from tests.conftest import CommandLine
 
@@ -45,7 +45,7 @@ def recipe(**values: Any) -> Recipe:
 def test_a_run_has_the_licences_of_what_it_learned_from(
     values: dict[str, Any], licence: str
 ) -> None:
-    assert licence_of_run(recipe(**values)) == licence
+    assert license_of_run(recipe(**values)) == licence
 
 
 def test_a_file_states_its_licence_itself_and_checkpoints_lead_to_their_start(
@@ -55,23 +55,23 @@ def test_a_file_states_its_licence_itself_and_checkpoints_lead_to_their_start(
     tuned, bare = (tmp_path / f"{name}.safetensors" for name in ("tuned", "bare"))
     write_result(tuned, module, "edge_sam", {"licence": "MINE-1.0"})
     write_result(bare, module, "edge_sam", {})
-    assert licence_of_weights("edge_sam", tuned) == "MINE-1.0"
-    assert licence_of_weights("edge_sam", bare) == (
+    assert license_of_weights("edge_sam", tuned) == "MINE-1.0"
+    assert license_of_weights("edge_sam", bare) == (
         "unknown (from bare.safetensors; "
         f"the licence of the published weights of edge_sam is {S_LAB})"
     )
     first = dataclasses.asdict(recipe(model="edge_sam", init=str(tuned)))
     path = save_checkpoint(tmp_path, {"average": {}}, TrainingProgress(), first)
-    assert licence_of_run(recipe(model="edge_sam", init=str(path))) == "MINE-1.0"
+    assert license_of_run(recipe(model="edge_sam", init=str(path))) == "MINE-1.0"
     itself = dataclasses.asdict(recipe(model="edge_sam", init=str(path)))
     save_checkpoint(tmp_path, {"average": {}}, TrainingProgress(), itself)
-    assert "unknown (from last.pt" in licence_of_run(recipe(model="edge_sam", init=str(path)))
+    assert "unknown (from last.pt" in license_of_run(recipe(model="edge_sam", init=str(path)))
     other = tmp_path / "other.pt"
     torch.save({"some": torch.zeros(1)}, other)
-    assert "unknown (from other.pt" in licence_of_run(recipe(model="nano", init=str(other)))
+    assert "unknown (from other.pt" in license_of_run(recipe(model="nano", init=str(other)))
 
 
-@pytest.mark.parametrize("command", [["finetune"], ["distil", "--teacher", "tiny"]])
+@pytest.mark.parametrize("command", [["finetune"], ["distill", "--teacher", "tiny"]])
 def test_several_processes_of_torchrun_do_not_write_one_folder(
     command: list[str],
     tmp_path: Path,

@@ -12,17 +12,17 @@ import anymask
 from anymask.cli.main import main
 from anymask.segment import Model
 from tests.conftest import CommandLine
-from tests.segment.fakes import ColourRuntime, discs, drawn, iou
+from tests.segment.fakes import ColorRuntime, discs, drawn, iou
 
-PICTURE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
+IMAGE, (LEFT, RIGHT) = discs((200, 300), [(90, 100, 70), (240, 100, 20)])
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a photo, where the model is a fake."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
-    Image.fromarray(PICTURE).save("photo.png")
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()))
+    Image.fromarray(IMAGE).save("photo.png")
     return tmp_path
 
 
@@ -37,9 +37,9 @@ def test_a_click_gives_a_cut_out(folder: Path, capsys: pytest.CaptureFixture[str
     told = capsys.readouterr()
     assert told.out.startswith("score 0.86, ")
     assert told.err == "wrote cut.png\n"
-    with Image.open("cut.png") as picture:
-        assert picture.mode == "RGBA"
-        assert iou(np.asarray(picture)[..., 3] > 0, LEFT) > 0.9
+    with Image.open("cut.png") as image:
+        assert image.mode == "RGBA"
+        assert iou(np.asarray(image)[..., 3] > 0, LEFT) > 0.9
 
 
 def test_a_violated_click_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,12 +8,12 @@ import pytest
 from tests.conftest import CommandLine
 from tests.evaluation.small_sets import write_set
 
-PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
+IMAGES = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], []]
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return write_set(tmp_path / "first", PHOTOS)
+    return write_set(tmp_path / "first", IMAGES)
 
 
 def test_one_set_becomes_tables_a_file_and_a_page(

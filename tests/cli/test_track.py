@@ -16,7 +16,7 @@ from tests.segment.fakes import iou
 from tests.track.clips import moving_discs, write_video
 
 FRAMES = 6
-PICTURES, TRUTH = moving_discs(FRAMES)
+IMAGES, TRUTH = moving_discs(FRAMES)
 BOX = "16,16,44,44"  # around the first disc in frame 0
 
 
@@ -28,13 +28,13 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def with_sound(path: Path) -> Path:
     """The discs with a tone of as many seconds."""
-    write_video(path.with_name("silent.mkv"), PICTURES)
+    write_video(path.with_name("silent.mkv"), IMAGES)
     with av.open(str(path.with_name("silent.mkv"))) as silent, av.open(str(path), "w") as out:
-        picture = out.add_stream_from_template(silent.streams.video[0])
+        image = out.add_stream_from_template(silent.streams.video[0])
         tone = out.add_stream("aac", rate=16000, layout="mono")
         for packet in silent.demux(video=0):
             if packet.dts is not None:
-                packet.stream = picture
+                packet.stream = image
                 out.mux(packet)
         wave = np.sin(np.arange(16000 * FRAMES // 25) / 10).astype(np.float32)[None]
         sound = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
@@ -73,11 +73,11 @@ def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch)
 
     write, seen = outputs.LineWriter.write, []
 
-    def interrupt(self: object, frame: object, picture: object) -> None:
+    def interrupt(self: object, frame: object, image: object) -> None:
         seen.append(frame)
         if len(seen) == 4:
             raise KeyboardInterrupt
-        write(self, frame, picture)
+        write(self, frame, image)
 
     monkeypatch.setattr(outputs.LineWriter, "write", interrupt)
     assert track(clip, "--box", BOX, "-o", "part.jsonl") == 130

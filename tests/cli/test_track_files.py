@@ -12,17 +12,17 @@ from PIL import Image
 from tests.cli.test_track import BOX, track
 from tests.track.clips import moving_discs, write_video
 
-PICTURES, TRUTH = moving_discs(4)
+IMAGES, TRUTH = moving_discs(4)
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clip, and the same as a folder of frames of which every fifth was kept."""
     monkeypatch.chdir(tmp_path)
-    write_video(Path("clip.mkv"), PICTURES)
+    write_video(Path("clip.mkv"), IMAGES)
     Path("frames").mkdir()
-    for number, picture in enumerate(PICTURES):
-        Image.fromarray(picture).save(f"frames/{5 * number:05d}.png")
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image).save(f"frames/{5 * number:05d}.png")
     return tmp_path
 
 
@@ -60,7 +60,7 @@ def test_nothing_is_written_over_what_is_read(
 def test_a_folder_called_by_a_number_is_no_camera(here: Path) -> None:
     Path("frames").rename("2024")
     assert track("2024", "--box", BOX, "-o", "a.jsonl") == 0
-    assert len(Path("a.jsonl").read_text("utf-8").splitlines()) == len(PICTURES)
+    assert len(Path("a.jsonl").read_text("utf-8").splitlines()) == len(IMAGES)
 
 
 def test_frames_and_their_masks_are_not_one_video(

@@ -243,7 +243,7 @@ def test_a_folder_that_another_run_writes_is_refused(
         for words in (
             ["train", str(recipe), *out],
             ["finetune", *one],
-            ["distil", "--teacher", "nano", "--student", "nano", *out],
+            ["distill", "--teacher", "nano", "--student", "nano", *out],
         ):
             assert f"'{run}' is in use by another run (process {os.getpid()} on " in (
                 cli.refused(words)

@@ -36,23 +36,23 @@ def net(weight: float) -> nn.Module:
     return module
 
 
-def scored(value: float, photos: int = 6) -> Measured:
-    return Measured(np.full((photos, 3), value), [(photo, 0) for photo in range(photos)])
+def scored(value: float, images: int = 6) -> Measured:
+    return Measured(np.full((images, 3), value), [(image, 0) for image in range(images)])
 
 
 @pytest.fixture
 def likes(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Networks of one weight, and the weight whose answers are best."""
-    wanted = {"weight": 3.0}
+    expected = {"weight": 3.0}
     monkeypatch.setattr(held_out, "starting_module", lambda _folder, _recipe: net(START))
     monkeypatch.setattr(held_out, "trained_module", lambda state: net(state["average"]["weight"]))
     monkeypatch.setattr(held_out, "model_of", lambda module: module)
     monkeypatch.setattr(
         held_out,
         "measure",
-        lambda module, _held: scored(1 - abs(module.weight.item() - wanted["weight"]) / 10),
+        lambda module, _held: scored(1 - abs(module.weight.item() - expected["weight"]) / 10),
     )
-    return wanted
+    return expected
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_start_stays_where_nothing_gained_but_not_where_classes_were_learned
     )
 
 
-def of_photos(ious: list[float]) -> Measured:
+def of_images(ious: list[float]) -> Measured:
     return Measured(np.array(ious)[:, None].repeat(3, 1), [(n, 0) for n in range(len(ious))])
 
 
@@ -103,9 +103,9 @@ def test_what_lost_on_the_held_out_photos_is_never_written(
     likes: dict[str, float], tmp_path: Path
 ) -> None:
     """However few they are: the mean falls by .06 over three of them."""
-    before, lower = of_photos([0.6, 0.7, 0.8]), of_photos([0.5, 0.6, 0.82])
+    before, lower = of_images([0.6, 0.7, 0.8]), of_images([0.5, 0.6, 0.82])
     assert not gained(before, lower)
-    assert gained(before, of_photos([0.6, 0.7, 0.81]))
+    assert gained(before, of_images([0.6, 0.7, 0.81]))
     outcome = TuningOutcome(before, lower, before, started=True)
     assert "0.640 after training and 0.700 before. The starting" in outcome.verdict()
 
@@ -114,7 +114,7 @@ def test_a_gain_by_chance_on_few_photos_keeps_the_starting_weights(
     likes: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mean rises by .02; its standard error is .03 (half of .06 over four masks)."""
-    before, after = of_photos([0.5, 0.5, 0.5, 0.5]), of_photos([0.6, 0.5, 0.52, 0.46])
+    before, after = of_images([0.5, 0.5, 0.5, 0.5]), of_images([0.6, 0.5, 0.52, 0.46])
     few = replace(RECIPE, learn="neck", views=4)
     monkeypatch.setattr(held_out, "measure", lambda *_: after)
     module, outcome, _ = choose_end(tmp_path, few, STATE, [], before)
@@ -123,7 +123,7 @@ def test_a_gain_by_chance_on_few_photos_keeps_the_starting_weights(
         "No clear improvement: the mean IoU over all clicks is 0.520 after training and 0.500 "
         "before, a difference within its standard error. The starting weights were kept."
     )
-    after = of_photos([0.6, 0.5, 0.56, 0.5])  # by .04, with an error of .0245
+    after = of_images([0.6, 0.5, 0.56, 0.5])  # by .04, with an error of .0245
     _, outcome, _ = choose_end(tmp_path, few, STATE, [], before)
     assert (outcome.started, outcome.verdict()) == (False, "")
 
@@ -157,7 +157,7 @@ def test_an_end_that_is_better_by_chance_does_not_replace_the_first(
     """The last step's own weights win by .01 on the mean, but lose on half of the photos."""
     ious = {3.0: [0.5, 0.5, 0.5, 0.5], 4.0: [0.6, 0.41, 0.6, 0.43]}
     monkeypatch.setattr(
-        held_out, "measure", lambda module, _held: of_photos(ious[module.weight.item()])
+        held_out, "measure", lambda module, _held: of_images(ious[module.weight.item()])
     )
     state = STATE | {"best": None}
     assert choose_end(tmp_path, RECIPE, state, [], scored(0.1, 4))[2] == TuningEnd(share=0.75)

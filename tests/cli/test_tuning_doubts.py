@@ -17,10 +17,10 @@ def test_pages_that_are_not_learned_from_are_told(tmp_path: Path) -> None:
     tifffile.imwrite(flat, np.zeros((4, 6), np.uint8))
     planes = np.zeros((CHANNELS, 4, 6), np.uint8)
     tifffile.imwrite(stack, planes, photometric="minisblack", metadata={"axes": "CYX"})
-    photos = [AnnotatedImage(file_name=one.name, hw=(4, 6), source=one) for one in (flat, stack)]
-    assert list(doubts(photos[:1], {}, {})) == []
-    assert list(doubts(photos, {}, {"lows": [0.0] * CHANNELS})) == []
-    (told,) = doubts(photos, {"a1.tif": "cells.tif"}, {})
+    images = [AnnotatedImage(file_name=one.name, hw=(4, 6), source=one) for one in (flat, stack)]
+    assert list(doubts(images[:1], {}, {})) == []
+    assert list(doubts(images, {}, {"lows": [0.0] * CHANNELS})) == []
+    (told,) = doubts(images, {"a1.tif": "cells.tif"}, {})
     assert (
         "1 images are stacks of several pages, such as cells.tif (C 5). Only the first page" in told
     )

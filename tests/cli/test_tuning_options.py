@@ -18,8 +18,8 @@ from anymask.training import presets
 from anymask.training.by_recipe import TrainOptions, TrainSettings
 from anymask.training.options import (
     OPTIONS,
-    DistilOptions,
-    DistilSettings,
+    DistillOptions,
+    DistillSettings,
     RunOptions,
     RunSettings,
     TuningOptions,
@@ -41,7 +41,7 @@ from tests.conftest import CommandLine
         ),
         (["--method", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no HQ token"),
         (["--model", "samm"], "samm"),
-        (["--pictures", "0"], "pictures must be a whole number of at least 1"),
+        (["--samples", "0"], "samples must be a whole number of at least 1"),
         (["--accumulate", "0"], "accumulate must be a whole number"),
         (["--accumulate", "3"], "Unsupported --accumulate 3: a step of nano has 4 images"),
         (["--accumulate", "4", "--model", "mobile_sam"], "Unsupported --accumulate 4"),
@@ -72,7 +72,7 @@ def test_a_tuned_model_is_named_by_its_file(coco: Path, tmp_path: Path) -> None:
     """From its header; the same file under another path is another option."""
     torch.manual_seed(2)
     write_result(tmp_path / "w.safetensors", models.build("nano"), "nano", {})
-    run, data = tmp_path / "run", ["--data", str(coco), "--pictures", "8", "--max-minutes", "1e-6"]
+    run, data = tmp_path / "run", ["--data", str(coco), "--samples", "8", "--max-minutes", "1e-6"]
     command = ["finetune", *data, "-o", str(run), "--model"]
     assert main([*command, str(tmp_path / "w.safetensors")]) == 0
     begun = json.loads((run / "recipe.json").read_text("utf-8"))
@@ -84,7 +84,7 @@ def test_a_tuned_model_is_named_by_its_file(coco: Path, tmp_path: Path) -> None:
     ("options", "settings"),
     [
         (RunOptions, RunSettings), (TrainOptions, TrainSettings), (TuningOptions, TuningSettings),
-        (DistilOptions, DistilSettings), (AuditOptions, AuditSettings),
+        (DistillOptions, DistillSettings), (AuditOptions, AuditSettings),
         (ServerOptions, ServerSettings),
     ],
 )  # fmt: skip
@@ -106,9 +106,7 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
     coco: Path, tmp_path: Path, cli: CommandLine
 ) -> None:
     run = tmp_path / "run"
-    begun = TuningOptions(
-        data=coco, output=run, model="nano", pictures=8, channels=4, rgb=(3, 2, 1)
-    )
+    begun = TuningOptions(data=coco, output=run, model="nano", samples=8, channels=4, rgb=(3, 2, 1))
     run.mkdir()
     (run / "recipe.json").write_text("{}", "utf-8")
     write_json(run / OPTIONS, run_options(begun))
@@ -122,5 +120,5 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
         "the same options, or choose another run folder."
     )
     command = ["finetune", "--data", str(coco), "-o", str(run), "--method", "lora"]
-    assert "--pictures was 8, now not given" in cli.refused(command)
+    assert "--samples was 8, now not given" in cli.refused(command)
     assert not (run / finetune.DATA).exists()

@@ -8,10 +8,10 @@ from PIL import Image
 
 import anymask
 from anymask.base import AnymaskError, InputError
-from anymask.images import load_image, use_instead
+from anymask.images import load_image, suggest_command
 from anymask.segment import Model
 from tests.conftest import CommandLine
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 NIFTI = bytes(344) + b"n+1\0" + bytes(200)
 DICOM = bytes(128) + b"DICM" + bytes(400)
@@ -49,7 +49,7 @@ RIGHT = {"volume": ("a.nii.gz", "a series", "stack.zarr"), "track": ("a.dat",)}
 @pytest.fixture(autouse=True)
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()))
     for name, data in FILES.items():
         Path(name).write_bytes(data)
     for folder, names in {"a series": ["IM0", "IM1"], "scans": ["b.nii.gz", "a.nii"]}.items():
@@ -97,10 +97,10 @@ def test_nothing_is_said_of_what_may_be_right_or_is_unknown() -> None:
     Path("empty").mkdir()
     Path("text.txt").write_text("hello")
     Path("broken.gz").write_bytes(b"\x1f\x8b\x08broken")
-    assert use_instead(Path("photo.png"), "image") is None
-    assert use_instead(Path("a.dcm"), "scan") is None
+    assert suggest_command(Path("photo.png"), "image") is None
+    assert suggest_command(Path("a.dcm"), "scan") is None
     for name in ("empty", "text.txt", "broken.gz", "absent"):
-        assert use_instead(Path(name), "image") is None
+        assert suggest_command(Path(name), "image") is None
 
 
 def test_errors_are_of_the_package() -> None:

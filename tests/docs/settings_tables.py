@@ -13,8 +13,15 @@ from pathlib import Path
 from anymask.base import DeclaredSetting, list_settings
 from anymask.evaluation.audit_options import AuditOptions
 from anymask.find import FindSettings
-from anymask.jobs import FolderJob, LookChoice, MapChoice, ModelChoice, NamesChoice, PictureChoice
-from anymask.segment import Arrangement, Grid, SegmentSettings
+from anymask.jobs import (
+    FolderJob,
+    ImageSettings,
+    MapSettings,
+    ModelSettings,
+    NamesSettings,
+    TilingSettings,
+)
+from anymask.segment import Grid, MaskFilter, SegmentSettings
 from anymask.studio.server_options import ServerOptions
 from anymask.studio.stages import ProjectSettings
 from anymask.track import (
@@ -27,10 +34,14 @@ from anymask.track import (
 from anymask.volumes import VolumeSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Grid, Arrangement)}
-DECLARED |= {one.__name__: one for one in (ModelChoice, PictureChoice, LookChoice, ProjectSettings)}
+DECLARED = {declared.__name__: declared for declared in (SegmentSettings, Grid, MaskFilter)}
+DECLARED |= {
+    one.__name__: one for one in (ModelSettings, ImageSettings, TilingSettings, ProjectSettings)
+}
 DECLARED |= {one.__name__: one for one in (TrackSettings, FrameSampling, MonitorSettings)}
-DECLARED |= {one.__name__: one for one in (MemorySettings, NamesChoice, VolumeSettings, MapChoice)}
+DECLARED |= {
+    one.__name__: one for one in (MemorySettings, NamesSettings, VolumeSettings, MapSettings)
+}
 DECLARED |= {MaskletSettings.__name__: MaskletSettings}
 DECLARED |= {one.__name__: one for one in (FolderJob, AuditOptions, ServerOptions, FindSettings)}
 BLOCK = re.compile(r"(?<=<!-- settings: )(?P<name>\w+) -->\n(?P<table>(?:\|.*\n)*)")
@@ -45,7 +56,7 @@ def settings_table(declared: type) -> str:
 def _row(setting: DeclaredSetting) -> str:
     default = setting.default_in_words
     default = f'`"{default}"`' if isinstance(setting.default, str) else default
-    return f"| `{setting.name}` | {default} | {setting.about.does} |\n"
+    return f"| `{setting.name}` | {default} | {setting.about.description} |\n"
 
 
 def with_tables(text: str) -> str:

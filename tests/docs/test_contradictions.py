@@ -43,13 +43,13 @@ def test_the_help_states_the_thresholds_that_each_model_uses(name: str) -> None:
         weights = shipped_tables(family).get("objectness", {}).get("weights")
         return getattr(grid_of(open_family(spec, None, weights), GridDict(**grid)), name)
 
-    wanted = (
+    expected = (
         f"(default: small {used('small'):g}, nano {used('nano'):g}, both in exact mode "
         f"{used('nano', mode='exact'):g}, SAM {used('sam'):g})"
     )
     assert used("small", mode="exact") == used("nano", mode="exact")
     for command in ("everything", "change"):
-        assert wanted in " ".join(parser_of(command).format_whole_help().split())
+        assert expected in " ".join(parser_of(command).format_whole_help().split())
 
 
 def test_every_option_and_command_that_a_page_names_exists() -> None:

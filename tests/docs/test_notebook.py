@@ -42,12 +42,12 @@ def test_a_notebook_runs_from_top_to_bottom(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "__main__"}
-    pictures = 0
+    images = 0
     for text in cells(notebook, "code"):
         made = shown(run_cell(text, names))
-        pictures += isinstance(made, bytes) and made.startswith(b"\x89PNG")
+        images += isinstance(made, bytes) and made.startswith(b"\x89PNG")
         assert len(made) < 500 or not isinstance(made, str) or "<" in made
-    assert pictures >= 3
+    assert images >= 3
     assert (tmp_path / "dog.png").stat().st_size > 1000
     assert "<path" in (tmp_path / "dog.svg").read_text("utf-8")
     assert list((tmp_path / "labels").rglob("*.txt"))

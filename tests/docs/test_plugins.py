@@ -45,7 +45,7 @@ def test_the_example_is_a_command(folder: Path, cli: CommandLine) -> None:
         r"wrote out.json: 2 of \d+ objects\n", cli.err(["largest", *words, "--count", "2"])
     )
     every = anymask.load("nano").everything(anymask.sample("coffee"), grid=4)
-    wanted = sorted((mask.area for mask in every), reverse=True)[:2]
+    expected = sorted((mask.area for mask in every), reverse=True)[:2]
     (found,) = anymask.read(folder / "out.json")
-    assert [mask.area for mask in found.masks] == wanted
+    assert [mask.area for mask in found.masks] == expected
     assert "Use at least 1." in cli.refused(["largest", *words, "--count", "0"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.edit.alpha import closed_form_alpha, edge_width, foreground_colours, soft_alpha
+from anymask.edit.alpha import closed_form_alpha, edge_width, foreground_colors, soft_alpha
 from tests.evaluation.small_sets import rectangle
 
 RANDOM = np.random.default_rng(5)
@@ -66,31 +66,31 @@ def test_alpha_comes_nearer_to_the_truth_than_the_mask_and_the_best_blur() -> No
     assert all(ours < theirs for ours, theirs in zip(found, hard, strict=True))
 
 
-def definition(photo: np.ndarray, epsilon: float = 1e-7) -> np.ndarray:
+def definition(image: np.ndarray, epsilon: float = 1e-7) -> np.ndarray:
     """The matting Laplacian of Levin et al., equation 12, window by window, dense."""
-    height, width = photo.shape[:2]
-    colours = photo.reshape(-1, 3) / 255.0
+    height, width = image.shape[:2]
+    colors = image.reshape(-1, 3) / 255.0
     out = np.zeros((height * width,) * 2)
     for y in range(1, height - 1):
         for x in range(1, width - 1):
             members = [(y + dy) * width + x + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-            window = colours[members] - colours[members].mean(axis=0)
+            window = colors[members] - colors[members].mean(axis=0)
             inner = np.linalg.inv(window.T @ window / 9 + epsilon / 9 * np.eye(3))
             out[np.ix_(members, members)] += np.eye(9) - (1 + window @ inner @ window.T) / 9
     return out
 
 
 def test_the_solution_is_that_of_the_equations_by_definition() -> None:
-    photo = RANDOM.integers(0, 255, (14, 15, 3)).astype(np.uint8)
+    image = RANDOM.integers(0, 255, (14, 15, 3)).astype(np.uint8)
     hard = np.zeros((14, 15), np.float32)
     hard[:, 8:] = 1
     band = rectangle((14, 15), (5, 4, 11, 10))
-    whole = definition(photo)
+    whole = definition(image)
     inside = np.flatnonzero(band)
     known = np.where(band, 0, hard).ravel()
-    wanted = np.linalg.solve(whole[np.ix_(inside, inside)], -(whole @ known)[inside])
-    found = closed_form_alpha(photo, hard, hard, band)
-    np.testing.assert_allclose(found[band], np.clip(wanted, 0, 1), atol=5e-3)
+    expected = np.linalg.solve(whole[np.ix_(inside, inside)], -(whole @ known)[inside])
+    found = closed_form_alpha(image, hard, hard, band)
+    np.testing.assert_allclose(found[band], np.clip(expected, 0, 1), atol=5e-3)
     np.testing.assert_array_equal(found[~band], hard[~band])
 
 
@@ -144,9 +144,9 @@ def test_the_rim_s_colours_are_freed_of_the_background() -> None:
     image, front = composite(alpha)
     rim = (alpha > 0.2) & (alpha < 0.9)
     before = np.abs(image[rim] - front[rim]).mean()
-    after = np.abs(foreground_colours(image, alpha)[rim].astype(float) - front[rim]).mean()
+    after = np.abs(foreground_colors(image, alpha)[rim].astype(float) - front[rim]).mean()
     assert after < 0.5 * before
-    np.testing.assert_array_equal(foreground_colours(image, alpha)[alpha == 1], image[alpha == 1])
+    np.testing.assert_array_equal(foreground_colors(image, alpha)[alpha == 1], image[alpha == 1])
 
 
 def test_only_three_pixels_are_soft_along_the_sharp_edge_of_a_textured_object() -> None:

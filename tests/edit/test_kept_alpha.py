@@ -14,7 +14,7 @@ from PIL import Image
 import anymask
 from anymask.cli.main import main
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.studio.servers import client
 
 CLICK = (62, 32)
@@ -24,21 +24,21 @@ HALF = np.s_[26:38, 54:70]  # within the part with alpha 128
 @pytest.fixture(autouse=True)
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()))
 
 
 def sprite(name: str, mode: str) -> Path:
     """A box on transparency, whose right half is half transparent."""
     places = np.zeros((64, 96), np.uint8)
     places[16:48, 20:48], places[16:48, 48:76] = 1, 2
-    colours = np.array([(30, 150, 60, 0), (210, 40, 50, 255), (210, 40, 50, 128)], np.uint8)
-    image = Image.fromarray(colours[places])
+    colors = np.array([(30, 150, 60, 0), (210, 40, 50, 255), (210, 40, 50, 128)], np.uint8)
+    image = Image.fromarray(colors[places])
     if mode == "LA":
         image = Image.merge("LA", [image.convert("L"), image.getchannel("A")])
     elif mode == "P":
         image = Image.fromarray(places).convert("P")
-        image.putpalette(colours[:, :3].tobytes())
-        image.info["transparency"] = bytes(colours[:, 3])
+        image.putpalette(colors[:, :3].tobytes())
+        image.info["transparency"] = bytes(colors[:, 3])
     image.save(name, **({"lossless": True, "exact": True} if name.endswith("webp") else {}))
     return Path(name)
 
@@ -75,11 +75,11 @@ def by_door(door: str, path: Path) -> np.ndarray:
 )
 def test_a_cut_out_multiplies_the_alpha(name: str, mode: str) -> None:
     path = sprite(name, mode)
-    wanted = rgba(path)[HALF]
-    assert set(wanted[..., 3].ravel()) == {128}
+    expected = rgba(path)[HALF]
+    assert set(expected[..., 3].ravel()) == {128}
     for door in ("Model.cutout", "Prediction.save", "in memory", "cutout", "segment", "http"):
         found = by_door(door, path)
-        np.testing.assert_array_equal(found[HALF], wanted, door)
+        np.testing.assert_array_equal(found[HALF], expected, door)
         assert not found[:12].any(), door
     assert main(["segment", str(path), "--point", "62,32", "-o", "out.overlay.jpg"]) == 0
 

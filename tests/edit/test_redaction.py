@@ -15,7 +15,7 @@ def test_solid_leaves_nothing_of_the_thing() -> None:
     assert not hidden[MASK].any()
     assert not hidden[19:41, 29:61].any()  # a margin, too
     np.testing.assert_array_equal(hidden[:15], NOISE[:15])
-    assert (redact(NOISE, MASK, colour="white")[MASK] == 255).all()
+    assert (redact(NOISE, MASK, color="white")[MASK] == 255).all()
 
 
 def test_large_pixels_leave_few_colours() -> None:
@@ -27,8 +27,8 @@ def test_large_pixels_leave_few_colours() -> None:
 def test_what_a_model_answered_is_taken_as_it_is() -> None:
     one, other = MASK.copy(), MASK.copy()
     one[:, 45:] = other[:, :45] = False
-    things = [Mask(mask_to_rle(part)) for part in (one, other)]
-    np.testing.assert_array_equal(redact(NOISE, Masks(things)), redact(NOISE, MASK))
-    np.testing.assert_array_equal(redact(NOISE, things[0]), redact(NOISE, one))
+    objects = [Mask(mask_to_rle(part)) for part in (one, other)]
+    np.testing.assert_array_equal(redact(NOISE, Masks(objects)), redact(NOISE, MASK))
+    np.testing.assert_array_equal(redact(NOISE, objects[0]), redact(NOISE, one))
     nothing = Masks([], image_hw=MASK.shape)
     np.testing.assert_array_equal(redact(NOISE, nothing), NOISE)

@@ -12,7 +12,7 @@ from anymask.base import WeightsError
 from anymask.edit import main_subject
 from anymask.edit.subject import agreement, subject_prompts
 from anymask.segment import Model
-from tests.segment.fakes import SPEC, ColourRuntime
+from tests.segment.fakes import SPEC, ColorRuntime
 
 
 def blob(hw: tuple[int, int] = (60, 80)) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_nothing_likely_is_nothing_to_ask_about() -> None:
 
 
 def test_other_weights_have_no_probe() -> None:
-    model = Model(ColourRuntime(replace(SPEC, name="small")))
+    model = Model(ColorRuntime(replace(SPEC, name="small")))
     with pytest.raises(WeightsError, match="subject"):
         main_subject(model, np.zeros((20, 30, 3), np.uint8))
 

@@ -17,7 +17,7 @@ from anymask.masks import (
     ALL_KINDS,
     Prompt,
     Rle,
-    centre_click,
+    center_click,
     mask_to_rle,
     rle_area,
     rle_to_coco,
@@ -35,12 +35,12 @@ def rectangle(hw: tuple[int, int], box: Box) -> NDArray[np.bool_]:
 
 
 def write_set(
-    folder: Path, photos: Sequence[Sequence[Box]], hw: tuple[int, int] = (48, 64), **more: Any
+    folder: Path, images: Sequence[Sequence[Box]], hw: tuple[int, int] = (48, 64), **more: Any
 ) -> Path:
     """A set whose photo n has a rectangle of its own colour for each box; `more` goes to rows."""
     (folder / "images").mkdir(parents=True)
     rows = []
-    for number, boxes in enumerate(photos):
+    for number, boxes in enumerate(images):
         image = np.zeros((*hw, 3), np.uint8)
         masks: list[dict[str, Any]] = []
         for place, box in enumerate(boxes):
@@ -86,12 +86,12 @@ def coco_evaluation(
         return peer.COCOeval(truth, truth.loadRes(results), "segm")
 
 
-def same_colour(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:
+def same_color(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:
     """Every pixel of the colour at the first click, or the middle of box or mask: always right."""
     if prompt.points is not None:
         x, y = prompt.points[0]
     elif prompt.mask is not None:
-        x, y = centre_click(prompt.mask > 0)
+        x, y = center_click(prompt.mask > 0)
     else:
         x, y = (prompt.box[:2] + prompt.box[2:]) / 2
     inside: NDArray[np.bool_] = (image == image[int(y), int(x)]).all(axis=-1)
@@ -106,4 +106,4 @@ def filled_box(image: NDArray[np.uint8], prompt: Prompt) -> NDArray[np.bool_]:
 
 def perfect(name: str = "perfect") -> FromFunction:
     """A segmenter that is right on every photo of `write_set`."""
-    return FromFunction(name, ALL_KINDS, same_colour)
+    return FromFunction(name, ALL_KINDS, same_color)

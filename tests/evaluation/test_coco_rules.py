@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.cocoeval import COCOeval
 
-from anymask.evaluation.coco import AREA_RANGES, match_photo
+from anymask.evaluation.coco import AREA_RANGES, match_image
 from anymask.evaluation.everything import average_recall
 from anymask.masks import Rle, mask_to_rle
 from tests.evaluation.small_sets import coco_evaluation, rectangle
@@ -36,15 +36,15 @@ def photo(seed: int) -> tuple[list[Rle], np.ndarray, list[Rle], list[Rle]]:
     return masks, rng.integers(0, 5, len(masks)) / 5, truths, crowds
 
 
-def by_pycocotools(photos: list[Any], most: list[int]) -> COCOeval:
+def by_pycocotools(images: list[Any], most: list[int]) -> COCOeval:
     """Its evaluation, one class for all."""
     truths, found = [], []
-    for image, (masks, scores, drawn, crowds) in enumerate(photos, start=1):
+    for image, (masks, scores, drawn, crowds) in enumerate(images, start=1):
         truths += [
             (image, 1, rle, crowd) for rles, crowd in ((drawn, 0), (crowds, 1)) for rle in rles
         ]
         found += [(image, 1, rle, float(score)) for rle, score in zip(masks, scores, strict=True)]
-    evaluation = coco_evaluation(HW, len(photos), ["object"], truths, found)
+    evaluation = coco_evaluation(HW, len(images), ["object"], truths, found)
     evaluation.params.maxDets = most
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
@@ -55,14 +55,14 @@ def by_pycocotools(photos: list[Any], most: list[int]) -> COCOeval:
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=4))
 @settings(max_examples=40)
 def test_recall_is_that_of_pycocotools(seeds: list[int]) -> None:
-    photos = [photo(seed) for seed in seeds]
-    if not any(len(one[0]) for one in photos):
+    images = [photo(seed) for seed in seeds]
+    if not any(len(one[0]) for one in images):
         return
-    evaluation = by_pycocotools(photos, [2, 5, 100])
+    evaluation = by_pycocotools(images, [2, 5, 100])
     recall = evaluation.eval["recall"]
     matches = [
-        match_photo(HW, masks, scores, truths, *crowds, most=100)
-        for masks, scores, truths, crowds in photos
+        match_image(HW, masks, scores, truths, *crowds, most=100)
+        for masks, scores, truths, crowds in images
     ]
     for place, size in enumerate(AREA_RANGES):
         found = [one[size] for one in matches]

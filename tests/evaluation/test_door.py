@@ -12,12 +12,12 @@ from anymask.base import InputError
 from anymask.evaluation import Report, Section, TextTable
 from tests.evaluation.small_sets import perfect, write_set
 
-PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
+IMAGES = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return write_set(tmp_path / "first", PHOTOS)
+    return write_set(tmp_path / "first", IMAGES)
 
 
 def figures(report: Report) -> dict[str, float]:

@@ -14,13 +14,13 @@ from anymask.masks import Prompt
 )
 def test_the_answers_are_those_of_segment_with_the_photo(mirror: bool, name: str) -> None:
     model = anymask.load()
-    photo = np.asarray(Image.open(anymask.sample("coffee")).convert("RGB"))
+    image = np.asarray(Image.open(anymask.sample("coffee")).convert("RGB"))
     prompts = [Prompt.of(points=[(290, 120)]), Prompt.of(box=(176, 19, 405, 226))]
     refined = EdgesRefined(model, mirror=mirror)
     assert refined.spec.name == name
-    got = refined.segment(refined.encode(photo), prompts=prompts)
-    wanted = model.segment(photo, prompts=prompts, mirror=mirror)
-    plain = model.segment(model.encode(photo), prompts=prompts)
-    for one, other, own in zip(got, wanted, plain, strict=True):
+    got = refined.segment(refined.encode(image), prompts=prompts)
+    expected = model.segment(image, prompts=prompts, mirror=mirror)
+    plain = model.segment(model.encode(image), prompts=prompts)
+    for one, other, own in zip(got, expected, plain, strict=True):
         np.testing.assert_array_equal(one.masks, other.masks)
         assert (one.masks != own.masks).any()

@@ -12,26 +12,26 @@ from anymask.evaluation.audit_features import (
     FEATURES,
     measure_features,
     measure_outline,
-    prepare_photo,
+    prepare_image,
     shrink_mask,
 )
 from anymask.evaluation.audit_grading import load_grader
-from anymask.evaluation.audit_photos import (
+from anymask.evaluation.audit_images import (
     AuditFile,
     AuditHeader,
-    ExaminedPhoto,
+    ExaminedImage,
     count_sizes,
-    examine_photo,
+    examine_image,
     find_missing,
     hash_masks,
-    photo_to_json,
+    image_to_json,
 )
 from anymask.evaluation.label_errors import apply_proposals, grade_masks, list_suspects
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, empty_rle, mask_to_rle, rle_iou, rle_to_mask
 from anymask.segment import Model
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
 HW = (96, 128)
 CIRCLES = [(30, 30, 18), (90, 40, 22), (50, 75, 14)]
@@ -40,7 +40,7 @@ HEADER = AuditHeader(model="fake", weights="colour", grid=4, grader="0")
 
 @pytest.fixture
 def model() -> Model:
-    return Model(ColourRuntime())
+    return Model(ColorRuntime())
 
 
 def photo(*extra: np.ndarray, left_out: int | None = None) -> tuple[np.ndarray, AnnotatedImage]:
@@ -50,16 +50,16 @@ def photo(*extra: np.ndarray, left_out: int | None = None) -> tuple[np.ndarray, 
     return pixels, AnnotatedImage(file_name="a.png", hw=HW, masks=annotated)
 
 
-def examined(model: Model, *extra: np.ndarray, **more: int) -> ExaminedPhoto:
+def examined(model: Model, *extra: np.ndarray, **more: int) -> ExaminedImage:
     pixels, image = photo(*extra, **more)
-    return examine_photo(model, load_grader(), image, pixels, count_sizes([image]), 4)
+    return examine_image(model, load_grader(), image, pixels, count_sizes([image]), 4)
 
 
 def test_a_right_mask_agrees_with_the_model_and_a_wrong_one_does_not(model: Model) -> None:
     pixels, image = photo()
     wrong = mask_to_rle(rectangle(HW, (20, 55, 60, 95)))
     rles = [image.masks[1].rle, wrong]
-    good, bad = measure_features(model, prepare_photo(model, pixels), rles, [[], []], [0.0, 0.0])
+    good, bad = measure_features(model, prepare_image(model, pixels), rles, [[], []], [0.0, 0.0])
     value = {name: (good.values[n], bad.values[n]) for n, name in enumerate(FEATURES)}
     for name in ("click", "refine", "best", "outline", "on_edge", "edge_beside", "contrast"):
         assert value[name][0] > value[name][1], name
@@ -107,7 +107,7 @@ def test_empty_masks_twins_and_crowds_are_told_without_a_model(model: Model) -> 
     pixels, image = photo(np.zeros(HW, bool), discs(HW, CIRCLES)[1][0])
     crowd = replace(image.masks[0], crowd=True)
     image = replace(image, masks=(*image.masks, crowd))
-    found = examine_photo(model, load_grader(), image, pixels, count_sizes([image]), 0)
+    found = examine_image(model, load_grader(), image, pixels, count_sizes([image]), 0)
     verdicts = grade_masks(load_grader(), [found])
     assert [verdict.found.mask for verdict in verdicts] == [0, 1, 2, 3, 4]
     empty, twin = verdicts[3:]
@@ -144,9 +144,9 @@ def test_what_was_examined_is_read_as_it_was_written(model: Model, tmp_path: Pat
     file.add(found)
     file.add(replace(found, file_name="b.png"))
     again = AuditFile(tmp_path / "photos.jsonl", HEADER)
-    first, second = again.photos.values()
+    first, second = again.images.values()
     assert (first.file_name, second.file_name) == ("a.png", "b.png")
-    assert json.dumps(photo_to_json(first)) == json.dumps(photo_to_json(found))
+    assert json.dumps(image_to_json(first)) == json.dumps(image_to_json(found))
     np.testing.assert_allclose(first.masks[0].values, found.masks[0].values, atol=1e-4)
 
 

@@ -73,9 +73,9 @@ def test_the_command_measures_a_baseline(
     path = write_set(tmp_path / "tiles", boxes, (SIDE, SIDE)) / "masks.jsonl"
     path.write_text(path.read_text().replace('"rle"', '"label": "box", "rle"'))
     command = ["evaluate", "find", str(path.parent), "--limit", "1", "--model", "nano"]
-    assert main([*command, "--by", "colours", "--json", str(tmp_path / "told.json")]) == 0
+    assert main([*command, "--by", "colors", "--json", str(tmp_path / "told.json")]) == 0
     assert "precision" in capsys.readouterr().out
-    figures = json.loads((tmp_path / "told.json").read_text())["colours"]
+    figures = json.loads((tmp_path / "told.json").read_text())["colors"]
     assert figures["mIoU"] > 0.8
     assert main([*command, "--by", "words", "--json", str(tmp_path / "told.json")]) == 0
     report = json.loads((tmp_path / "told.json").read_text())

@@ -14,7 +14,7 @@ from PIL import Image
 
 from anymask.base import DataError
 from anymask.evaluation import FromFunction
-from anymask.evaluation.coco import DetectedPhoto, ap_result, measure_instance_ap
+from anymask.evaluation.coco import DetectedImage, ap_result, measure_instance_ap
 from anymask.evaluation.datasets import SetQuery
 from anymask.evaluation.detections import Detection, read_detections
 from anymask.evaluation.protocols import NotMeasured
@@ -44,16 +44,16 @@ def sample(
     )
 
 
-def answered(truth: AnnotatedImage, found: list[tuple[str, Box, float]]) -> DetectedPhoto:
+def answered(truth: AnnotatedImage, found: list[tuple[str, Box, float]]) -> DetectedImage:
     detections = tuple(Detection(box, label, score) for label, box, score in found)
-    return DetectedPhoto(truth, tuple(rle(box) for _, box, _ in found), detections)
+    return DetectedImage(truth, tuple(rle(box) for _, box, _ in found), detections)
 
 
-def figures(photos: list[DetectedPhoto], **more: Any) -> dict[str, float]:
-    return {figure.name: figure.value for figure in ap_result(photos, **more).figures}
+def figures(images: list[DetectedImage], **more: Any) -> dict[str, float]:
+    return {figure.name: figure.value for figure in ap_result(images, **more).figures}
 
 
-def random_photo(rng: np.random.Generator) -> DetectedPhoto:
+def random_image(rng: np.random.Generator) -> DetectedImage:
     def boxes(count: int) -> list[Box]:
         corners, sides = (
             rng.integers(0, 5, (count, 2)) * 12,
@@ -68,19 +68,19 @@ def random_photo(rng: np.random.Generator) -> DetectedPhoto:
     return answered(sample(truths, crowds=crowds), found)
 
 
-def by_pycocotools(photos: list[DetectedPhoto]) -> np.ndarray:
+def by_pycocotools(images: list[DetectedImage]) -> np.ndarray:
     """Its twelve numbers; the first six are AP, AP50, AP75, APs, APm, APl."""
     truths, found = [], []
-    for image, photo in enumerate(photos, start=1):
+    for image, pixels in enumerate(images, start=1):
         truths += [
             (image, NAMES.index(mask.label) + 1, mask.rle, int(mask.crowd))
-            for mask in photo.truth.masks
+            for mask in pixels.truth.masks
         ]
         found += [
             (image, NAMES.index(one.label) + 1, rle, one.score)
-            for rle, one in zip(photo.masks, photo.detections, strict=True)
+            for rle, one in zip(pixels.masks, pixels.detections, strict=True)
         ]
-    evaluation = coco_evaluation(HW, len(photos), NAMES, truths, found)
+    evaluation = coco_evaluation(HW, len(images), NAMES, truths, found)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
         evaluation.accumulate()
@@ -92,9 +92,9 @@ def by_pycocotools(photos: list[DetectedPhoto]) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(12))
 def test_ap_is_that_of_pycocotools(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    photos = [random_photo(rng) for _ in range(6)]
-    ours = figures(photos)
-    expected = by_pycocotools(photos)
+    images = [random_image(rng) for _ in range(6)]
+    ours = figures(images)
+    expected = by_pycocotools(images)
     names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
     for name, theirs in zip(names, expected, strict=False):
         if theirs == -1:
@@ -120,8 +120,8 @@ def test_a_class_that_is_not_drawn_exhaustively_is_not_wrong(
     label: str, federated: Federated | None, ap: float
 ) -> None:
     truth = sample([("ant", RIGHT)], federated=federated)
-    photo = answered(truth, [(label, WRONG, 0.9), ("ant", RIGHT, 0.5)])
-    assert figures([photo])["AP"] == pytest.approx(ap)
+    image = answered(truth, [(label, WRONG, 0.9), ("ant", RIGHT, 0.5)])
+    assert figures([image])["AP"] == pytest.approx(ap)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_photo_may_be_named_by_its_number(tmp_path: Path) -> None:
     document = {"categories": [{"id": 1, "name": "ant"}], "annotations": [row]}
     path = tmp_path / "detections.json"
     path.write_text(json.dumps(document))
-    (found,) = read_detections(path, [sample([("ant", RIGHT)], image_id=7)]).photos
+    (found,) = read_detections(path, [sample([("ant", RIGHT)], image_id=7)]).images
     assert found == (Detection((5, 5, 30, 30), "ant", 1),)
 
 
@@ -242,7 +242,7 @@ def test_broken_records_are_skipped_and_reported(tmp_path: Path) -> None:
     one = set_with_boxes(tmp_path / "set", rows)
     file = tmp_path / "set" / "detections.json"
     report = LossReport(settings=ReadSettings())
-    (found,) = read_detections(file, one.samples, report).photos
+    (found,) = read_detections(file, one.samples, report).images
     assert found == (Detection((5, 5, 30, 30), "ant", 0.5),) * 180
     assert [loss.place for loss in report.losses] == [
         f"{file}: annotation {number}" for number in range(9, 200, 10)
@@ -282,7 +282,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="not a COCO detection file"):
             read_detections(path, [])
     path.write_text('{"categories": null, "annotations": []}')
-    assert read_detections(path, []).photos == ()
+    assert read_detections(path, []).images == ()
 
 
 def test_what_cannot_be_measured_says_why(tmp_path: Path) -> None:

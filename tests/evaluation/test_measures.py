@@ -9,6 +9,7 @@ import pytest
 
 from anymask.base import ConfigError, this_machine
 from anymask.evaluation import measures as module
+from anymask.evaluation.image_report import report_images
 from anymask.evaluation.measures import (
     MASK_MEASURES,
     MEASURES,
@@ -17,7 +18,6 @@ from anymask.evaluation.measures import (
     score_set,
 )
 from anymask.evaluation.metrics import Shares, cluster_mean, mean_of_means
-from anymask.evaluation.photo_report import report_photos
 from anymask.evaluation.protocols import NotMeasured
 from anymask.evaluation.results import (
     Curve,
@@ -61,9 +61,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> EvalSet:
-    photos = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
+    images = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)]]
     plan = SetPlan(name="boxes", measures=("box", "count"))
-    return EvalSet(plan, *load_set(write_set(tmp_path / "boxes", photos)))
+    return EvalSet(plan, *load_set(write_set(tmp_path / "boxes", images)))
 
 
 def report_of(one: EvalSet, *names: str) -> Evaluation:
@@ -96,7 +96,7 @@ def test_names_stand_once_and_in_the_order_of_the_table() -> None:
 
 def test_a_measure_of_a_set_reaches_every_form_of_the_report(counting: str, boxes: EvalSet) -> None:
     report = report_of(boxes, "nano", "blind")
-    text = str(report_photos(report))
+    text = str(report_images(report))
     assert "### count: masks a photo\n\n| set | method | masks a photo |" in text
     assert "| first | nano | 1.50 (1.00–2.00) |" in text
     assert "| **dev mean** | nano | **1.50 (1.00–2.00)** |" in text
@@ -162,6 +162,6 @@ def test_nothing_is_not_a_number() -> None:
 
 def test_measures_of_masks_beside_the_main_ones_have_a_table(boxes: EvalSet) -> None:
     plan = SetPlan(name="boxes", measures=("box", "boundary"))
-    text = str(report_photos(report_of(replace(boxes, plan=plan), "nano")))
+    text = str(report_images(report_of(replace(boxes, plan=plan), "nano")))
     assert "| set | method | boundary 1 click | boundary box |" in text
     assert "| **dev mean** | nano | **1.000** |" in text

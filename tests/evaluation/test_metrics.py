@@ -52,9 +52,9 @@ def test_nothing_measured_has_no_mean() -> None:
 
 @given(arrays(np.float64, st.integers(1, 30), elements=st.floats(0, 1)), st.integers(1, 5))
 def test_the_interval_lies_within_the_values_and_is_the_same_every_time(
-    values: np.ndarray, photos: int
+    values: np.ndarray, images: int
 ) -> None:
-    clusters = np.arange(len(values)) % photos
+    clusters = np.arange(len(values)) % images
     mean = cluster_mean(values, clusters)
     assert values.min() - 1e-9 <= mean.low <= mean.high <= values.max() + 1e-9
     assert cluster_mean(values, clusters) == mean

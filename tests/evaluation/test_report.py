@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anymask.base import DataError, this_machine, write_json
-from anymask.evaluation.photo_report import report_photos
+from anymask.evaluation.image_report import report_images
 from anymask.evaluation.results import (
     Evaluation,
     SetScores,
@@ -67,7 +67,7 @@ def test_small_masks_stay_out_of_means_and_have_their_own(report: Evaluation) ->
 
 
 def test_the_table_has_a_row_a_set_and_the_groups_means(report: Evaluation) -> None:
-    lines = str(report_photos(report)).splitlines()
+    lines = str(report_images(report)).splitlines()
     assert lines[0] == "| set | masks | 1 click | oracle | 3 clicks | grabcut: box |"
     assert lines[2] == "| cats | 2 | 0.600 | 0.700 | 0.600 |  |"
     assert "| **dev mean** | 2 sets | **0.400** | **0.500** | **0.400** |  |" in lines
@@ -98,7 +98,7 @@ def test_the_json_holds_what_the_table_shows_and_reads_back(
     assert raw["sets"][0]["small_masks"] == 1
     assert raw["sets"][0]["columns"][5]["values"] == [None, None, None]
     again = replace(report, sets=sets_from_json(raw))
-    assert str(report_photos(again)) == str(report_photos(report))
+    assert str(report_images(again)) == str(report_images(report))
     assert json.loads(json.dumps(evaluation_to_json(again))) == raw
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
 

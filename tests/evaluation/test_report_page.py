@@ -12,8 +12,8 @@ from PIL import Image
 
 from anymask.base import this_machine
 from anymask.evaluation import FromFunction, page
+from anymask.evaluation.image_report import ANSWER, TRUTH, draw_worst_cases, report_images
 from anymask.evaluation.measures import score_set
-from anymask.evaluation.photo_report import ANSWER, TRUTH, draw_worst_cases, report_photos
 from anymask.evaluation.protocols import CLICKS
 from anymask.evaluation.results import (
     Curve,
@@ -24,7 +24,7 @@ from anymask.evaluation.results import (
 )
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
-from tests.evaluation.small_sets import perfect, same_colour, write_set
+from tests.evaluation.small_sets import perfect, same_color, write_set
 
 VOID = {"meta", "img", "line", "rect", "circle", "polyline", "i"}
 
@@ -47,13 +47,13 @@ class Balanced(HTMLParser):
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> EvalSet:
-    photos = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(10, 10, 40, 40)], [(1, 1, 5, 5)]]
-    return EvalSet(SetPlan(name="boxes <b>"), *load_set(write_set(tmp_path / "boxes", photos)))
+    images = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(10, 10, 40, 40)], [(1, 1, 5, 5)]]
+    return EvalSet(SetPlan(name="boxes <b>"), *load_set(write_set(tmp_path / "boxes", images)))
 
 
 def half(image: np.ndarray, prompt: object) -> np.ndarray:
     """Only what lies left of x = 30."""
-    found = same_colour(image, prompt)
+    found = same_color(image, prompt)
     return found & (np.arange(found.shape[1]) < 30)
 
 
@@ -82,7 +82,7 @@ def test_the_page_is_whole_and_fetches_nothing(report: Evaluation, boxes: EvalSe
     shots = draw_worst_cases(
         FromFunction("half", CLICKS | {"box"}, half), boxes, report.sets[0], 64
     )
-    text = report_photos(report, {"boxes <b>": shots}).to_html()
+    text = report_images(report, {"boxes <b>": shots}).to_html()
     parser = Balanced()
     parser.feed(text)
     assert parser.open == []
@@ -102,7 +102,7 @@ def test_the_page_is_whole_and_fetches_nothing(report: Evaluation, boxes: EvalSe
 
 
 def test_a_report_without_sets_is_a_page(report: Evaluation) -> None:
-    text = report_photos(replace(report, sets=())).to_html()
+    text = report_images(replace(report, sets=())).to_html()
     assert "0 sets, 0 masks" in text
     assert "Worst cases" not in text
 
@@ -119,10 +119,10 @@ def test_worst_cases_are_the_lowest_of_each_photo_and_show_both_outlines(
         "box: IoU 0.00, 0.png, mask 1",
         "box: IoU 0.67, 1.png, mask 0",
     ]
-    picture = np.asarray(Image.open(BytesIO(shots[1].jpeg)).convert("RGB")).astype(int)
-    assert max(picture.shape) == 220
-    for colour in (TRUTH, ANSWER):
-        assert (np.abs(picture - colour).sum(axis=-1) < 90).sum() > 50
+    image = np.asarray(Image.open(BytesIO(shots[1].jpeg)).convert("RGB")).astype(int)
+    assert max(image.shape) == 220
+    for color in (TRUTH, ANSWER):
+        assert (np.abs(image - color).sum(axis=-1) < 90).sum() > 50
 
 
 def test_a_curve_goes_through_its_points_and_leaves_out_what_is_no_number() -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from anymask.base import DataError
 from anymask.evaluation import FromFunction
-from anymask.evaluation.evaluating import evaluate_photos
+from anymask.evaluation.evaluating import evaluate_images
 from anymask.evaluation.measures import score_set
 from anymask.evaluation.protocols import BOX, CLICK, CLICKS
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from anymask.masks import Prompt
-from tests.evaluation.small_sets import Box, filled_box, perfect, rectangle, same_colour, write_set
+from tests.evaluation.small_sets import Box, filled_box, perfect, rectangle, same_color, write_set
 
 BOXES: list[list[Box]] = [[(2, 3, 20, 30), (40, 5, 60, 40)], [(0, 0, 64, 48)], [(1, 1, 5, 5)]]
 
@@ -26,7 +26,7 @@ def boxes(tmp_path: Path) -> EvalSet:
 
 def scored(method: FromFunction, one: EvalSet, **settings: int) -> dict[str, tuple[float, ...]]:
     """Mean and interval of each measure."""
-    report = evaluate_photos(method, [one], **settings)
+    report = evaluate_images(method, [one], **settings)
     return {row["measure"]: (row["mean"], row["low"], row["high"]) for row in report.rows}
 
 
@@ -60,7 +60,7 @@ def test_every_mask_is_told(boxes: EvalSet) -> None:
 def test_a_method_is_measured_by_what_it_accepts(
     boxes: EvalSet, accepts: frozenset, names: tuple
 ) -> None:
-    method = FromFunction("any", accepts, same_colour)
+    method = FromFunction("any", accepts, same_color)
     plan = SetPlan(name="set", measures=("clicks", "box", "noc"))
     scores = score_set([method], replace(boxes, plan=plan), EvalSettings(clicks=2))
     assert tuple(measure for _, measure in scores.columns) == names

@@ -69,9 +69,9 @@ def test_coverage_counts_a_pixel_once_and_overlap_the_second_time(found: SetStat
 
 
 def test_centres_fall_on_their_place_in_the_picture(found: SetStatistics) -> None:
-    rows, columns = np.nonzero(found.centres)
+    rows, columns = np.nonzero(found.centers)
     assert list(zip(rows, columns, strict=True)) == [(18, 12), (24, 18)]  # of 32: 35/60, 30/80; ...
-    assert found.centres.max() == 2
+    assert found.centers.max() == 2
 
 
 def test_groups_count_pictures_and_masks(found: SetStatistics) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anymask.evaluation.everything import ShownPhoto, measure_shown, shown_ap
+from anymask.evaluation.everything import ShownImage, measure_shown, shown_ap
 from anymask.evaluation.protocols import NotMeasured
 from anymask.evaluation.selection import EvalSettings
 from anymask.formats import AnnotatedImage
@@ -55,24 +55,24 @@ def test_what_only_divides_a_photo_shows_nothing(tmp_path: Path) -> None:
 CUP, PLATE, HALF_OF_CUP = (10, 10, 30, 30), (50, 5, 150, 115), (10, 10, 20, 30)
 
 
-def photo(truth: list[tuple[Any, str]], shown: list[tuple[Any, str | None, float]]) -> ShownPhoto:
+def photo(truth: list[tuple[Any, str]], shown: list[tuple[Any, str | None, float]]) -> ShownImage:
     truths = [Mask(mask_to_rle(rectangle(HW, box)), label) for box, label in truth]
     found = [Mask(mask_to_rle(rectangle(HW, box)), name, score=s) for box, name, s in shown]
-    return ShownPhoto(AnnotatedImage(file_name="a", hw=HW, masks=Masks(truths)), found)
+    return ShownImage(AnnotatedImage(file_name="a", hw=HW, masks=Masks(truths)), found)
 
 
-def table_of(photos: list[ShownPhoto]) -> dict[str, tuple[Any, ...]]:
-    return {str(row[0]): row[1:] for row in shown_ap(photos)[2].rows}
+def table_of(images: list[ShownImage]) -> dict[str, tuple[Any, ...]]:
+    return {str(row[0]): row[1:] for row in shown_ap(images)[2].rows}
 
 
 def test_recall_by_class_needs_no_names_and_precision_does() -> None:
     """The plate is found exactly, of the cups one with an IoU of .5: at the first threshold."""
-    photos = [
+    images = [
         photo([(CUP, "cup"), (PLATE, "plate")], [(PLATE, None, 0.9), (HALF_OF_CUP, None, 0.8)]),
         photo([(CUP, "cup")], [(BESIDE, None, 0.7)]),
     ]
-    ap, ap50, _ = shown_ap(photos)
-    table = table_of(photos)
+    ap, ap50, _ = shown_ap(images)
+    table = table_of(images)
     assert table["plate"][:3] == (1, 1.0, 1.0)
     assert table["cup"][:3] == (2, pytest.approx(0.5 / 10), 0.5)
     assert all(np.isnan(value) for row in table.values() for value in row[3:5])
@@ -82,14 +82,14 @@ def test_recall_by_class_needs_no_names_and_precision_does() -> None:
 
 
 def test_precision_and_ap_by_class_count_the_masks_of_that_name() -> None:
-    photos = [
+    images = [
         photo(
             [(CUP, "cup"), (PLATE, "plate")],
             [(PLATE, "cup", 0.9), (CUP, "cup", 0.8), (PLATE, "plate", 0.7), (BESIDE, "dog", 0.6)],
         ),
         photo([], [(BESIDE, "plate", 0.1)]),
     ]
-    table = table_of(photos)
+    table = table_of(images)
     assert table["cup"] == (1, 1.0, 1.0, 0.5, pytest.approx(0.5), 2)
     assert table["plate"] == (1, 1.0, 1.0, 0.5, pytest.approx(1.0), 2)
     assert set(table) == {"cup", "plate"}
@@ -101,9 +101,9 @@ def test_pixels_that_do_not_count_and_photos_without_objects_are_no_errors() -> 
         file_name="a", hw=HW, masks=Masks([Mask(mask_to_rle(rectangle(HW, CUP)), "cup"), crowd])
     )
     shown = [Mask(mask_to_rle(rectangle(HW, box)), "cup", score=0.5) for box in (PLATE, CUP)]
-    ap, _, table = shown_ap([ShownPhoto(truth, shown)])
+    ap, _, table = shown_ap([ShownImage(truth, shown)])
     assert ap.value == pytest.approx(1)
     assert table.rows == (("cup", 1, 1.0, 1.0, 1.0, pytest.approx(1.0), 1),)
-    empty = shown_ap([ShownPhoto(AnnotatedImage(file_name="b", hw=HW), [])])
+    empty = shown_ap([ShownImage(AnnotatedImage(file_name="b", hw=HW), [])])
     assert np.isnan(empty[0].value)
     assert empty[2].rows == ()

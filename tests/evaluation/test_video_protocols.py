@@ -28,7 +28,7 @@ from anymask.formats import Clip
 from anymask.masks import mask_to_rle
 from anymask.segment import Model
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.track.clips import moving_discs
 
 HW, FRAMES = (40, 60), 8
@@ -150,12 +150,12 @@ def test_a_mask_that_is_good_enough_is_not_corrected_online(clip: Clip) -> None:
 def test_an_object_counts_from_the_frame_on_which_it_is_first_seen(tmp_path: Path) -> None:
     masks = {}
     for index, values in enumerate(([1], [1, 2], [2])):
-        picture = np.zeros(HW, np.uint8)
+        image = np.zeros(HW, np.uint8)
         for number in values:
-            picture[:, 20 * number : 20 * number + 10] = number
-        picture[0] = 255
+            image[:, 20 * number : 20 * number + 10] = number
+        image[0] = 255
         masks[index] = tmp_path / f"{index}.png"
-        Image.fromarray(picture).save(masks[index])
+        Image.fromarray(image).save(masks[index])
     first, second = read_tracks(Clip(name="two", frames=tuple(masks.values()), annotations=masks))
     assert (first.number, first.first, sorted(first.masks)) == (1, 0, [0, 1, 2])
     assert (second.number, second.first, sorted(second.masks)) == (2, 1, [1, 2])
@@ -167,11 +167,11 @@ def test_an_object_counts_from_the_frame_on_which_it_is_first_seen(tmp_path: Pat
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    pictures, truth = moving_discs(6)
+    images, truth = moving_discs(6)
     for part in ("images", "masks"):
         (tmp_path / "discs" / part).mkdir(parents=True)
-    for number, (picture, (mask, _)) in enumerate(zip(pictures, truth, strict=True)):
-        Image.fromarray(picture).save(tmp_path / "discs" / "images" / f"{number}.png")
+    for number, (image, (mask, _)) in enumerate(zip(images, truth, strict=True)):
+        Image.fromarray(image).save(tmp_path / "discs" / "images" / f"{number}.png")
         Image.fromarray(mask.astype(np.uint8) * 255).save(
             tmp_path / "discs" / "masks" / f"{number}.png"
         )
@@ -184,7 +184,7 @@ def test_videos_are_evaluated_from_the_command_line(
 ) -> None:
     """One click a frame: the fake model's object has the mean colour of all of them."""
     monkeypatch.setattr("anymask.evaluation.video_protocols.CLICKS_A_FRAME", 1)
-    monkeypatch.setattr("anymask.cli.options.ModelChoice.load", lambda _: Model(ColourRuntime()))
+    monkeypatch.setattr("anymask.cli.options.ModelSettings.load", lambda _: Model(ColorRuntime()))
     out = folder / "a.json"
     words = ["evaluate", "videos", str(folder), "--json", str(out)]
     words += ["--protocol", protocol, "--rounds", "2"]

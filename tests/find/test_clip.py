@@ -43,9 +43,9 @@ def test_a_folder_of_transformers_opens(folder: Path) -> None:
     opened = open_detector(folder, "cpu")
     assert isinstance(opened, ClipNames)
     assert {value.dtype for value in opened._model.state_dict().values()} == {torch.float32}
-    wanted = transformers.CLIPModel.from_pretrained(folder, dtype=torch.float32)
+    expected = transformers.CLIPModel.from_pretrained(folder, dtype=torch.float32)
     pixels = torch.zeros(1, 3, 32, 32)
-    vectors = wanted.get_image_features(pixels).pooler_output.detach()
+    vectors = expected.get_image_features(pixels).pooler_output.detach()
     black = opened.embed_images([np.zeros((40, 32, 3), np.uint8)])
     assert black.shape == (1, 8)
     assert np.linalg.norm(black) == pytest.approx(1)
@@ -96,9 +96,9 @@ def test_words_are_split_as_by_the_published_pattern() -> None:
 
 
 def test_images_are_cut_to_their_central_square() -> None:
-    photo = np.zeros((40, 80, 3), np.uint8)
-    photo[:, 20:60] = 255
-    pixels = to_pixels(photo, 20)
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, 20:60] = 255
+    pixels = to_pixels(image, 20)
     assert pixels.shape == (3, 20, 20)
     assert pixels[0, 10, 10] == pytest.approx((1 - 0.48145466) / 0.26862954)
 
@@ -107,9 +107,9 @@ def test_find_labels_masks_by_words_that_no_model_knows(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The towers are replaced by colours: "zorp" is red, "blick" is blue."""
-    photo = np.full((120, 160, 3), 128, np.uint8)
-    photo[20:70, 15:65] = (220, 20, 20)
-    photo[50:110, 95:150] = (20, 20, 220)
+    image = np.full((120, 160, 3), 128, np.uint8)
+    image[20:70, 15:65] = (220, 20, 20)
+    image[50:110, 95:150] = (20, 20, 220)
     axes = np.eye(8, dtype=np.float32)
 
     def texts(_: ClipNames, given: list[str]) -> Any:
@@ -125,12 +125,12 @@ def test_find_labels_masks_by_words_that_no_model_knows(
     clip = open_detector(folder, "cpu")
     clip._model.logit_scale.fill_(4.6)  # type: ignore[attr-defined]
     model = anymask.load("nano")
-    found = model.find(photo, ["zorp", "blick"], detector=clip)
+    found = model.find(image, ["zorp", "blick"], detector=clip)
     assert {*found.labels} == {"blick", "zorp"}
     for one in found:
-        wanted = photo[..., 0 if one.label == "zorp" else 2] == 220
-        assert mask_iou(rle_to_mask(one.rle)[None], wanted[None])[0, 0] > 0.8
+        expected = image[..., 0 if one.label == "zorp" else 2] == 220
+        assert mask_iou(rle_to_mask(one.rle)[None], expected[None])[0, 0] > 0.8
     with pytest.raises(InputError, match="fixed input size"):
-        model.find(photo, "zorp", detector=clip, side=640)
+        model.find(image, "zorp", detector=clip, side=640)
     with pytest.raises(ModelError, match="no boxes"):
-        clip.detect(photo, ["zorp"])
+        clip.detect(image, ["zorp"])

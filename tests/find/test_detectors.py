@@ -98,25 +98,25 @@ def test_boxes_and_scores_agree_with_transformers_own_processor(
     model = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(folder)
     height, width = photo.shape[:2]
     if kind == "grounding-dino":
-        pictures: Any = transformers.GroundingDinoImageProcessorPil.from_pretrained(folder)
+        images: Any = transformers.GroundingDinoImageProcessorPil.from_pretrained(folder)
         text = {"input_ids": torch.tensor([[101, 1030, 1012, 102]])}
         processor: Any = transformers.GroundingDinoProcessor.post_process_grounded_object_detection
     else:
-        pictures = transformers.OwlViTImageProcessorPil.from_pretrained(folder)
+        images = transformers.OwlViTImageProcessorPil.from_pretrained(folder)
         words = transformers.AutoTokenizer.from_pretrained(folder)
         text = dict(words(["a photo of a cat"], padding="max_length", max_length=16,
                           return_tensors="pt"))  # fmt: skip
-    seen = pictures(images=Image.fromarray(photo), return_tensors="pt")["pixel_values"]
+    seen = images(images=Image.fromarray(photo), return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         answer = model(pixel_values=seen, **text)
     if kind == "grounding-dino":
         judge = type("Judge", (), {"batch_decode": lambda self, ids: ids})()
         told = processor(judge, answer, text["input_ids"], -1.0, 0.0, [(height, width)])[0]
         assert np.allclose(found.boxes, told["boxes"].numpy(), atol=0.05)
-        chances = torch.sigmoid(answer.logits[0, :, 1]).numpy()
-        assert np.allclose(found.scores[:, 0], chances, atol=1e-4)
+        probabilities = torch.sigmoid(answer.logits[0, :, 1]).numpy()
+        assert np.allclose(found.scores[:, 0], probabilities, atol=1e-4)
     else:
-        told = pictures.post_process_object_detection(answer, -1.0, torch.tensor([[height, width]]))
+        told = images.post_process_object_detection(answer, -1.0, torch.tensor([[height, width]]))
         assert np.allclose(found.boxes, told[0]["boxes"].numpy(), atol=0.05)
         assert np.allclose(found.scores[:, 0], told[0]["scores"].numpy(), atol=1e-4)
 
@@ -300,7 +300,7 @@ def test_weights_and_rules_of_something_else_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("size", "hw", "side", "wanted"),
+    ("size", "hw", "side", "expected"),
     [
         ({"shortest_edge": 800, "longest_edge": 1333}, (600, 800), None, (800, 1066)),
         ({"shortest_edge": 800, "longest_edge": 1333}, (400, 1600), None, (333, 1333)),
@@ -310,15 +310,15 @@ def test_weights_and_rules_of_something_else_are_refused(
     ],
 )
 def test_photos_are_sized_as_the_folder_says(
-    size: dict[str, int], hw: tuple[int, int], side: int | None, wanted: tuple[int, int],
+    size: dict[str, int], hw: tuple[int, int], side: int | None, expected: tuple[int, int],
     tmp_path: Path,
 ) -> None:  # fmt: skip
     from anymask.find.grounding import ResizeRule
 
     write_preprocessor(tmp_path, **size)
     rule = ResizeRule.read(tmp_path)
-    assert rule.size(hw, side) == wanted
-    assert rule.size(hw, side, 640)[1] <= max(640, wanted[1] if rule.exact else 0)
-    seen = rule.apply(np.zeros((*hw, 3), np.uint8), wanted)
-    assert seen.shape == (1, 3, *wanted)
+    assert rule.size(hw, side) == expected
+    assert rule.size(hw, side, 640)[1] <= max(640, expected[1] if rule.exact else 0)
+    seen = rule.apply(np.zeros((*hw, 3), np.uint8), expected)
+    assert seen.shape == (1, 3, *expected)
     assert np.allclose(seen[0, :, 0, 0], -np.divide(rule.mean, rule.std), atol=1e-6)

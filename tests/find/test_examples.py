@@ -43,8 +43,8 @@ def test_the_same_thing_is_found_in_another_view_and_not_elsewhere(
 
 
 def test_a_score_is_the_photo_s_chance_times_how_near_a_mask_is_to_the_likeliest() -> None:
-    def told(*chances: float, scene: float = 0.5) -> Any:
-        return alike_scores(np.array(chances, np.float32), scene)
+    def told(*probabilities: float, scene: float = 0.5) -> Any:
+        return alike_scores(np.array(probabilities, np.float32), scene)
 
     (there,) = told(0.8)
     assert 0 < there < 1
@@ -76,8 +76,8 @@ def test_a_mask_of_several_things_is_a_group() -> None:
 def test_the_scene_is_the_whole_photo_s(model: anymask.Model, cat: UintImage) -> None:
     example = Example(cat, model.segment(cat, points=[CAT]).best.mask)
     rocket = anymask.load_image(anymask.sample("rocket"))
-    wanted = learn_kinds(model, [example])
-    same, other = compare(model, cat, wanted), compare(model, rocket, wanted)
+    expected = learn_kinds(model, [example])
+    same, other = compare(model, cat, expected), compare(model, rocket, expected)
     assert same.scene == pytest.approx(1, abs=1e-4)
     assert other.scene < 0.5
     both = learn_kinds(model, [example, Example(rocket, np.ones(rocket.shape[:2], np.bool_))])
@@ -157,7 +157,7 @@ def test_owl_looks_for_the_example_as_transformers_does(
         _, names = network.class_predictor(cells)
         query, *_ = network.embed_image_query(cells, network.image_embedder(given[1])[0])
     place = int((names[0] == query[0, 0]).all(1).nonzero()[0])
-    seen = detector.detect_examples(other, detector.learn_examples([(other, (0, 0, 1, 1))]))
-    learned = detector.learn_examples([(other, seen.boxes[place])])
+    boxes = detector.detect_examples(other, detector.learn_examples([(other, (0, 0, 1, 1))]))
+    learned = detector.learn_examples([(other, boxes.boxes[place])])
     scores = detector.detect_examples(photo, learned).scores[:, 0]
     np.testing.assert_allclose(scores, told.logits[0, :, 0].sigmoid().numpy(), atol=1e-5)

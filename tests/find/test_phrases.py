@@ -29,9 +29,9 @@ def test_any_separator_gives_the_same_phrases(words: object) -> None:
 
 
 def test_a_phrase_and_its_label_are_two_things() -> None:
-    wanted = (Phrase("shipping container", "container"), Phrase("lorry", "truck"))
-    assert read_phrases({"shipping container": "container", "lorry": "truck"}) == wanted
-    assert read_phrases("shipping container=container, lorry = truck") == wanted
+    expected = (Phrase("shipping container", "container"), Phrase("lorry", "truck"))
+    assert read_phrases({"shipping container": "container", "lorry": "truck"}) == expected
+    assert read_phrases("shipping container=container, lorry = truck") == expected
 
 
 def test_thresholds_are_given_with_the_phrase_or_by_name() -> None:

@@ -33,7 +33,7 @@ class Told:
         self.about: dict[str, Any] = {"detector": self.name}
 
     def detect(
-        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+        self, image: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
         self.sides.append(side)
         boxes = np.array([box for box, _ in self.seen], np.float32).reshape(-1, 4)
@@ -70,7 +70,7 @@ def test_prompts_are_the_left_and_labels_the_right(model: anymask.Model) -> None
 
 
 @pytest.mark.parametrize(
-    ("settings", "wanted"),
+    ("settings", "expected"),
     [
         ({}, [("cup", 0.9), ("mug", 0.5)]),
         ({"score": 0.6}, [("cup", 0.9)]),
@@ -83,10 +83,10 @@ def test_prompts_are_the_left_and_labels_the_right(model: anymask.Model) -> None
     ],
 )
 def test_thresholds_are_the_phrases_and_top_k_the_labels(
-    settings: dict[str, Any], wanted: list[tuple[str, float]], model: anymask.Model
+    settings: dict[str, Any], expected: list[tuple[str, float]], model: anymask.Model
 ) -> None:
     detector = Told((CUP, (0.9, 0.4)), (SPOON, (0.1, 0.5)))
-    assert told(model.find(COFFEE, "cup, mug", detector=detector, **settings)) == wanted
+    assert told(model.find(COFFEE, "cup, mug", detector=detector, **settings)) == expected
     assert detector.sides == [settings.get("side")]
 
 

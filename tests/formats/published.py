@@ -136,8 +136,8 @@ def write_cityscapes(root: Path) -> list[Truth]:
     values[RING], values[TWO_PARTS] = 26000, 26001
     values[DOT], values[0] = 24, 3
     png(root / "gtFine" / "val" / f"{name}_gtFine_instanceIds.png", values)
-    photo_name = f"leftImg8bit/val/{name}_leftImg8bit.png"
-    return [Truth(photo_name, [(RING, "car"), (TWO_PARTS, "car")], DOT | box(0, 0, 30, 1))]
+    paired_image_name = f"leftImg8bit/val/{name}_leftImg8bit.png"
+    return [Truth(paired_image_name, [(RING, "car"), (TWO_PARTS, "car")], DOT | box(0, 0, 30, 1))]
 
 
 def write_cityscapes_polygons(root: Path) -> list[Truth]:
@@ -156,13 +156,13 @@ def write_cityscapes_polygons(root: Path) -> list[Truth]:
     write_json(root / "gtFine" / "val" / f"{name}_gtFine_polygons.json", document)
     drawn = {}
     for label, ring in corners.items():
-        picture = Image.new("1", HW[::-1])
-        ImageDraw.Draw(picture).polygon([(x, y) for x, y in ring], fill=1)
-        drawn[label] = np.asarray(picture)
+        image = Image.new("1", HW[::-1])
+        ImageDraw.Draw(image).polygon([(x, y) for x, y in ring], fill=1)
+        drawn[label] = np.asarray(image)
     car = drawn["car"] & ~drawn["person"] & ~drawn["cargroup"]
-    photo_name = f"leftImg8bit/val/{name}_leftImg8bit.png"
+    paired_image_name = f"leftImg8bit/val/{name}_leftImg8bit.png"
     masks = [(drawn["person"], "person"), (car, "car")]
-    return [Truth(photo_name, masks, drawn["cargroup"])]
+    return [Truth(paired_image_name, masks, drawn["cargroup"])]
 
 
 def write_voc(root: Path) -> list[Truth]:

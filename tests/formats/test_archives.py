@@ -177,14 +177,14 @@ def test_what_file_managers_add_is_left_out(tmp_path: Path) -> None:
 def test_images_come_from_an_archive(
     tmp_path: Path, ending: str, top: str, capsys: pytest.CaptureFixture[str], cli: CommandLine
 ) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    Image.new("RGB", (12, 9), (9, 8, 7)).save(photos / "rings.png")
+    images = tmp_path / "photos"
+    images.mkdir()
+    Image.new("RGB", (12, 9), (9, 8, 7)).save(images / "rings.png")
     write_annotations([rings()], tmp_path / "labels", "yolo")
-    archive = pack(photos, tmp_path / f"p{ending}", top)
+    archive = pack(images, tmp_path / f"p{ending}", top)
     labels = pack(tmp_path / "labels", tmp_path / "labels.zip")
     for source in (tmp_path / "labels", labels):
-        from_folder, from_archive = (list(read(source, images=one)) for one in (photos, archive))
+        from_folder, from_archive = (list(read(source, images=one)) for one in (images, archive))
         assert [pixels(one) for one in from_archive] == [pixels(one) for one in from_folder]
     target = str(tmp_path / "set")
     options = ["--to", "yolo", "--copy-images", "--images"]
@@ -192,8 +192,8 @@ def test_images_come_from_an_archive(
     with Image.open(tmp_path / "set/images/rings.png") as image:
         assert (np.asarray(image) == (9, 8, 7)).all()
     capsys.readouterr()
-    (photos / "rings.png").rename(photos / "other.png")
-    pack(photos, archive, top)
+    (images / "rings.png").rename(images / "other.png")
+    pack(images, archive, top)
     assert str(archive) in (
         told := cli.refused(["convert", str(labels), target, *options, str(archive)])
     )

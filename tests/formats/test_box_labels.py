@@ -130,15 +130,15 @@ def test_boxes_of_every_format_are_the_same_rectangles(tmp_path: Path, write) ->
     assert [mask.label for mask in image.objects] == ["cat", "dog"]
     for mask, row in zip(image.objects, BOXES, strict=True):
         x0, y0, x1, y1 = (int(value) for value in corners(row)[1])
-        wanted = np.zeros(HW, bool)
-        wanted[y0:y1, x0:x1] = True
+        expected = np.zeros(HW, bool)
+        expected[y0:y1, x0:x1] = True
         assert box_of(mask) == pytest.approx((x0, y0, x1, y1))
         # the last digit of a share may take in one pixel more
-        assert (pixels(mask) ^ wanted).sum() <= (
-            wanted.sum() / 5 if write in (yolo, predicted) else 0
+        assert (pixels(mask) ^ expected).sum() <= (
+            expected.sum() / 5 if write in (yolo, predicted) else 0
         )
     assert stream.unread == {}
-    assert stream.picture(image).name == "a.png"
+    assert stream.image_path(image).name == "a.png"
 
 
 @pytest.mark.parametrize("write", [coco, yolo, voc])

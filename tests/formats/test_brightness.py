@@ -62,8 +62,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_table_has_every_channel_and_lengths_in_the_file_s_unit(tmp_path: Path) -> None:
-    picture = ImageFile(stack(tmp_path / "a.tif"), page=2)
-    Masks([Mask(mask_to_rle(cell()))], picture=picture).save(tmp_path / "a.csv")
+    image = ImageFile(stack(tmp_path / "a.tif"), page=2)
+    Masks([Mask(mask_to_rle(cell()))], source_image=image).save(tmp_path / "a.csv")
     (row,) = rows_of(tmp_path / "a.csv")
     told = {name: row[name] for name in row if name.startswith("c") and name[1].isdecimal()}
     assert told == {
@@ -81,19 +81,19 @@ def test_a_table_has_every_channel_and_lengths_in_the_file_s_unit(tmp_path: Path
 def test_a_page_of_another_channel_is_measured_at_its_place(tmp_path: Path) -> None:
     path = stack(tmp_path / "a.tif")
     for page in (2, 3):
-        Masks([Mask(mask_to_rle(cell()))], picture=ImageFile(path, page)).save(
+        Masks([Mask(mask_to_rle(cell()))], source_image=ImageFile(path, page)).save(
             tmp_path / f"{page}.csv"
         )
     assert (tmp_path / "2.csv").read_text() == (tmp_path / "3.csv").read_text()
 
 
 def test_pictures_of_different_channels_share_a_table(tmp_path: Path) -> None:
-    grey = np.full((20, 30, 3), 7, np.uint8)
-    colours = grey * np.array([1, 2, 3], np.uint8)
+    gray = np.full((20, 30, 3), 7, np.uint8)
+    colors = gray * np.array([1, 2, 3], np.uint8)
     masks = [Mask(mask_to_rle(cell()), "cup")]
     images = [
         AnnotatedImage(file_name=name, hw=(20, 30), masks=Masks(masks), source=source)
-        for name, source in (("grey.png", grey), ("none.png", None), ("colours.png", colours))
+        for name, source in (("grey.png", gray), ("none.png", None), ("colours.png", colors))
     ]
     write_annotations(images, tmp_path / "a.csv", "csv")
     rows = rows_of(tmp_path / "a.csv")
@@ -106,12 +106,14 @@ def test_pictures_of_different_channels_share_a_table(tmp_path: Path) -> None:
 def test_an_array_is_measured_by_its_own_numbers_and_another_size_not_at_all() -> None:
     deep = np.full((20, 30), 5000, np.uint16)
     shown = np.zeros((20, 30, 3), np.uint8)
-    found = Masks([Mask(mask_to_rle(cell()))], picture=ImageInMemory(shown, values=deep)).to_csv()
+    found = Masks(
+        [Mask(mask_to_rle(cell()))], source_image=ImageInMemory(shown, values=deep)
+    ).to_csv()
     assert ",5000," in found
     other = ImageInMemory(np.zeros((5, 5, 3), np.uint8))
     assert (
-        Masks([Mask(mask_to_rle(cell()))], picture=other)
+        Masks([Mask(mask_to_rle(cell()))], source_image=other)
         .to_csv()
         .startswith(",".join(measure.HEADER))
     )
-    assert "c0_mean" not in Masks([Mask(mask_to_rle(cell()))], picture=other).to_csv()
+    assert "c0_mean" not in Masks([Mask(mask_to_rle(cell()))], source_image=other).to_csv()

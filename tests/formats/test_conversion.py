@@ -19,9 +19,9 @@ def source(tmp_path: Path) -> Path:
 
 def test_a_published_data_set_is_read_by_its_split(tmp_path: Path) -> None:
     truths = published.write_cityscapes(tmp_path)
-    (photo,) = anymask.read(tmp_path, "Cityscapes", split="val")
-    assert photo.image().shape == (*photo.hw, 3)
-    assert len(photo.objects) == len(truths[0].masks)
+    (image,) = anymask.read(tmp_path, "Cityscapes", split="val")
+    assert image.image().shape == (*image.hw, 3)
+    assert len(image.objects) == len(truths[0].masks)
 
 
 def test_a_conversion_tells_what_was_lost(source: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def crowds(dataset: anymask.formats.Dataset) -> list[bool]:
 
 
 @pytest.mark.parametrize(
-    ("flags", "crowd", "wanted"),
+    ("flags", "crowd", "expected"),
     [
         ((1, 1), "auto", [False, False]),
         ((1, 1), "ignore", [True, True]),
@@ -41,10 +41,10 @@ def crowds(dataset: anymask.formats.Dataset) -> list[bool]:
     ],
 )
 def test_a_file_of_crowds_alone_counts_them(
-    flags: tuple[int, ...], crowd: Any, wanted: list[bool], tmp_path: Path
+    flags: tuple[int, ...], crowd: Any, expected: list[bool], tmp_path: Path
 ) -> None:
     dataset = anymask.read(write(tmp_path / "a.json", *flags), crowd=crowd)
-    assert crowds(dataset) == wanted
+    assert crowds(dataset) == expected
     told = [line for line in dataset.unread_lines() if "masks are marked as crowds" in line]
     assert bool(told) == (all(flags) and crowd == "auto")
 

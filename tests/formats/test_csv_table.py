@@ -11,7 +11,7 @@ from anymask.formats import AnnotatedImage, write_annotations
 from anymask.masks import Mask, mask_to_rle, measure
 from tests.evaluation.small_sets import rectangle, write_set
 
-PHOTOS = [[(2, 3, 20, 30), (40, 5, 60, 40)], [], [(0, 0, 64, 48)]]
+IMAGES = [[(2, 3, 20, 30), (40, 5, 60, 40)], [], [(0, 0, 64, 48)]]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -21,7 +21,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_every_mask_of_a_data_set_is_a_row(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, table = write_set(tmp_path / "set", PHOTOS), tmp_path / "masks.csv"
+    data, table = write_set(tmp_path / "set", IMAGES), tmp_path / "masks.csv"
     assert main(["convert", str(data), str(table)]) == 0
     told = "".join(capsys.readouterr())
     assert "Converted 3 images (3 masks)" in told

@@ -12,7 +12,7 @@ from anymask.formats import AnnotatedImage, convert, read, read_annotations, wri
 from anymask.formats.registry import FORMATS
 from anymask.masks import Mask
 from tests.formats.annotated import rings
-from tests.formats.test_formats import place, with_pictures
+from tests.formats.test_formats import place, with_images
 
 
 def two() -> list[AnnotatedImage]:
@@ -29,44 +29,44 @@ def test_composed_and_decomposed_accents_name_the_same_file(disk: str, tmp_path:
         (unicodedata.normalize(form, "Über.png") for form in ("NFC", "NFD")),
         key=lambda one: unicodedata.is_normalized(disk, one),
     )
-    photos = tmp_path / "photos"
+    images = tmp_path / "photos"
     image = replace(two()[0], file_name=other)
-    photos.mkdir()
-    Image.new("RGB", image.hw[::-1]).save(photos / name)
+    images.mkdir()
+    Image.new("RGB", image.hw[::-1]).save(images / name)
     write_annotations([image], tmp_path / "a.json", "coco")
-    convert(tmp_path / "a.json", tmp_path / "set", "set", images=photos, copy_images=True)
-    convert(tmp_path / "a.json", tmp_path / "yolo", "yolo", images=photos)
+    convert(tmp_path / "a.json", tmp_path / "set", "set", images=images, copy_images=True)
+    convert(tmp_path / "a.json", tmp_path / "yolo", "yolo", images=images)
     assert (tmp_path / "yolo" / "labels" / name).with_suffix(".txt").is_file()
     for source in (tmp_path / "set", tmp_path / "yolo"):
-        assert [one.file_name for one in read(source, images=photos)] == [name]
+        assert [one.file_name for one in read(source, images=images)] == [name]
     with pytest.raises(DataError, match="differs in upper and lower case"):
-        read(tmp_path / "a.json", images=photos).picture(replace(image, file_name="ÜBER.PNG"))
+        read(tmp_path / "a.json", images=images).image_path(replace(image, file_name="ÜBER.PNG"))
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_streams_what_it_reads(name: str, tmp_path: Path) -> None:
     for image in two():
-        pictures = with_pictures(tmp_path, image)
+        image_root = with_images(tmp_path, image)
     source = place(tmp_path, name)
     write_annotations(two(), source, name)
-    stream = read(source, name, pictures)
-    whole, lost = read_annotations(source, name, pictures)
+    stream = read(source, name, image_root)
+    whole, lost = read_annotations(source, name, image_root)
     assert [*stream] == whole
     assert [*stream] == whole  # a second time
     assert stream.unread == lost.counts()
     assert stream.length() in (None, 2)
     assert len(whole) == 2
     for image in whole if name != "sav" else ():  # SA-V names every fourth frame
-        assert stream.picture(image).stem == Path(image.file_name).stem
+        assert stream.image_path(image).stem == Path(image.file_name).stem
 
 
 def test_the_pictures_of_a_set_are_found_without_being_told(tmp_path: Path) -> None:
-    with_pictures(tmp_path, two()[0])
+    with_images(tmp_path, two()[0])
     write_annotations(two()[:1], tmp_path / "all", "set")
     stream = read(tmp_path / "all")
     (image,) = stream
     assert (stream.name, stream.form) == ("all", "set")
-    assert stream.picture(image) == tmp_path / "all" / "images" / "0" / "00000.jpg"
+    assert stream.image_path(image) == tmp_path / "all" / "images" / "0" / "00000.jpg"
 
 
 def test_a_picture_that_is_nowhere_is_told_with_the_places(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_picture_that_is_nowhere_is_told_with_the_places(tmp_path: Path) -> No
     with pytest.raises(
         DataError, match="'0/00000.jpg' is not in .*images.*Pass the folder .* --images"
     ):
-        stream.picture(next(iter(stream)))
+        stream.image_path(next(iter(stream)))
 
 
 def test_pictures_of_splits_are_found_beside_their_annotations(tmp_path: Path) -> None:
@@ -89,19 +89,19 @@ def test_pictures_of_splits_are_found_beside_their_annotations(tmp_path: Path) -
         write_annotations([replace(masks, file_name=name)], target, "coco")
     for split, name in (("train2017", "a.png"), ("val2017", "b.png")):
         stream = read(tmp_path / "coco" / "annotations" / f"instances_{split}.json")
-        assert [stream.picture(one) for one in stream] == [tmp_path / "coco" / split / name]
+        assert [stream.image_path(one) for one in stream] == [tmp_path / "coco" / split / name]
     write_annotations([masks], tmp_path / "other" / "lone.json", "coco")
     lone = read(tmp_path / "other" / "lone.json")
     with pytest.raises(DataError, match=r"'a.png' is not in .*other"):
-        lone.picture(masks)
+        lone.image_path(masks)
     told = read(tmp_path / "other" / "lone.json", images=tmp_path / "coco")
-    assert told.picture(masks) == tmp_path / "coco" / "train2017" / "a.png"
+    assert told.image_path(masks) == tmp_path / "coco" / "train2017" / "a.png"
     Image.new("RGB", (9, 8)).save(tmp_path / "coco" / "val2017" / "a.png")
     told = read(tmp_path / "other" / "lone.json", images=tmp_path / "coco")
     with pytest.raises(
         DataError, match=r"name 'a.png', in .*train2017 and in .*val2017. Pass the folder"
     ):
-        told.picture(masks)
+        told.image_path(masks)
 
 
 def test_a_name_that_leads_out_of_the_folder_finds_nothing(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_name_that_leads_out_of_the_folder_finds_nothing(tmp_path: Path) -> No
     stream = read(tmp_path / "all.json", images=tmp_path / "pictures")
     for name in ("../secret.png", "link.png"):
         with pytest.raises(DataError, match="is not in"):
-            stream.picture(AnnotatedImage(file_name=name, hw=(3, 3)))
+            stream.image_path(AnnotatedImage(file_name=name, hw=(3, 3)))
 
 
 def test_of_folders_of_masks_one_is_named(tmp_path: Path) -> None:

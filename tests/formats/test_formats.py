@@ -19,7 +19,7 @@ from anymask.formats import (
     write_files,
 )
 from anymask.formats.documents import output_paths
-from anymask.formats.registry import FORMATS, WRITTEN, recognise
+from anymask.formats.registry import FORMATS, WRITTEN, recognize
 from anymask.masks import Mask, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
@@ -31,9 +31,9 @@ def place(folder: Path, name: str) -> Path:
     return folder / f"all{find_format(name).ending}"
 
 
-def with_pictures(folder: Path, image: AnnotatedImage) -> Path:
-    for pictures in ("all/images", "pictures"):  # beside our own sets, and elsewhere
-        path = folder / pictures / image.file_name
+def with_images(folder: Path, image: AnnotatedImage) -> Path:
+    for image_root in ("all/images", "pictures"):  # beside our own sets, and elsewhere
+        path = folder / image_root / image.file_name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", image.hw[::-1]).save(path)
     return folder / "pictures"
@@ -51,9 +51,9 @@ def test_pixels_come_back_or_their_loss_is_told(
     tmp_path_factory: pytest.TempPathFactory, name: str, image: AnnotatedImage
 ) -> None:
     folder = tmp_path_factory.mktemp("set")
-    pictures = with_pictures(folder, image)
+    image_root = with_images(folder, image)
     report = write_annotations([image], place(folder, name), name)
-    (found,), more = read_annotations(place(folder, name), name, pictures)
+    (found,), more = read_annotations(place(folder, name), name, image_root)
     told = set(report.counts()) | set(more.counts())
     ours, theirs = pixels(image), pixels(found)
     if "labels" in told:
@@ -79,10 +79,10 @@ def test_exact_outlines_and_runs_lose_nothing(
     tmp_path_factory: pytest.TempPathFactory, name: str, image: AnnotatedImage
 ) -> None:
     folder = tmp_path_factory.mktemp("set")
-    pictures = with_pictures(folder, image)
+    image_root = with_images(folder, image)
     report = write_annotations([image], place(folder, name), name, Policy(tolerance=0))
     assert set(report.counts()) <= EXACT[name]
-    (found,), _ = read_annotations(place(folder, name), name, pictures)
+    (found,), _ = read_annotations(place(folder, name), name, image_root)
     assert pixels(found) == pixels(image)
     assert found == image or EXACT[name]
 
@@ -90,22 +90,22 @@ def test_exact_outlines_and_runs_lose_nothing(
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_is_recognised_from_what_it_writes(name: str, tmp_path: Path) -> None:
     write_annotations([rings()], place(tmp_path, name), name)
-    assert recognise(place(tmp_path, name)) == name.removesuffix("-polygon")
+    assert recognize(place(tmp_path, name)) == name.removesuffix("-polygon")
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '["images"]', '{"a": 1}', "7"])
 def test_other_json_is_not_taken_for_annotations(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError, match=r"a\.json: Unknown format. Pass one"):
-        recognise(tmp_path / "a.json")
+        recognize(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_picture_and_a_picture_without_masks_are_fine(name: str, tmp_path: Path) -> None:
     empty = AnnotatedImage(file_name="0/00000.jpg", hw=(3, 4))
-    pictures = with_pictures(tmp_path, empty)
+    image_root = with_images(tmp_path, empty)
     assert not write_annotations([empty], place(tmp_path, name), name)
-    (found,), _ = read_annotations(place(tmp_path, name), name, pictures)
+    (found,), _ = read_annotations(place(tmp_path, name), name, image_root)
     assert (found.hw, found.masks) == ((3, 4), [])
 
 
@@ -131,8 +131,8 @@ def test_outlines_follow_the_edge_and_say_what_that_costs(name: str, tmp_path: P
     for policy in (Policy(), Policy(tolerance=0)):
         target = place(tmp_path / str(policy.tolerance), name)
         report = write_annotations([image], target, name, policy)
-        pictures = with_pictures(tmp_path / str(policy.tolerance), image)
-        (again,), _ = read_annotations(target, name, pictures)
+        image_root = with_images(tmp_path / str(policy.tolerance), image)
+        (again,), _ = read_annotations(target, name, image_root)
         overlap = float(rle_iou([drawn.rle], [again.masks[0].rle])[0, 0])
         told = [float(loss.reason.split()[-1]) for loss in report.losses if loss.kind == "pixels"]
         assert told == (

@@ -93,18 +93,18 @@ def test_a_map_is_never_written_in_pixels(tmp_path: Path) -> None:
     Image.new("RGB", (9, 7)).save(tmp_path / "plain.tif")
     mask = Mask(mask_to_rle(np.ones((7, 9), np.bool_)))
     for path in georeferenced(tmp_path):
-        masks = Masks([mask], picture=ImageFile(path))
+        masks = Masks([mask], source_image=ImageFile(path))
         for write in (masks.to_geojson, partial(masks.save, tmp_path / "out.geojson")):
             with pytest.raises(InputError, match=f"{path.name} is georeferenced"):
                 write()
     data = (tmp_path / "pillow.tif").read_bytes()
     with Image.open(tmp_path / "pillow.tif") as opened, (tmp_path / "a.jpg").open("rb") as file:
         for source in (data, io.BytesIO(data), Image.open(io.BytesIO(data)), opened, file):
-            masks = Masks([mask], picture=load_referenced(source)[1])
+            masks = Masks([mask], source_image=load_referenced(source)[1])
             for one in (masks, Masks([masks[0]]), pickle.loads(pickle.dumps(masks))):
                 with pytest.raises(InputError, match="is georeferenced"):
                     one.to_geojson()
-    Masks([mask], picture=ImageFile(tmp_path / "plain.tif")).save(tmp_path / "out.geojson")
+    Masks([mask], source_image=ImageFile(tmp_path / "plain.tif")).save(tmp_path / "out.geojson")
 
 
 def collection(*geometries: Any, **keys: Any) -> dict[str, Any]:

@@ -52,16 +52,16 @@ def shown(folder: Path, name: str, hw: tuple[int, int], turn: int = 1) -> None:
 def test_another_size_is_skipped_and_told_with_its_cause(
     tmp_path: Path, form: str, hw: tuple[int, int], turn: int, told: str
 ) -> None:
-    source, photos = annotated(tmp_path, form), tmp_path / "photos"
-    shown(photos, "a.jpg", hw, turn)
-    shown(photos, "b.jpg", SAID)
-    lost = convert(source, tmp_path / "out.json", "coco", images=photos)
+    source, images = annotated(tmp_path, form), tmp_path / "photos"
+    shown(images, "a.jpg", hw, turn)
+    shown(images, "b.jpg", SAID)
+    lost = convert(source, tmp_path / "out.json", "coco", images=images)
     assert (lost.images, lost.masks) == (1, 1)
     (bad,) = [loss for loss in lost.losses if loss.place]
     assert "a.jpg" in bad.place
     assert told in bad.reason
     with pytest.raises(DataError, match="1 invalid record"):
-        convert(source, tmp_path / "b.json", "coco", images=photos, on_bad="error")
+        convert(source, tmp_path / "b.json", "coco", images=images, on_bad="error")
 
 
 def test_label_files_of_huge_images_are_converted_without_their_pixels(tmp_path: Path) -> None:
@@ -91,9 +91,9 @@ def test_label_files_of_huge_images_are_converted_without_their_pixels(tmp_path:
 
 
 def test_refused_images_leave_nothing_behind(tmp_path: Path) -> None:
-    source, photos = annotated(tmp_path, "coco"), tmp_path / "photos"
-    shown(photos, "a.jpg", (60, 40))
-    shown(photos, "b.jpg", (60, 40))
+    source, images = annotated(tmp_path, "coco"), tmp_path / "photos"
+    shown(images, "a.jpg", (60, 40))
+    shown(images, "b.jpg", (60, 40))
     with pytest.raises(DataError, match=r"a\.jpg.*Width and height are swapped"):
-        convert(source, tmp_path / "yolo", "yolo", images=photos, copy_images=True)
+        convert(source, tmp_path / "yolo", "yolo", images=images, copy_images=True)
     assert not (tmp_path / "yolo").exists()

@@ -194,7 +194,7 @@ def test_positions_are_pages_of_a_stack(tmp_path: Path) -> None:
     ]
     assert dataset.pixels(images[1]).shape == (*HW, 3)
     with pytest.raises(DataError, match="s.tif.page0.png' is page 0 of .* convert .* SET --to"):
-        dataset.picture(images[0])
+        dataset.image_path(images[0])
 
 
 def test_each_broken_roi_is_skipped_and_counted(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_masks_beside_photos_are_of_these(
     stream = read(tmp_path / source, form)
     (image,) = stream
     assert (stream.form, image.file_name, len(image.masks)) == ("label-png", name, 2)
-    assert stream.picture(image).samefile(theirs)
+    assert stream.image_path(image).samefile(theirs)
     assert stream.pixels(image).tolist() == [[[9, 8, 7]] * 2] * 2 or shown.lower().endswith(".jpg")
 
 
@@ -66,4 +66,4 @@ def test_a_label_picture_is_not_its_own_photo(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"The image to which the label image 'a.png'.*--images DIR"
     ):
-        stream.picture(image)
+        stream.image_path(image)

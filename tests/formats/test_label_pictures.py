@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anymask.base import DataError
-from anymask.formats import AnnotatedImage, LossReport, Policy, convert, label_pictures, write_files
+from anymask.formats import AnnotatedImage, LossReport, Policy, convert, label_images, write_files
 from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import annotated_images, rings
 from tests.masks.strategies import quickly, sizes
@@ -29,7 +29,7 @@ def of_values(values: np.ndarray, name: str = "a.png") -> AnnotatedImage:
 
 def written(target: Path, images: list[AnnotatedImage], davis: bool = False) -> LossReport:
     report = LossReport()
-    encode = label_pictures.encode_davis if davis else label_pictures.encode
+    encode = label_images.encode_davis if davis else label_images.encode
     write_files(encode(images, target, report, Policy()), target)
     return report
 
@@ -39,12 +39,12 @@ def test_numbers_come_back(davis: bool, tmp_path: Path) -> None:
     values = np.random.default_rng(5).choice([0, 1, 7, 254], (9, 11))
     image = of_values(values, "cars/00003.jpg" if davis else "cars/00003.png")
     assert not written(tmp_path, [image], davis)
-    read = label_pictures.read_davis if davis else label_pictures.read
+    read = label_images.read_davis if davis else label_images.read
     assert read(tmp_path, LossReport()) == [image]
     place = tmp_path / "Annotations" / "480p" if davis else tmp_path
-    with Image.open(place / "cars" / "00003.png") as picture:
-        assert picture.mode == ("P" if davis else "I;16")
-        np.testing.assert_array_equal(np.asarray(picture), values)
+    with Image.open(place / "cars" / "00003.png") as source_image:
+        assert source_image.mode == ("P" if davis else "I;16")
+        np.testing.assert_array_equal(np.asarray(source_image), values)
 
 
 @quickly
@@ -54,7 +54,7 @@ def test_what_is_hidden_is_counted(
 ) -> None:
     folder = tmp_path_factory.mktemp("set")
     report = written(folder, [image])
-    (found,) = label_pictures.read(folder, LossReport())
+    (found,) = label_images.read(folder, LossReport())
     masks = [mask.mask for mask in image.masks]
     hidden = sum(int(loss.reason.split()[0]) for loss in report.losses if loss.kind == "overlaps")
     kept = sum(mask.area for mask in found.masks)
@@ -66,8 +66,8 @@ def test_what_is_hidden_is_counted(
 
 def test_small_masks_lie_on_top(tmp_path: Path) -> None:
     report = written(tmp_path, [rings()])
-    with Image.open(tmp_path / "rings.png") as picture:
-        values = np.asarray(picture)
+    with Image.open(tmp_path / "rings.png") as image:
+        values = np.asarray(image)
     np.testing.assert_array_equal(values == 1, rings().masks[0].mask)
     assert [str(loss) for loss in report.losses if loss.kind == "overlaps"] == [
         "rings.png, mask 3: 41 of the 108 pixels of the mask are covered by other masks"
@@ -93,8 +93,8 @@ def test_a_nearer_object_is_painted_over_a_smaller_one(
     path = SOURCES[source](tmp_path)
     convert(path, tmp_path / "out", form)
     (found,) = (tmp_path / "out" / folder).glob("*.png")
-    with Image.open(found) as picture:
-        assert np.unique(picture, return_counts=True)[1].tolist()[1:] in ([200, 4550], [4550, 200])
+    with Image.open(found) as image:
+        assert np.unique(image, return_counts=True)[1].tolist()[1:] in ([200, 4550], [4550, 200])
 
 
 def cvat_file(folder: Path, video: bool = False) -> Path:
@@ -151,7 +151,7 @@ def test_groups_that_are_no_numbers_of_their_own_are_numbered_anew(tmp_path: Pat
     image = AnnotatedImage(file_name="a.png", hw=(3, 3), masks=masks)
     report = written(tmp_path, [image])
     assert report.counts() == {"ids": 1}
-    (found,) = label_pictures.read(tmp_path, LossReport())
+    (found,) = label_images.read(tmp_path, LossReport())
     assert [mask.id for mask in found.masks] == [1, 2]
 
 
@@ -165,15 +165,15 @@ def test_davis_keeps_the_void(tmp_path: Path) -> None:
         masks=(Mask(mask_to_rle(values == 2), id=2), void),
     )
     assert not written(tmp_path, [image], davis=True)
-    assert label_pictures.read_davis(tmp_path, LossReport()) == [image]
+    assert label_images.read_davis(tmp_path, LossReport()) == [image]
 
 
 def test_the_palette_is_pascal_voc_s() -> None:
-    palette = label_pictures.voc_palette()
+    palette = label_images.voc_palette()
     published = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 8: (64, 0, 0)}
     published |= {15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
-    for number, colour in published.items():
-        assert tuple(palette[number]) == colour
+    for number, color in published.items():
+        assert tuple(palette[number]) == color
 
 
 def test_davis_numbers_254_objects_and_no_more(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_the_pixels_of_every_value_are_found_in_one_look(seed: int, hw: tuple[in
     rng = np.random.default_rng(seed)
     values = rng.choice([0, 3, 255, 70_000], hw, p=[0.4, 0.4, 0.1, 0.1])
     slowly = {int(value): mask_to_rle(values == value) for value in np.unique(values)}
-    assert label_pictures.value_rles(values) == slowly
+    assert label_images.value_rles(values) == slowly
 
 
 def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
     found = tuple(Mask(mask_to_rle(mask)) for mask in masks)
     image = AnnotatedImage(file_name="a.png", hw=hw, masks=found)
     tracemalloc.start()
-    values = label_pictures.paint_numbers(image, [7, 8, 9], LossReport())
+    values = label_images.paint_numbers(image, [7, 8, 9], LossReport())
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert values.dtype == np.uint16
@@ -210,8 +210,8 @@ def test_a_picture_of_masks_is_painted_in_one_array(tmp_path: Path) -> None:
 
 def test_davis_of_single_pictures_keeps_their_names(tmp_path: Path) -> None:
     image = of_values(np.array([[0, 7]]), "a.jpg")
-    write_files(label_pictures.encode_davis([image], tmp_path, LossReport(), Policy()), tmp_path)
-    (found,) = label_pictures.read_davis(tmp_path, LossReport())
+    write_files(label_images.encode_davis([image], tmp_path, LossReport(), Policy()), tmp_path)
+    (found,) = label_images.read_davis(tmp_path, LossReport())
     assert found.file_name == "a.jpg"
 
 
@@ -221,5 +221,5 @@ def test_small_objects_beside_a_large_one_of_number_255_are_objects(tmp_path: Pa
     for number in range(1, 13):
         values[2:5, 8 * number - 6 : 8 * number - 3] = number
     Image.fromarray(values).save(tmp_path / "numbers.png")
-    (image,) = label_pictures.read(tmp_path / "numbers.png", LossReport())
+    (image,) = label_images.read(tmp_path / "numbers.png", LossReport())
     assert sorted(mask.id for mask in image.masks) == [*range(1, 13), 255]

@@ -245,12 +245,12 @@ def test_the_interface_beside_the_tasks_names_what_they_use(
         tmp_path / "tasks.json", [image], "label-studio-polygon" if polygons else "label-studio"
     )
     view = ET.parse(tmp_path / "tasks.label_config.xml").getroot()
-    (picture,), (control,) = view.findall("Image"), view.findall(kind)
+    (source_image,), (control,) = view.findall("Image"), view.findall(kind)
     (task,) = json.loads((tmp_path / "tasks.json").read_text())
     for row in task["predictions"][0]["result"]:
-        assert (row["from_name"], row["to_name"]) == (control.get("name"), picture.get("name"))
+        assert (row["from_name"], row["to_name"]) == (control.get("name"), source_image.get("name"))
     assert [label.get("value") for label in control] == ["a & b", "犬", '"quoted"']
-    assert picture.get("value") == "$image"
+    assert source_image.get("value") == "$image"
 
 
 @pytest.mark.parametrize(
@@ -280,4 +280,4 @@ def test_an_uploaded_photo_is_found_by_the_name_that_it_had(tmp_path: Path) -> N
     (tmp_path / "a.jpg").write_bytes(b"")
     stream = read(tmp_path / "a.json")
     (image,) = stream
-    assert (image.file_name, stream.picture(image)) == ("0a1b2c3d-a.jpg", tmp_path / "a.jpg")
+    assert (image.file_name, stream.image_path(image)) == ("0a1b2c3d-a.jpg", tmp_path / "a.jpg")

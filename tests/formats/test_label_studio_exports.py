@@ -36,7 +36,7 @@ def pixels(x: int, y: int, width: int, height: int) -> np.ndarray:
 
 
 BRUSH = pixels(0, 8, 5, 2)
-FACTS = {
+FEATURES = {
     "annotator": 1, "annotation_id": 7, "created_at": "2026-01-05T10:00:00.000000Z",
     "updated_at": "2026-01-05T10:01:00.000000Z", "lead_time": 12.5,
 }  # fmt: skip
@@ -54,23 +54,23 @@ ROW = {
         {"format": "rle", "rle": mask_to_brush(BRUSH), "brushlabels": ["grass"]} | SIZE,
     ],
     "quality": "good",
-} | FACTS  # fmt: skip
-WANTED = [("cat", pixels(2, 1, 4, 3)), ("dog", pixels(10, 0, 10, 5)), ("grass", BRUSH)]
+} | FEATURES  # fmt: skip
+EXPECTED = [("cat", pixels(2, 1, 4, 3)), ("dog", pixels(10, 0, 10, 5)), ("grass", BRUSH)]
 
 
-def check(path: Path, wanted: list[tuple[str | None, np.ndarray]]) -> None:
+def check(path: Path, expected: list[tuple[str | None, np.ndarray]]) -> None:
     """A file holds one picture of these masks, whatever their order."""
     (image,), _ = read_annotations(path)
     assert image.hw == (10, 20)
     found = {mask.label: rle_to_mask(mask.rle) for mask in image.masks}
-    assert len(image.masks) == len(wanted)
-    for label, mask in wanted:
+    assert len(image.masks) == len(expected)
+    for label, mask in expected:
         assert np.array_equal(found[label], mask)
 
 
 def test_json_min_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps([ROW]))
-    check(tmp_path / "a.json", WANTED)
+    check(tmp_path / "a.json", EXPECTED)
     (image,), _ = read_annotations(tmp_path / "a.json")
     assert image.file_name == "0a1b2c3d-a.jpg"
 
@@ -84,11 +84,11 @@ def test_tables_are_read(tmp_path: Path, ending: str, sign: str) -> None:
         writer.writerow(
             json.dumps(value) if isinstance(value, list) else value for value in ROW.values()
         )
-    check(path, WANTED)
+    check(path, EXPECTED)
 
 
 def test_a_row_without_regions_keeps_its_picture(tmp_path: Path) -> None:
-    empty = {"image": "b.jpg", "id": 4} | FACTS
+    empty = {"image": "b.jpg", "id": 4} | FEATURES
     (tmp_path / "a.json").write_text(json.dumps([ROW, empty]))
     (image,), report = read_annotations(tmp_path / "a.json")
     assert "b.jpg: No region contains the image size; the image was skipped" in map(
@@ -143,7 +143,7 @@ def test_shapes_and_labels_are_one_in_json_min_too(tmp_path: Path) -> None:
         "bbox": [box(2, 1, 4, 3) | SIZE, box(8, 1, 4, 3) | SIZE],
         "label": [box(2, 1, 4, 3, labels=["Text"]) | SIZE, box(8, 1, 4, 3, labels=["Seal"]) | SIZE],
         "transcription": ["hello", "seal"],
-    } | FACTS
+    } | FEATURES
     (tmp_path / "a.json").write_text(json.dumps([row]))
     check(tmp_path / "a.json", [("Text", pixels(2, 1, 4, 3)), ("Seal", pixels(8, 1, 4, 3))])
 

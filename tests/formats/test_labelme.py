@@ -139,7 +139,7 @@ def test_a_photo_beside_the_folder_of_its_notes_is_found(tmp_path: Path) -> None
     (tmp_path / "notes" / "a.json").write_text(json.dumps(document(imagePath="..\\photos\\a.jpg")))
     stream = read(tmp_path / "notes")
     (image,) = stream
-    assert stream.picture(image) == tmp_path / "photos" / "a.jpg"
+    assert stream.image_path(image) == tmp_path / "photos" / "a.jpg"
 
 
 def test_an_embedded_photo_is_named_where_its_file_is_missing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from anymask.formats import (
     load_clips,
     load_dataset,
 )
-from anymask.formats.layouts import LAYOUTS, find_layout, iter_dataset, recognise_layout
+from anymask.formats.layouts import LAYOUTS, find_layout, iter_dataset, recognize_layout
 from anymask.masks import rle_to_mask
 from tests.formats import published
 from tests.formats.published import WRITERS
@@ -25,7 +25,7 @@ EVERY = pytest.mark.parametrize("name", WRITERS)
 
 
 def check(samples: list[AnnotatedImage], truths: list[Truth], root: Path) -> None:
-    assert [sample.source for sample in samples] == [root / truth.photo for truth in truths]
+    assert [sample.source for sample in samples] == [root / truth.image for truth in truths]
     for sample, truth in zip(samples, truths, strict=True):
         assert tuple(mask.label for mask in sample.objects) == tuple(
             label for _, label in truth.masks
@@ -42,7 +42,7 @@ def check(samples: list[AnnotatedImage], truths: list[Truth], root: Path) -> Non
 def test_a_data_set_is_recognised_and_read_pixel_for_pixel(name: str, tmp_path: Path) -> None:
     layout, write = WRITERS[name]
     truths = write(tmp_path)
-    assert recognise_layout(tmp_path) == layout
+    assert recognize_layout(tmp_path) == layout
     info, samples = load_dataset(tmp_path)
     check(samples, truths, tmp_path)
     check(list(iter_dataset(tmp_path, layout)), truths, tmp_path)  # photo by photo
@@ -74,11 +74,11 @@ def told(root: Path, layout: str) -> str:
 @EVERY
 def test_a_truncated_file_of_truth_is_named(name: str, tmp_path: Path) -> None:
     layout, write = WRITERS[name]
-    photos = {tmp_path / truth.photo for truth in write(tmp_path)}
+    images = {tmp_path / truth.image for truth in write(tmp_path)}
     files = [
         path
         for path in sorted(tmp_path.rglob("*"))
-        if path.suffix in (".json", ".png", ".mat", ".hdf5") and path not in photos
+        if path.suffix in (".json", ".png", ".mat", ".hdf5") and path not in images
     ]
     for path in files:
         whole = path.read_bytes()
@@ -90,7 +90,7 @@ def test_a_truncated_file_of_truth_is_named(name: str, tmp_path: Path) -> None:
 
 def test_an_absent_photo_is_named(tmp_path: Path) -> None:
     truths = published.write_voc(tmp_path)
-    (tmp_path / truths[0].photo).unlink()
+    (tmp_path / truths[0].image).unlink()
     with pytest.raises(DataError, match=r"2007_000033\.png: Image not found: '.*33\.jpg'"):
         load_dataset(tmp_path)
 
@@ -215,11 +215,11 @@ def test_a_video_without_frames_is_named(tmp_path: Path) -> None:
 
 def test_a_photo_is_opened_when_somebody_looks_at_it(tmp_path: Path) -> None:
     truths = published.write_voc(tmp_path)
-    (tmp_path / truths[0].photo).write_bytes(b"no picture")
+    (tmp_path / truths[0].image).write_bytes(b"no picture")
     _, (sample,) = load_dataset(tmp_path)
     with pytest.raises(ValueError, match=r"2007_000033\.jpg"):
         sample.image()
-    Image.new("RGB", (5, 5)).save(tmp_path / truths[0].photo)
+    Image.new("RGB", (5, 5)).save(tmp_path / truths[0].image)
     with pytest.raises(DataError, match=r"2007_000033.jpg: the masks were drawn on an image of "):
         sample.image()
 
@@ -234,5 +234,5 @@ def test_a_published_data_set_becomes_a_set_of_our_own(name: str, tmp_path: Path
     words = ["--from", layout, "--split", find_layout(layout).split, "--to", "set", "--copy-images"]
     assert main(["convert", str(tmp_path / "published"), str(tmp_path / "ours"), *words]) == 0
     for truth in truths:
-        truth.photo = f"images/{truth.photo.removeprefix('images/')}"
+        truth.image = f"images/{truth.image.removeprefix('images/')}"
     check(load_dataset(tmp_path / "ours")[1], truths, tmp_path / "ours")

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 
 from anymask.base import DataError
 from anymask.formats import convert, read, read_annotations
-from anymask.formats.label_pictures import voc_palette
+from anymask.formats.label_images import voc_palette
 from anymask.masks import iou, rle_to_mask
 from tests.conftest import CommandLine
 from tests.images.test_mask_files import (
@@ -47,7 +47,7 @@ def test_masks_of_every_format_are_found_beside_their_photos(tmp_path: Path, suf
     assert (stream.form, image.file_name) == ("label-png", "a.jpg")
     (found,) = masks_of(image)
     assert iou(found, OBJECT) > 0.98
-    assert stream.picture(image) == tmp_path / "images" / "a.jpg"
+    assert stream.image_path(image) == tmp_path / "images" / "a.jpg"
 
 
 @pytest.mark.parametrize(
@@ -117,17 +117,17 @@ def voc_set(top: Path, labels: bool) -> None:
     names = {1: "aeroplane", 2: "bicycle", 3: "cat"}
     palette = voc_palette()
     numbers = {1: 1, 2: 2, 3: 8}  # of VOC's classes
-    colours = {1: (9, 9, 200), 2: (200, 9, 9), 3: (9, 200, 9)} if labels else {}
+    colors = {1: (9, 9, 200), 2: (200, 9, 9), 3: (9, 200, 9)} if labels else {}
     classes = np.zeros((*HW, 3), np.uint8)
     objects = np.zeros((*HW, 3), np.uint8)
     for number, mask in enumerate(THREE, start=1):
-        classes[mask] = colours.get(number, palette[numbers[number]])
+        classes[mask] = colors.get(number, palette[numbers[number]])
         objects[mask] = palette[number]
     for folder, drawn in (("SegmentationClass", classes), ("SegmentationObject", objects)):
         (top / folder).mkdir(parents=True)
         Image.fromarray(drawn).save(top / folder / "a.png")
     if labels:
-        rows = [f"{names[n]}:{','.join(map(str, colours[n]))}::" for n in names]
+        rows = [f"{names[n]}:{','.join(map(str, colors[n]))}::" for n in names]
         told = ["# label:color_rgb:parts:actions", "background:0,0,0::", *rows]
         (top / "labelmap.txt").write_text("\n".join(told))
 
@@ -136,7 +136,7 @@ CAT, DOG = (250, 50, 83), (52, 209, 183)
 
 
 @pytest.mark.parametrize(
-    ("picture", "listed", "text", "coloured"),
+    ("picture", "listed", "text", "colored"),
     [
         (
             "SegmentationClass",
@@ -151,12 +151,12 @@ CAT, DOG = (250, 50, 83), (52, 209, 183)
     ],
 )
 def test_pictures_of_classes_have_the_names_of_the_list_beside_them(
-    picture: str, listed: str, text: str, coloured: bool, tmp_path: Path
+    picture: str, listed: str, text: str, colored: bool, tmp_path: Path
 ) -> None:
     """The set of bugs.md, N2: 625 pixels of cats and 1,125 of dogs."""
     drawn = np.zeros((50, 80), np.uint8)
     drawn[5:30, 5:30], drawn[10:35, 35:80] = 1, 2
-    values = np.array([(0, 0, 0), CAT, DOG], np.uint8)[drawn] if coloured else drawn
+    values = np.array([(0, 0, 0), CAT, DOG], np.uint8)[drawn] if colored else drawn
     (tmp_path / picture).mkdir()
     Image.fromarray(values).save(tmp_path / picture / "a.png")
     photo(tmp_path / ("val" if picture == "valannot" else "images") / "a.jpg", (80, 50))
@@ -181,12 +181,12 @@ def test_davis_in_colour_or_grey_is_davis(tmp_path: Path, kind: str) -> None:
     folder.mkdir(parents=True)
     values = NUMBERS.astype(np.uint8)
     values[:4] = 255
-    picture = Image.fromarray(values)
+    source_image = Image.fromarray(values)
     if kind == "palette":
-        picture.putpalette(voc_palette().tobytes())
+        source_image.putpalette(voc_palette().tobytes())
     if kind == "colour":
-        picture = Image.fromarray(voc_palette()[values])
-    picture.save(folder / "00000.png")
+        source_image = Image.fromarray(voc_palette()[values])
+    source_image.save(folder / "00000.png")
     (image,) = read(tmp_path, "davis")
     assert {mask.id for mask in image.masks if not mask.crowd} == {1, 2, 3}
     assert [mask.label for mask in image.masks if mask.crowd] == ["void"]

@@ -111,10 +111,10 @@ def test_a_picture_is_not_taken_for_one_of_another_folder(tmp_path: Path) -> Non
     one, two = (
         read(tmp_path / name, images=tmp_path / "photos") for name in ("one.json", "two.json")
     )
-    assert one.picture(next(iter(one))) == tmp_path / "photos/0001.jpg"
+    assert one.image_path(next(iter(one))) == tmp_path / "photos/0001.jpg"
     for first in list(two):
         with pytest.raises(DataError, match="is not in"):
-            two.picture(first)
+            two.image_path(first)
 
 
 @pytest.mark.parametrize("form", WRITTEN)

@@ -35,7 +35,7 @@ def images() -> list[AnnotatedImage]:
     ]
 
 
-def add_photos(folder: Path) -> None:
+def add_images(folder: Path) -> None:
     (folder / "images").mkdir(parents=True)
     for image in images():
         Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(folder / "images" / image.file_name)
@@ -56,7 +56,7 @@ def told(path: Path, form: str) -> dict[str, list[tuple[str | None, Origin | Non
 def test_origins_come_back_from_every_format(form: str, tmp_path: Path) -> None:
     target = tmp_path / f"masks{find_format(form).ending}"
     if form in ("set", "yolo", "imagej"):
-        add_photos(target)
+        add_images(target)
     write_annotations(images(), target, form)
     found = told(target, form)
     origins = {name: [origin for _, origin in rows] for name, rows in found.items()}
@@ -76,7 +76,7 @@ def test_masks_of_people_need_no_file(tmp_path: Path) -> None:
 def test_a_side_file_of_other_masks_is_not_believed_and_a_broken_one_is_told(
     tmp_path: Path,
 ) -> None:
-    add_photos(tmp_path / "yolo")
+    add_images(tmp_path / "yolo")
     write_annotations(images(), tmp_path / "yolo", "yolo")
     side = tmp_path / "yolo" / "origins.jsonl"
     lines = side.read_text().splitlines()
@@ -93,8 +93,8 @@ def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], cli: CommandLine
 ) -> None:
     model = anymask.load()
-    photo = anymask.sample("coffee")
-    answer = model.segment(photo, points=[(290, 120)])
+    image = anymask.sample("coffee")
+    answer = model.segment(image, points=[(290, 120)])
     assert answer.best.origin == model.origin
     assert model.origin.licence == "Apache-2.0"
     assert model.origin.data.startswith("59 public sets")
@@ -102,11 +102,11 @@ def test_a_model_s_masks_say_it_from_the_answer_to_the_statistics(
     assert stated_origin("sam_vit_b", known.sha256 or "").data == known.data != ""
     assert stated_origin("sam_vit_b", "other weights").licence == ""
     assert model.origin.weights == model.runtime.weights_hash
-    boxes = model.segment(photo, boxes=[(190, 20, 390, 220)], names=["cup"])
+    boxes = model.segment(image, boxes=[(190, 20, 390, 220)], names=["cup"])
     boxes.write(tmp_path / "one.json", "sa1b")
     for names in (["one.json", "yolo"], ["yolo", "two.json"]):
         places = [str(tmp_path / name) for name in names]
-        assert main(["convert", *places, "--images", str(Path(photo).parent)]) == 0
+        assert main(["convert", *places, "--images", str(Path(image).parent)]) == 0
     capsys.readouterr()
     shown = cli.out(["stats", str(tmp_path / "two.json")])
     assert "Annotation source" in shown

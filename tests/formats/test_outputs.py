@@ -16,14 +16,15 @@ from anymask.formats import (
     yolo,
 )
 from anymask.images import MaskValues, load_mask
-from anymask.masks import ImageInMemory, Mask, Masks, Prompt, mask_to_rle, picture_format
+from anymask.masks import ImageInMemory, Mask, Masks, Prompt, image_format, mask_to_rle
 
 IMAGE = np.random.default_rng(3).integers(1, 256, (40, 60, 3), np.uint8)
 MASK = np.zeros((40, 60), bool)
 MASK[5:30, 10:50] = True
 MASK[10:20, 20:30] = False
 FOUND = Masks(
-    [Mask(mask_to_rle(MASK), score=0.9, stability=0.8)], picture=ImageInMemory(IMAGE, "dog.jpg")
+    [Mask(mask_to_rle(MASK), score=0.9, stability=0.8)],
+    source_image=ImageInMemory(IMAGE, "dog.jpg"),
 )
 PROMPT = Prompt.of(points=[(12, 8)], box=(5, 3, 55, 35))
 
@@ -91,38 +92,38 @@ def test_a_label_tiff_has_the_numbers_of_the_label_png(
 ) -> None:
     tifffile = pytest.importorskip("tifffile", reason="needs the extra [science]")
     other = Mask(mask_to_rle(~MASK), id=last)
-    both = Masks([replace(FOUND[0], id=1), other], picture=FOUND.picture)
+    both = Masks([replace(FOUND[0], id=1), other], source_image=FOUND.source_image)
     path = both.save(tmp_path / f"a.mask{suffix}")
     numbers = tifffile.imread(path)
     assert numbers.dtype == kind
     np.testing.assert_array_equal(numbers, np.where(MASK, 1, last))
     if last < 1 << 16:
-        with Image.open(both.save(tmp_path / "a.mask.png")) as picture:
-            np.testing.assert_array_equal(np.asarray(picture), numbers)
+        with Image.open(both.save(tmp_path / "a.mask.png")) as image:
+            np.testing.assert_array_equal(np.asarray(image), numbers)
 
 
 def test_each_thing_gets_a_file_where_the_name_has_a_place_for_it(tmp_path: Path) -> None:
     other = Mask(mask_to_rle(~MASK), "a/b")
-    both = Masks([replace(FOUND[0], label="dog"), other], picture=FOUND.picture)
+    both = Masks([replace(FOUND[0], label="dog"), other], source_image=FOUND.source_image)
     both.save(tmp_path / "{label}{n}.png")
     both.save(tmp_path / "{n}.mask.png")
     names = ["1.mask.png", "2.mask.png", "a_b2.png", "dog1.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    with Image.open(tmp_path / "a_b2.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture)[..., 3] > 0, ~MASK)
+    with Image.open(tmp_path / "a_b2.png") as image:
+        np.testing.assert_array_equal(np.asarray(image)[..., 3] > 0, ~MASK)
     both.save(tmp_path / "all.mask.png")
-    with Image.open(tmp_path / "all.mask.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture), np.where(MASK, 1, 2))
+    with Image.open(tmp_path / "all.mask.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), np.where(MASK, 1, 2))
     with pytest.raises(InputError, match="cut-out of one object"):
         both.save(tmp_path / "all.cut.png")
     with pytest.raises(InputError, match="Two masks"):
-        Masks([other, other], picture=FOUND.picture).save(tmp_path / "{label}.png")
+        Masks([other, other], source_image=FOUND.source_image).save(tmp_path / "{label}.png")
 
 
 def test_a_cut_out_without_transparency_lies_on_white(tmp_path: Path) -> None:
     write(tmp_path / "cut.bmp", "cutout")
-    with Image.open(tmp_path / "cut.bmp") as picture:
-        pixels = np.asarray(picture)
+    with Image.open(tmp_path / "cut.bmp") as image:
+        pixels = np.asarray(image)
     np.testing.assert_array_equal(pixels[MASK], IMAGE[MASK])
     assert (pixels[~MASK] == 255).all()
 
@@ -139,8 +140,8 @@ def test_other_endings_are_refused(name: str) -> None:
 @pytest.mark.parametrize("suffix", [".webp", ".tif", ".tiff", ".png"])
 def test_a_cut_out_in_any_transparent_format_keeps_every_pixel(tmp_path: Path, suffix: str) -> None:
     write(tmp_path / f"cut{suffix}", "cutout")
-    with Image.open(tmp_path / f"cut{suffix}") as picture:
-        pixels = np.asarray(picture.convert("RGBA"))
+    with Image.open(tmp_path / f"cut{suffix}") as image:
+        pixels = np.asarray(image.convert("RGBA"))
     np.testing.assert_array_equal(pixels[..., 3], MASK * 255)
     np.testing.assert_array_equal(pixels[MASK][:, :3], IMAGE[MASK])
     assert not pixels[~MASK].any()  # nothing hides where it is transparent
@@ -177,7 +178,7 @@ def test_yolo_lines_are_those_of_the_format_and_read_back(tmp_path: Path) -> Non
 
 
 WRITABLE = sorted(
-    suffix for suffix in Image.registered_extensions() if picture_format(suffix) is not None
+    suffix for suffix in Image.registered_extensions() if image_format(suffix) is not None
 )
 
 
@@ -185,7 +186,7 @@ WRITABLE = sorted(
 @pytest.mark.parametrize("kind", ["mask", "overlay"])
 def test_every_suffix_that_pillow_writes_is_an_output(tmp_path: Path, kind: Kind) -> None:
     assert {".jp2", ".tga", ".pcx", ".qoi", ".xbm", ".msp", ".palm", ".pdf"} <= {*WRITABLE}
-    assert picture_format(".h5") is None  # Pillow only passes these on
+    assert image_format(".h5") is None  # Pillow only passes these on
     for suffix in WRITABLE:
         if kind == "overlay" and suffix in (".msp", ".xbm"):  # black and white alone
             with pytest.raises(InputError, match=f"cannot be saved as {suffix}.* Use .png"):

@@ -20,9 +20,9 @@ from tests.formats.annotated import pixels, rings
 def written(folder: Path, image: AnnotatedImage) -> LossReport:
     """Write a set with its (black) picture."""
     report = write_annotations([image], folder, "set")
-    picture = folder / "images" / image.file_name
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", image.hw[::-1]).save(picture)
+    source_image = folder / "images" / image.file_name
+    source_image.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", image.hw[::-1]).save(source_image)
     return report
 
 

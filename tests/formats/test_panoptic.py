@@ -21,9 +21,9 @@ def test_numbers_are_red_then_green_then_blue(tmp_path: Path) -> None:
     found = tuple(Mask(mask_to_rle(values == value), "x") for value in range(1, 301))
     image = AnnotatedImage(file_name="a.jpg", hw=(20, 15), masks=found)
     written(tmp_path / "p.json", [image], "coco-panoptic")
-    with Image.open(tmp_path / "p" / "a.png") as picture:
-        assert picture.getpixel((14, 19)) == (300 - 256, 1, 0)
-        assert picture.getpixel((0, 0)) == (1, 0, 0)
+    with Image.open(tmp_path / "p" / "a.png") as source_image:
+        assert source_image.getpixel((14, 19)) == (300 - 256, 1, 0)
+        assert source_image.getpixel((0, 0)) == (1, 0, 0)
 
 
 @quickly
@@ -34,8 +34,8 @@ def test_records_tell_what_can_be_seen(
     path = tmp_path_factory.mktemp("set") / "p.json"
     report = written(path, [image], "coco-panoptic")
     (row,) = json.loads(path.read_text())["annotations"]
-    with Image.open(path.with_suffix("") / row["file_name"]) as picture:
-        values = np.asarray(picture.convert("RGB")).astype(int) @ [1, 256, 65536]
+    with Image.open(path.with_suffix("") / row["file_name"]) as source_image:
+        values = np.asarray(source_image.convert("RGB")).astype(int) @ [1, 256, 65536]
     for segment in row["segments_info"]:
         y, x = np.nonzero(values == segment["id"])
         assert segment["area"] == len(x)

@@ -93,7 +93,8 @@ DOTS = '''
 import json
 from pathlib import Path
 import numpy as np
-from anymask.formats import AnnotatedImage, Fit, Format, Layout, Mark, find_files, output_paths
+from anymask.formats import AnnotatedImage, DatasetLayout, Fit, Format, Mark
+from anymask.formats import find_files, output_paths
 from anymask.masks import Mask, Masks, mask_to_rle
 
 def begins(found):
@@ -108,7 +109,7 @@ def image(path):
     found = [Mask(mask_to_rle(mask), label) for label, mask in masks.items()]
     return AnnotatedImage(file_name=name, hw=(int(high), int(wide)), masks=Masks(found))
 
-def read(source, report, pictures=None):
+def read(source, report, image_root=None):
     return [image(path) for path in find_files(source, ".dots")]
 
 def encode(images, target, report, policy):
@@ -127,9 +128,9 @@ def read_set(root, split):
 
 FORMAT = Format(
     package="anymask_dots", module="dots", about="pixels as text", suffixes=(".dots",),
-    named=True, also=("pixels",), streamed=True, mark=Mark(about="A .dots file", recognise=begins),
+    named=True, also=("pixels",), streamed=True, mark=Mark(about="A .dots file", recognize=begins),
 )
-LAYOUT = Layout(
+LAYOUT = DatasetLayout(
     package="anymask_dots", module="dots", read="read_set", split="val", marks=(("dots/val",),),
     about="pixels by split",
 )

@@ -8,7 +8,7 @@ from PIL import Image
 
 from anymask.base import DataError
 from anymask.formats import LossReport, read, voc_xml
-from anymask.formats.label_pictures import voc_palette
+from anymask.formats.label_images import voc_palette
 
 
 def points(*corners: tuple[float, float]) -> str:
@@ -53,7 +53,7 @@ def test_polygons_are_read_where_tools_put_them(
     theirs = photo(tmp_path / place)
     stream = read(tmp_path)
     (image,) = stream
-    assert (stream.form, image.file_name, stream.picture(image)) == ("voc", name, theirs)
+    assert (stream.form, image.file_name, stream.image_path(image)) == ("voc", name, theirs)
     truth = np.zeros((6, 8), np.bool_)
     truth[1:3, 2:5] = True
     np.testing.assert_array_equal(image.masks[0].mask, truth)
@@ -75,10 +75,10 @@ def test_folders_of_labelme_s_converter_are_read(end: str, tmp_path: Path) -> No
     """labelme2voc.py: pictures without lists, names in class_names.txt; older ones end in PNG."""
     objects = np.array([[0, 1, 2], [0, 1, 2]], np.uint8)
     for folder, values in (("SegmentationObject", objects), ("SegmentationClass", objects * 2)):
-        picture = Image.fromarray(values)
-        picture.putpalette(voc_palette().tobytes())
+        source_image = Image.fromarray(values)
+        source_image.putpalette(voc_palette().tobytes())
         (tmp_path / f"{folder}{end}").mkdir()
-        picture.save(tmp_path / f"{folder}{end}" / "a.png")
+        source_image.save(tmp_path / f"{folder}{end}" / "a.png")
     names = ["_background_", "ant", "bee", "cat", "dog"]
     (tmp_path / "class_names.txt").write_text("\n".join(names))
     theirs = photo(tmp_path / "JPEGImages" / "a.jpg")
@@ -86,4 +86,4 @@ def test_folders_of_labelme_s_converter_are_read(end: str, tmp_path: Path) -> No
     stream = read(tmp_path)
     (image,) = stream
     assert (image.file_name, [mask.label for mask in image.masks]) == ("a.jpg", ["bee", "dog"])
-    assert stream.picture(image) == theirs
+    assert stream.image_path(image) == theirs

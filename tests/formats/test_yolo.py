@@ -22,9 +22,9 @@ def written(folder: Path, image: AnnotatedImage, **policy: object) -> LossReport
     report = LossReport()
     exact = Policy(**{"tolerance": 0} | policy)  # type: ignore[arg-type]
     write_files(yolo.encode([image], folder, report, exact), folder)
-    picture = folder / "images" / image.file_name
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", image.hw[::-1]).save(picture)
+    source_image = folder / "images" / image.file_name
+    source_image.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", image.hw[::-1]).save(source_image)
     return report
 
 
@@ -199,7 +199,7 @@ def test_sizes_come_from_the_pictures(tmp_path: Path) -> None:
 SQUARE = "0.25 0.25 0.75 0.25 0.75 0.75 0.25 0.75"
 
 
-def labelled(folder: Path, split: str, name: str, *lines: str) -> None:
+def labeled(folder: Path, split: str, name: str, *lines: str) -> None:
     """A picture of 8 x 8 pixels and its lines, in the folders of a split."""
     images, labels = folder / split / "images", folder / split / "labels"
     images.mkdir(parents=True, exist_ok=True)
@@ -209,7 +209,7 @@ def labelled(folder: Path, split: str, name: str, *lines: str) -> None:
 
 
 def test_names_of_classes_lie_where_tools_put_them(tmp_path: Path) -> None:
-    labelled(tmp_path, ".", "a", f"1 {SQUARE}")
+    labeled(tmp_path, ".", "a", f"1 {SQUARE}")
     (tmp_path / "hyper.yaml").write_text("lr0: 0.01\n")
     (bare,) = yolo.read(tmp_path, report := LossReport())
     assert bare.masks[0].label == "1"

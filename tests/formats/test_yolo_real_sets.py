@@ -55,9 +55,9 @@ def every_mask(folder: Path) -> Iterator[tuple[str, int, Mask, Pixels]]:
 
 def parts_of(mask: Pixels) -> list[tuple[tuple[slice, slice], Pixels]]:
     """The box of each part, and its pixels there."""
-    labelled, _ = ndimage.label(mask)
-    boxes = ndimage.find_objects(labelled)
-    return [(box, labelled[box] == part) for part, box in enumerate(boxes, start=1)]
+    labeled, _ = ndimage.label(mask)
+    boxes = ndimage.find_objects(labeled)
+    return [(box, labeled[box] == part) for part, box in enumerate(boxes, start=1)]
 
 
 def holes_of(part: Pixels) -> int:

@@ -25,7 +25,7 @@ SQUARE = [[5, 5], [15, 5], [15, 15], [5, 15]]
 FAR = [[40, 30], [60, 30], [60, 50], [40, 50]]
 FLAT = [[float(side) for corner in SQUARE for side in corner]]
 FLAT_FAR = [[float(side) for corner in FAR for side in corner]]
-COLOUR = "(?i)#01ab21|\\b1, ?171, ?33"
+COLOR = "(?i)#01ab21|\\b1, ?171, ?33"
 OCCLUDED = r"occluded[\"']?\s*[:=]\s*[\"']?(1|[tT]rue)"
 
 
@@ -101,7 +101,7 @@ def write_panoptic(folder: Path) -> tuple[Path, Traits]:
     document = coco_document() | {"annotations": [row]}
     document["categories"][0] |= {"isthing": 0, "color": [1, 171, 33]}
     traits = {name: OF_COCO[name] for name in OF_COCO if name != "license"}
-    traits |= {"isthing of classes": r'"isthing": 0', "color of classes": COLOUR}
+    traits |= {"isthing of classes": r'"isthing": 0', "color of classes": COLOR}
     return write_json(folder / "p.json", document), traits | {"depth_order": "7713"}
 
 
@@ -168,7 +168,7 @@ def write_label_studio(folder: Path) -> tuple[Path, Traits]:
         "labels": "boat", "all_labels": "vessel", "scores": "0.62517",
         "meta": "moored at noon|night watch", "parentID": "p7713", "hidden": r'"hidden": true',
         "origin": "prediction-changed", "rotation": "31.25", "data": "Pier Nine",
-        "annotation": "7719", "unused classes": "gangway", "color of classes": COLOUR,
+        "annotation": "7719", "unused classes": "gangway", "color of classes": COLOR,
     }  # fmt: skip
     return write_json(folder / "t.json", [task]), traits
 
@@ -188,7 +188,7 @@ def write_cvat(folder: Path) -> tuple[Path, Traits]:
     (folder / "a.xml").write_text(text)
     return folder / "a.xml", {
         "labels": "boat", "name": "Quays of Bergen", "owner": "ada", "bugtracker": "b.test/9177",
-        "color of classes": COLOUR, "attributes of classes": "carvel",
+        "color of classes": COLOR, "attributes of classes": "carvel",
         "unused classes": "gangway", "subset": "Harbour", "source": "semi-auto",
         "occluded": OCCLUDED, "z_order": "7713", "ids": "4711", "rotation": "31.25",
         "attributes": "clinker wood",
@@ -219,8 +219,8 @@ def write_geojson(folder: Path) -> tuple[Path, Traits]:
     feature = {"type": "Feature", "properties": about, "geometry": geometry}
     far = {"type": "Polygon", "coordinates": [[*FAR, FAR[0]]]}
     crowd = feature | {"properties": {"label": "boat", "crowd": True}, "geometry": far}
-    picture = {"file_name": "a.jpg", "height": 60, "width": 100}
-    document = {"type": "FeatureCollection", "features": [feature, crowd], "anymask": picture}
+    image = {"file_name": "a.jpg", "height": 60, "width": 100}
+    document = {"type": "FeatureCollection", "features": [feature, crowd], "anymask": image}
     traits = {
         "labels": "boat", "scores": "0.62517", "ids": "4711", "hull": "clinker",
         "crowds": r'"?crowd"?[:=] ?"?(1|true)', "annotator": "7719", "pier": "Pier Nine",
@@ -271,7 +271,7 @@ def write_voc(folder: Path) -> tuple[Path, Traits]:
     (folder / "v" / "labelmap.txt").write_text(rows)
     return folder / "v", {
         "labels": "boat", "unused classes": "gangway", "parts of classes": "bow",
-        "actions of classes": "sail-away", "color of classes": COLOUR,
+        "actions of classes": "sail-away", "color of classes": COLOR,
     }  # fmt: skip
 
 
@@ -330,7 +330,7 @@ def write_qupath(folder: Path) -> tuple[Path, Traits]:
     document = {"type": "FeatureCollection", "features": features}
     return write_json(folder / "a.geojson", document), {
         "labels": "boat", "scores": "0.62517", "name": "Hull nine", "objectType": "detection",
-        "isLocked": r'isLocked"?\W+(1|true)', "color": COLOUR, "measurements": "91.77",
+        "isLocked": r'isLocked"?\W+(1|true)', "color": COLOR, "measurements": "91.77",
         "metadata": "night watch", "plane": "7713", "shapes": "nucleusGeometry", "hull": "clinker",
     }  # fmt: skip
 
@@ -387,7 +387,7 @@ def write_cvat_video(folder: Path) -> tuple[Path, Traits]:
     <track id="0" label="boat" source="semi-auto" group_id="4711">{boxes}</track></annotations>"""
     )
     return folder / "t.xml", {
-        "labels": "boat", "name": "Quays of Bergen", "owner": "ada", "color of classes": COLOUR,
+        "labels": "boat", "name": "Quays of Bergen", "owner": "ada", "color of classes": COLOR,
         "unused classes": "gangway", "source": "semi-auto", "occluded": OCCLUDED,
         "z_order": "7713", "rotation": "31.25", "attributes": "clinker wood",
         "track_group": "4711", "keyframe": r"keyframe\W+true",

@@ -17,7 +17,7 @@ HW = (20, 30)
 class Truth:
     """What must be read for one photo."""
 
-    photo: str
+    image: str
     masks: list[tuple[Mask, str | None]] = field(default_factory=list)
     ignore: Mask | None = None
 
@@ -40,10 +40,10 @@ def photo(path: Path, hw: tuple[int, int] = HW) -> None:
 
 def png(path: Path, values: NDArray[Any], palette: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(values)
+    image = Image.fromarray(values)
     if palette:
-        picture.putpalette(bytes(np.random.default_rng(0).integers(0, 256, 768, np.uint8)))
-    picture.save(path)
+        image.putpalette(bytes(np.random.default_rng(0).integers(0, 256, 768, np.uint8)))
+    image.save(path)
 
 
 def write_json(path: Path, document: Any) -> None:

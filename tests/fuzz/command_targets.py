@@ -21,7 +21,7 @@ from anymask.segment import Model
 from tests.fuzz import exchange_targets as exchange
 from tests.fuzz import more_targets as more
 from tests.fuzz.targets import RECIPE, Target, attempt
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.training.small_data import small_recipe, write_sets
 
 COMMANDS = {  # file -> commands that read it as {}; {root} is its folder
@@ -82,15 +82,15 @@ JOBS = {  # name of the outputs -> command that writes them, and resumes
 
 def write_inputs(root: Path) -> None:
     """A file of each kind."""
-    photo = np.random.default_rng(0).integers(0, 90, (24, 32, 3)).astype(np.uint8)
-    photo[6:16, 4:20] = 240
-    mask = photo[..., 0] == 240
+    pixels = np.random.default_rng(0).integers(0, 90, (24, 32, 3)).astype(np.uint8)
+    pixels[6:16, 4:20] = 240
+    mask = pixels[..., 0] == 240
     for folder in ("photos", "new", "project"):
         (root / folder).mkdir(parents=True)
     for name in ("a.png", "b.png", *(f"{one}/a.png" for one in ("photos", "new", "project"))):
-        Image.fromarray(photo).save(root / name)
-    Image.fromarray(photo[::-1]).save(root / "photos" / "b.png")
-    Image.fromarray(photo[..., 0].astype(np.uint16) << 8).save(root / "deep.tif")
+        Image.fromarray(pixels).save(root / name)
+    Image.fromarray(pixels[::-1]).save(root / "photos" / "b.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) << 8).save(root / "deep.tif")
     Image.fromarray(mask).save(root / "mask.png")
     np.save(root / "mask.npy", mask)
     image = AnnotatedImage(file_name="a.png", hw=(24, 32), masks=[Mask(mask_to_rle(mask), "cat")])
@@ -133,7 +133,7 @@ def perform(root: Path, words: str, path: Path | None = None) -> None:
     with (
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(said),
-        patch.object(anymask, "load", lambda *_, **__: Model(ColourRuntime())),
+        patch.object(anymask, "load", lambda *_, **__: Model(ColorRuntime())),
     ):
         code, text = main(asked), said.getvalue()
     assert code in (0, 2), (words, code)
@@ -160,7 +160,7 @@ def killed() -> Iterator[None]:
     """Interrupt maps and searches before their last step."""
     with (
         patch("anymask.maps.survey._finish", side_effect=KeyboardInterrupt),
-        patch("anymask.jobs.records.write_made", side_effect=KeyboardInterrupt),
+        patch("anymask.jobs.records.save_result", side_effect=KeyboardInterrupt),
         contextlib.suppress(AssertionError),  # exit code 130
     ):
         yield
@@ -241,13 +241,13 @@ def runs(root: Path) -> list[Target]:
         found = run_folder.newest_state(folder)
         assert found is not None
         run_folder.is_done(folder, 2), trainee.trained_module(found[1])
-        run_folder.licence_of_run(dataclasses.replace(recipe, init=str(found[0])))
+        run_folder.license_of_run(dataclasses.replace(recipe, init=str(found[0])))
         run_folder.copy_run(folder, root / "copy", dataclasses.asdict(recipe))
         worker.resume()
 
     def of_shards() -> None:
         shards.index_shards(root / "tar", folder)
-        opened = shards.ShardPictures.open(root / "tar", folder, 1)
+        opened = shards.ShardImages.open(root / "tar", folder, 1)
         for key in opened.keys():  # noqa: SIM118 - not a mapping
             opened.of_key(key)
 

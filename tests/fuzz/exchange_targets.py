@@ -84,9 +84,9 @@ def tools(root: Path) -> list[Target]:
     files = tuple(path for path in sorted(root.iterdir()) if path.suffix != ".jpg")
 
     def use(path: Path) -> None:
-        attempt(lambda: read_annotations(path, pictures=root, on_bad="error"))
+        attempt(lambda: read_annotations(path, image_root=root, on_bad="error"))
         attempt(lambda: read_tracks(path))
-        images, _ = read_annotations(path, pictures=root)
+        images, _ = read_annotations(path, image_root=root)
         write_annotations(images, root / "out", "labelme")
 
     return [Target("tools", root, files, use)]
@@ -165,7 +165,7 @@ def archives(root: Path) -> list[Target]:
 
     def use(path: Path) -> None:
         attempt(lambda: read_annotations(path))
-        read_annotations(root / "yolo", pictures=path)
+        read_annotations(root / "yolo", image_root=path)
 
     return [Target("archives", root, tuple(sorted(root.glob("a.*"))), use)]
 

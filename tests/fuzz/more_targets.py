@@ -21,7 +21,7 @@ def look_at(path: Path) -> None:
     scan = anymask.read_volume(path, frame=0)
     for axis in range(3):
         scan.slice(scan.shape[axis] - 1, axis)
-    scan.picture(0)
+    scan.image(0)
     if np.prod(scan.shape) < 1e7:
         _ = scan.array
     repr(scan)
@@ -52,12 +52,12 @@ def volumes(root: Path) -> list[Target]:
     nrrd.write(str(root / "apart.nhdr"), array, {"encoding": "raw"}, detached_header=True)
     labels = Volume((array % 3).astype(np.uint8), affine, {1: "a", 2: "b"})
     write_labels(root / "a.seg.nrrd", labels)
-    grey = {"photometric": "minisblack"}
-    tifffile.imwrite(root / "plain.tif", array, **grey)
-    tifffile.imwrite(root / "packed.tif", array, compression="zlib", **grey)
+    gray = {"photometric": "minisblack"}
+    tifffile.imwrite(root / "plain.tif", array, **gray)
+    tifffile.imwrite(root / "packed.tif", array, compression="zlib", **gray)
     tifffile.imwrite(root / "imagej.tif", array, imagej=True, metadata={"axes": "ZYX"})
-    tifffile.imwrite(root / "a.ome.tif", array, metadata={"axes": "ZYX"}, **grey)
-    tifffile.imwrite(root / "big.tif", array, bigtiff=True, **grey)
+    tifffile.imwrite(root / "a.ome.tif", array, metadata={"axes": "ZYX"}, **gray)
+    tifffile.imwrite(root / "big.tif", array, bigtiff=True, **gray)
 
     def use(path: Path) -> None:
         look_at(path.with_suffix(".nhdr") if path.suffix == ".raw" else path)
@@ -234,10 +234,10 @@ def sessions(root: Path) -> list[Target]:
     """Kept sessions of videos, opened again and asked."""
     from anymask.segment import Model
     from anymask.track import open_session
-    from tests.segment.fakes import ColourRuntime
+    from tests.segment.fakes import ColorRuntime
 
     root.mkdir(parents=True)
-    model, path = Model(ColourRuntime()), root / "a.session"
+    model, path = Model(ColorRuntime()), root / "a.session"
     given = [*frames()]
     with open_session(model, given, session=path) as session:
         session.add(0, points=[(4, 8)])

@@ -84,7 +84,7 @@ def makers_of() -> dict[str, Maker]:
     from tests.fuzz import more_targets as more
 
     makers = (
-        pictures, masks, annotations, sets, embeddings, bundles, checkpoints, tables, projects,
+        images, masks, annotations, sets, embeddings, bundles, checkpoints, tables, projects,
         more.volumes, more.series, more.zarrs, more.videos, more.rasters, more.layers,
         more.sessions, other.tools, other.beside, other.scores, other.archives, other.placemarks,
         command.commands, command.jobs, command.runs,
@@ -92,20 +92,20 @@ def makers_of() -> dict[str, Maker]:
     return {maker.__name__: maker for maker in makers}
 
 
-def pictures(root: Path) -> list[Target]:
+def images(root: Path) -> list[Target]:
     """Pictures of each format and mode that decoders differ in, read as photo and as mask."""
     root.mkdir(parents=True)
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (9, 14, 3)).astype(np.uint8)
-    picture = Image.fromarray(rgb)
+    image = Image.fromarray(rgb)
     exif = Image.Exif()
     exif[0x0112] = 6
     for name in ("a.png", "a.jpg", "a.webp", "a.gif", "a.bmp", "a.tif", "a.ppm", "a.jp2"):
-        picture.save(root / name, **({"exif": exif} if name == "a.jpg" else {}))
-    picture.save(root / "a.avif")
-    picture.convert("CMYK").save(root / "cmyk.tif")
-    picture.convert("P").save(root / "palette.png")
-    picture.convert("LA").save(root / "see_through.png")
+        image.save(root / name, **({"exif": exif} if name == "a.jpg" else {}))
+    image.save(root / "a.avif")
+    image.convert("CMYK").save(root / "cmyk.tif")
+    image.convert("P").save(root / "palette.png")
+    image.convert("LA").save(root / "see_through.png")
     Image.fromarray(rgb[..., 0].astype(np.uint16) << 8).save(root / "deep.png")
     _write_tiffs(root, rng)
     (root / "a.fits").write_bytes(fits(rgb[..., 0].astype(">i2"), "BZERO   = 32768", "BLANK   = 3"))
@@ -134,9 +134,9 @@ def _page(path: Path) -> object:
 
 
 def _hw(path: Path) -> object:
-    from anymask.formats import picture_hw
+    from anymask.formats import read_hw
 
-    return picture_hw(path)
+    return read_hw(path)
 
 
 def masks(root: Path) -> list[Target]:
@@ -157,8 +157,8 @@ def rings_mask() -> np.ndarray:
 def annotations(root: Path, names: Iterable[str] = FORMATS) -> list[Target]:
     """Every format, written by ourselves; what can be read is written as run-lengths again."""
     image = rings()
-    labelled = tuple(Mask(mask.rle, mask.label) for mask in image.masks)
-    image = type(image)(file_name="a.png", hw=image.hw, masks=labelled)
+    labeled = tuple(Mask(mask.rle, mask.label) for mask in image.masks)
+    image = type(image)(file_name="a.png", hw=image.hw, masks=labeled)
     targets = []
     for name in names:
         folder, ending = root / name, find_format(name).ending
@@ -213,7 +213,7 @@ def embeddings(root: Path) -> list[Target]:
 def bundles(root: Path) -> list[Target]:
     """Manifest and tables of a bundle whose graphs are sound, with their hashes made anew."""
     shutil.copytree(ASSETS / DEFAULT_VIDEO_MODEL, root)
-    photo = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
     stated = root / "manifest.json"
 
     def use(_: Path) -> None:
@@ -225,8 +225,8 @@ def bundles(root: Path) -> list[Target]:
             stated.write_text(json.dumps(record))
         try:
             model = anymask.load(str(root))
-            model.segment(photo, points=[(3, 3)])
-            model.everything(photo, grid=8)
+            model.segment(image, points=[(3, 3)])
+            model.everything(image, grid=8)
         finally:
             stated.write_bytes(damaged)
 

@@ -40,9 +40,9 @@ def their_names(shared: Path, weights: dict[str, torch.Tensor]) -> dict[str, tor
     return found
 
 
-def assert_near(found: np.ndarray, wanted: np.ndarray) -> None:
-    assert found.shape == wanted.shape
-    assert np.abs(found - wanted).max() <= WITHIN * np.abs(wanted).max()
+def assert_near(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= WITHIN * np.abs(expected).max()
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_vectors_are_the_references(shared: Path, tokenizer: BytePairs, tmp_path
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     model = read_clip(tmp_path)
     reference: Any = np.load(shared / "golden" / f"{NAME}.npz")
-    photo = anymask.load_image(shared / "images" / "truck.jpg")
-    pixels = to_pixels(photo, model.config.vision_config.image_size)
+    image = anymask.load_image(shared / "images" / "truck.jpg")
+    pixels = to_pixels(image, model.config.vision_config.image_size)
     np.testing.assert_allclose(pixels[None, :, ::4, ::4], reference["pixels_s4"], atol=1e-6)
     texts = [str(one) for one in reference["texts"]]
     with torch.inference_mode():

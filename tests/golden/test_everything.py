@@ -39,7 +39,9 @@ class PlantedRuntime(ImageRuntime):
     def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         return [seen_of(np.zeros((1, 1, 1), np.float32)) for _ in images]
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(
+        self, features: EncoderOutput, prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
         logits, quality = self.recipe.planted(prompts.coords[:, 0])
         filler = np.full_like(logits[:, :1], -9)
         return np.concatenate([filler, logits], 1), np.concatenate([quality[:, :1], quality], 1)
@@ -47,9 +49,9 @@ class PlantedRuntime(ImageRuntime):
 
 @pytest.fixture(scope="module")
 def references(shared: Path) -> tuple[PlantedRuntime, np.ndarray, dict[str, dict]]:
-    with Image.open(shared / "images" / "groceries.jpg") as picture:
-        half = (picture.width // 2, picture.height // 2)
-        image = np.asarray(picture.convert("RGB").resize(half, Image.Resampling.BILINEAR))
+    with Image.open(shared / "images" / "groceries.jpg") as source_image:
+        half = (source_image.width // 2, source_image.height // 2)
+        image = np.asarray(source_image.convert("RGB").resize(half, Image.Resampling.BILINEAR))
     told = json.loads((shared / "golden" / "everything.json").read_text())
     return PlantedRuntime(load_recipe(shared)), image, told["cases"]
 

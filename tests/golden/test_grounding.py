@@ -91,20 +91,20 @@ def test_renamed_weights_fill_every_parameter_of_transformers(shared: Path) -> N
 
 def test_boxes_and_scores_are_the_references(folder: Path, shared: Path) -> None:
     reference = np.load(shared / "golden" / f"{CASE}.npz")
-    photo = anymask.load_image(shared / "images" / "truck.jpg")
+    image = anymask.load_image(shared / "images" / "truck.jpg")
     phrases = [one.strip() for one in str(reference["caption"]).split(" . ")]
     phrases = [one.removesuffix(".").strip() for one in phrases if one.strip(" .")]
-    found = open_detector(folder).detect(photo, phrases)
+    found = open_detector(folder).detect(image, phrases)
     tokens = reference["tokens"][0].tolist()
     stops = [place for place, token in enumerate(tokens) if token == 1012]
     spans = list(zip([1, *(stop + 1 for stop in stops[:-1])], stops, strict=True))
     chances = 1 / (1 + np.exp(-reference["logits"][0].astype(np.float64)))
-    wanted = np.stack([chances[:, a:b].mean(1) for a, b in spans], axis=1)
-    centre, half = reference["boxes"][0][:, :2], reference["boxes"][0][:, 2:] / 2
-    corners = np.concatenate([centre - half, centre + half], axis=1)
-    height, width = photo.shape[:2]
+    expected = np.stack([chances[:, a:b].mean(1) for a, b in spans], axis=1)
+    center, half = reference["boxes"][0][:, :2], reference["boxes"][0][:, 2:] / 2
+    corners = np.concatenate([center - half, center + half], axis=1)
+    height, width = image.shape[:2]
     ours = found.boxes / [width, height, width, height]
     alike = (np.abs(ours - corners).max(1) < BOXES) & (
-        np.abs(found.scores - wanted).max(1) < SCORES
+        np.abs(found.scores - expected).max(1) < SCORES
     )
     assert alike.mean() >= AGREE

@@ -132,12 +132,12 @@ def looked(request: pytest.FixtureRequest, shared: Path, vit_b: list[SeesOnce]) 
     if name in EXACT:
         runtime._module.double()
         runtime.dtype = torch.float64
-    seen = runtime.encode_images(image_to_model(image, spec)[None])[0]
+    features = runtime.encode_images(image_to_model(image, spec)[None])[0]
     runtime._module.float()
     runtime.dtype = torch.float32
     with recipe.reference(name) as stored:
         reference = dict(stored)
-    return Looked(runtime, seen, geometry(image.shape[:2], spec), reference)
+    return Looked(runtime, features, geometry(image.shape[:2], spec), reference)
 
 
 def every_name(names: tuple[str, ...]) -> pytest.MarkDecorator:

@@ -30,9 +30,9 @@ def test_sam_med2d(shared: Path, tmp_path: Path) -> None:
             low = reference[f"{name}_{case}_all_lowres_s2"][order]
             np.testing.assert_allclose(answer.scores, scores[order], atol=QUALITY)
             np.testing.assert_allclose(answer.logits[:, ::2, ::2], low, atol=LOGITS)
-            best, wanted = answer.masks[0][::16, ::16], reference[f"{name}_{case}_logits_s16"][0]
-            sure = np.abs(wanted) > LOGITS
-            np.testing.assert_array_equal(best[sure], wanted[sure] > 0)
+            best, expected = answer.masks[0][::16, ::16], reference[f"{name}_{case}_logits_s16"][0]
+            sure = np.abs(expected) > LOGITS
+            np.testing.assert_array_equal(best[sure], expected[sure] > 0)
             if (name, case) == ("point", "multi"):
                 first = answer.logits[0]
     points = {"points": reference["in_points_point_coords"],

@@ -55,5 +55,5 @@ def test_the_answers_are_the_references(shared: Path, model: Model, method: str,
         finder = ExampleFinder(model, (truck, {"mask": mask}), None, FindSettings(method="persam"))
         (found,) = finder(groceries)
         shape = reference["final_1_shape"]
-        wanted = np.unpackbits(reference["final_1"])[: shape.prod()].reshape(shape) > 0
-        assert (found.mask != wanted).mean() < RIM
+        expected = np.unpackbits(reference["final_1"])[: shape.prod()].reshape(shape) > 0
+        assert (found.mask != expected).mean() < RIM

@@ -45,8 +45,8 @@ def case(
         patch.setattr(told, "warning", said.append)
         detector: Any = open_detector(folder, "cpu")
     assert "SAM License" in said[0]
-    photo = anymask.load_image(shared / "images" / "truck.jpg")
-    yield detector, photo, np.load(shared / "golden" / f"{name}.npz")
+    image = anymask.load_image(shared / "images" / "truck.jpg")
+    yield detector, image, np.load(shared / "golden" / f"{name}.npz")
     (folder / ("sam3.pt" if official else "model.safetensors")).unlink()
     del detector
     gc.collect()
@@ -59,8 +59,8 @@ def test_every_official_name_is_that_of_transformers(shared: Path) -> None:
         for name in ("sam3.shapes", "sam3.names_hf", "sam3_video_hf.shapes", "sam3_hf.shapes")
     }
     found = transformers_names(read["sam3.shapes"])
-    for name, wanted in read["sam3.names_hf"].items():
-        several = wanted if isinstance(wanted, list) else [wanted]
+    for name, expected in read["sam3.names_hf"].items():
+        several = expected if isinstance(expected, list) else [expected]
         plain = tuple(
             f"detector_model.{one.removesuffix('[1:]').removesuffix('.T')}" for one in several
         )
@@ -76,10 +76,10 @@ def test_every_official_name_is_that_of_transformers(shared: Path) -> None:
 
 def assert_answer(found: Any, reference: Any, name: str, first: int = 0) -> None:
     """Boxes, scores and masks of the queries, of which the reference has every fourth mask."""
-    wanted = reference[f"{name}_final_scores"]
-    rows = slice(first, first + len(wanted))
+    expected = reference[f"{name}_final_scores"]
+    rows = slice(first, first + len(expected))
     scores = found.scores[rows].max(1)
-    np.testing.assert_allclose(scores, wanted, rtol=0, atol=SCORES)
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=SCORES)
     height, width = found.mask(first).size
     reach = BOXES * max(height, width)
     boxes = found.boxes[rows]
@@ -92,9 +92,9 @@ def assert_answer(found: Any, reference: Any, name: str, first: int = 0) -> None
 
 
 def test_phrases_find_what_the_reference_finds(case: Any) -> None:
-    detector, photo, reference = case
+    detector, image, reference = case
     phrases = [str(one) for one in reference["phrases"]]
-    found = detector.detect(photo, phrases)
+    found = detector.detect(image, phrases)
     count = len(reference["text0_final_scores"])
     for place in range(len(phrases)):
         assert_answer(found, reference, f"text{place}", place * count)
@@ -103,55 +103,55 @@ def test_phrases_find_what_the_reference_finds(case: Any) -> None:
 
 
 def test_example_boxes_find_what_the_reference_finds(case: Any) -> None:
-    detector, photo, reference = case
+    detector, image, reference = case
     like, unlike = reference["in_positive_box"], reference["in_negative_box"]
-    assert_answer(detector.detect_like(photo, [like]), reference, "box")
+    assert_answer(detector.detect_like(image, [like]), reference, "box")
     phrase = str(reference["phrases"][0])
-    both = detector.detect_like(photo, [like], [unlike], phrase)
+    both = detector.detect_like(image, [like], [unlike], phrase)
     assert_answer(both, reference, "text0_boxes")
 
 
 @pytest.mark.parametrize("name", ["point", "points", "box"])
 def test_clicks_and_boxes_are_the_references(name: str, case: Any) -> None:
-    detector, photo, reference = case
+    detector, image, reference = case
     if name == "box":
         prompt = anymask.Prompt.of(box=reference["in_box_box"])
     else:
         points = reference[f"in_{name}_point_coords"]
         prompt = anymask.Prompt.of(points, reference[f"in_{name}_point_labels"])
     for multimask, several in ((True, "multi"), (False, "single")):
-        logits, scores = detector.segment(photo, prompt, multimask)
-        wanted = reference[f"inst_{name}_{several}_lowres"]
-        step = logits.shape[-1] // wanted.shape[-1]
+        logits, scores = detector.segment(image, prompt, multimask)
+        expected = reference[f"inst_{name}_{several}_lowres"]
+        step = logits.shape[-1] // expected.shape[-1]
         assert np.abs(logits).max() > LOGITS
-        assert_logits(logits[:, ::step, ::step], wanted)
+        assert_logits(logits[:, ::step, ::step], expected)
         assert_quality(scores, reference[f"inst_{name}_{several}_scores"])
 
 
 def test_find_takes_its_own_masks(case: Any) -> None:
-    detector, photo, reference = case
+    detector, image, reference = case
     phrase = str(reference["phrases"][0])
     best = int(reference["text0_final_scores"].argmax())
     model = anymask.load()
-    found = model.find(photo, {phrase: "truck"}, detector=detector, score=0.0, top_k=1)
+    found = model.find(image, {phrase: "truck"}, detector=detector, score=0.0, top_k=1)
     assert found.labels == ["truck"]
     assert found[0].score == pytest.approx(reference["text0_final_scores"][best], abs=SCORES)
-    assert found[0].rle == detector.detect(photo, [phrase]).mask(best)
+    assert found[0].rle == detector.detect(image, [phrase]).mask(best)
 
 
 @pytest.mark.parametrize(
     ("ask", "word"),
     [
-        (lambda one, photo: one.detect(photo, ["cup"], side=640), "side"),
-        (lambda one, photo: one.detect_like(photo, []), "exemplar"),
-        (lambda one, photo: one.detect_like(photo, [(5, 5, 5, 9)]), "x0 < x1"),
-        (lambda one, photo: one.segment(photo, anymask.Prompt.of(mask=photo[..., 0] > 9)), "mask"),
+        (lambda one, image: one.detect(image, ["cup"], side=640), "side"),
+        (lambda one, image: one.detect_like(image, []), "exemplar"),
+        (lambda one, image: one.detect_like(image, [(5, 5, 5, 9)]), "x0 < x1"),
+        (lambda one, image: one.segment(image, anymask.Prompt.of(mask=image[..., 0] > 9)), "mask"),
     ],
 )
 def test_what_it_cannot_take_is_refused(ask: Any, word: str, case: Any) -> None:
-    detector, photo, _ = case
+    detector, image, _ = case
     with pytest.raises(InputError, match=word):
-        ask(detector, photo)
+        ask(detector, image)
 
 
 # Videos.
@@ -178,10 +178,10 @@ def video(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return detector, reference, [anymask.load_image(path) for path in paths]
 
 
-def assert_frame(seen: Any, reference: Any, name: str) -> None:
-    assert_logits(seen.logits[:, None, ::2, ::2], reference[name.replace("_", "_low_")])
-    wanted = reference[name.replace("_", "_object_")]
-    np.testing.assert_allclose(seen.there[:, None], wanted, rtol=0, atol=SCORES)
+def assert_frame(features: Any, reference: Any, name: str) -> None:
+    assert_logits(features.logits[:, None, ::2, ::2], reference[name.replace("_", "_low_")])
+    expected = reference[name.replace("_", "_object_")]
+    np.testing.assert_allclose(features.there[:, None], expected, rtol=0, atol=SCORES)
 
 
 def test_two_objects_are_followed_and_one_corrected_as_in_the_reference(video: Any) -> None:
@@ -194,9 +194,9 @@ def test_two_objects_are_followed_and_one_corrected_as_in_the_reference(video: A
         seen = followed.step(number)
         assert seen.numbers == (1, 2)
         assert_frame(seen, reference, f"first_{number}")
-        wanted = reference[f"first_{number}"][:, 0] > 0
+        expected = reference[f"first_{number}"][:, 0] > 0
         drawn = {one.id: rle_to_mask(one.rle)[::8, ::8] for one in followed.masks(seen)}
-        assert np.mean(np.stack([drawn[1], drawn[2]]) != wanted) < NEAR
+        assert np.mean(np.stack([drawn[1], drawn[2]]) != expected) < NEAR
     no = anymask.Prompt.of(points=reference["in_negative"], labels=[0])
     logits = followed.prompt(CORRECTED, 1, no)
     assert_logits(logits[::2, ::2], reference[f"second_low_{CORRECTED}"][0, 0])
@@ -242,13 +242,13 @@ def test_a_phrase_on_each_frame_is_scored_as_in_the_reference(
     changed = {name[4:]: array for name, array in reference.items() if name.startswith("set_")}
     detector: Any = open_detector(write_sam3(tmp_path, shared, changed=changed), "cpu")
     count = sum(name.startswith("ids_") for name in reference)
-    for number, photo in enumerate(sorted((shared / "images" / "bedroom").glob("*.jpg"))[:count]):
-        found = detector.detect(anymask.load_image(photo), [str(reference["phrase"])])
+    for number, image in enumerate(sorted((shared / "images" / "bedroom").glob("*.jpg"))[:count]):
+        found = detector.detect(anymask.load_image(image), [str(reference["phrase"])])
         logits = reference[f"logits_{number}"][0].astype(np.float64)
         kept = logits > -REMOVED / 2
-        wanted = 1 / (1 + np.exp(-np.where(kept, logits, logits + REMOVED)))
-        np.testing.assert_allclose(found.scores[:, 0], wanted, rtol=0, atol=SCORES)
-        above = wanted[kept & (wanted > reference["settings"][0])]
+        expected = 1 / (1 + np.exp(-np.where(kept, logits, logits + REMOVED)))
+        np.testing.assert_allclose(found.scores[:, 0], expected, rtol=0, atol=SCORES)
+        above = expected[kept & (expected > reference["settings"][0])]
         np.testing.assert_allclose(above, reference[f"det_scores_{number}"], rtol=0, atol=SCORES)
         if len(above):
-            assert found.scores[:, 0].argmax() == wanted.argmax() == np.flatnonzero(kept)[0]
+            assert found.scores[:, 0].argmax() == expected.argmax() == np.flatnonzero(kept)[0]

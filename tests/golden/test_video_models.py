@@ -30,7 +30,7 @@ class Followed:
     """A model, six frames, and what is known of two objects."""
 
     model: VideoModel
-    pictures: list[np.ndarray]
+    images: list[np.ndarray]
     reference: dict[str, np.ndarray]
     banks: list[MemoryBank] = field(default_factory=lambda: [MemoryBank(), MemoryBank()])
     answers: dict[int, Tensor] = field(default_factory=dict)
@@ -38,20 +38,20 @@ class Followed:
 
     @property
     def length(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def frame(self, number: int) -> Frame:
         if number not in self.frames:
             # A frame of a video is resized by Pillow, bicubic; a picture by torch, bilinear.
             spec = replace(self.model.spec, resample="pillow_bicubic")
-            pixels = torch.from_numpy(image_to_model(self.pictures[number], spec))
+            pixels = torch.from_numpy(image_to_model(self.images[number], spec))
             self.frames[number] = self.model.encode_frame(pixels[None])
         return self.frames[number]
 
     def prompt(self, number: int, which: int, points: np.ndarray, labels: list[int]) -> None:
         """Speak about one object; what was answered on the frame before is corrected."""
         at = VideoMoment(number, length=self.length)
-        where = geometry(self.pictures[number].shape[:2], self.model.spec)
+        where = geometry(self.images[number].shape[:2], self.model.spec)
         coords = torch.from_numpy(points_to_model(points.reshape(1, -1, 2), where))
         bank = self.banks[which]
         corrects = bool(bank.prompted)
@@ -76,7 +76,7 @@ class Followed:
         stored = self.reference.get(f"{pass_name}_{number}")
         if stored is None:
             return
-        hw = self.pictures[number].shape[:2]
+        hw = self.images[number].shape[:2]
         logits = F.interpolate(self.answers[number], hw, mode="bilinear", align_corners=False)
         assert_video_logits(logits[..., ::8, ::8].numpy(), stored)
 
@@ -97,14 +97,14 @@ def followed(request: pytest.FixtureRequest, shared: Path) -> Followed:
     model = models.build(name).requires_grad_(False)
     weights = recipe.fill(recipe.shapes(name))
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
-    pictures = [
+    images = [
         np.asarray(Image.open(path).convert("RGB"))
         for path in sorted((shared / "images" / "bedroom").glob("*.jpg"))
     ]
     with recipe.reference(f"{name}_video") as stored:
         reference = dict(stored)
     assert isinstance(model, VideoModel)
-    return Followed(model, pictures, reference)
+    return Followed(model, images, reference)
 
 
 @pytest.mark.parametrize("followed", VIDEOS, indirect=True)

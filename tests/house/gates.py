@@ -312,11 +312,11 @@ def csv_users(package: Path) -> list[str]:
     ]
 
 
-def picture_openers(package: Path) -> list[str]:
+def image_openers(package: Path) -> list[str]:
     """Calls of Pillow's `Image.open` that take a file for any of forty formats."""
     return [
         f"{package.name}/{path.relative_to(package).as_posix()}:{node.lineno}: calls Image.open "
-        "without formats; use open_picture of images/decoding.py, which has a list of decoders"
+        "without formats; use open_image of images/decoding.py, which has a list of decoders"
         for path in python_files(package)
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call)
@@ -368,11 +368,11 @@ def over_budget(root: Path) -> list[str]:
             complaints.append(f"{where}:1: {lines} lines, the budget is {MODULE_LINES}")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                complaints += [f"{where}:{node.lineno}: {fault}" for fault in function_faults(node)]
+                complaints += [f"{where}:{node.lineno}: {fault}" for fault in function_errors(node)]
     return complaints
 
 
-def function_faults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
+def function_errors(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
     """What is too much about one function."""
     lines = (node.end_lineno or node.lineno) - node.lineno + 1
     if lines > FUNCTION_LINES:

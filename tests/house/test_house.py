@@ -64,7 +64,7 @@ def test_csv_is_written_and_read_in_one_place(root: Path) -> None:
 
 @pytest.mark.parametrize("root", SHIPPED, ids=lambda root: root.name)
 def test_pictures_are_opened_with_a_list_of_decoders(root: Path) -> None:
-    report(gates.picture_openers(root))
+    report(gates.image_openers(root))
 
 
 @pytest.mark.parametrize("root", [*SHIPPED, ROOT / "research"], ids=lambda root: root.name)

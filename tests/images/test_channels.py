@@ -11,19 +11,19 @@ from PIL import Image
 from anymask.base import ImageError, InputError
 from anymask.images import (
     ImageFile,
-    PictureView,
+    ImageView,
+    display_image,
     load_channels,
     load_image,
     load_mixed,
     read_channels,
     read_value_ranges,
-    shown_picture,
 )
 from anymask.masks import ChannelMix
 
 HW = (9, 12)
 STACK = np.random.default_rng(2).integers(0, 60_000, (5, *HW)).astype(np.uint16)  # (C, H, W)
-WANTED = np.moveaxis(STACK, 0, -1)
+EXPECTED = np.moveaxis(STACK, 0, -1)
 
 
 def write(path: Path, kind: str) -> Path:
@@ -31,7 +31,7 @@ def write(path: Path, kind: str) -> Path:
     if kind == "pages":
         tifffile.imwrite(path, STACK, photometric="minisblack")
     elif kind == "bands":
-        tifffile.imwrite(path, WANTED, photometric="minisblack", planarconfig="contig")
+        tifffile.imwrite(path, EXPECTED, photometric="minisblack", planarconfig="contig")
     elif kind == "planes":
         tifffile.imwrite(path, STACK, photometric="minisblack", planarconfig="separate")
     else:
@@ -44,8 +44,8 @@ def test_channels_of_a_tiff_are_its_bands_or_its_pages(kind: str, tmp_path: Path
     path = write(tmp_path / "stack.tif", kind)
     found = load_channels(path, count=5)
     assert found.dtype == np.uint16
-    np.testing.assert_array_equal(found, WANTED)
-    np.testing.assert_array_equal(load_channels(str(path), count=5), WANTED)
+    np.testing.assert_array_equal(found, EXPECTED)
+    np.testing.assert_array_equal(load_channels(str(path), count=5), EXPECTED)
 
 
 def test_a_place_of_a_stack_has_its_own_channels(tmp_path: Path) -> None:
@@ -60,35 +60,35 @@ def test_a_place_of_a_stack_has_its_own_channels(tmp_path: Path) -> None:
 
 def test_pages_that_are_not_as_many_as_wanted_are_places(tmp_path: Path) -> None:
     path = write(tmp_path / "stack.tif", "pages")
-    np.testing.assert_array_equal(load_channels(path, 3, count=1), WANTED[..., 3:4])
+    np.testing.assert_array_equal(load_channels(path, 3, count=1), EXPECTED[..., 3:4])
     assert load_channels(path, count=4).shape == (*HW, 1)
 
 
 def test_pictures_of_other_kinds_keep_their_numbers(tmp_path: Path) -> None:
-    grey = WANTED[..., 0]
-    cv2.imwrite(str(tmp_path / "grey.png"), grey)
-    np.testing.assert_array_equal(load_channels(tmp_path / "grey.png")[..., 0], grey)
-    cv2.imwrite(str(tmp_path / "deep.png"), WANTED[..., 2::-1])
-    np.testing.assert_array_equal(load_channels(tmp_path / "deep.png"), WANTED[..., :3])
-    eight = (WANTED[..., :4] >> 8).astype(np.uint8)
+    gray = EXPECTED[..., 0]
+    cv2.imwrite(str(tmp_path / "grey.png"), gray)
+    np.testing.assert_array_equal(load_channels(tmp_path / "grey.png")[..., 0], gray)
+    cv2.imwrite(str(tmp_path / "deep.png"), EXPECTED[..., 2::-1])
+    np.testing.assert_array_equal(load_channels(tmp_path / "deep.png"), EXPECTED[..., :3])
+    eight = (EXPECTED[..., :4] >> 8).astype(np.uint8)
     Image.fromarray(eight).save(tmp_path / "rgba.png")
     np.testing.assert_array_equal(load_channels(tmp_path / "rgba.png"), eight)
-    np.testing.assert_array_equal(load_channels(WANTED), WANTED)
+    np.testing.assert_array_equal(load_channels(EXPECTED), EXPECTED)
 
 
 def test_a_model_gets_its_channels_and_people_see_the_mix(tmp_path: Path) -> None:
     path = write(tmp_path / "stack.tif", "pages")
     mix = ChannelMix.initial([(0.0, 60_000.0)] * 5, (1, 2, 3), "uint16")
     given = read_channels(ImageFile(path), mix)
-    np.testing.assert_array_equal(given, WANTED)
-    np.testing.assert_array_equal(shown_picture(given, mix), load_mixed(path, mix))
-    np.testing.assert_array_equal(load_mixed(path, mix), load_mixed(WANTED, mix))
+    np.testing.assert_array_equal(given, EXPECTED)
+    np.testing.assert_array_equal(display_image(given, mix), load_mixed(path, mix))
+    np.testing.assert_array_equal(load_mixed(path, mix), load_mixed(EXPECTED, mix))
     with pytest.raises(
         InputError, match="uses all 5 channels.*Remove the options bands, stretch and"
     ):
-        read_channels(ImageFile(path, view=PictureView(bands=(1, 2, 3))), mix)
+        read_channels(ImageFile(path, view=ImageView(bands=(1, 2, 3))), mix)
     tifffile.imwrite(
-        tmp_path / "stack4.tif", WANTED[..., :4], photometric="minisblack", planarconfig="contig"
+        tmp_path / "stack4.tif", EXPECTED[..., :4], photometric="minisblack", planarconfig="contig"
     )
     with pytest.raises(InputError, match=r"stack4\.tif' has 4 channels, .* with 5"):
         read_channels(ImageFile(tmp_path / "stack4.tif"), mix)

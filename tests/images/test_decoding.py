@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from anymask.base import DataError, ImageError
-from anymask.formats import picture_hw
-from anymask.images import load_image, load_mask, open_picture
+from anymask.formats import read_hw
+from anymask.images import load_image, load_mask, open_image
 
 
 def huge_gif(side: int) -> bytes:
@@ -29,7 +29,7 @@ def test_whatever_fails_inside_is_an_error_that_names_the_picture() -> None:
     Image.new("L", (3, 2)).save(buffer, "PNG")
     with (
         pytest.raises(ImageError, match=r"^the mask is corrupted or truncated"),
-        open_picture(buffer.getvalue(), "the mask"),
+        open_image(buffer.getvalue(), "the mask"),
     ):
         raise AssertionError("oh")
 
@@ -43,7 +43,7 @@ def test_pictures_beyond_pillows_own_limit_are_read(
     for name in ("a.png", "a.tif"):
         assert load_mask(tmp_path / name).all()
         assert load_image(tmp_path / name).shape == (9, 10, 3)
-        assert picture_hw(tmp_path / name) == (9, 10)
+        assert read_hw(tmp_path / name) == (9, 10)
 
 
 def test_a_tiff_that_only_tifffile_reads_is_a_mask_and_has_a_size(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_tiff_that_only_tifffile_reads_is_a_mask_and_has_a_size(tmp_path: Path
     values[:, 1, 2] = 1
     tifffile.imwrite(tmp_path / "a.tif", values, planarconfig=2, photometric="rgb")
     assert np.argwhere(load_mask(tmp_path / "a.tif")).tolist() == [[1, 2]]
-    assert picture_hw(tmp_path / "a.tif") == (4, 6)
+    assert read_hw(tmp_path / "a.tif") == (4, 6)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
@@ -67,4 +67,4 @@ def test_impossible_names_are_one_error(name: str) -> None:
     with pytest.raises(ImageError, match="cannot be read"):
         load_image(name)
     with pytest.raises(DataError, match="Not a readable image"):
-        picture_hw(Path(name))
+        read_hw(Path(name))

@@ -101,13 +101,13 @@ def test_a_page_of_deep_colours_is_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP"])
 def test_a_page_or_frame_is_chosen(kind: str) -> None:
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    frames = [Image.new("RGB", (12, 8), colour) for colour in colours]
+    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    frames = [Image.new("RGB", (12, 8), color) for color in colors]
     buffer = io.BytesIO()
     frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
-    for page, colour in enumerate(colours):
+    for page, color in enumerate(colors):
         seen = load_image(buffer.getvalue(), page=page)[4, 6].astype(int)
-        assert np.abs(seen - colour).max() <= 4
+        assert np.abs(seen - color).max() <= 4
     with pytest.raises(
         ImageError, match=r"Page 3 is out of range: the image \(.* bytes\) has 3 pages, numbered"
     ):
@@ -125,10 +125,10 @@ def test_a_fourth_sample_counts_as_alpha_only_when_its_tag_says_so(extra: int) -
 
 
 def test_white_may_be_zero_and_colours_may_be_inks() -> None:
-    grey = bands(1)[..., 0]
-    with_alpha = np.dstack([grey, np.full(HW, 65535, np.uint16)])
+    gray = bands(1)[..., 0]
+    with_alpha = np.dstack([gray, np.full(HW, 65535, np.uint16)])
     file = tiff(with_alpha, photometric="miniswhite", extrasamples=[2], planarconfig="contig")
-    assert np.abs(load_image(file) + load_image(grey).astype(int) - 255).max() <= 1
+    assert np.abs(load_image(file) + load_image(gray).astype(int) - 255).max() <= 1
     ink = np.zeros((*HW, 4), np.uint16)
     ink[..., 1] = 65535  # all magenta
     np.testing.assert_array_equal(
@@ -145,8 +145,8 @@ def test_grey_whose_white_is_zero_is_shown_the_right_way_round(dtype: Any, order
     np.testing.assert_array_equal(load_image(file)[..., 0], [[255, 204], [51, 0]])
     np.testing.assert_array_equal(load_image(tiff(stored, photometric="minisblack"))[0, 0], 0)
     if order == "<":  # Pillow does not know the other one of 16 bits
-        with Image.open(io.BytesIO(file)) as picture:
-            np.testing.assert_array_equal(load_image(picture)[..., 0], [[255, 204], [51, 0]])
+        with Image.open(io.BytesIO(file)) as image:
+            np.testing.assert_array_equal(load_image(image)[..., 0], [[255, 204], [51, 0]])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -164,11 +164,11 @@ def test_the_orientation_of_a_tiff_is_undone(orientation: int) -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "RGB", "P", "1", "LA", "CMYK", "L"])
 def test_bands_of_a_common_picture(mode: str) -> None:
-    picture = Image.fromarray(RNG.integers(0, 256, (*HW, 3), np.uint8)).convert(mode)
-    shown = picture if mode in ("RGB", "RGBA", "L", "LA") else picture.convert("RGB")
+    image = Image.fromarray(RNG.integers(0, 256, (*HW, 3), np.uint8)).convert(mode)
+    shown = image if mode in ("RGB", "RGBA", "L", "LA") else image.convert("RGB")
     layer = np.asarray(shown).reshape(*HW, -1)[..., -1]
     last = 1 if mode in ("1", "L") else len(shown.getbands())
-    found = load_image(picture, bands=last)
+    found = load_image(image, bands=last)
     np.testing.assert_array_equal(found, np.dstack([layer] * 3))
 
 
@@ -253,8 +253,8 @@ def test_a_volume_and_a_bomb_are_refused() -> None:
 
 @pytest.mark.parametrize("count", [3, 5])
 def test_a_truncated_file_is_refused(count: int) -> None:
-    colours = "rgb" if count == 3 else "minisblack"
-    whole = tiff(bands(count), photometric=colours, planarconfig="contig", compression="zlib")
+    colors = "rgb" if count == 3 else "minisblack"
+    whole = tiff(bands(count), photometric=colors, planarconfig="contig", compression="zlib")
     with pytest.raises(ImageError, match="damaged|truncated|none"):
         load_image(whole[: len(whole) - 600], bands=1 if count == 5 else None)
     deep = png(bands(3))

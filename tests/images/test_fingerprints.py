@@ -41,8 +41,8 @@ def test_other_photos_and_changed_ones_are_not(tmp_path: Path) -> None:
         "square": first.resize((120, 120)),
     }
     first.save(tmp_path / "first.png")
-    for name, picture in others.items():
-        picture.save(tmp_path / f"{name}.png")
+    for name, image in others.items():
+        image.save(tmp_path / f"{name}.png")
     prints = [fingerprint(tmp_path / f"{name}.png") for name in others]
     assert all(one is not None for one in prints)
     assert first_alike(prints, [fingerprint(tmp_path / "first.png")]) == [-1, -1, -1, -1]

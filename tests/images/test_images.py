@@ -16,13 +16,13 @@ from anymask.images import decoding as pixels
 from anymask.images import load_image, load_mask
 
 RNG = np.random.default_rng(7)
-PHOTO = RNG.integers(0, 256, (23, 31, 3), np.uint8)
+IMAGE = RNG.integers(0, 256, (23, 31, 3), np.uint8)
 ORIENTATION = 0x0112
 
 
-def encoded(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -41,49 +41,49 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("form", ["path", "text path", "bytes", "file object", "pillow", "array"])
 def test_every_source_gives_the_same_pixels(form: str, tmp_path: Path) -> None:
     path = tmp_path / "Фото 1.png"
-    data = encoded(Image.fromarray(PHOTO))
+    data = encoded(Image.fromarray(IMAGE))
     path.write_bytes(data)
     source = {
         "path": path,
         "text path": str(path),
         "bytes": data,
         "file object": io.BytesIO(data),
-        "pillow": Image.fromarray(PHOTO),
-        "array": PHOTO,
+        "pillow": Image.fromarray(IMAGE),
+        "array": IMAGE,
     }[form]
-    np.testing.assert_array_equal(load_image(source), PHOTO)
+    np.testing.assert_array_equal(load_image(source), IMAGE)
 
 
 def test_a_pillow_image_stays_open() -> None:
-    picture = Image.open(io.BytesIO(encoded(Image.fromarray(PHOTO))))
-    load_image(picture)
-    assert picture.getpixel((0, 0)) == tuple(PHOTO[0, 0])
+    image = Image.open(io.BytesIO(encoded(Image.fromarray(IMAGE))))
+    load_image(image)
+    assert image.getpixel((0, 0)) == tuple(IMAGE[0, 0])
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "YCbCr", "HSV", "CMYK"])
 def test_pillow_modes_become_what_pillow_makes_of_them(mode: str) -> None:
-    picture = Image.fromarray(PHOTO).convert(mode)
-    np.testing.assert_array_equal(load_image(picture), np.asarray(picture.convert("RGB")))
+    image = Image.fromarray(IMAGE).convert(mode)
+    np.testing.assert_array_equal(load_image(image), np.asarray(image.convert("RGB")))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "La", "RGBa"])
 def test_transparency_is_laid_on_white(mode: str) -> None:
-    alpha = RNG.integers(0, 256, PHOTO.shape[:2], np.uint8)
-    picture = Image.fromarray(np.dstack([PHOTO, alpha]))
+    alpha = RNG.integers(0, 256, IMAGE.shape[:2], np.uint8)
+    image = Image.fromarray(np.dstack([IMAGE, alpha]))
     for step in {"PA": ["P", "PA"], "La": ["LA", "La"]}.get(mode, [mode]):
-        picture = picture.convert(step)
-    seen = picture.convert("LA") if mode == "La" else picture
+        image = image.convert(step)
+    seen = image.convert("LA") if mode == "La" else image
     seen = seen.convert("RGBA")
     white = Image.new("RGBA", seen.size, "white")
     truth = np.asarray(Image.alpha_composite(white, seen).convert("RGB")).astype(int)
-    assert np.abs(load_image(picture).astype(int) - truth).max() <= 1
+    assert np.abs(load_image(image).astype(int) - truth).max() <= 1
 
 
 def test_a_see_through_colour_of_a_palette_becomes_white() -> None:
-    picture = Image.new("P", (4, 2), 0)
-    picture.putpalette([10, 20, 30, 200, 0, 0])
-    picture.putpixel((1, 0), 1)
-    image = load_image(encoded(picture, transparency=0))
+    source_image = Image.new("P", (4, 2), 0)
+    source_image.putpalette([10, 20, 30, 200, 0, 0])
+    source_image.putpixel((1, 0), 1)
+    image = load_image(encoded(source_image, transparency=0))
     assert tuple(image[0, 0]) == (255, 255, 255)
     assert tuple(image[0, 1]) == (200, 0, 0)
 
@@ -92,10 +92,10 @@ def test_a_see_through_colour_of_a_palette_becomes_white() -> None:
 def test_exif_orientation_is_undone_as_pillow_does_it(orientation: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    data = encoded(Image.fromarray(PHOTO), exif=exif)
-    with Image.open(io.BytesIO(data)) as picture:
-        truth = np.asarray(ImageOps.exif_transpose(picture))
-        np.testing.assert_array_equal(load_image(picture), truth)
+    data = encoded(Image.fromarray(IMAGE), exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        truth = np.asarray(ImageOps.exif_transpose(image))
+        np.testing.assert_array_equal(load_image(image), truth)
     np.testing.assert_array_equal(load_image(data), truth)
 
 
@@ -103,8 +103,8 @@ def test_exif_orientation_is_undone_as_pillow_does_it(orientation: int) -> None:
 def test_an_orientation_that_does_not_exist_is_ignored(value: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = value
-    data = encoded(Image.fromarray(PHOTO), exif=exif)
-    np.testing.assert_array_equal(load_image(data), PHOTO)
+    data = encoded(Image.fromarray(IMAGE), exif=exif)
+    np.testing.assert_array_equal(load_image(data), IMAGE)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1), (1, 1, 3), (1, 7), (7, 1)])
@@ -119,20 +119,20 @@ def test_one_pixel_is_a_picture(shape: tuple[int, ...]) -> None:
 
 @settings(deadline=None)
 @given(arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9)))
-def test_grey_is_three_equal_channels(grey: np.ndarray) -> None:
-    np.testing.assert_array_equal(load_image(grey), np.dstack([grey] * 3))
-    np.testing.assert_array_equal(load_image(grey[..., None]), np.dstack([grey] * 3))
+def test_grey_is_three_equal_channels(gray: np.ndarray) -> None:
+    np.testing.assert_array_equal(load_image(gray), np.dstack([gray] * 3))
+    np.testing.assert_array_equal(load_image(gray[..., None]), np.dstack([gray] * 3))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_floats_from_0_to_1_mean_black_to_white(dtype: type) -> None:
-    image = load_image((PHOTO / 255).astype(dtype))
-    np.testing.assert_array_equal(image, PHOTO)
+    image = load_image((IMAGE / 255).astype(dtype))
+    np.testing.assert_array_equal(image, IMAGE)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64, np.uint32])
 def test_wide_types_that_hold_eight_bits_stay_as_they_are(dtype: type) -> None:
-    np.testing.assert_array_equal(load_image(PHOTO.astype(dtype)), PHOTO)
+    np.testing.assert_array_equal(load_image(IMAGE.astype(dtype)), IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -179,18 +179,18 @@ def test_a_picture_of_one_value_is_black_when_its_scale_is_unknown(value: float)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_arrays_with_alpha_are_laid_on_white(dtype: type) -> None:
     full = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
-    grey = np.array([[[0, full], [0, 0]], [[full, full], [full, 0]]], dtype)
-    image = load_image(grey)[..., 0]
+    gray = np.array([[[0, full], [0, 0]], [[full, full], [full, 0]]], dtype)
+    image = load_image(gray)[..., 0]
     np.testing.assert_array_equal(image, [[0, 255], [255, 255]])
-    np.testing.assert_array_equal(load_image(grey[..., [0, 0, 0, 1]])[..., 2], image)
+    np.testing.assert_array_equal(load_image(gray[..., [0, 0, 0, 1]])[..., 2], image)
 
 
 def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = load_image(encoded(Image.fromarray(PHOTO).convert("LA")))
-    deep = load_image(PHOTO.astype(np.uint16) * 200)
+    whole = load_image(encoded(Image.fromarray(IMAGE).convert("LA")))
+    deep = load_image(IMAGE.astype(np.uint16) * 200)
     monkeypatch.setattr(pixels, "_STRIP_PIXELS", 50)
-    np.testing.assert_array_equal(load_image(encoded(Image.fromarray(PHOTO).convert("LA"))), whole)
-    np.testing.assert_array_equal(load_image(PHOTO.astype(np.uint16) * 200), deep)
+    np.testing.assert_array_equal(load_image(encoded(Image.fromarray(IMAGE).convert("LA"))), whole)
+    np.testing.assert_array_equal(load_image(IMAGE.astype(np.uint16) * 200), deep)
 
 
 # What cannot be read, and what the user is told.

@@ -16,13 +16,13 @@ shutil = pytest.importorskip("rasterio.shutil")
 BANDS = np.random.default_rng(0).integers(0, 200, (6, 48, 64), np.uint8)
 
 
-def write(path: Path, count: int, *, colours: bool = False) -> Path:
+def write(path: Path, count: int, *, colors: bool = False) -> Path:
     options = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES"}
     with rasterio.open(
         path, "w", height=48, width=64, count=count, dtype="uint8", **options
     ) as file:
         file.write(BANDS[:count])
-    if colours:
+    if colors:
         with rasterio.open(path) as file:
             shutil.copy(file, path.with_suffix(".tif"), driver="GTiff", photometric="RGB")
         shutil.copy(path.with_suffix(".tif"), path, **options)
@@ -45,7 +45,7 @@ def test_bands_without_colours_are_read(tmp_path: Path, count: int, shown: tuple
 
 @pytest.mark.filterwarnings("ignore")
 def test_colours_and_transparency_of_other_writers_stay(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jp2", 3, colours=True)
+    path = write(tmp_path / "a.jp2", 3, colors=True)
     assert np.array_equal(load_image(path), np.moveaxis(BANDS[:3], 0, -1))
     rgba = np.zeros((9, 12, 4), np.uint8)
     Image.fromarray(rgba).save(tmp_path / "b.jp2", quality_mode="dB", quality_layers=[0])

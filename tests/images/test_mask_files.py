@@ -12,12 +12,12 @@ import tifffile
 from PIL import Image, ImageDraw, ImageFilter
 
 from anymask.base import AmbiguousMaskError, ImageError
-from anymask.formats.label_pictures import voc_palette
+from anymask.formats.label_images import voc_palette
 from anymask.images import load_mask, read_mask_image
 from anymask.masks import iou
 
 HW = (120, 160)
-COLOURS = {
+COLORS = {
     (255, 0, 0): (10, 10, 60, 50),
     (0, 200, 0): (90, 20, 150, 60),
     (40, 40, 255): (20, 70, 110, 110),
@@ -27,18 +27,18 @@ COLOURS = {
 def ellipses(*boxes: tuple[int, int, int, int], hw: tuple[int, int] = HW) -> list[np.ndarray]:
     found = []
     for box in boxes:
-        picture = Image.new("L", (hw[1], hw[0]))
-        ImageDraw.Draw(picture).ellipse(box, fill=1)
-        found.append(np.asarray(picture) > 0)
+        image = Image.new("L", (hw[1], hw[0]))
+        ImageDraw.Draw(image).ellipse(box, fill=1)
+        found.append(np.asarray(image) > 0)
     return found
 
 
 OBJECT = ellipses((30, 25, 120, 100))[0]
-THREE = ellipses(*COLOURS.values())
+THREE = ellipses(*COLORS.values())
 NUMBERS = sum(number * mask for number, mask in enumerate(THREE, start=1))
 DRAWN = np.zeros((*HW, 3), np.uint8)
-for _colour, _mask in zip(COLOURS, THREE, strict=True):
-    DRAWN[_mask] = _colour
+for _color, _mask in zip(COLORS, THREE, strict=True):
+    DRAWN[_mask] = _color
 
 
 def white(mask: np.ndarray = OBJECT) -> Image.Image:
@@ -133,14 +133,14 @@ def refused(path: Path, *, truth: np.ndarray | None = None, least: float = 0.95)
 @pytest.mark.parametrize("quality", [30, 75, 100])
 def test_a_lossy_file_is_read_as_one_object_only(tmp_path: Path, name: str, quality: int) -> None:
     """A PNG has its noise too, where somebody converted a JPEG."""
-    picture, more = white(), {"quality": quality}
+    image, more = white(), {"quality": quality}
     if name == "a.tif":
         more["compression"] = "jpeg"  # type: ignore[assignment]
     if name == "a.png":
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=quality)
-        picture, more = Image.open(buffer), {}
-    picture.save(tmp_path / name, **more)
+        image.save(buffer, "JPEG", quality=quality)
+        image, more = Image.open(buffer), {}
+    image.save(tmp_path / name, **more)
     refused(tmp_path / name, truth=OBJECT, least=0.98)
 
 
@@ -184,9 +184,9 @@ def test_what_can_be_seen_is_the_object(
     tmp_path: Path, ground: tuple[int, int, int], soft: bool
 ) -> None:
     alpha = SOFT["blurred"] if soft else white()
-    picture = Image.new("RGB", alpha.size, ground)
-    picture.putalpha(alpha)
-    picture.save(tmp_path / "a.png")
+    image = Image.new("RGB", alpha.size, ground)
+    image.putalpha(alpha)
+    image.save(tmp_path / "a.png")
     assert_same(objects(tmp_path / "a.png"), [OBJECT], least=0.97)
 
 
@@ -239,14 +239,14 @@ def test_classes_with_a_void_border_of_255_stay_classes(tmp_path: Path) -> None:
 def in_palette(order: list[tuple[int, int, int]]) -> Image.Image:
     """The three objects and their black ground, in a palette of this order."""
     values = np.zeros(HW, np.uint8)
-    for place, colour in enumerate(order):
-        values[(colour == DRAWN).all(axis=2)] = place
-    picture = Image.fromarray(values, "P")
-    picture.putpalette([part for colour in order for part in colour])
-    return picture
+    for place, color in enumerate(order):
+        values[(color == DRAWN).all(axis=2)] = place
+    image = Image.fromarray(values, "P")
+    image.putpalette([part for color in order for part in color])
+    return image
 
 
-BLACK, RED, GREEN, BLUE = (0, 0, 0), *COLOURS
+BLACK, RED, GREEN, BLUE = (0, 0, 0), *COLORS
 
 
 @pytest.mark.parametrize(
@@ -264,14 +264,14 @@ def test_black_is_no_object_wherever_it_stands_in_a_palette(
 
 @pytest.mark.parametrize("palette", ["voc", "black", "ground", "grey"])
 def test_the_indices_of_other_palettes_are_labels(tmp_path: Path, palette: str) -> None:
-    picture = Image.fromarray(NUMBERS.astype(np.uint8), "P")
+    image = Image.fromarray(NUMBERS.astype(np.uint8), "P")
     table = {
         "voc": voc_palette(), "black": np.zeros((256, 3), np.uint8),
         "ground": np.concatenate([[[120, 120, 120]], voc_palette()[1:]]).astype(np.uint8),
         "grey": np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1),
     }[palette]  # fmt: skip
-    picture.putpalette(table.tobytes())
-    picture.save(tmp_path / "a.png")
+    image.putpalette(table.tobytes())
+    image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_mask_image(tmp_path / "a.png").values, NUMBERS)
 
 
@@ -279,7 +279,7 @@ def test_the_indices_of_other_palettes_are_labels(tmp_path: Path, palette: str) 
 def test_a_colour_is_an_object(tmp_path: Path, name: str) -> None:
     Image.fromarray(DRAWN).save(tmp_path / name, lossless=True)
     found = read_mask_image(tmp_path / name)
-    assert found.coloured
+    assert found.colored
     assert set(np.unique(found.values)) == {0, 0xFF0000, 0x00C800, 0x2828FF}
     assert_same(objects(tmp_path / name), THREE)
 
@@ -294,7 +294,7 @@ def test_several_objects_do_not_survive_a_lossy_file(
     Image.fromarray(values.astype(np.uint8)).save(tmp_path / name, quality=90)
     refused(tmp_path / name)
     with pytest.raises(AmbiguousMaskError, match="lossy format has changed"):
-        read_mask_image(tmp_path / name, "colours")
+        read_mask_image(tmp_path / name, "colors")
 
 
 @pytest.mark.parametrize("way", ["BILINEAR", "BOX", "BICUBIC"])
@@ -341,9 +341,9 @@ def test_the_choice_is_obeyed(tmp_path: Path) -> None:
     Image.fromarray(DRAWN).save(tmp_path / "colour.png")
     in_palette([RED, BLACK, GREEN, BLUE]).save(tmp_path / "palette.png")
     assert_same(objects(tmp_path / "grey.png", "labels"), THREE)
-    assert_same(objects(tmp_path / "grey.png", "colours"), THREE)
+    assert_same(objects(tmp_path / "grey.png", "colors"), THREE)
     assert_same(objects(tmp_path / "grey.png", "binary"), [NUMBERS > 0])
-    assert_same(objects(tmp_path / "colour.png", "colours"), THREE)
+    assert_same(objects(tmp_path / "colour.png", "colors"), THREE)
     assert_same(objects(tmp_path / "colour.png", "binary"), [NUMBERS > 0])
     with pytest.raises(ImageError, match="is a color image, which has no label values"):
         read_mask_image(tmp_path / "colour.png", "labels")

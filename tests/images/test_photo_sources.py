@@ -11,13 +11,13 @@ from anymask.base import ImageError, InputError
 from anymask.images import (
     SAMPLES,
     ImageFile,
-    fetch_picture,
-    list_photos,
+    fetch_image,
+    list_images,
     load_image,
     load_referenced,
     sample,
 )
-from anymask.images import load as web_pictures
+from anymask.images import load as web_images
 from tests.http_answers import Answers, serving
 
 PIXELS = np.random.default_rng(2).integers(0, 256, (20, 30, 3), np.uint8)
@@ -34,15 +34,15 @@ def folder(tmp_path: Path) -> Path:
 
 def test_photos_are_listed_from_what_people_write(folder: Path) -> None:
     names = ["a.png", "b.png"]
-    assert [path.name for path in list_photos(str(folder / "*.png"))] == names
-    assert [path.name for path in list_photos(str(folder / "**" / "*.png"))] == [*names, "c.png"]
-    assert [path.name for path in list_photos(folder)] == [*names, "c.png"]
-    assert list_photos([folder / "b.png", str(folder / "a*")]) == [
+    assert [path.name for path in list_images(str(folder / "*.png"))] == names
+    assert [path.name for path in list_images(str(folder / "**" / "*.png"))] == [*names, "c.png"]
+    assert [path.name for path in list_images(folder)] == [*names, "c.png"]
+    assert list_images([folder / "b.png", str(folder / "a*")]) == [
         folder / "b.png",
         folder / "a.png",
     ]
     (folder / "[1].png").write_bytes((folder / "a.png").read_bytes())
-    assert list_photos(folder / "[1].png") == [folder / "[1].png"]
+    assert list_images(folder / "[1].png") == [folder / "[1].png"]
 
 
 def test_what_is_not_there_is_said(folder: Path) -> None:
@@ -53,7 +53,7 @@ def test_what_is_not_there_is_said(folder: Path) -> None:
         (folder / "empty", "contains no images"),
     ]:
         with pytest.raises(ImageError, match=told):
-            list_photos(where)
+            list_images(where)
 
 
 def test_an_answer_remembers_the_path_of_a_file_and_the_pixels_of_anything_else(
@@ -110,9 +110,9 @@ def test_an_address_is_read_only_where_it_is_allowed(server: Answers, folder: Pa
     for geo_keys in ({}, {34735: (1, 1, 0, 0)}):
         Image.fromarray(PIXELS).save(folder / "a.png", "tiff", tiffinfo=geo_keys)
         server.files["/a.png"] = (folder / "a.png").read_bytes()
-        pixels, picture = load_referenced(f"{server.url}/a.png", allow_url=True)
+        pixels, image = load_referenced(f"{server.url}/a.png", allow_url=True)
         np.testing.assert_array_equal(pixels, PIXELS)
-        assert picture.georeferenced is bool(geo_keys)
+        assert image.georeferenced is bool(geo_keys)
 
 
 def test_the_chosen_frame_of_a_pillow_image_is_read(folder: Path) -> None:
@@ -132,10 +132,10 @@ def test_what_the_web_does_not_give_is_one_clear_error(server: Answers) -> None:
         ("http://[", "cannot be read|Expected an http"),
     ]:
         with pytest.raises(ImageError, match=told):
-            fetch_picture(address)
+            fetch_image(address)
 
 
 def test_a_picture_that_is_too_large_is_not_read(server: Answers) -> None:
     with pytest.raises(ImageError, match="more than 100 bytes"):
-        fetch_picture(f"{server.url}/a.png", most_bytes=100)
-    assert web_pictures.MAX_BYTES == 100_000_000
+        fetch_image(f"{server.url}/a.png", most_bytes=100)
+    assert web_images.MAX_BYTES == 100_000_000

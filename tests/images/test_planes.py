@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from anymask.base import AnymaskError, ImageError, InputError
-from anymask.images import PictureView, PixelSize, load_image, load_plane, read_planes
+from anymask.images import ImageView, PixelSize, load_image, load_plane, read_planes
 
 DEPTH, CHANNELS, HW = 3, 2, (10, 14)
 
@@ -70,18 +70,18 @@ def test_names_and_the_size_of_a_pixel_come_from_the_file(imagej: Path, ome: Pat
 
 
 def test_bands_are_channels_and_colours_stay_a_look_of_their_own(tmp_path: Path) -> None:
-    five, colours = tmp_path / "five.tif", tmp_path / "colours.tif"
+    five, colors = tmp_path / "five.tif", tmp_path / "colours.tif"
     bands = np.broadcast_to(50 * np.arange(5), (*HW, 5)).astype(np.uint8)
     tifffile.imwrite(five, bands, photometric="minisblack", planarconfig="contig")
-    tifffile.imwrite(colours, bands[..., 1:4].copy(), photometric="rgb")
+    tifffile.imwrite(colors, bands[..., 1:4].copy(), photometric="rgb")
     assert read_planes(five).channels[4] == "Band 5"
-    assert not read_planes(five).colours
+    assert not read_planes(five).colors
     assert [level(five, 0, band) for band in range(5)] == [0, 50, 100, 150, 200]
     assert level(five) == 0  # nobody says which are red, green and blue: the first one
-    assert load_plane(five, view=PictureView((3, 2, 1)))[0, 0].tolist() == [100, 50, 0]
-    assert read_planes(colours).colours
-    assert load_plane(colours)[0, 0].tolist() == [50, 100, 150]
-    assert level(colours, 0, 2) == 150
+    assert load_plane(five, view=ImageView((3, 2, 1)))[0, 0].tolist() == [100, 50, 0]
+    assert read_planes(colors).colors
+    assert load_plane(colors)[0, 0].tolist() == [50, 100, 150]
+    assert level(colors, 0, 2) == 150
 
 
 @pytest.mark.parametrize(("kind", "place"), [("imagej", 2), ("ome", 1)])
@@ -92,7 +92,7 @@ def test_channels_that_are_pages_become_red_green_and_blue(
     mixed = load_image(path, bands=(2, 0, 1), page=place)
     assert mixed.shape == (*HW, 3)
     assert np.unique(mixed.reshape(-1, 3), axis=0).tolist() == [[140, 0, 40]]
-    view = PictureView.of((2, 1, 1), ranges=((100, 180), None, (20, 60)))
+    view = ImageView.of((2, 1, 1), ranges=((100, 180), None, (20, 60)))
     assert load_plane(path, place, view=view)[0, 0].tolist() == [128, 40, 128]
     assert load_plane(path, place, 1, view)[0, 0].tolist() == [128] * 3  # alone, with its range
     assert level(path, place, 0) == 40

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from anymask.base import ImageError, InputError
-from anymask.images import load_image, parse_position, resolve_place
-from anymask.jobs import FolderJob, PictureChoice, parse_page
+from anymask.images import load_image, parse_position, resolve_position
+from anymask.jobs import FolderJob, ImageSettings, parse_page
 
 tifffile = pytest.importorskip("tifffile")
 VALUES = np.arange(3 * 2, dtype=np.uint8).reshape(3, 2, 1, 1).repeat(4, 2).repeat(5, 3) * 20
@@ -25,9 +25,9 @@ def stack(tmp_path: Path) -> Path:
     [("z0c0", 0), ("z0c1", 1), ("z1", 2), ("c1", 1), ("z2c1", 5), ("C1Z2", 5)],
 )
 def test_a_place_is_the_page_of_its_axes(stack: Path, text: str, page: int) -> None:
-    assert resolve_place(stack, text) == (page, None)
+    assert resolve_position(stack, text) == (page, None)
     assert load_image(stack, page=text)[0, 0, 0] == 20 * page
-    choice = PictureChoice(page=parse_page(text))
+    choice = ImageSettings(page=parse_page(text))
     assert choice.load(stack)[0, 0, 0] == 20 * page
     (item,) = FolderJob(source=stack, output=Path("out"), page=choice.page).items()
     assert item.name == (f"a.tif.page{page}.png" if page else "a.tif")
@@ -37,7 +37,7 @@ def test_a_place_is_the_page_of_its_axes(stack: Path, text: str, page: int) -> N
 def test_ome_axes_are_known_too(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, VALUES.swapaxes(0, 1), metadata={"axes": "CZYX"})
-    assert resolve_place(path, "z2c1") == (5, None)
+    assert resolve_position(path, "z2c1") == (5, None)
     assert load_image(path, page="z0c1")[0, 0, 0] == VALUES[0, 1, 0, 0]
 
 
@@ -48,9 +48,9 @@ def test_a_channel_that_is_a_band_is_that_band(tmp_path: Path) -> None:
         path, planes, imagej=False, photometric="minisblack", planarconfig="contig",
         metadata={"axes": "ZYXS"},
     )  # fmt: skip
-    assert resolve_place(path, "z1c1") == (1, (2,))
-    assert PictureChoice(page="z1c1").load(path, 1)[0, 0, 0] == 100
-    assert PictureChoice(page="z1c1").mark(1) != PictureChoice(page="z1c0").mark(1)
+    assert resolve_position(path, "z1c1") == (1, (2,))
+    assert ImageSettings(page="z1c1").load(path, 1)[0, 0, 0] == 100
+    assert ImageSettings(page="z1c1").mark(1) != ImageSettings(page="z1c0").mark(1)
     with pytest.raises(InputError, match="The channel can be selected by"):
         load_image(path, page="z1c1", bands=1)
 

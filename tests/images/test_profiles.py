@@ -75,9 +75,9 @@ def scene() -> np.ndarray:
     return cv2.resize(small, (160, 120), interpolation=cv2.INTER_CUBIC)
 
 
-def right_of(picture: Image.Image, profile: bytes) -> np.ndarray:
+def right_of(image: Image.Image, profile: bytes) -> np.ndarray:
     shown = ImageCms.profileToProfile(
-        picture, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
     )
     assert shown is not None
     return np.asarray(shown)
@@ -90,12 +90,12 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
 def write(path: Path, kind: str) -> np.ndarray:
     """A file with a profile; what it shows in sRGB."""
     if kind == "CMYK":
-        profile, picture = cmyk_profile(), Image.fromarray(scene()).convert("CMYK")
+        profile, image = cmyk_profile(), Image.fromarray(scene()).convert("CMYK")
     else:
-        profile, picture = matrix_profile(kind), Image.fromarray(scene())
-    picture.save(path, icc_profile=profile, **({"quality": 95} if path.suffix == ".jpg" else {}))
+        profile, image = matrix_profile(kind), Image.fromarray(scene())
+    image.save(path, icc_profile=profile, **({"quality": 95} if path.suffix == ".jpg" else {}))
     stored = Image.open(path)
-    return right_of(stored.convert(picture.mode), profile)
+    return right_of(stored.convert(image.mode), profile)
 
 
 CASES = [(kind, suffix) for kind in PRIMARIES for suffix in (".png", ".jpg", ".tif", ".webp")]

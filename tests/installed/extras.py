@@ -70,9 +70,9 @@ def _collect(requirements: Iterable[Requirement], found: set[str]) -> None:
         _add(normal_name(one), frozenset(one.extras), found)
 
 
-def _add(name: str, wanted: frozenset[str], found: set[str]) -> None:
+def _add(name: str, expected: frozenset[str], found: set[str]) -> None:
     """Add a distribution, and what it requires with these of its extras."""
-    key = f"{name}[{','.join(sorted(wanted))}]"
+    key = f"{name}[{','.join(sorted(expected))}]"
     if key in found:
         return
     found |= {key, name}
@@ -82,7 +82,7 @@ def _add(name: str, wanted: frozenset[str], found: set[str]) -> None:
         return
     for one in map(Requirement, lines):
         if one.marker is None or any(
-            one.marker.evaluate({"extra": extra}) for extra in ("", *wanted)
+            one.marker.evaluate({"extra": extra}) for extra in ("", *expected)
         ):
             _add(normal_name(one), frozenset(one.extras), found)
 
@@ -138,8 +138,8 @@ def remedies(section: str, extra: str) -> frozenset[str]:
 def may_work(section: str, extra: str) -> bool:
     """Whether an extra brings some of the packages that a section misses, by chance."""
     missing = frozenset(section.split("+")) - brought(extra) - {CORE}
-    wanted = {normal_name(one) for name in missing for one in _direct(name)}
-    return bool(wanted & packages(extra))
+    expected = {normal_name(one) for name in missing for one in _direct(name)}
+    return bool(expected & packages(extra))
 
 
 def _direct(extra: str) -> list[Requirement]:

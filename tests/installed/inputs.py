@@ -19,7 +19,7 @@ from PIL import Image
 from tests.images.microscope_files import WRITERS as MICROSCOPES
 
 SIDE = 160
-COLOURS = ((220, 60, 50), (60, 200, 70), (70, 90, 230))
+COLORS = ((220, 60, 50), (60, 200, 70), (70, 90, 230))
 
 
 def photo(seed: int) -> tuple[NDArray[np.uint8], list[NDArray[np.int32]]]:
@@ -27,15 +27,15 @@ def photo(seed: int) -> tuple[NDArray[np.uint8], list[NDArray[np.int32]]]:
     rng = np.random.default_rng(seed)
     image = rng.integers(60, 90, (SIDE, SIDE, 3), dtype=np.uint8)
     outlines = []
-    for place, colour in enumerate(COLOURS):
+    for place, color in enumerate(COLORS):
         x, y = 10 + 50 * place, int(rng.integers(10, 90))
         outline = np.array([[x, y], [x + 38, y], [x + 38, y + 50], [x, y + 50]], np.int32)
-        cv2.fillPoly(image, [outline], colour)
+        cv2.fillPoly(image, [outline], color)
         outlines.append(outline)
     return image, outlines
 
 
-def photos(folder: Path) -> None:
+def images(folder: Path) -> None:
     """Write `photos/`, `a.jpg`, and the labels `coco.json` and `boxes.json`."""
     images, annotations = [], []
     (folder / "photos").mkdir()
@@ -69,7 +69,7 @@ def frames(folder: Path) -> None:
         Image.fromarray(image).save(folder / "frames" / f"{step:05}.png")
         if step < 3:
             Image.fromarray(image).save(scene / "images" / f"{step:05}.png")
-            mask = (image == COLOURS[0]).all(axis=2).astype(np.uint8)
+            mask = (image == COLORS[0]).all(axis=2).astype(np.uint8)
             Image.fromarray(mask).save(scene / "masks" / f"{step:05}.png")
             mask[90:110, 90:130] = 2
             Image.fromarray(mask).save(truth / f"{step:05}.png")
@@ -80,7 +80,7 @@ def clip(count: int = 6) -> list[NDArray[np.uint8]]:
     images = []
     for step in range(count):
         image = np.full((120, 160, 3), 70, np.uint8)
-        image[20 + step : 50 + step, 20 + 2 * step : 60 + 2 * step] = COLOURS[0]
+        image[20 + step : 50 + step, 20 + 2 * step : 60 + 2 * step] = COLORS[0]
         images.append(image)
     return images
 
@@ -241,7 +241,7 @@ def detector(folder: Path) -> None:
 GROUPS: dict[str, Callable[[Path], None]] = {
     one.__name__: one
     for one in (
-        photos, frames, video, volumes, maps, science, microscopes, heic, checkpoint,
+        images, frames, video, volumes, maps, science, microscopes, heic, checkpoint,
         training, detector,
     )
 }  # fmt: skip

@@ -59,12 +59,12 @@ class Surface:
         found = [(name,) for name in commands()]
         if len(found) < MIN_COMMANDS:
             self.failures.append(("commands", f"{len(found)}, wanted {MIN_COMMANDS}"))
-        seen: set[tuple[str, ...]] = set()
+        visited: set[tuple[str, ...]] = set()
         while found:
             command = found.pop()
-            if command in seen:
+            if command in visited:
                 continue
-            seen.add(command)
+            visited.add(command)
             for option in ("--help", "--help-all"):
                 with declared_commands() as declared:
                     text = self.run([*command, option])

@@ -12,8 +12,8 @@ from anymask import errors as anymask_errors
 from anymask.sam import SamAutomaticMaskGenerator, SamPredictor
 
 
-def click(model: Model, photo: Path) -> NDArray[np.bool_]:
-    embedding: Features = model.encode(photo)
+def click(model: Model, image: Path) -> NDArray[np.bool_]:
+    embedding: Features = model.encode(image)
     answer: Prediction = model.segment(embedding, points=[(290, 120)], point_labels=[1])
     best: Mask = answer.best
     first: Mask = answer[0]
@@ -29,15 +29,15 @@ def click(model: Model, photo: Path) -> NDArray[np.bool_]:
     return answer.masks
 
 
-def several(model: Model, photo: str) -> list[Prediction]:
-    boxes: Masks = model.segment(photo, boxes=[(1, 2, 30, 40)], names=["cup"], multimask=False)
+def several(model: Model, image: str) -> list[Prediction]:
+    boxes: Masks = model.segment(image, boxes=[(1, 2, 30, 40)], names=["cup"], multimask=False)
     assert boxes.labels == ["cup"]
-    return model.segment(photo, prompts=[Prompt.of(box=(1, 2, 30, 40))])
+    return model.segment(image, prompts=[Prompt.of(box=(1, 2, 30, 40))])
 
 
-def everything(model: Model, photo: Path) -> Masks:
-    found: Masks = model.everything(photo, grid=8, progress=True)
-    for records in model.everything([photo], grid=8):
+def everything(model: Model, image: Path) -> Masks:
+    found: Masks = model.everything(image, grid=8, progress=True)
+    for records in model.everything([image], grid=8):
         found = found.merge(records)
     coco: dict[str, Any] = found.to_coco()
     large: Masks = found.filter(min_area=100).nms(0.8)[:5]

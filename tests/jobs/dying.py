@@ -22,7 +22,7 @@ import anymask
 from anymask.cli import everything  # noqa: F401  # what each run would import
 from anymask.cli import main as door
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 
 def run(left: int, words: list[str]) -> int:
@@ -47,7 +47,7 @@ def run(left: int, words: list[str]) -> int:
         return answer
 
     os.fsync, Path.replace = dangerous_fsync, dangerous_replace
-    anymask.load = lambda *_, **__: Model(ColourRuntime())
+    anymask.load = lambda *_, **__: Model(ColorRuntime())
     return door.main(words)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.segment.fakes import discs
 
-PICTURE, _ = discs((40, 50), [(20, 20, 10)])
+IMAGE, _ = discs((40, 50), [(20, 20, 10)])
 
 
 def made(folder: str = "out") -> list[str]:
@@ -30,7 +30,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for index, name in enumerate(["a.png", "b.png", "sub/c.png"]):
         path = Path("photos", name)
         path.parent.mkdir(exist_ok=True, parents=True)
-        Image.fromarray(np.roll(PICTURE, index, axis=1)).save(path)
+        Image.fromarray(np.roll(IMAGE, index, axis=1)).save(path)
     return tmp_path
 
 

@@ -25,7 +25,7 @@ from tests.conftest import CommandLine
 from tests.jobs.toys import ToyTask
 from tests.segment.fakes import discs
 
-PICTURE, _ = discs((40, 50), [(20, 20, 10)])
+IMAGE, _ = discs((40, 50), [(20, 20, 10)])
 
 
 @pytest.fixture
@@ -180,13 +180,13 @@ BAD_FILES = {
     "loop.jpg": lambda path: path.symlink_to("loop.jpg"),
 }
 GOOD_FILES = {
-    "good.png": lambda path: Image.fromarray(PICTURE).save(path),
-    "good.jpg": lambda path: Image.fromarray(PICTURE).convert("CMYK").save(path),
-    "deep.tif": lambda path: Image.fromarray(PICTURE[..., 0].astype(np.uint16) * 200).save(path),
+    "good.png": lambda path: Image.fromarray(IMAGE).save(path),
+    "good.jpg": lambda path: Image.fromarray(IMAGE).convert("CMYK").save(path),
+    "deep.tif": lambda path: Image.fromarray(IMAGE[..., 0].astype(np.uint16) * 200).save(path),
     "dot.png": lambda path: Image.new("RGB", (1, 1)).save(path),
     "line.webp": lambda path: Image.new("RGB", (300, 1)).save(path),
-    os.fsdecode(b"latin \xe9.png"): lambda path: Image.fromarray(PICTURE).save(path),
-    "sub dir/späße 😀.GIF": lambda path: Image.fromarray(PICTURE).save(path),
+    os.fsdecode(b"latin \xe9.png"): lambda path: Image.fromarray(IMAGE).save(path),
+    "sub dir/späße 😀.GIF": lambda path: Image.fromarray(IMAGE).save(path),
 }
 
 

@@ -16,12 +16,12 @@ from anymask import jobs
 from anymask.base import ImageError, InputError
 from anymask.cli.main import main
 from anymask.formats import read_annotations
-from anymask.jobs.engines import PhotoResult
+from anymask.jobs.engines import ImageResult
 from anymask.masks import Features
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
-PICTURE, _ = discs((60, 90), [(30, 30, 20)])
+IMAGE, _ = discs((60, 90), [(30, 30, 20)])
 SETTINGS: dict[str, Any] = {
     "mode": "exact", "grid": 6, "score": 0.3, "stability": 0.3,
 }  # fmt: skip
@@ -41,26 +41,26 @@ def run():
         "everything", "photos", "out", workers=int(sys.argv[1]), on_progress=watch,
         grid=2, score=0.0,
     )
-    print(summary.photos, summary.done + summary.there, summary.failed)
+    print(summary.images, summary.done + summary.skipped, summary.failed)
 
 """
 
 
 @pytest.fixture
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with four photos."""
     monkeypatch.chdir(tmp_path)
     for index, name in enumerate(["a.png", "b.png", "sub/c.png", "sub/d.png"]):
         path = Path("photos", name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.roll(PICTURE, index, axis=1)).save(path)
+        Image.fromarray(np.roll(IMAGE, index, axis=1)).save(path)
     return Path("photos")
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every model is a fake."""
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()))
 
 
 def files(folder: str) -> dict[str, bytes]:
@@ -72,7 +72,7 @@ def files(folder: str) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("fake")
-def test_python_makes_what_the_command_line_makes(photos: Path) -> None:
+def test_python_makes_what_the_command_line_makes(images: Path) -> None:
     summary = jobs.run("everything", "photos", "out", **SETTINGS)
     assert main(["everything", "photos", "-o", "typed", *WORDS]) == 0
     assert files("out") == files("typed")
@@ -81,53 +81,53 @@ def test_python_makes_what_the_command_line_makes(photos: Path) -> None:
         for name, data in files("out").items()
         if name.endswith(".json")
     )
-    assert (summary.photos, summary.done, summary.there, summary.failed) == (4, 4, 0, 0)
+    assert (summary.images, summary.done, summary.skipped, summary.failed) == (4, 4, 0, 0)
     assert summary.made == masks > 4
     assert summary.rate == pytest.approx(4 / summary.seconds)
     later = jobs.Summary(1)
     for _ in range(2):
-        later.add(Path("a.png"), PhotoResult(state="done", made=1, seconds=3.0))
+        later.add(Path("a.png"), ImageResult(state="done", made=1, seconds=3.0))
     assert 3.0 <= later.seconds < 60  # of this machine, whatever its clock says
     assert summary.about["model"] == "fake"
 
 
 @pytest.mark.usefixtures("fake")
-def test_the_same_call_again_does_only_what_is_missing_or_of_other_settings(photos: Path) -> None:
-    jobs.run("everything", photos, "out", **SETTINGS, overlay=False)
+def test_the_same_call_again_does_only_what_is_missing_or_of_other_settings(images: Path) -> None:
+    jobs.run("everything", images, "out", **SETTINGS, overlay=False)
     Path("out/sub/c.json").unlink()
-    again = jobs.run("everything", photos, "out", **SETTINGS, overlay=False)
-    assert (again.done, again.there) == (1, 3)
+    again = jobs.run("everything", images, "out", **SETTINGS, overlay=False)
+    assert (again.done, again.skipped) == (1, 3)
     other = jobs.run(
-        "everything", photos, "out", **SETTINGS, layout="tree", tile=None, overlay=False
+        "everything", images, "out", **SETTINGS, layout="tree", tile=None, overlay=False
     )
-    assert (other.done, other.there) == (4, 0)
+    assert (other.done, other.skipped) == (4, 0)
 
 
 @pytest.mark.usefixtures("fake")
-def test_each_page_of_a_stack_is_a_picture_of_its_own(photos: Path) -> None:
-    pages = [Image.fromarray(np.roll(PICTURE, shift, axis=1)) for shift in (0, 20)]
+def test_each_page_of_a_stack_is_a_picture_of_its_own(images: Path) -> None:
+    pages = [Image.fromarray(np.roll(IMAGE, shift, axis=1)) for shift in (0, 20)]
     pages[0].save("photos/sub/stack.tif", save_all=True, append_images=pages[1:])
-    every = jobs.PictureChoice(page="all")
-    jobs.run("everything", photos, "out", **SETTINGS, overlay=False, pictures=every)
-    images, _ = read_annotations(Path("out"))
-    ends = {image.file_name: image.masks for image in images}
+    every = jobs.ImageSettings(page="all")
+    jobs.run("everything", images, "out", **SETTINGS, overlay=False, image_settings=every)
+    other_images, _ = read_annotations(Path("out"))
+    ends = {image.file_name: image.masks for image in other_images}
     assert sorted(ends) == [
         "a.png", "b.png", "sub/c.png", "sub/d.png",
         "sub/stack.tif.page0.png", "sub/stack.tif.page1.png",
     ]  # fmt: skip
     assert ends["sub/stack.tif.page0.png"] != ends["sub/stack.tif.page1.png"]
     single = jobs.run("everything", "photos/sub/stack.tif", "one", **SETTINGS, overlay=False,
-                             pictures=jobs.PictureChoice(page=1))  # fmt: skip
+                             image_settings=jobs.ImageSettings(page=1))  # fmt: skip
     (image,) = read_annotations(Path("one"))[0]
     assert (single.done, image.file_name) == (1, "stack.tif.page1.png")
 
 
 @pytest.mark.usefixtures("fake")
-def test_records_that_are_there_take_the_name_that_their_photo_has_now(photos: Path) -> None:
+def test_records_that_are_there_take_the_name_that_their_photo_has_now(images: Path) -> None:
     jobs.run("everything", "photos/sub", "out/sub", **SETTINGS, overlay=False)
     before = json.loads(Path("out/sub/c.json").read_text())
-    again = jobs.run("everything", photos, "out", **SETTINGS, overlay=False)
-    assert (again.done, again.there) == (2, 2)
+    again = jobs.run("everything", images, "out", **SETTINGS, overlay=False)
+    assert (again.done, again.skipped) == (2, 2)
     after = json.loads(Path("out/sub/c.json").read_text())
     assert (before["image"].pop("file_name"), after["image"].pop("file_name")) == (
         "c.png", "sub/c.png",
@@ -136,15 +136,15 @@ def test_records_that_are_there_take_the_name_that_their_photo_has_now(photos: P
 
 
 @pytest.mark.usefixtures("fake")
-def test_progress_and_failures_are_values(photos: Path) -> None:
+def test_progress_and_failures_are_values(images: Path) -> None:
     Path("photos/b.png").write_bytes(b"broken")
     told: list[jobs.Summary] = []
-    summary = jobs.run("encode", photos, "out", on_progress=told.append)
+    summary = jobs.run("encode", images, "out", on_progress=told.append)
     assert [now.tried for now in told] == [1, 2, 3, 4]
-    assert {now.photos for now in told} == {4}
+    assert {now.images for now in told} == {4}
     (failure,) = summary.failures
     assert (summary.done, summary.failed) == (3, 1)
-    assert (failure.photo, failure.kind) == (Path("photos/b.png"), "DamagedImageError")
+    assert (failure.image, failure.kind) == (Path("photos/b.png"), "DamagedImageError")
     assert "is not a supported image" in failure.reason
     assert [now.failure for now in told if now.failure] == [failure]
     (line,) = Path("out/errors.jsonl").read_text().splitlines()
@@ -152,7 +152,7 @@ def test_progress_and_failures_are_values(photos: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_one_photo_is_done_and_its_own_error_is_raised(photos: Path) -> None:
+def test_one_photo_is_done_and_its_own_error_is_raised(images: Path) -> None:
     assert [jobs.run("encode", "photos/a.png", "out").done for _ in range(2)] == [1, 0]
     assert list(files("out")) == ["a.npz"]
     Path("photos/a.png").write_bytes(b"")
@@ -161,13 +161,13 @@ def test_one_photo_is_done_and_its_own_error_is_raised(photos: Path) -> None:
 
 
 def test_bands_and_stretch_travel_with_the_job(
-    photos: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
-    jobs.run("encode", photos, "grey", pictures=jobs.PictureChoice(bands=(2,)))
-    grey = anymask.load_image("photos/a.png", bands=(2,))
-    wanted = Model(ColourRuntime()).encode(grey)
-    assert Features.load("grey/a.npz").image_hash == wanted.image_hash
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()))
+    jobs.run("encode", images, "grey", image_settings=jobs.ImageSettings(bands=(2,)))
+    gray = anymask.load_image("photos/a.png", bands=(2,))
+    expected = Model(ColorRuntime()).encode(gray)
+    assert Features.load("grey/a.npz").image_hash == expected.image_hash
 
 
 # Errors.
@@ -198,7 +198,7 @@ def test_bands_and_stretch_travel_with_the_job(
 )
 @pytest.mark.usefixtures("fake")
 def test_what_makes_no_sense_is_told_before_any_work(
-    photos: Path, arguments: dict[str, Any], message: str
+    images: Path, arguments: dict[str, Any], message: str
 ) -> None:
     Path("empty").mkdir()
     Image.new("RGB", (8, 8)).save("a.jpg")
@@ -222,7 +222,7 @@ def script(text: str, *words: object, repository: Path) -> subprocess.CompletedP
     )
 
 
-def test_a_script_that_starts_workers_unguarded_is_told_how(photos: Path, repository: Path) -> None:
+def test_a_script_that_starts_workers_unguarded_is_told_how(images: Path, repository: Path) -> None:
     done = script(SCRIPT + "run()\n", 2, -1, repository=repository)
     assert done.returncode == 1
     assert "put the calls under `if __name__ == '__main__':`" in done.stderr

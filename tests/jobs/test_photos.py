@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.base import InputError
-from anymask.jobs import FolderJob, PhotoItem, own_names
-from anymask.jobs.settings import PlacedPhotos, output_names, parse_shard, place_number
+from anymask.jobs import FolderJob, ImageItem, own_names
+from anymask.jobs.settings import PlacedImages, output_names, parse_shard, place_number
 
 NAMES = st.lists(
     st.builds("".join, st.lists(st.sampled_from(["a", "b", ".", ".jpg", ".png"]), max_size=4)),
@@ -18,7 +18,7 @@ NAMES = st.lists(
 ).map(lambda names: [f"{name}.jpg" for name in names])
 
 
-def find_items(source: Path, out: Path, **how: Any) -> list[PhotoItem]:
+def find_items(source: Path, out: Path, **how: Any) -> list[ImageItem]:
     return FolderJob(source=source, output=out, **how).items()
 
 
@@ -35,11 +35,11 @@ def test_results_keep_the_sub_folders_and_lose_the_suffix(tmp_path: Path) -> Non
     assert [job.output(".json").as_posix() for job in jobs] == [
         "out/a b.json", "out/sub/ü.json", "out/sub/deep/c.d.json",
     ]  # fmt: skip
-    assert all(job.photo.is_file() for job in jobs)
+    assert all(job.image.is_file() for job in jobs)
 
 
 @pytest.mark.parametrize(
-    ("names", "wanted"),
+    ("names", "expected"),
     [
         (["a.jpg"], ["a"]),
         (["a.jpg", "a.png"], ["a.jpg", "a.png"]),
@@ -48,8 +48,8 @@ def test_results_keep_the_sub_folders_and_lose_the_suffix(tmp_path: Path) -> Non
         (["a.jpg.png"], ["a.jpg"]),
     ],
 )
-def test_names_are_short_where_they_can_be(names: list[str], wanted: list[str]) -> None:
-    assert list(output_names(names).values()) == wanted
+def test_names_are_short_where_they_can_be(names: list[str], expected: list[str]) -> None:
+    assert list(output_names(names).values()) == expected
 
 
 @given(NAMES)
@@ -61,14 +61,14 @@ def test_no_two_photos_share_a_result(names: list[str]) -> None:
 
 @given(st.lists(st.text("ab/é\u0301", min_size=1), max_size=30), st.integers(1, 7))
 def test_every_photo_belongs_to_exactly_one_machine(names: list[str], parts: int) -> None:
-    photos = PlacedPhotos("set", tuple((Path("a.jpg"), Path(f"{n}.jpg", name.replace("/", "_")))
+    images = PlacedImages("set", tuple((Path("a.jpg"), Path(f"{n}.jpg", name.replace("/", "_")))
                                        for n, name in enumerate(names)))  # fmt: skip
     found = [
         item.place
         for part in range(1, parts + 1)
-        for item in FolderJob(source=photos, output=Path("out"), shard=(part, parts)).items()
+        for item in FolderJob(source=images, output=Path("out"), shard=(part, parts)).items()
     ]
-    assert sorted(map(str, found)) == sorted(str(place) for _, place in photos.photos)
+    assert sorted(map(str, found)) == sorted(str(place) for _, place in images.images)
 
 
 def test_the_number_of_a_place_is_the_same_for_ever() -> None:
@@ -97,14 +97,14 @@ def test_results_may_not_lie_among_the_photos(tmp_path: Path, out: str) -> None:
 
 def test_an_output_folder_inside_is_not_taken_for_photos(tmp_path: Path) -> None:
     source = touch(tmp_path / "in", "a.jpg", "out/a.png", "output/b.jpg")
-    found = [job.photo.name for job in find_items(source, source / "out")]
+    found = [job.image.name for job in find_items(source, source / "out")]
     assert found == ["a.jpg", "b.jpg"]
 
 
 def test_a_link_to_the_photos_will_do(tmp_path: Path) -> None:
     touch(tmp_path / "in", "a.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
-    assert [job.photo.name for job in find_items(tmp_path / "link", tmp_path / "out")] == ["a.jpg"]
+    assert [job.image.name for job in find_items(tmp_path / "link", tmp_path / "out")] == ["a.jpg"]
 
 
 @pytest.mark.parametrize(

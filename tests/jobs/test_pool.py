@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from anymask.base import OnNamedProgress, exit_text
-from anymask.jobs import ItemDone, ItemLost, ItemStep, run_in_pool
+from anymask.jobs import ItemCrashed, ItemDone, ItemStep, run_in_pool
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def test_no_items_start_no_process(tmp_path: Path) -> None:
 
 def test_an_item_whose_worker_dies_is_tried_alone_and_then_lost(tmp_path: Path) -> None:
     events = list(run_in_pool(Squares(tmp_path).open, [1, 13, 2, 3], 2))
-    (lost,) = [event for event in events if isinstance(event, ItemLost)]
+    (lost,) = [event for event in events if isinstance(event, ItemCrashed)]
     assert (lost.item, lost.how) == (13, "was killed (SIGKILL)")
     assert sorted(event.item for event in events if isinstance(event, ItemDone)) == [1, 2, 3]
     assert sum(isinstance(event, ItemStep) and event.item == 13 for event in events) == 2

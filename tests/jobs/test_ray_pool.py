@@ -12,7 +12,7 @@ from PIL import Image
 from tests.conftest import CommandLine
 from tests.segment.fakes import discs
 
-PICTURE, _ = discs((40, 50), [(20, 20, 10)])
+IMAGE, _ = discs((40, 50), [(20, 20, 10)])
 
 
 def test_without_ray_the_extra_is_named(
@@ -24,7 +24,7 @@ def test_without_ray_the_extra_is_named(
         monkeypatch.setenv(name, "0")  # put back at the end
     monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
     Path("photos").mkdir()
-    Image.fromarray(PICTURE).save("photos/a.png")
+    Image.fromarray(IMAGE).save("photos/a.png")
     assert "(package 'ray')" in (
         err := cli.refused(["encode", "photos", "-o", "out", "--engine", "ray"])
     )

@@ -16,12 +16,12 @@ from PIL import Image
 from anymask import jobs
 from anymask.base import DataError, InputError
 from anymask.formats import AnnotatedImage, write_annotations
-from anymask.jobs import PhotoItem, PictureChoice, Redaction, redact_photos
+from anymask.jobs import ImageItem, ImageSettings, Redaction, redact_images
 from anymask.jobs.records import MaskWork
-from anymask.jobs.settings import PhotoFile
+from anymask.jobs.settings import LazyImageFile
 from anymask.masks import Mask, Masks, mask_to_rle
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 SKIN, GROUND = (220, 170, 140), (40, 120, 60)
 FACE = np.zeros((60, 90), bool)
@@ -34,15 +34,15 @@ def portrait() -> np.ndarray:
 
 def save_with_secrets(path: Path, pixels: np.ndarray) -> None:
     """A JPEG whose EXIF, GPS, XMP and comment say SECRET."""
-    picture = Image.fromarray(pixels)
-    exif = picture.getexif()
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
     exif[0x010F] = "SECRET maker"
     exif.get_ifd(0x8825)[1] = "SECRET north"
-    picture.save(path, exif=exif, xmp=b"SECRET xmp", comment=b"SECRET comment", quality=95)
+    image.save(path, exif=exif, xmp=b"SECRET xmp", comment=b"SECRET comment", quality=95)
 
 
 @pytest.fixture(autouse=True)
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("photos/trip").mkdir(parents=True)
     save_with_secrets(Path("photos/a.jpg"), portrait())
@@ -62,8 +62,8 @@ def labels(*names: str, mask: np.ndarray = FACE, label: str = "face") -> str:
 
 
 def pixels(path: str) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def rows_of(path: str) -> list[list[str]]:
@@ -77,8 +77,8 @@ def test_a_face_is_hidden_and_metadata_stays_behind() -> None:
     asked = Redaction(
         source="photos", out=Path("out"), labels=labels("a.jpg", "trip/a.png", "wall.png")
     )
-    report = redact_photos(asked)
-    assert (report.written, report.photos, report.things) == (3, 3, 2)
+    report = redact_images(asked)
+    assert (report.written, report.images, report.objects) == (3, 3, 2)
     assert not pixels("out/trip/a.png")[FACE].any()
     assert pixels("out/a.jpg")[FACE].max() < 40  # JPEG
     far = np.s_[:12, :12]
@@ -100,27 +100,27 @@ def test_other_ways_leave_no_detail(how: Any) -> None:
 
 def test_photos_that_the_labels_do_not_know_are_not_written_unless_forced() -> None:
     known = labels("a.jpg")
-    report = redact_photos(Redaction(source="photos", out=Path("out"), labels=known))
+    report = redact_images(Redaction(source="photos", out=Path("out"), labels=known))
     assert (report.written, len(report.without)) == (1, 2)
     assert not Path("out/wall.png").exists()
     assert {reason for _, reason in report.without} == {"not in the labels, so no copy was written"}
     forced = Redaction(source="photos", out=Path("all"), labels=known, force=True)
-    assert redact_photos(forced).written == 3
+    assert redact_images(forced).written == 3
     np.testing.assert_array_equal(pixels("all/trip/a.png"), portrait())
 
 
 def test_what_is_there_is_not_written_again_and_other_labels_write_anew() -> None:
     def done(**more: Any) -> tuple[int, int]:
         summary = jobs.run("redact", "photos", "out", labels=more.pop("labels"), **more)
-        return summary.done, summary.there
+        return summary.done, summary.skipped
 
     names = ("a.jpg", "trip/a.png", "wall.png")
     assert done(labels=labels(*names)) == (3, 0)
     Path("out/.a.jpg.redacted").write_text("begun")  # killed while it was written
     Path("out/wall.png").unlink()
     assert done(labels=labels(*names)) == (2, 1)
-    assert done(labels=labels(*names), colour="red") == (3, 0)
-    assert done(labels=labels(*names, mask=FACE[:, ::-1]), colour="red") == (2, 1)
+    assert done(labels=labels(*names), color="red") == (3, 0)
+    assert done(labels=labels(*names, mask=FACE[:, ::-1]), color="red") == (2, 1)
 
 
 def test_a_file_that_is_no_copy_of_ours_is_never_overwritten() -> None:
@@ -140,22 +140,22 @@ def test_a_file_that_is_no_copy_of_ours_is_never_overwritten() -> None:
 def test_copies_do_not_lie_among_the_photos(source: Any, out: str) -> None:
     known, before = labels("a.jpg"), sorted(Path("photos").rglob("*"))
     with pytest.raises(InputError, match="inside the input folder|contains the images"):
-        redact_photos(Redaction(source=source, out=Path(out), labels=known))
+        redact_images(Redaction(source=source, out=Path(out), labels=known))
     assert sorted(Path("photos").rglob("*")) == before
 
 
 def test_names_choose_masks_and_unknown_ones_are_told() -> None:
     known = labels("trip/a.png")
     chosen = Redaction(source="photos", out=Path("out"), labels=known, words="Face")
-    assert redact_photos(chosen).things == 1
+    assert redact_images(chosen).objects == 1
     with pytest.raises(InputError, match="The names in the labels: face"):
-        redact_photos(Redaction(source="photos", out=Path("x"), labels=known, words="plate"))
+        redact_images(Redaction(source="photos", out=Path("x"), labels=known, words="plate"))
 
 
 def test_one_photo_takes_the_picture_of_a_mask() -> None:
     Image.fromarray(FACE).save("mask.png")
     asked = Redaction(source="photos/trip/a.png", out=Path("hidden.webp"), labels="mask.png")
-    assert redact_photos(asked).written == 1
+    assert redact_images(asked).written == 1
     assert not pixels("hidden.webp")[FACE].any()
 
 
@@ -164,7 +164,7 @@ def test_labels_of_another_size_fail_and_of_other_photos_are_refused() -> None:
     assert "this image has (60, 90)" in summary.failures[0].reason
     with pytest.raises(DataError, match="None of these labels"):
         jobs.run("redact", "photos", "out", labels=labels("absent.jpg"))
-    for missing in ({}, {"how": "smear", "labels": "x"}, {"colour": "bluish", "labels": "x"}):
+    for missing in ({}, {"how": "smear", "labels": "x"}, {"color": "bluish", "labels": "x"}):
         with pytest.raises(InputError):
             Redaction(source="photos", out=Path("out"), **missing)  # type: ignore[arg-type]
 
@@ -174,12 +174,12 @@ class FindSkin:
     """Stands for `FindTask`: everything of the colour of skin is a face."""
 
     def open(self) -> MaskWork:
-        return SkinWork(Model(ColourRuntime()), PictureChoice(), True)
+        return SkinWork(Model(ColorRuntime()), ImageSettings(), True)
 
 
 class SkinWork(MaskWork):
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: Any) -> Sequence[Mask]:
-        found = (np.abs(photo.pixels.astype(int) - SKIN) < 30).all(axis=2)
+    def find(self, image: LazyImageFile, item: ImageItem, on_step: Any) -> Sequence[Mask]:
+        found = (np.abs(image.pixels.astype(int) - SKIN) < 30).all(axis=2)
         return [Mask(mask_to_rle(found), "face")] if found.any() else []
 
 
@@ -191,8 +191,8 @@ def finds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("finds")
 def test_what_was_found_is_written_once_it_was_looked_at() -> None:
     words = Redaction(source="photos", out=Path("out"), words="face")
-    report = redact_photos(words)
-    assert (report.written, report.things) == (0, 2)
+    report = redact_images(words)
+    assert (report.written, report.objects) == (0, 2)
     assert not Path("out").exists()
     assert Path("out-review/a.png").is_file()  # to be looked at
     assert rows_of("out-without.csv")[1:] == [["wall.png", "nothing found"]]
@@ -200,8 +200,8 @@ def test_what_was_found_is_written_once_it_was_looked_at() -> None:
     # Somebody looks, and takes a find back.
     document = json.loads(Path("out-review/a.json").read_text())
     Path("out-review/a.json").write_text(json.dumps(document | {"annotations": []}))
-    report = redact_photos(Redaction(source="photos", out=Path("out"), labels="out-review"))
-    assert (report.written, report.things) == (3, 1)
+    report = redact_images(Redaction(source="photos", out=Path("out"), labels="out-review"))
+    assert (report.written, report.objects) == (3, 1)
     assert not pixels("out/trip/a.png")[FACE].any()
     assert abs(int(pixels("out/a.jpg")[30, 40, 0]) - SKIN[0]) < 10
 
@@ -211,7 +211,7 @@ def test_force_writes_without_a_review_and_lists_as_json() -> None:
     asked = Redaction(
         source="photos", out=Path("out"), words="face", force=True, list_to=Path("list.json")
     )
-    assert redact_photos(asked).written == 3
+    assert redact_images(asked).written == 3
     assert json.loads(Path("list.json").read_text()) == [
         {"photo": "wall.png", "reason": "nothing found"}
     ]

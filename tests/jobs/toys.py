@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import ImageError, ModelError, PromptError, whole_file
-from anymask.jobs import PhotoItem, Summary
+from anymask.jobs import ImageItem, Summary
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class ToyWork:
         self.marks = marks
         self.about: dict[str, Any] = {"model": "toy"}
 
-    def __call__(self, job: PhotoItem, on_step: object = None) -> int | None:
+    def __call__(self, job: ImageItem, on_step: object = None) -> int | None:
         if job.output(".txt").is_file():
             return None
-        name = job.photo.stem
+        name = job.image.stem
         with (self.marks / "calls").open("a") as file:
-            file.write(f"{os.getpid()} {job.photo.name!a} {os.environ.get('ANYMASK_THREADS')}\n")
+            file.write(f"{os.getpid()} {job.image.name!a} {os.environ.get('ANYMASK_THREADS')}\n")
         misbehave(name, self.marks)
         with whole_file(job.output(".txt")) as file:
-            file.write(os.fsencode(job.photo.name))
+            file.write(os.fsencode(job.image.name))
             if name == "waits":  # in the middle of a file, until somebody ends the process
                 (self.marks / "fifo").open("wb").close()
                 threading.Event().wait()

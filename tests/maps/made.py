@@ -44,15 +44,15 @@ def field(side: int, count: int, seed: int = 0, radius: tuple[int, int] = (8, 60
     rng, numbers = np.random.default_rng(seed), np.zeros((side, side), np.int32)
     number = 0
     while number < count:
-        centre = rng.uniform(0, side, 2)
+        center = rng.uniform(0, side, 2)
         axes, angle = rng.uniform(*radius, 2), rng.uniform(0, 180)
         shape = np.zeros((side, side), np.uint8)
         if number % 2:
-            box = cv2.boxPoints((tuple(centre), tuple(2 * axes), angle))
+            box = cv2.boxPoints((tuple(center), tuple(2 * axes), angle))
             cv2.fillPoly(shape, [np.int32(box)], 1)
         else:
-            cv2.ellipse(shape, np.int32(centre), np.int32(axes), angle, 0, 360, 1, -1)
-        x0, y0 = np.maximum(np.int32(centre - 90), 0)
+            cv2.ellipse(shape, np.int32(center), np.int32(axes), angle, 0, 360, 1, -1)
+        x0, y0 = np.maximum(np.int32(center - 90), 0)
         near = (slice(y0, y0 + 181), slice(x0, x0 + 181))
         grown = cv2.dilate(shape[near], np.ones((5, 5), np.uint8))
         if shape[near].sum() > 100 and not numbers[near][grown > 0].any():
@@ -61,7 +61,7 @@ def field(side: int, count: int, seed: int = 0, radius: tuple[int, int] = (8, 60
     return numbers
 
 
-def photo_of(numbers: NDArray[Any], seed: int = 0) -> NDArray[Any]:
+def image_of(numbers: NDArray[Any], seed: int = 0) -> NDArray[Any]:
     """Light things on dark ground with noise (H, W, 3) uint8."""
     rng = np.random.default_rng(seed)
     noise = rng.integers(-20, 20, numbers.shape)
@@ -79,23 +79,23 @@ class ThresholdModel:
     def __init__(self) -> None:
         self.looks: list[tuple[int, ...]] = []
 
-    def everything(self, picture: NDArray[Any], **settings: Any) -> Masks:
-        self.looks.append(picture.shape)
-        count, regions, stats, _ = cv2.connectedComponentsWithStats(light(picture))
+    def everything(self, image: NDArray[Any], **settings: Any) -> Masks:
+        self.looks.append(image.shape)
+        count, regions, stats, _ = cv2.connectedComponentsWithStats(light(image))
         found = []
         for n in range(1, count):
             x, y, w, h, _ = stats[n].tolist()
             inside = regions[y : y + h, x : x + w] == n
-            rle = crop_to_rle(inside, (x, y), picture.shape[:2])
+            rle = crop_to_rle(inside, (x, y), image.shape[:2])
             found.append(Mask(rle, score=0.9))
-        return Masks(found, image_hw=picture.shape[:2])
+        return Masks(found, image_hw=image.shape[:2])
 
-    def encode(self, picture: NDArray[Any]) -> None:
+    def encode(self, image: NDArray[Any]) -> None:
         """Needs no embedding."""
 
-    def segment(self, picture: Any, *, prompts: Sequence[Any], **_: Any) -> list[Any]:
-        picture = getattr(picture, "photo", picture)
-        _, regions = cv2.connectedComponents(light(picture))
+    def segment(self, image: Any, *, prompts: Sequence[Any], **_: Any) -> list[Any]:
+        image = getattr(image, "image", image)
+        _, regions = cv2.connectedComponents(light(image))
         answers = []
         for prompt in prompts:
             corners = prompt.points if prompt.box is None else prompt.box.reshape(2, 2)
@@ -105,8 +105,8 @@ class ThresholdModel:
         return answers
 
 
-def light(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    return (picture[..., 1] > LEVEL).astype(np.uint8)
+def light(image: NDArray[Any]) -> NDArray[np.uint8]:
+    return (image[..., 1] > LEVEL).astype(np.uint8)
 
 
 class Answer(list[Mask]):

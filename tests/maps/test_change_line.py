@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anymask.maps.change import ColourLine, trimmed_line
+from anymask.maps.change import ColorLine, trimmed_line
 
 
 def ground(seed: int, side: int = 64) -> np.ndarray:
     return np.random.default_rng(seed).integers(40, 200, (side, side, 3)).astype(np.uint8)
 
 
-def fitted(first: np.ndarray, second: np.ndarray) -> ColourLine:
+def fitted(first: np.ndarray, second: np.ndarray) -> ColorLine:
     return trimmed_line(*(one.reshape(-1, 3).astype(np.float64) for one in (first, second)))
 
 
@@ -21,13 +21,13 @@ def fitted(first: np.ndarray, second: np.ndarray) -> ColourLine:
     seed=st.integers(0, 1000),
     corner=st.tuples(st.integers(0, 40), st.integers(0, 40)),
     size=st.tuples(st.integers(1, 24), st.integers(1, 24)),
-    colour=st.tuples(*[st.integers(0, 255)] * 3),
+    color=st.tuples(*[st.integers(0, 255)] * 3),
 )
-def test_equal_pixels_never_change(seed, corner, size, colour) -> None:
+def test_equal_pixels_never_change(seed, corner, size, color) -> None:
     first = ground(seed)
     second = first.copy()
     here = np.s_[corner[0] : corner[0] + size[0], corner[1] : corner[1] + size[1]]
-    second[here] = colour
+    second[here] = color
     changed = fitted(first, second).changed(first, second)
     assert not changed[(first == second).all(axis=2)].any()
 

@@ -17,12 +17,12 @@ from rasterio.warp import transform  # noqa: E402 - after the check for the extr
 
 from anymask.maps import open_map, read_prompts  # noqa: E402
 from tests.maps.made import write_map  # noqa: E402
-from tests.maps.test_maps import field, photo_of, read_layer, search  # noqa: E402
+from tests.maps.test_maps import field, image_of, read_layer, search  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def ortho(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pixels = photo_of(field(200, 6, seed=3, radius=(8, 20)))
+    pixels = image_of(field(200, 6, seed=3, radius=(8, 20)))
     return write_map(tmp_path_factory.mktemp("map") / "ortho.tif", pixels)
 
 

@@ -19,7 +19,7 @@ from anymask.images import load_image
 from anymask.jobs import FindTask
 from anymask.masks import Masks
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 rasterio = pytest.importorskip("rasterio")
 pytest.importorskip("rasterio.features")
@@ -37,10 +37,10 @@ from anymask.maps import (  # noqa: E402
     read_prompts,
     segment_tiles,
 )
-from anymask.maps.scene import pixel_metres  # noqa: E402
+from anymask.maps.scene import pixel_meters  # noqa: E402
 from anymask.maps.shapes import GroundArea, right_angled  # noqa: E402
 from anymask.maps.worksheet import open_worksheet  # noqa: E402
-from tests.maps.made import UTM, ThresholdModel, field, light, photo_of, write_map  # noqa: E402
+from tests.maps.made import UTM, ThresholdModel, field, image_of, light, write_map  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ def numbers() -> NDArray[Any]:
 
 @pytest.fixture
 def ortho(tmp_path: Path, numbers: NDArray[Any]) -> Path:
-    return write_map(tmp_path / "ortho.tif", photo_of(numbers))
+    return write_map(tmp_path / "ortho.tif", image_of(numbers))
 
 
 # The bar of the issue: seams, resuming, CRS and transform.
@@ -93,7 +93,7 @@ def test_no_thing_of_a_large_map_is_cut_at_a_seam_and_a_killed_run_goes_on(
     tmp_path: Path, side: int, count: int, tile: int, tiles: int
 ) -> None:
     truth = field(side, count)
-    path = write_map(tmp_path / "large.tif", photo_of(truth), nodata=255)
+    path = write_map(tmp_path / "large.tif", image_of(truth), nodata=255)
     outputs = [tmp_path / "things.gpkg", tmp_path / "things.tif"]
     words = [sys.executable, "-c", KILLED, str(path), str(tile), *map(str, outputs)]
     dead = subprocess.run(words, cwd=ROOT, capture_output=True, check=False)
@@ -102,17 +102,17 @@ def test_no_thing_of_a_large_map_is_cut_at_a_seam_and_a_killed_run_goes_on(
 
     model = ThresholdModel()
     report = search(path, *outputs, tile=tile, model=model)
-    assert (report.things, report.left_out, report.windows) == (count, 0, tiles)
+    assert (report.objects, report.left_out, report.windows) == (count, 0, tiles)
     assert len(model.looks) == tiles - 7  # nothing is looked at twice
     assert not list(tmp_path.glob(".*"))
 
-    with rasterio.open(path) as photo, rasterio.open(outputs[1]) as labels:
-        assert labels.crs == photo.crs
-        assert labels.transform == photo.transform
-        assert labels.shape == photo.shape
-        assert labels.nodata == photo.nodata == 255
+    with rasterio.open(path) as image, rasterio.open(outputs[1]) as labels:
+        assert labels.crs == image.crs
+        assert labels.transform == image.transform
+        assert labels.shape == image.shape
+        assert labels.nodata == image.nodata == 255
         found = labels.read(1)
-    assert ((found > 0) == (light(photo_of(truth)) > 0)).all()
+    assert ((found > 0) == (light(image_of(truth)) > 0)).all()
     pairs = np.unique(np.stack([truth[found > 0], found[found > 0]]), axis=1)
     assert pairs.shape[1] == count  # each thing is one label, whole
     shapes, columns = read_layer(outputs[0])
@@ -133,11 +133,11 @@ def test_a_thing_larger_than_tiles_is_joined_and_one_that_no_tile_saw_whole_is_a
     class Shy(ThresholdModel):
         """Does not see what reaches the left border of a tile."""
 
-        def everything(self, picture: NDArray[Any], **settings: Any) -> Any:
-            every = super().everything(picture, **settings)
+        def everything(self, image: NDArray[Any], **settings: Any) -> Any:
+            every = super().everything(image, **settings)
             return [one for one in every if one.area > 4000 or one.box[0] > 2]
 
-    path = write_map(tmp_path / "a.tif", photo_of(numbers))
+    path = write_map(tmp_path / "a.tif", image_of(numbers))
     report = search(path, tmp_path / "a.gpkg", model=Shy())
     shapes, _ = read_layer(tmp_path / "a.gpkg")
     assert report.left_out == 0
@@ -186,7 +186,7 @@ def test_other_formats_give_the_same_things(tmp_path: Path, ortho: Path, driver:
 
 
 def test_a_folder_of_tiles_is_one_map(tmp_path: Path, ortho: Path, numbers: NDArray[Any]) -> None:
-    pixels, folder = photo_of(numbers), tmp_path / "tiles & more"
+    pixels, folder = image_of(numbers), tmp_path / "tiles & more"
     folder.mkdir()
     for y, x in ((0, 0), (0, 250), (250, 0), (250, 250)):
         part = pixels[y : y + 350, x : x + 350]
@@ -216,7 +216,7 @@ def test_a_coarser_ground_sampling_finds_the_same_places(
 
 
 def test_pixels_outside_of_the_map_are_no_things(tmp_path: Path, numbers: NDArray[Any]) -> None:
-    pixels = photo_of(numbers)
+    pixels = image_of(numbers)
     pixels[:, 300:] = 255  # nodata, and lighter than any thing
     path = write_map(tmp_path / "a.tif", pixels, nodata=255)
     search(path, tmp_path / "a.gpkg", tmp_path / "a.tiff")
@@ -262,7 +262,7 @@ def bands_map(path: Path, **more: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("colours", "seen"),
+    ("colors", "seen"),
     [
         ("auto", (10, 20, 30)),
         ("rgb", (10, 20, 30)),
@@ -272,18 +272,18 @@ def bands_map(path: Path, **more: Any) -> Path:
         ("ndwi", (46, 46, 46)),  # (20 - 90) / (20 + 90)
     ],
 )
-def test_presets_pick_bands(tmp_path: Path, colours: str, seen: tuple[int, ...]) -> None:
+def test_presets_pick_bands(tmp_path: Path, colors: str, seen: tuple[int, ...]) -> None:
     path = bands_map(tmp_path / "a.tif", photometric="MINISBLACK", alpha="unspecified")
-    with open_map(path, colours=colours) as scene:
+    with open_map(path, colors=colors) as scene:
         assert scene.read((0, 0, 64, 64))[0][5, 5].tolist() == list(seen)
 
 
 def test_bands_are_known_by_their_descriptions(tmp_path: Path) -> None:
     path = bands_map(tmp_path / "a.tif", names=("B08", "B04", "B03", "B11"))
-    with open_map(path, colours="swir-nir-r") as scene:
+    with open_map(path, colors="swir-nir-r") as scene:
         assert scene.read((0, 0, 64, 64))[0][0, 0].tolist() == [90, 10, 20]
     with pytest.raises(InputError, match="requires a blue band.*1 B08"):
-        open_map(path, colours="rgb").__enter__()
+        open_map(path, colors="rgb").__enter__()
 
 
 def test_a_map_has_the_same_bands_at_every_door(tmp_path: Path) -> None:
@@ -296,8 +296,8 @@ def test_a_map_has_the_same_bands_at_every_door(tmp_path: Path) -> None:
         bands = np.rint(values[..., :3] * (255 / 3000)).astype(int)
         assert abs(scene.read((0, 0, 96, 96))[0] - bands).max() <= 1
     assert run("segment", path, "--model", "nano", "--point", "9,9", "-o", tmp_path / "a.png") == 0
-    with Image.open(tmp_path / "a.png") as picture:
-        cut = np.asarray(picture)
+    with Image.open(tmp_path / "a.png") as image:
+        cut = np.asarray(image)
     solid = cut[..., 3] == 255
     assert solid.any()
     np.testing.assert_array_equal(cut[solid][:, :3], right[solid])
@@ -340,13 +340,13 @@ def test_areas_are_those_of_the_ellipsoid_in_any_crs(tmp_path: Path, latitude: f
     step = 1e-4
     pixels = np.zeros((64, 64, 3), np.uint8)
     path = write_map(tmp_path / "a.tif", pixels, "EPSG:4326", (10.0, latitude + 0.01), step)
-    wanted = ellipsoid_area(
+    expected = ellipsoid_area(
         10 + 10 * step, latitude + 0.01 - 30 * step, 10 + 40 * step, latitude + 0.01
     )
     with open_map(path) as scene:
-        assert GroundArea(scene)(shapely.box(10, 0, 40, 30)) == pytest.approx(wanted, rel=1e-7)
-        x, y = pixel_metres(scene.dataset)
-        assert x * y * 900 == pytest.approx(wanted, rel=1e-4)
+        assert GroundArea(scene)(shapely.box(10, 0, 40, 30)) == pytest.approx(expected, rel=1e-7)
+        x, y = pixel_meters(scene.dataset)
+        assert x * y * 900 == pytest.approx(expected, rel=1e-4)
 
 
 def test_web_mercator_does_not_enlarge_areas(tmp_path: Path) -> None:
@@ -394,7 +394,7 @@ def test_small_things_are_left_out_and_a_map_without_things_is_a_layer(
 ) -> None:
     areas = np.bincount(numbers.ravel())[1:] * 0.25
     report = search(ortho, tmp_path / "a.gpkg", min_area=400)
-    assert report.things == (areas > 400).sum()
+    assert report.objects == (areas > 400).sum()
     for ending in ("gpkg", "fgb", "shp", "geojson", "tif"):
         search(ortho, tmp_path / f"b.{ending}", min_area=1e9)
         assert (tmp_path / f"b.{ending}").exists()
@@ -488,9 +488,9 @@ def test_change_tells_what_appeared_and_what_vanished_also_on_another_grid(tmp_p
     from rasterio.warp import reproject
 
     numbers = field(600, 20, seed=5, radius=(15, 45))
-    old = write_map(tmp_path / "old.tif", photo_of(np.where(numbers == 20, 0, numbers)))
+    old = write_map(tmp_path / "old.tif", image_of(np.where(numbers == 20, 0, numbers)))
     later = np.where(np.isin(numbers, (3, 8)), 0, numbers)
-    brighter = np.clip(photo_of(later, seed=9) * 0.95 + 8, 0, 255).astype(np.uint8)
+    brighter = np.clip(image_of(later, seed=9) * 0.95 + 8, 0, 255).astype(np.uint8)
     new = write_map(tmp_path / "new.tif", brighter)
     turned = np.zeros((3, 700, 700), np.uint8)
     place = from_origin(499_980.0, 5_300_020.0, 0.55, 0.55)
@@ -517,8 +517,8 @@ def test_change_tells_what_appeared_and_what_vanished_also_on_another_grid(tmp_p
         assert [label for label, _ in found] == ["appeared", "vanished", "vanished"]
         places = dict(zip(columns["label"], columns["source"], strict=True))
         assert places == {"appeared": second.name, "vanished": "old.tif"}
-        wanted = [sizes[20], *sorted((sizes[3], sizes[8]))]
-        assert [area for _, area in found] == pytest.approx(wanted, rel=0.05)
+        expected = [sizes[20], *sorted((sizes[3], sizes[8]))]
+        assert [area for _, area in found] == pytest.approx(expected, rel=0.05)
 
 
 def test_the_bare_ground_of_a_house_that_went_is_no_new_object(tmp_path: Path) -> None:
@@ -550,8 +550,8 @@ def test_commands_write_layers_with_the_bundled_model(
     out = tmp_path / "all.gpkg"
     assert run("everything", ortho, "-o", out, "--grid", 16) == 0
     shapes, _ = read_layer(out)
-    with rasterio.open(ortho) as photo:
-        place = photo.transform
+    with rasterio.open(ortho) as image:
+        place = image.transform
     masks = [
         rasterio.features.rasterize([one], numbers.shape, transform=place) > 0 for one in shapes
     ]
@@ -584,7 +584,7 @@ def test_little_on_a_map_for_its_resolution_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     no_words = SimpleNamespace(
-        model=Model(ColourRuntime()), segment_tile=lambda _: Masks(), about={}
+        model=Model(ColorRuntime()), segment_tile=lambda _: Masks(), about={}
     )
     monkeypatch.setattr(FindTask, "open", lambda _: no_words)  # the network takes half a minute
     ground = np.full((400, 400, 3), 65, np.uint8)

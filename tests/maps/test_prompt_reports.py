@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from anymask.cli import main as door
 from anymask.cli.maps import read_map_prompts
-from anymask.jobs import MapChoice
+from anymask.jobs import MapSettings
 
 rasterio = pytest.importorskip("rasterio")
 pyogrio = pytest.importorskip("pyogrio")
 shapely = pytest.importorskip("shapely")
 
 from anymask.maps import PromptProcessor, open_map, placed_prompt, read_prompts, segment_tiles  # noqa: E402
-from tests.maps.made import UTM, ThresholdModel, field, photo_of, write_map  # noqa: E402
+from tests.maps.made import UTM, ThresholdModel, field, image_of, write_map  # noqa: E402
 
 
 def place(x: float, y: float) -> tuple[float, float]:
@@ -32,12 +32,12 @@ def numbers() -> NDArray[Any]:
 @pytest.fixture
 def torn(tmp_path: Path, numbers: NDArray[Any]) -> Path:
     """A map whose right half has no data."""
-    pixels = photo_of(numbers)
+    pixels = image_of(numbers)
     pixels[:, 150:] = 255
     return write_map(tmp_path / "torn.tif", pixels, nodata=255)
 
 
-def centre(numbers: NDArray[Any], columns: slice) -> tuple[float, float]:
+def center(numbers: NDArray[Any], columns: slice) -> tuple[float, float]:
     """The middle of the largest object in some columns."""
     inside = numbers[:, columns]
     largest = np.bincount(inside[inside > 0]).argmax()
@@ -49,7 +49,7 @@ def centre(numbers: NDArray[Any], columns: slice) -> tuple[float, float]:
 def test_each_prompt_without_a_mask_is_listed_with_the_reason(
     torn: Path, tmp_path: Path, numbers: NDArray[Any], killed: bool
 ) -> None:
-    good = centre(numbers, slice(0, 140))
+    good = center(numbers, slice(0, 140))
     ground = next((x + 0.5, y + 0.5) for y, x in np.argwhere(numbers[:, :140] == 0))
     shapes = [
         shapely.Point(place(*good)),
@@ -91,7 +91,7 @@ def test_each_prompt_without_a_mask_is_listed_with_the_reason(
         "the map has no data at this location",
         "the model found no object at this location",
     )
-    assert report.things == 2
+    assert report.objects == 2
     assert report.without == (
         ("where.gpkg 2", empty), ("where.gpkg 3", empty), ("where.gpkg 5", nothing)
     )  # fmt: skip
@@ -140,7 +140,7 @@ def test_coordinates_on_the_command_line_keep_their_decimals(
     command = door.load(door.commands()["segment"])
     args = command.parser("segment").parse_args(["a.tif", option, text, "-o", "b.gpkg"])
     with open_map(torn) as scene:
-        (found,) = read_map_prompts(args, scene, MapChoice(crs="map"))
+        (found,) = read_map_prompts(args, scene, MapSettings(crs="map"))
     points = found.points if found.box is None else found.box.reshape(2, 2)
     np.testing.assert_allclose(points[[0, -1]][: len(expected)], expected, atol=0.01)
     assert found.source == f"{option[2:]} {text}"

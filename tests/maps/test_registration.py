@@ -16,7 +16,7 @@ pytest.importorskip("shapely")
 
 from anymask.maps import ChangeProcessor, aligned, open_map  # noqa: E402
 from anymask.maps.change import registration  # noqa: E402
-from tests.maps.made import ThresholdModel, field, photo_of, write_map  # noqa: E402
+from tests.maps.made import ThresholdModel, field, image_of, write_map  # noqa: E402
 
 SIDE, PAIRS = 256, 50
 
@@ -30,12 +30,12 @@ def ground(rng: np.random.Generator, side: int) -> NDArray[np.float32]:
     return np.clip(seen, 45, 115)
 
 
-def displaced(picture: NDArray[Any], transform: NDArray[Any]) -> NDArray[Any]:
+def displaced(image: NDArray[Any], transform: NDArray[Any]) -> NDArray[Any]:
     """The image whose content at transform(p) is that of the given image at p."""
     shifted = transform.copy()  # between pixel centers instead of borders
     shifted[:, 2] += transform[:, :2] @ (0.5, 0.5) - (0.5, 0.5)
-    size = picture.shape[1::-1]
-    return cv2.warpAffine(picture, shifted, size, flags=cv2.INTER_LINEAR, borderValue=(80, 80, 80))
+    size = image.shape[1::-1]
+    return cv2.warpAffine(image, shifted, size, flags=cv2.INTER_LINEAR, borderValue=(80, 80, 80))
 
 
 def turn(degrees: float, shift: tuple[float, float], side: int) -> NDArray[np.float64]:
@@ -54,14 +54,14 @@ class Pair:
         self.numbers, soil = numbers, ground(rng, SIDE)
         self.truth = dict.fromkeys(appeared, "appeared") | dict.fromkeys(vanished, "vanished")
         self.truth |= dict.fromkeys(changed, "changed")
-        pictures = []
+        images = []
         for absent, later in ((appeared, False), (vanished, True)):
-            picture = soil.copy()
+            image = soil.copy()
             for number in set(range(1, 13)) - absent:
                 red = 60 if later and number in changed else 170
-                picture[numbers == number] = (red, 200, 140)
-            pictures.append(picture)
-        before, after = pictures
+                image[numbers == number] = (red, 200, 140)
+            images.append(image)
+        before, after = images
         self.transform = turn(rng.uniform(-0.3, 0.3), tuple(rng.uniform(-6, 6, 2)), SIDE)
         after = displaced(after, self.transform) * rng.uniform(0.9, 1.1, 3) + rng.uniform(-5, 5, 3)
         self.before, self.after = (
@@ -121,7 +121,7 @@ def test_changes_of_fifty_displaced_pairs(tmp_path: Path) -> None:
 
 def test_large_maps_are_registered_at_full_resolution(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    before = photo_of(field(1600, 60, seed=1, radius=(15, 50)), 1)
+    before = image_of(field(1600, 60, seed=1, radius=(15, 50)), 1)
     before = (before + ground(rng, 1600) / 3).clip(0, 255).astype(np.uint8)
     move = turn(0.1, (7.3, -4.6), 1600)
     with opened(tmp_path, before, displaced(before, move)) as (_, second):

@@ -160,8 +160,8 @@ def test_one_such_file_in_a_folder_is_named(
 
 def test_sound_mosaics_and_side_files_are_read(place: Path) -> None:
     with open_map(place / "good.tif") as scene:
-        wanted, _ = scene.read((0, 0, 40, 32))
-    np.testing.assert_array_equal(wanted, PIXELS)
+        expected, _ = scene.read((0, 0, 40, 32))
+    np.testing.assert_array_equal(expected, PIXELS)
     (place / "sub").mkdir()
     shutil.copy(place / "good.tif", place / "sub" / "tile.tif")
     (place / "sub" / "inner.vrt").write_text(mosaic("tile.tif"))

@@ -71,9 +71,9 @@ def test_suppression_equals_opencv_on_many_boxes() -> None:
 
 
 def test_only_borders_inside_the_photo_cut_objects_off() -> None:
-    crop, photo = (0, 0, 100, 100), (100, 300)
+    crop, image = (0, 0, 100, 100), (100, 300)
     touching = B.boxes_at_crop_edge(
-        [[0, 30, 60, 60], [50, 30, 95, 60], [30, 30, 60, 60]], crop, photo, tolerance=20
+        [[0, 30, 60, 60], [50, 30, 95, 60], [30, 30, 60, 60]], crop, image, tolerance=20
     )
     assert touching.tolist() == [False, True, False]
 

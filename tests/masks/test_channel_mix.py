@@ -91,12 +91,12 @@ def test_another_picture_is_one_error(array: np.ndarray, kind: type, reason: str
 
 
 def test_a_grey_picture_may_come_as_three_equal_channels() -> None:
-    grey = ChannelMix.initial([(0.0, 255.0)], None, "uint8")
+    gray = ChannelMix.initial([(0.0, 255.0)], None, "uint8")
     plane = np.random.default_rng(0).integers(0, 256, (4, 5, 1), np.uint8)
-    np.testing.assert_array_equal(grey.check(np.repeat(plane, 3, 2), "it"), plane)
-    np.testing.assert_array_equal(grey.check(plane[..., 0], "it"), plane)
+    np.testing.assert_array_equal(gray.check(np.repeat(plane, 3, 2), "it"), plane)
+    np.testing.assert_array_equal(gray.check(plane[..., 0], "it"), plane)
     with pytest.raises(InputError, match=r"tuned on images with 1\."):
-        grey.check(np.dstack([plane, plane, 255 - plane]), "it")
+        gray.check(np.dstack([plane, plane, 255 - plane]), "it")
 
 
 def test_a_mix_survives_json_and_a_damaged_one_is_refused() -> None:

@@ -33,9 +33,9 @@ def distances(mask: Pixels) -> np.ndarray:
 def test_the_centre_is_as_far_from_the_border_as_can_be(mask: Pixels) -> None:
     if not mask.any():
         with pytest.raises(InputError, match="mask is empty"):
-            C.centre_click(mask)
+            C.center_click(mask)
         return
-    x, y = C.centre_click(mask)
+    x, y = C.center_click(mask)
     assert x == int(x)
     assert y == int(y)
     assert mask[int(y), int(x)]

@@ -121,9 +121,9 @@ def test_supervision_draws_joins_and_measures_our_masks() -> None:
     assert len(found.with_nms(0.5, class_agnostic=True)) == 1
     both = supervision.Detections.merge([found, none, found[:1]])
     assert both.data["class_name"].tolist() == ["a", "object", "a"]
-    photo = np.zeros((10, 20, 3), np.uint8)
-    drawn = supervision.MaskAnnotator().annotate(photo.copy(), found)
+    image = np.zeros((10, 20, 3), np.uint8)
+    drawn = supervision.MaskAnnotator().annotate(image.copy(), found)
     np.testing.assert_array_equal(drawn.any(axis=2), RECORD.mask)
-    assert not supervision.MaskAnnotator().annotate(photo.copy(), none).any()
+    assert not supervision.MaskAnnotator().annotate(image.copy(), none).any()
     theirs = supervision.Detections.from_sam(records.to_sa1b("binary_mask"))
     np.testing.assert_array_equal(theirs.mask, found.mask)

@@ -19,7 +19,7 @@ from anymask.images import ImageFile
 from anymask.masks import SMOOTH, ImageInMemory, Mask, Masks, mask_to_rle
 from anymask.segment import Model
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
 
 def square(at: int, side: int, quality: float, label: str | None = None) -> Mask:
@@ -52,12 +52,12 @@ def test_nms_keeps_the_better_one_of_two_that_overlap() -> None:
 
 
 def test_drawing_colours_the_masks_and_leaves_the_rest() -> None:
-    photo = np.full((200, 300, 3), 100, np.uint8)
+    image = np.full((200, 300, 3), 100, np.uint8)
     masks = [np.zeros((200, 300), np.bool_) for _ in range(3)]
     for mask, (low, high) in zip(masks, [(0, 100), (30, 70), (120, 180)], strict=True):
         mask[low:high, low:high] = True
-    drawn = Masks(Mask(mask_to_rle(mask)) for mask in masks).draw(photo)
-    assert (photo == 100).all()
+    drawn = Masks(Mask(mask_to_rle(mask)) for mask in masks).draw(image)
+    assert (image == 100).all()
     assert (drawn[:, 200:] == 100).all()
     middles = [drawn[15, 15], drawn[50, 50], drawn[150, 150]]
     assert len({tuple(pixel) for pixel in middles}) == 3
@@ -74,9 +74,9 @@ def test_saving_writes_records_that_read_back_and_pictures(tmp_path: Path) -> No
     assert (image.file_name, len(image.masks)) == ("photo.jpg", 3)
     back = [Mask.from_sa1b(record) for record in document["annotations"]]
     assert [record.area for record in back] == [100, 16, 36]
-    photo = np.full((20, 30, 3), 100, np.uint8)
-    SOME.save(tmp_path / "a.png", photo)
-    assert (cv2.imread(str(tmp_path / "a.png"))[..., ::-1] == SOME.draw(photo)).all()
+    pixels = np.full((20, 30, 3), 100, np.uint8)
+    SOME.save(tmp_path / "a.png", pixels)
+    assert (cv2.imread(str(tmp_path / "a.png"))[..., ::-1] == SOME.draw(pixels)).all()
     with pytest.raises(InputError, match="image of these masks is unknown.*image="):
         SOME.save(tmp_path / "b.png")
     with pytest.raises(InputError, match="in .json, .csv, .svg, .geojson"):
@@ -88,29 +88,29 @@ def test_its_repr_is_one_line() -> None:
     assert repr(Masks()) == "<Masks: none>"
 
 
-PHOTO = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
+IMAGE = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
 
 
 def test_a_slice_and_what_methods_answer_remember_the_photo() -> None:
-    seen = Masks(SOME, picture=ImageInMemory(PHOTO))
+    seen = Masks(SOME, source_image=ImageInMemory(IMAGE))
     for made in (seen[1:], seen.filter(min_area=17), seen.nms(), seen.tree(), seen.merge([INNER])):
         assert isinstance(made, Masks)
-        assert made.picture is seen.picture
+        assert made.source_image is seen.source_image
     assert Masks([], image_hw=(4, 5)).image_hw == (4, 5)
     with pytest.raises(InputError, match="has no size"):
         _ = Masks().image_hw
 
 
 def test_a_sum_a_multiple_and_a_copy_are_lists_of_the_same_photo(tmp_path: Path) -> None:
-    seen = Masks([LARGE, INNER], image_hw=(20, 30), picture=ImageInMemory(PHOTO))
-    again = Masks([OTHER], picture=ImageInMemory(PHOTO))
+    seen = Masks([LARGE, INNER], image_hw=(20, 30), source_image=ImageInMemory(IMAGE))
+    again = Masks([OTHER], source_image=ImageInMemory(IMAGE))
     plain = [OTHER]
     made = [seen + again, again + seen, seen + plain, plain + seen, seen + SOME, SOME + seen]
     made += [seen * 2, 2 * seen, seen.copy(), copy.copy(seen)]
     for one in made:
         assert isinstance(one, Masks)
-        assert isinstance(one.picture, ImageInMemory)
-        assert one.picture.pixels is PHOTO
+        assert isinstance(one.source_image, ImageInMemory)
+        assert one.source_image.pixels is IMAGE
         assert one.image_hw == (20, 30)
     assert seen + again == [LARGE, INNER, OTHER]
     assert plain + seen == [OTHER, LARGE, INNER]
@@ -122,11 +122,11 @@ def test_a_sum_a_multiple_and_a_copy_are_lists_of_the_same_photo(tmp_path: Path)
 
 
 def test_lists_of_other_photos_join_without_a_photo_and_of_other_sizes_not_at_all() -> None:
-    seen = Masks(SOME, picture=ImageInMemory(PHOTO))
-    assert (seen + Masks(SOME, picture=ImageInMemory(PHOTO.copy()))).picture is None
-    files = [Masks(SOME, picture=ImageFile(Path(name))) for name in ("a.png", "b.png")]
-    assert (files[0] + files[1]).picture is None
-    assert (files[0] + files[0].copy()).picture == files[0].picture
+    seen = Masks(SOME, source_image=ImageInMemory(IMAGE))
+    assert (seen + Masks(SOME, source_image=ImageInMemory(IMAGE.copy()))).source_image is None
+    files = [Masks(SOME, source_image=ImageFile(Path(name))) for name in ("a.png", "b.png")]
+    assert (files[0] + files[1]).source_image is None
+    assert (files[0] + files[0].copy()).source_image == files[0].source_image
     with pytest.raises(InputError, match=r"different images: \(4, 5\) and \(20, 30\)"):
         _ = seen + Masks(image_hw=(4, 5))
     numbers = [7]
@@ -137,13 +137,13 @@ def test_lists_of_other_photos_join_without_a_photo_and_of_other_sizes_not_at_al
 
 
 def test_an_empty_list_is_drawn_as_the_photo_alone() -> None:
-    np.testing.assert_array_equal(Masks().draw(PHOTO), PHOTO)
-    np.testing.assert_array_equal(Masks(image_hw=(20, 30)).draw(PHOTO), PHOTO)
+    np.testing.assert_array_equal(Masks().draw(IMAGE), IMAGE)
+    np.testing.assert_array_equal(Masks(image_hw=(20, 30)).draw(IMAGE), IMAGE)
 
 
 def test_a_photo_that_is_gone_leaves_the_words(tmp_path: Path) -> None:
     gone = ImageFile(tmp_path / "gone.png")
-    shown = Masks(SOME, picture=gone)
+    shown = Masks(SOME, source_image=gone)
     assert shown._repr_png_() is None
     assert "3 masks of 30x20" in shown._repr_html_()
     with pytest.raises(ImageError, match="File not found"):
@@ -160,7 +160,7 @@ def test_a_union_is_every_pixel_of_any_mask() -> None:
 
 
 def test_a_notebook_shows_the_photo_and_a_line_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = Masks([LARGE] * 25, picture=ImageInMemory(PHOTO))
+    seen = Masks([LARGE] * 25, source_image=ImageInMemory(IMAGE))
     assert "and 5 more" in seen._repr_html_()
     assert (seen._repr_png_() or b"").startswith(b"\x89PNG")
     assert SOME._repr_png_() is None
@@ -210,7 +210,7 @@ def test_outlines_move_by_the_tolerance_in_every_format_that_has_them() -> None:
 def test_a_single_record_is_kept_as_a_list_of_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen, shown = Masks(SOME, picture=ImageInMemory(PHOTO)), []
+    seen, shown = Masks(SOME, source_image=ImageInMemory(IMAGE)), []
     for name in ("m.overlay.jpg", "m.svg", "m.txt"):
         one, list_of_one = tmp_path / "one" / name, tmp_path / "list" / name
         assert seen[1].save(one) == one
@@ -218,7 +218,7 @@ def test_a_single_record_is_kept_as_a_list_of_one_is(
         if name != "m.svg":
             assert one.read_bytes() == list_of_one.read_bytes()
     np.testing.assert_array_equal(seen[1].draw(), seen[1:2].draw())
-    np.testing.assert_array_equal(INNER.draw(PHOTO), seen[1].draw())
+    np.testing.assert_array_equal(INNER.draw(IMAGE), seen[1].draw())
     monkeypatch.setattr(Image.Image, "show", lambda self: shown.append(self.size))
     seen[1].show()
     seen.show()
@@ -231,7 +231,7 @@ def test_a_single_record_is_kept_as_a_list_of_one_is(
 def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
     tmp_path: Path,
 ) -> None:
-    seen = Masks(SOME, picture=ImageInMemory(PHOTO))
+    seen = Masks(SOME, source_image=ImageInMemory(IMAGE))
     with pytest.raises(InputError, match="image of these masks is unknown"):
         INNER.save(tmp_path / "m.png")
     with pytest.raises(InputError, match="Cannot write "):
@@ -239,9 +239,9 @@ def test_a_record_without_a_photo_says_so_and_equality_and_pickles_do_not_ask(
     assert seen[1] == INNER
     again = pickle.loads(pickle.dumps(seen[1]))
     assert again == INNER
-    assert again.picture is None
-    elsewhere = Masks(seen, picture=ImageInMemory(PHOTO.copy()))
-    assert elsewhere[1].picture is seen.picture
+    assert again.source_image is None
+    elsewhere = Masks(seen, source_image=ImageInMemory(IMAGE.copy()))
+    assert elsewhere[1].source_image is seen.source_image
 
 
 def test_the_pipeline_s_answer_is_masks_and_scores() -> None:
@@ -258,7 +258,7 @@ def test_an_answer_is_never_saved_over_its_photo(
     Image.fromarray(pixels).save("p.png")
     Path("link.png").symlink_to("p.png")
     before = Path("p.png").read_bytes()
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     answer, records = model.segment("p.png", points=[(30, 30)]), model.everything("p.png")
     for one in (answer, answer[1], records, records[0]):
         for name in ("p.png", tmp_path / "p.png", "link.png"):
@@ -274,7 +274,7 @@ def test_an_answer_is_never_saved_over_its_photo(
 def test_arrays_and_pictures_are_saved_too(tmp_path: Path) -> None:
     SOME.save(tmp_path / "a.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), SOME.masks)
-    seen = Masks(SOME, picture=ImageInMemory(PHOTO))
+    seen = Masks(SOME, source_image=ImageInMemory(IMAGE))
     seen.save(tmp_path / "a.tif")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.tif")), seen.draw())
 

@@ -32,4 +32,4 @@ def test_the_hull_is_that_of_the_pixels_squares(mask: np.ndarray) -> None:
     assert shape.hull == pytest.approx(hull)
     assert -1e-9 <= shape.concavity < 1
     if len(x):
-        assert shape.centre == pytest.approx((x.mean() + 0.5, y.mean() + 0.5))
+        assert shape.center == pytest.approx((x.mean() + 0.5, y.mean() + 0.5))

@@ -88,9 +88,9 @@ def test_pictures_fill_their_part_and_the_rest_is_zero(
     assert model.dtype == np.float32
     assert model.flags.c_contiguous
     height, width = place.input_hw
-    colour = (200 - np.array(spec.mean)) / np.array(spec.std)
+    color = (200 - np.array(spec.mean)) / np.array(spec.std)
     np.testing.assert_allclose(
-        model[:, :height, :width], np.broadcast_to(colour[:, None, None], (3, height, width)),
+        model[:, :height, :width], np.broadcast_to(color[:, None, None], (3, height, width)),
         rtol=1e-5,
     )  # fmt: skip
     assert not model[:, height:].any()
@@ -99,13 +99,13 @@ def test_pictures_fill_their_part_and_the_rest_is_zero(
 
 def test_a_model_that_takes_rectangles_gets_no_more_padding_than_it_needs() -> None:
     square, rectangle = tiny(), replace(tiny(), pad_multiple=16)
-    for hw, wanted in (((40, 64), (48, 64)), ((640, 30), (64, 16)), ((50, 51), (64, 64))):
+    for hw, expected in (((40, 64), (48, 64)), ((640, 30), (64, 16)), ((50, 51), (64, 64))):
         cropped = R.image_to_model(photo(hw), rectangle)
-        assert cropped.shape == (3, *wanted)
+        assert cropped.shape == (3, *expected)
         whole = R.image_to_model(photo(hw), square)
-        np.testing.assert_array_equal(cropped, whole[:, : wanted[0], : wanted[1]])
-        assert not whole[:, wanted[0] :].any()
-        assert not whole[:, :, wanted[1] :].any()
+        np.testing.assert_array_equal(cropped, whole[:, : expected[0], : expected[1]])
+        assert not whole[:, expected[0] :].any()
+        assert not whole[:, :, expected[1] :].any()
 
 
 def pixels(hw: tuple[int, int], spec: ModelSpec) -> NDArray[np.float64]:

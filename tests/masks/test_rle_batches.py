@@ -17,7 +17,7 @@ from anymask.masks import (
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> list[list[np.ndarray]]:  # groups of masks of one picture
+def images(draw: st.DrawFn) -> list[list[np.ndarray]]:  # groups of masks of one picture
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     groups = []
     for _ in range(draw(st.integers(0, 5))):
@@ -28,7 +28,7 @@ def pictures(draw: st.DrawFn) -> list[list[np.ndarray]]:  # groups of masks of o
 
 
 @settings(deadline=None)
-@given(pictures(), st.sampled_from([1, 30, 10_000]))
+@given(images(), st.sampled_from([1, 30, 10_000]))
 def test_unions_are_those_of_each_group(groups: list[list[np.ndarray]], characters: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rle_batches, "CHARACTERS", characters)

@@ -17,7 +17,7 @@ from anymask.masks import (
     mask_to_rle,
     rle_crop,
     rle_in_window,
-    rle_on_photo,
+    rle_on_image,
     rle_to_mask,
 )
 from tests.masks.strategies import Pixels, masks, quickly, thoroughly
@@ -44,8 +44,8 @@ def test_a_window_of_run_lengths_is_that_of_the_pixels(data: Any, mask: Pixels) 
 def test_a_window_is_laid_into_the_photo(
     mask: Pixels, left: int, right: int, top: int, bottom: int
 ) -> None:
-    photo = np.pad(mask, ((top, bottom), (left, right)))
-    assert rle_on_photo(mask_to_rle(mask), (left, top), photo.shape) == mask_to_rle(photo)
+    image = np.pad(mask, ((top, bottom), (left, right)))
+    assert rle_on_image(mask_to_rle(mask), (left, top), image.shape) == mask_to_rle(image)
 
 
 @thoroughly
@@ -62,7 +62,7 @@ def test_a_crop_holds_the_whole_mask(mask: Pixels, margin: int) -> None:
         *((window, lambda at: rle_in_window(mask_to_rle(np.eye(4, 5)), at),
            r"outside the image of \(H, W\) = \(4, 5\)")
           for window in [(-1, 0, 4, 4), (0, 0, 6, 4), (0, 0, 4, 5), (3, 0, 2, 4)]),
-        *((offset, lambda at: rle_on_photo(mask_to_rle(np.ones((3, 4))), at, (3, 5)),
+        *((offset, lambda at: rle_on_image(mask_to_rle(np.ones((3, 4))), at, (3, 5)),
            "The window of 4 x 3 pixels at x=.*clip the window")
           for offset in [(-1, 0), (2, 0), (0, 1)]),
     ],

@@ -104,7 +104,7 @@ def embedding(**changes: Any) -> Features:
         "model": "tiny",
         "model_hash": "ab12",
         "image_hash": "cd34",
-        "seen": maps_of(
+        "encoder_output": maps_of(
             rng.standard_normal((8, 4, 5)), *(rng.standard_normal((2, 3, 3)) for _ in "ab")
         ),
     }
@@ -138,7 +138,7 @@ def test_an_embedding_survives_the_disk_at_exactly_its_path(tmp_path: Path, name
 
 
 def test_half_precision_halves_the_file(tmp_path: Path) -> None:
-    big = embedding(seen=maps_of(np.random.default_rng(0).standard_normal((64, 32, 32))))
+    big = embedding(encoder_output=maps_of(np.random.default_rng(0).standard_normal((64, 32, 32))))
     big.save(tmp_path / "full")
     big.save(tmp_path / "half", precision="fp16")
     assert (tmp_path / "half").stat().st_size < 0.6 * (tmp_path / "full").stat().st_size
@@ -147,7 +147,9 @@ def test_half_precision_halves_the_file(tmp_path: Path) -> None:
 
 def test_numbers_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match='with precision="fp32"'):
-        embedding(seen=maps_of(np.full((1, 1, 1), 1e6))).save(tmp_path / "half", precision="fp16")
+        embedding(encoder_output=maps_of(np.full((1, 1, 1), 1e6))).save(
+            tmp_path / "half", precision="fp16"
+        )
     assert not list(tmp_path.iterdir())
 
 

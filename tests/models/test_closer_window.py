@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from anymask.masks import CropRefinement, ModelSpec, Prompt, geometry
-from anymask.models.rules import closer_window, logits_around, mean_probability, object_box
+from anymask.models.rules import crop_window, logits_around, mean_probability, object_box
 from tests.masks.strategies import quickly, sizes
 
 SPEC = ModelSpec(name="any", image_side=256, mask_side=64)
@@ -29,7 +29,7 @@ def test_a_window_holds_its_box_and_stays_inside(
     height, width = size
     x0, x1 = sorted((shares[0] * width, shares[1] * width))
     y0, y1 = sorted((shares[2] * height, shares[3] * height))
-    window = closer_window((x0, y0, x1, y1), size, look(margin=margin, least=least))
+    window = crop_window((x0, y0, x1, y1), size, look(margin=margin, least=least))
     assert window is not None
     left, top, right, bottom = window
     assert 0 <= left <= x0
@@ -44,8 +44,8 @@ def test_a_window_holds_its_box_and_stays_inside(
 
 def test_a_window_that_shows_the_object_hardly_larger_is_none() -> None:
     box = (100.0, 100.0, 200.0, 180.0)  # of 301 pixels with what is around it
-    assert closer_window(box, (361, 300), look(gain=1.2)) is None
-    assert closer_window(box, (362, 300), look(gain=1.2)) == (0, 0, 300, 301)
+    assert crop_window(box, (361, 300), look(gain=1.2)) is None
+    assert crop_window(box, (362, 300), look(gain=1.2)) == (0, 0, 300, 301)
 
 
 def test_prompt_and_mask_say_where_the_object_is() -> None:

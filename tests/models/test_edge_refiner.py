@@ -11,7 +11,7 @@ from anymask.models.edge_refiner import (
     NEAR,
     REACH,
     EdgeRefiner,
-    colour_likelihood,
+    color_likelihood,
     edge_gate,
     enlarged,
 )
@@ -65,12 +65,12 @@ def test_a_mask_without_an_edge_has_no_gate(level: float) -> None:
 def test_the_likelihood_of_a_colour_is_that_of_a_count() -> None:
     """Against a histogram of numpy, over two windows at once."""
     rng = np.random.default_rng(0)
-    photo = rng.integers(0, 256, (2, 3, SIDE, SIDE)).astype(np.float32)
-    photo[:, 0] //= 4  # fewer colours, so that counts are not all alike
+    image = rng.integers(0, 256, (2, 3, SIDE, SIDE)).astype(np.float32)
+    image[:, 0] //= 4  # fewer colours, so that counts are not all alike
     wide = torch.from_numpy(rng.normal(0, 2, (2, 1, SIDE, SIDE)).astype(np.float32))
-    got = colour_likelihood(torch.from_numpy(photo), wide, torch.ones_like(wide))[:, 1].numpy()
+    got = color_likelihood(torch.from_numpy(image), wide, torch.ones_like(wide))[:, 1].numpy()
     for window in range(2):
-        levels = (photo[window] // (256 // LEVELS)).astype(int)
+        levels = (image[window] // (256 // LEVELS)).astype(int)
         sure = np.clip(wide[window, 0].numpy() / 1.1, -1, 1)
         chances = []
         for weights in (np.maximum(sure, 0), np.maximum(-sure, 0)):
@@ -84,5 +84,5 @@ def test_the_likelihood_of_a_colour_is_that_of_a_count() -> None:
                 inner[[0, -1]] = 0
                 cube = np.moveaxis(inner, 0, axis)
             chances.append(cube[1:-1, 1:-1, 1:-1] / (cube.sum() + 1) + 1e-4)
-        wanted = np.clip(np.log(chances[0] / chances[1]), -4, 4)[tuple(levels)] / 2
-        np.testing.assert_allclose(got[window], wanted, atol=2e-3)
+        expected = np.clip(np.log(chances[0] / chances[1]), -4, 4)[tuple(levels)] / 2
+        np.testing.assert_allclose(got[window], expected, atol=2e-3)

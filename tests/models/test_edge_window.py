@@ -11,9 +11,9 @@ from anymask.segment.prediction import (
     EdgeWindow,
     add_change,
     window_around,
+    window_image,
     window_logits,
     window_mask,
-    window_photo,
     window_prompt,
 )
 from tests.evaluation.small_sets import rectangle
@@ -47,14 +47,14 @@ def test_a_photo_of_places_is_seen_where_it_lies(hw: tuple[int, int]) -> None:
     """A photo whose values are its own coordinates: each pixel of the window says where it is."""
     geometry = placed(hw)
     rows, columns = np.mgrid[: hw[0], : hw[1]].astype(np.float32)
-    photo = np.stack([columns * 250 / hw[1], rows * 250 / hw[0], rows * 0], axis=2)
+    image = np.stack([columns * 250 / hw[1], rows * 250 / hw[0], rows * 0], axis=2)
     window = window_around(blob((20, 3, 44, 9)), geometry)
-    seen = window_photo(photo.astype(np.uint8), window).astype(np.float64)
+    seen = window_image(image.astype(np.uint8), window).astype(np.float64)
     ys, xs = np.mgrid[:SIDE, :SIDE].astype(np.float64)
-    wanted = window.to_photo @ np.stack([xs, ys, np.ones_like(xs)]).reshape(3, -1)
+    expected = window.to_image @ np.stack([xs, ys, np.ones_like(xs)]).reshape(3, -1)
     for axis, length in ((0, hw[1]), (1, hw[0])):
-        place = np.clip(wanted[axis], 0, length - 1).reshape(SIDE, SIDE) * 250 / length
-        margin = 1.5 + 250 / length * max(1.0, window.to_photo[axis, axis])
+        place = np.clip(expected[axis], 0, length - 1).reshape(SIDE, SIDE) * 250 / length
+        margin = 1.5 + 250 / length * max(1.0, window.to_image[axis, axis])
         assert np.abs(seen[..., axis] - place).max() < margin
 
 
@@ -85,7 +85,7 @@ def test_the_smallest_photos_have_windows(hw: tuple[int, int]) -> None:
     geometry = placed(hw)
     window = window_around(np.full((128, 128), 3, np.float32), geometry)
     assert window is not None
-    assert window_photo(np.zeros((*hw, 3), np.uint8), window).shape == (SIDE, SIDE, 3)
+    assert window_image(np.zeros((*hw, 3), np.uint8), window).shape == (SIDE, SIDE, 3)
     logits = np.zeros(hw, np.float32)
     add_change(logits, np.ones((SIDE, SIDE), np.float32), window)
     np.testing.assert_allclose(logits, 1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from anymask.base import FloatArray, ModelError
 from anymask.masks import OPENCV, Geometry, ModelPrompts, ModelSpec
-from anymask.masks.answer import by_quality, is_single_click, returns_several, without_parts
+from anymask.masks.answer import by_quality, is_multimask, is_single_click, without_parts
 from anymask.models.rules import (
     DEFAULT_VIDEO_MODEL,
     Family,
@@ -55,12 +55,12 @@ def test_one_positive_click_and_nothing_else_is_ambiguous() -> None:
 
 
 @pytest.mark.parametrize(
-    ("multimask", "wanted"), [("auto", [True, False]), (True, [True] * 2), (False, [False] * 2)]
+    ("multimask", "expected"), [("auto", [True, False]), (True, [True] * 2), (False, [False] * 2)]
 )
 def test_the_number_of_masks_is_the_user_s_or_follows_from_the_prompt(
-    multimask: bool | str, wanted: list[bool]
+    multimask: bool | str, expected: list[bool]
 ) -> None:
-    assert returns_several(prompts(CLICK, BOX), multimask) == wanted  # type: ignore[arg-type]
+    assert is_multimask(prompts(CLICK, BOX), multimask) == expected  # type: ignore[arg-type]
 
 
 def test_equal_masks_stay_in_the_model_s_order() -> None:
@@ -184,12 +184,12 @@ def test_a_mask_keeps_parts_that_are_clicked_or_large(
         "b": np.s_[1, 1],
         "c": np.s_[3:, 2:4],
     }  # the first two share a corner
-    plane, wanted = np.full((2, 5, 5), -1, np.float32)
+    plane, expected = np.full((2, 5, 5), -1, np.float32)
     for name, part in parts.items():
         plane[part] = 1
-        wanted[part] = 1 if name in stay else -2
+        expected[part] = 1 if name in stay else -2
     np.testing.assert_array_equal(
-        without_parts(plane[None], cells, least, 0.0, OPENCV), wanted[None]
+        without_parts(plane[None], cells, least, 0.0, OPENCV), expected[None]
     )
 
 

@@ -45,10 +45,10 @@ def test_one_pass_gives_the_numbers_of_two(
 ) -> None:
     torch.manual_seed(0)
     x, layer = torch.randn(2, MIN_ROWS, 24), nn.Linear(24, 40)
-    wanted = AFTER[activation](x.double() @ layer.weight.double().T + layer.bias.double())
+    expected = AFTER[activation](x.double() @ layer.weight.double().T + layer.bias.double())
     with torch.inference_mode():
         got = activated(x, layer, activation)
-    torch.testing.assert_close(got.double(), wanted.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got.double(), expected.detach(), rtol=1e-5, atol=1e-5)
     assert calls == [x.shape]
 
 
@@ -131,9 +131,9 @@ def test_a_product_with_rows_or_columns_of_a_table(columns: bool) -> None:
     torch.manual_seed(0)
     a, table = torch.randn(50, 30), torch.randn(30, 70) if columns else torch.randn(70, 30)
     b = table.t() if columns else table
-    wanted = a.double() @ b.double().T
+    expected = a.double() @ b.double().T
     with torch.inference_mode():
-        torch.testing.assert_close(times_transposed(a, b).double(), wanted, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(times_transposed(a, b).double(), expected, rtol=1e-5, atol=1e-5)
 
 
 KINDS = {
@@ -155,9 +155,9 @@ def test_a_convolution_in_one_pass_gives_the_numbers_of_two(
 ) -> None:
     torch.manual_seed(0)
     x, layer = torch.randn(2, 6, 9, 11).contiguous(memory_format=form), KINDS[kind]
-    wanted = AFTER[activation](copy.deepcopy(layer).double()(x.double())).detach()
+    expected = AFTER[activation](copy.deepcopy(layer).double()(x.double())).detach()
     with torch.inference_mode():
         got = convolved(x, layer, activation)
-    torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
     learned = convolved(x.clone().requires_grad_(), layer, activation)
     assert learned.requires_grad

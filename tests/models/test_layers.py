@@ -20,8 +20,8 @@ def test_learning_gives_the_convolutions_values_and_gradients(form: torch.memory
         y = layer(x)
         (y * y).sum().backward()
         grads.append((y, x.grad, layer.weight.grad, layer.bias.grad))
-    for wanted, got in zip(*grads, strict=True):
-        torch.testing.assert_close(got, wanted)
+    for expected, got in zip(*grads, strict=True):
+        torch.testing.assert_close(got, expected)
 
 
 def test_what_is_exported_is_the_plain_convolution() -> None:

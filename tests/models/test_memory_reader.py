@@ -71,8 +71,8 @@ def test_a_cell_reads_the_labels_of_the_cells_that_are_like_it() -> None:
     read = network.read(given[0], anchors, recent_cells).flatten(2).transpose(1, 2)
     part = LABELS + VALUES + 1
     prompted, recent = read[..., :part], read[..., part:]
-    wanted = torch.where(kinds[..., None] > 0, prompted[..., :LABELS], recent[..., :LABELS])
-    torch.testing.assert_close(wanted, labels, atol=0.02, rtol=0.02)
+    expected = torch.where(kinds[..., None] > 0, prompted[..., :LABELS], recent[..., :LABELS])
+    torch.testing.assert_close(expected, labels, atol=0.02, rtol=0.02)
     torch.testing.assert_close(prompted[..., -1], kinds, atol=0.02, rtol=0.02)
 
 
@@ -108,15 +108,15 @@ def test_what_is_read_is_a_softmax_over_all_cells_summed_by_their_kind() -> None
         network.key(keys.flatten(2).transpose(1, 2)) @ network.key(known).transpose(1, 2)
     )
     weights = (scores - scores.amax(2, keepdim=True)).exp()
-    wanted = []
+    expected = []
     for kind in (ANCHOR, RECENT):
         kept = weights * (kinds == kind)[:, None]
         mass = kept.sum(2, keepdim=True)
-        wanted += [(kept @ labels) / (mass + 1e-3), mass / weights.sum(2, keepdim=True)]
+        expected += [(kept @ labels) / (mass + 1e-3), mass / weights.sum(2, keepdim=True)]
     cells = (Cells(known, labels, kinds == kind) for kind in (ANCHOR, RECENT))
     read = network.read(keys, *cells).flatten(2).transpose(1, 2)
     part = LABELS + VALUES + 1
     found = [read[..., :LABELS], read[..., part - 1 : part]]
     found += [read[..., part : part + LABELS], read[..., -1:]]
-    for one, other in zip(found, wanted, strict=True):
+    for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)

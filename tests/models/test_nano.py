@@ -56,11 +56,11 @@ def test_the_backbone_is_mobilenet_v2() -> None:
 def test_maps_are_square_and_filled_beyond_a_photo_that_is_not(nano: Nano) -> None:
     images = torch.randn(1, 3, 64, TINY.image_side)
     with torch.inference_mode():
-        maps, seen = nano.encode(images), nano.encoder(images)
+        maps, features = nano.encode(images), nano.encoder(images)
         blank = nano.encoder(torch.zeros(1, 3, 64, 64))
         square = nano.encode(torch.randn(2, 3, TINY.image_side, TINY.image_side))
     assert [tuple(m.shape[1:]) for m in maps] == [tuple(m.shape[1:]) for m in square]
-    for whole, part, empty in zip(maps, seen, blank, strict=True):
+    for whole, part, empty in zip(maps, features, blank, strict=True):
         rows = part.shape[-2]
         assert rows * 2 == whole.shape[-2]
         torch.testing.assert_close(whole[..., :rows, :], part)
@@ -74,9 +74,9 @@ def test_precomputed_padding_gives_the_same_maps_from_one_pass(nano: Nano) -> No
     with torch.inference_mode():
         ready.precompute()
         ready.encoder.register_forward_hook(lambda *_: passes.append(1))
-        maps, wanted = ready.encode(images), nano.encode(images)
+        maps, expected = ready.encode(images), nano.encode(images)
     assert len(passes) == 1
-    for ours, theirs in zip(maps, wanted, strict=True):
+    for ours, theirs in zip(maps, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
     assert ready.state_dict().keys() == nano.state_dict().keys()
 

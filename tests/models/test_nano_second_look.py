@@ -19,7 +19,7 @@ from tests.segment.fakes import SPEC, seen_of
 
 FOUR = replace(SPEC, family="nano", pad_point=False)
 BOX = np.array([20, 10, 60, 50], np.float32)
-PHOTO = np.zeros((128, 128, 3), np.uint8)
+IMAGE = np.zeros((128, 128, 3), np.uint8)
 
 
 class Shy(ImageRuntime):
@@ -35,7 +35,9 @@ class Shy(ImageRuntime):
     def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         return [seen_of(image) for image in images]
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(
+        self, features: EncoderOutput, prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
         self.asked.append(prompts)
         logits = np.full((len(prompts.labels), 4, 64, 64), 5, np.float32)
         for plane, coords, labels, sure in zip(
@@ -51,7 +53,7 @@ class Shy(ImageRuntime):
 def test_a_box_is_asked_again_with_its_answer_and_a_click_in_its_middle() -> None:
     runtime = Shy()
     model = Model(runtime)
-    answer = model.segment(PHOTO, box=BOX)
+    answer = model.segment(IMAGE, box=BOX)
     first, second = runtime.asked
     np.testing.assert_array_equal(second.coords[0, :2], first.coords[0])
     np.testing.assert_array_equal(second.labels, [[2, 3, 1]])
@@ -71,7 +73,7 @@ def test_a_box_is_asked_again_with_its_answer_and_a_click_in_its_middle() -> Non
 )
 def test_what_is_no_bare_box_is_asked_once(prompt: dict[str, Any]) -> None:
     runtime = Shy()
-    Model(runtime).segment(PHOTO, **prompt)
+    Model(runtime).segment(IMAGE, **prompt)
     assert len(runtime.asked) == 1
 
 
@@ -79,17 +81,19 @@ def test_a_box_among_clicks_keeps_its_place() -> None:
     clicks = np.array([[90, 90], [100, 100]], np.float32)
     prompts = [Prompt(points=clicks, labels=np.array([1, 1])), Prompt(box=BOX)]
     runtime = Shy()
-    whole, boxed = Model(runtime).segment(PHOTO, prompts=prompts)
+    whole, boxed = Model(runtime).segment(IMAGE, prompts=prompts)
     asked = [given.labels.tolist() for given in runtime.asked]
     assert sorted(asked) == [[[1]], [[1, 1]], [[2, 3]], [[2, 3, 1]]]  # two steps, two questions
     assert whole.masks[0].all()
     assert (boxed.logits[0] > 0).sum() == 20 * 20
 
 
-@pytest.mark.parametrize(("low", "high", "wanted"), [(10, 19, (29.0, 29.0)), (0, 3, (3.0, 3.0))])
-def test_the_middle_is_the_thickest_place(low: int, high: int, wanted: tuple[float, float]) -> None:
+@pytest.mark.parametrize(("low", "high", "expected"), [(10, 19, (29.0, 29.0)), (0, 3, (3.0, 3.0))])
+def test_the_middle_is_the_thickest_place(
+    low: int, high: int, expected: tuple[float, float]
+) -> None:
     mask = rectangle((64, 64), (low, low, high, high))
-    assert deepest_cell(mask, SPEC, OPENCV) == wanted
+    assert deepest_cell(mask, SPEC, OPENCV) == expected
 
 
 def test_an_empty_answer_gets_no_click() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from anymask.base import PromptError
 from anymask.masks import ALL_KINDS, ModelSpec, Prompt, geometry
-from anymask.models.rules import check_prompt, group_prompts, mask_on_photo
+from anymask.models.rules import check_prompt, group_prompts, mask_on_image
 from tests.evaluation.small_sets import rectangle
 
 SAM = ModelSpec(name="sam", image_side=64, mask_side=16, accepts=ALL_KINDS)
@@ -21,13 +21,13 @@ SIX = ModelSpec(
     pad_point=False,
     fixed_points=6,
 )
-PHOTO_HW = (48, 96)
+IMAGE_HW = (48, 96)
 BOX = (10, 20, 30, 40)
 MASK = np.ones((3, 5), bool)
 
 
 def batches(spec: ModelSpec, *prompts: Prompt, most: int = 9) -> list:
-    return list(group_prompts(prompts, geometry(PHOTO_HW, spec), spec, most))
+    return list(group_prompts(prompts, geometry(IMAGE_HW, spec), spec, most))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def batches(spec: ModelSpec, *prompts: Prompt, most: int = 9) -> list:
 )
 def test_what_a_model_was_not_made_for_is_refused(prompt: Prompt, told: str) -> None:
     with pytest.raises(PromptError, match=told):
-        check_prompt(prompt, PHOTO_HW, SIX)
+        check_prompt(prompt, IMAGE_HW, SIX)
 
 
 @pytest.mark.parametrize(
@@ -57,16 +57,16 @@ def test_what_a_model_was_not_made_for_is_refused(prompt: Prompt, told: str) -> 
 )
 def test_a_click_or_a_box_off_the_photo_is_refused(prompt: dict[str, Any]) -> None:
     with pytest.raises(PromptError, match="0 <= x < 96 and 0 <= y < 48|of 96 x 48 pixels"):
-        check_prompt(Prompt.of(**prompt), PHOTO_HW, SAM)
+        check_prompt(Prompt.of(**prompt), IMAGE_HW, SAM)
 
 
 @pytest.mark.parametrize("point", [(0, 0), (95.9, 47.9), (95, 47)])
 def test_the_last_pixel_may_be_clicked(point: tuple[float, float]) -> None:
-    check_prompt(Prompt.of(points=[point]), PHOTO_HW, SAM)
+    check_prompt(Prompt.of(points=[point]), IMAGE_HW, SAM)
 
 
 def test_a_box_is_cut_at_the_border() -> None:
-    checked = check_prompt(Prompt.of(box=(-5, -7, 100, 20)), PHOTO_HW, SAM)
+    checked = check_prompt(Prompt.of(box=(-5, -7, 100, 20)), IMAGE_HW, SAM)
     assert checked.box.tolist() == [0, 0, 96, 20]
 
 
@@ -118,17 +118,17 @@ def test_prompts_are_grouped_by_length_and_every_place_is_answered_once() -> Non
 
 
 def test_a_mask_is_laid_over_the_photo_whatever_its_size() -> None:
-    place = geometry(PHOTO_HW, SAM)
+    place = geometry(IMAGE_HW, SAM)
     left = rectangle((3, 4), (0, 0, 2, 3))
     for mask in (left, left.astype(np.uint8) * 9, left * 0.7, np.where(left, 3.0, -3.0)):
-        laid = mask_on_photo(np.asarray(mask), place, 16, 0.0)
-        assert laid.shape == PHOTO_HW
+        laid = mask_on_image(np.asarray(mask), place, 16, 0.0)
+        assert laid.shape == IMAGE_HW
         assert laid[:, :48].all()
         assert not laid[:, 48:].any()
 
 
 def test_logits_of_the_model_are_laid_as_the_model_means_them() -> None:
-    place = geometry(PHOTO_HW, SAM)
+    place = geometry(IMAGE_HW, SAM)
     logits = np.full((16, 16), -5, np.float32)
     logits[:8] = 5  # the lower half is padding
-    assert mask_on_photo(logits, place, 16, 0.0)[:46].all()
+    assert mask_on_image(logits, place, 16, 0.0)[:46].all()

@@ -105,8 +105,8 @@ def same_weights(theirs: nn.Module, name: str, there: bool = True) -> VideoModel
     torch.manual_seed(7)
     for key, parameter in theirs.named_parameters():
         lengths = parameter.shape[1:].numel() if parameter.ndim > 1 else 25
-        centre = 1.0 if re.search(r"norm\w*\.weight", key) else 0.0
-        torch.nn.init.normal_(parameter, mean=centre, std=min(0.3, lengths**-0.5))
+        center = 1.0 if re.search(r"norm\w*\.weight", key) else 0.0
+        torch.nn.init.normal_(parameter, mean=center, std=min(0.3, lengths**-0.5))
     theirs.mask_decoder.pred_obj_score_head.proj_out.bias.data.fill_(2.0 if there else -2.0)
     # The two are one in every checkpoint, but random apart.
     frequencies = theirs.shared_image_embedding.positional_embedding

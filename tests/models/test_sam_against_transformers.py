@@ -93,7 +93,7 @@ CASES = {
 }
 
 
-def as_labelled_points(
+def as_labeled_points(
     points: Tensor | None, labels: Tensor | None, boxes: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Our prompts: box corners are points 2 and 3, and prompts without a box get a "no point"."""
@@ -119,7 +119,7 @@ def answer(
 ) -> tuple[Tensor, Tensor]:
     masks = torch.zeros(1, 1, 32, 32) if mask is None else mask
     has_mask = torch.tensor([0.0 if mask is None else 1.0])
-    return model.decode(model.encode(images), *as_labelled_points(*CASES[case]), masks, has_mask)
+    return model.decode(model.encode(images), *as_labeled_points(*CASES[case]), masks, has_mask)
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +165,9 @@ def test_sam_hq_makes_the_fine_map_as_transformers_does(images: Tensor) -> None:
     expected = parts.encoder_conv2(gelu(parts.encoder_norm(parts.encoder_conv1(features))))
     squeezed = gelu(parts.compress_vit_norm(parts.compress_vit_conv1(early)))
     expected = expected + parts.compress_vit_conv2(squeezed)
-    seen = ours.encode(images)
-    assert_near(seen[0], features)
-    assert_near(seen[1], expected)
+    encoded = ours.encode(images)
+    assert_near(encoded[0], features)
+    assert_near(encoded[1], expected)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -15,8 +15,8 @@ MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_si
 
 @given(arrays(np.bool_, (12, 9)))
 def test_the_depth_is_the_distance_to_the_edge(mask: np.ndarray) -> None:
-    wanted = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    assert OPENCV.depths(mask) == pytest.approx(wanted, rel=0.04)  # a 5 x 5 approximation
+    expected = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    assert OPENCV.depths(mask) == pytest.approx(expected, rel=0.04)  # a 5 x 5 approximation
 
 
 @given(MASKS)

@@ -42,17 +42,17 @@ def picture(reference: dict[str, np.ndarray]) -> torch.Tensor:
 @pytest.mark.parametrize("cells", [2, 5, 32])
 def test_shrinking_is_antialiased_bilinear_resizing(cells: int) -> None:
     image = torch.rand(1, 1, 16 * cells, 32)
-    wanted = F.interpolate(image, (14 * cells, 28), mode="bilinear", antialias=True)
+    expected = F.interpolate(image, (14 * cells, 28), mode="bilinear", antialias=True)
     ours = shrinking(cells, image) @ image @ shrinking(2, image).t()
-    torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("cells", [4, 16, 32, 48])
 def test_positions_are_resized_bicubically(cells: int) -> None:
     table = torch.randn(1, 1, PLACES, PLACES)
-    wanted = F.interpolate(table, (cells, cells), mode="bicubic", align_corners=False)
+    expected = F.interpolate(table, (cells, cells), mode="bicubic", align_corners=False)
     matrix = bicubic(cells, table)
-    torch.testing.assert_close(matrix @ table @ matrix.t(), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(matrix @ table @ matrix.t(), expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.inference_mode()
@@ -104,12 +104,10 @@ def test_as_it_ships_the_frozen_half_is_near_its_reference(
     assert largest_error(seen, reference["vit_s4"]) < 0.05
 
 
-def agree(
-    model: Nano, reference: dict[str, np.ndarray], picture: torch.Tensor, bound: float
-) -> None:
+def agree(model: Nano, reference: dict[str, np.ndarray], image: torch.Tensor, bound: float) -> None:
     """The frozen half, the maps and three answers."""
-    assert largest_error(model.encoder.backbone.vit(picture)[0], reference["vit_s4"]) < bound
-    maps = model.encode(picture)
+    assert largest_error(model.encoder.backbone.vit(image)[0], reference["vit_s4"]) < bound
+    maps = model.encode(image)
     for n, found in enumerate(maps):
         assert largest_error(found[0], reference[f"map{n}"]) < bound
     none = torch.zeros(1, 1, 128, 128)

@@ -88,10 +88,10 @@ def test_what_lies_beyond_the_photo_is_not_drawn(
     _, heard = sweep.decode(*asked[1:])
     drawn = sweep.draw(heard, 2, [1, 2])
     height, width = 4 * shown[0], 4 * shown[1]
-    photo = (slice(None), slice(height), slice(width))
-    torch.testing.assert_close(drawn[photo], logits[2, [1, 2]][photo], rtol=1e-3, atol=1e-3)
+    image = (slice(None), slice(height), slice(width))
+    torch.testing.assert_close(drawn[image], logits[2, [1, 2]][image], rtol=1e-3, atol=1e-3)
     assert drawn.shape == logits[2, [1, 2]].shape
-    lowest = drawn[photo].min()
+    lowest = drawn[image].min()
     assert (drawn[:, height:] == lowest).all()
     assert (drawn[:, :, width:] == lowest).all()
 

@@ -76,11 +76,11 @@ def test_the_conversion_has_every_capability_of_pytorch(
         if getattr(eager, name) is not None:
             assert getattr(ours, name) is not None, name
     assert ours._torch is None  # asking opens nothing
-    seen = ours.encode_images(image(ours))[0]
-    logits, quality = ours.decode(seen, prompts(ours))
-    wanted = eager.decode(eager.encode_images(image(ours))[0], prompts(ours))
-    np.testing.assert_allclose(logits, wanted[0], rtol=0, atol=1e-3 * np.abs(wanted[0]).max())
-    np.testing.assert_allclose(quality, wanted[1], rtol=0, atol=1e-3)
+    features = ours.encode_images(image(ours))[0]
+    logits, quality = ours.decode(features, prompts(ours))
+    expected = eager.decode(eager.encode_images(image(ours))[0], prompts(ours))
+    np.testing.assert_allclose(logits, expected[0], rtol=0, atol=1e-3 * np.abs(expected[0]).max())
+    np.testing.assert_allclose(quality, expected[1], rtol=0, atol=1e-3)
     assert (ours.weights_hash, ours.spec) == (eager.weights_hash, eager.spec)
     assert ours.origin == eager.origin
     assert ours._torch is None
@@ -90,20 +90,22 @@ def test_pytorch_answers_what_the_graphs_do_not_take(shelf: Shelf, tmp_path: Pat
     install(shelf, tmp_path)
     ours = anymask.load("tiny", device="cpu").runtime
     eager = open_runtime("tiny", device="cpu", runtime="torch")
-    seen, theirs = ours.encode_images(image(ours))[0], eager.encode_images(image(ours))[0]
+    features, theirs = ours.encode_images(image(ours))[0], eager.encode_images(image(ours))[0]
     wide = ours.vector_length()
     given = prompts(ours, wide)
-    for got, wanted in zip(ours.decode(seen, given), eager.decode(theirs, given), strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3)
+    for got, expected in zip(
+        ours.decode(features, given), eager.decode(theirs, given), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3)
     cells = ours.spec.mask_side // 4
     attention = np.random.default_rng(2).uniform(size=(cells, cells)).astype(np.float32)
     target = np.ones(wide, np.float32)
-    for got, wanted in zip(
-        ours.decode_guided(seen, prompts(ours), attention, target),
+    for got, expected in zip(
+        ours.decode_guided(features, prompts(ours), attention, target),
         eager.decode_guided(theirs, prompts(ours), attention, target),
         strict=True,
     ):
-        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-3)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3)
 
 
 def test_a_conversion_is_made_once_and_read_without_pytorch(

@@ -40,9 +40,9 @@ def test_maps_of_another_shape_do_not_reach_the_decoder() -> None:
         {"a": (1, 2, 4, 3)}, {"a": (1, 2, 3)}, {"b": (1, 2, 3, 3)},
         {"a": (1, 2, 3, 3), "b": (1, 2, 3, 3)},
     ]  # fmt: skip
-    for wanted in strange:
+    for expected in strange:
         with pytest.raises(DataError, match=r"^nano requires the feature maps .* has a \(2, 3,"):
-            check_maps(maps, wanted, "nano")
+            check_maps(maps, expected, "nano")
 
 
 def test_an_altered_embedding_is_refused_by_the_model() -> None:
@@ -57,8 +57,8 @@ def test_an_altered_embedding_is_refused_by_the_model() -> None:
 
 
 def answer_of(model: Model) -> float:
-    photo = np.zeros((9, 12, 3), np.uint8)
-    return float(model.segment(photo, points=[(3, 3)]).scores[0])
+    image = np.zeros((9, 12, 3), np.uint8)
+    return float(model.segment(image, points=[(3, 3)]).scores[0])
 
 
 def test_a_model_goes_to_another_process_by_its_folder() -> None:

@@ -48,7 +48,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(server, model, content):
     server.cut = [300_000, 200_000]
     state = fetch("m")
     assert state.status == "verified"
-    assert [wanted for _, wanted, _ in server.asked] == [None, "bytes=300000-", "bytes=500000-"]
+    assert [expected for _, expected, _ in server.asked] == [None, "bytes=300000-", "bytes=500000-"]
     assert server.asked[1][2] == '"one"'
 
 

@@ -24,9 +24,9 @@ def test_a_folded_encoder_gives_the_same_features(name: str) -> None:
     side = module.spec.image_side
     images, names = noise(1, 3, side, side), set(module.state_dict())
     with torch.inference_mode():
-        wanted = module.encode(images)
+        expected = module.encode(images)
         ready = for_inference(module, CPU, torch.float32)
-        for ours, theirs in zip(ready.encode(images), wanted, strict=True):
+        for ours, theirs in zip(ready.encode(images), expected, strict=True):
             assert relative_error(ours, theirs) <= 1e-4
     assert foldable(module)
     assert not foldable(ready)

@@ -11,7 +11,7 @@ import pytest
 import anymask
 from anymask.base import InputError, ModelError
 from anymask.cli.main import main
-from anymask.jobs import ModelChoice
+from anymask.jobs import ModelSettings
 from anymask.masks import ModelSpec, spec_at
 from anymask.models.nano import Nano, NanoConfig
 from anymask.runtime import (
@@ -60,9 +60,9 @@ def test_graphs_answer_at_any_side_as_the_network_does(side: int) -> None:
     module.load_state_dict(read_checkpoint(WEIGHTS))
     eager, graphs = TorchRuntime(module, device="cpu"), open_runtime(f"nano@{side}")
     image = np.random.default_rng(side).uniform(-1, 1, (1, 3, side - 64, side))
-    seen = [one.encode_images(image.astype(np.float32))[0] for one in (graphs, eager)]
+    features = [one.encode_images(image.astype(np.float32))[0] for one in (graphs, eager)]
     prompts = some_prompts(2, 3, module.spec)
-    ours, theirs = graphs.decode(seen[0], prompts), eager.decode(seen[1], prompts)
+    ours, theirs = graphs.decode(features[0], prompts), eager.decode(features[1], prompts)
     assert ours[0].shape == (2, 4, side // 4, side // 4)
     np.testing.assert_allclose(ours[0], theirs[0], atol=0.05)
     np.testing.assert_allclose(ours[1], theirs[1], atol=2e-3)
@@ -70,17 +70,17 @@ def test_graphs_answer_at_any_side_as_the_network_does(side: int) -> None:
 
 def test_weights_are_opened_at_a_side_too() -> None:
     """Torch and graphs agree on a photo, in tiles of threads and in another process."""
-    photo, click = anymask.sample("rocket"), [(300, 200)]
+    image, click = anymask.sample("rocket"), [(300, 200)]
     graphs, torch = anymask.load("nano@640"), anymask.load("nano@640", weights=WEIGHTS)
     assert graphs.name == torch.name == "nano@640"
-    a, b = (one.segment(photo, points=click).best.mask for one in (graphs, torch))
+    a, b = (one.segment(image, points=click).best.mask for one in (graphs, torch))
     assert (a & b).sum() / (a | b).sum() > 0.99
     runtime = graphs.runtime
     assert isinstance(runtime, OnnxRuntime)
     again = pickle.loads(pickle.dumps(runtime)).with_threads(3)
     assert (again.spec, again.threads) == (runtime.spec, 3)
     with pytest.raises(InputError, match="Encode the image again"):
-        anymask.load().segment(graphs.encode(photo), points=click)
+        anymask.load().segment(graphs.encode(image), points=click)
 
 
 def test_graphs_of_one_side_say_so(bundle: Path, tmp_path: Path) -> None:
@@ -103,17 +103,17 @@ def test_an_export_of_a_side_needs_no_name_for_it(tmp_path: Path) -> None:
     assert "(N, 4, 160, 160)" in (street / "README.md").read_text()
     back = anymask.load(f"{street}@512")
     assert back.spec.image_side == 512
-    photo = anymask.sample("coffee")
+    image = anymask.sample("coffee")
     first, second = (
-        one.segment(photo, points=[(250, 200)]).best.mask for one in (back, anymask.load())
+        one.segment(image, points=[(250, 200)]).best.mask for one in (back, anymask.load())
     )
     assert (first == second).all()
 
 
 def test_a_server_gives_its_page_the_same_side(tmp_path: Path) -> None:
-    choice = exported_choice(ModelChoice("nano@640"), tmp_path)
+    choice = exported_choice(ModelSettings("nano@640"), tmp_path)
     assert read_manifest(Path(choice.model)).spec.image_side == 640
-    assert exported_choice(ModelChoice("nano"), tmp_path) == ModelChoice("nano")
-    check_model(ModelChoice("nano@640", weights=WEIGHTS))
+    assert exported_choice(ModelSettings("nano"), tmp_path) == ModelSettings("nano")
+    check_model(ModelSettings("nano@640", weights=WEIGHTS))
     with pytest.raises(ModelError, match="Unknown model 'nanno'"):
-        check_model(ModelChoice("nanno@640"))
+        check_model(ModelSettings("nanno@640"))

@@ -47,11 +47,11 @@ def test_it_answers_as_torch_does(bundle: Path) -> None:
 def test_many_threads_share_one_runtime(bundle: Path) -> None:
     runtime = OnnxRuntime(bundle, threads=1)
     maps = OnnxRuntime(bundle).encode_images(some_images(1))[0]
-    wanted = OnnxRuntime(bundle, threads=1).decode(maps, some_prompts(3, 2))[0]
+    expected = OnnxRuntime(bundle, threads=1).decode(maps, some_prompts(3, 2))[0]
     with ThreadPoolExecutor(8) as pool:  # the first ones also race to open the graph
         answers = pool.map(lambda _: runtime.decode(maps, some_prompts(3, 2))[0], range(32))
     for answer in answers:
-        np.testing.assert_array_equal(answer, wanted)
+        np.testing.assert_array_equal(answer, expected)
 
 
 def test_decoding_alone_never_reads_the_encoder(copied: Path) -> None:

@@ -14,7 +14,7 @@ from anymask.runtime import (
     OnnxRuntime,
     TorchRuntime,
     file_hash,
-    licence_of_weights,
+    license_of_weights,
     open_runtime,
     store,
 )
@@ -101,7 +101,7 @@ def test_adapters_are_merged_into_their_model(
         assert merged_hash != file_hash(checkpoint)
         runtime = open_runtime(str(name), weights=weights, device="cpu")
         assert (runtime.spec.name, runtime.weights_hash) == ("mobile_sam", merged_hash)
-    assert licence_of_weights("mobile_sam", tmp_path / "adapter").startswith(
+    assert license_of_weights("mobile_sam", tmp_path / "adapter").startswith(
         "unknown (from the adapters in adapter; the licence of the published weights of mobile_sam"
     )
     with pytest.raises(InputError, match="trained for mobile_sam, not for edge_sam"):

@@ -10,7 +10,7 @@ import torch
 import anymask
 from anymask.base import InputError, WeightsError
 from anymask.edit import main_subject
-from anymask.jobs import ModelChoice
+from anymask.jobs import ModelSettings
 from anymask.runtime import (
     ASSETS,
     OnnxRuntime,
@@ -58,7 +58,7 @@ def test_both_runtimes_agree(small: anymask.Model, photo: np.ndarray) -> None:
     other = anymask.load("small", device="cpu", runtime="torch")
     assert small.runtime.weights_hash == other.runtime.weights_hash
     ours, theirs = small.encode(photo), other.encode(photo)
-    for one, two in zip(ours.seen.maps(), theirs.seen.maps(), strict=True):
+    for one, two in zip(ours.encoder_output.maps(), theirs.encoder_output.maps(), strict=True):
         assert np.abs(one.values - two.values).max() < 1e-3 * np.abs(two.values).max()
     ours, theirs = small.segment(ours, **CLICK), other.segment(theirs, **CLICK)
     assert np.abs(ours.scores - theirs.scores).max() < 1e-3
@@ -68,9 +68,9 @@ def test_both_runtimes_agree(small: anymask.Model, photo: np.ndarray) -> None:
 def test_the_variable_names_the_model_of_photos(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANYMASK_MODEL", "nano@384")
     assert anymask.load().name == "nano@384"
-    assert ModelChoice().model == "nano@384"
+    assert ModelSettings().model == "nano@384"
     monkeypatch.setenv("ANYMASK_MODEL", "")
-    assert ModelChoice().model == "small"
+    assert ModelSettings().model == "small"
 
 
 def test_altered_numbers_are_refused(tmp_path: Path, photo: np.ndarray) -> None:

@@ -190,11 +190,11 @@ def test_a_file_where_the_store_should_be_is_named(tmp_path, monkeypatch, shelf,
         ("file/in", "part of its path is a file"),
     ):
         monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / place))
-        wanted = f"{place}' is not writable: .*({told}).* Set ANYMASK_HOME"
+        expected = f"{place}' is not writable: .*({told}).* Set ANYMASK_HOME"
         assert store.installed("m").status == "absent"
-        with pytest.raises(WeightsError, match=wanted):
+        with pytest.raises(WeightsError, match=expected):
             fetch("m")
-        with pytest.raises(WeightsError, match=wanted):
+        with pytest.raises(WeightsError, match=expected):
             store.add("m", file)
 
 

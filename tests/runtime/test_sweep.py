@@ -32,11 +32,11 @@ def test_a_sweep_answers_as_decoding_and_choosing_do(variant: Variant, kind: typ
     torch.manual_seed(0)
     runtime = TorchRuntime(variant.build(), device="cpu")
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
-    seen = runtime.encode_images(images)[0]
-    sweep = open_sweep(runtime, seen, GEOMETRY)
+    features = runtime.encode_images(images)[0]
+    sweep = open_sweep(runtime, features, GEOMETRY)
     assert isinstance(sweep, kind)
     assert sweep.bytes_per_prompt > 0
-    logits, quality = runtime.family.candidates(*runtime.decode(seen, prompts(32)))
+    logits, quality = runtime.family.candidates(*runtime.decode(features, prompts(32)))
     asked = sweep.decode(prompts(32))
     np.testing.assert_allclose(asked.quality, quality, rtol=0, atol=1e-5)
     chosen = np.random.default_rng(2).uniform(size=quality.shape) < 0.6
@@ -51,12 +51,12 @@ def test_any_number_of_threads_answers_alike_and_torch_keeps_its_own(threads: in
     torch.manual_seed(0)
     runtime = TorchRuntime(TINY.build(), device="cpu")
     images = np.random.default_rng(1).standard_normal((1, 3, 64, 64)).astype(np.float32)
-    seen = runtime.encode_images(images)[0]
-    _, quality = runtime.family.candidates(*runtime.decode(seen, prompts(32)))
+    features = runtime.encode_images(images)[0]
+    _, quality = runtime.family.candidates(*runtime.decode(features, prompts(32)))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        sweep = open_sweep(runtime, seen, GEOMETRY)
+        sweep = open_sweep(runtime, features, GEOMETRY)
         for _ in range(2):
             np.testing.assert_allclose(
                 sweep.decode(prompts(32)).quality, quality, rtol=0, atol=1e-5
@@ -76,9 +76,9 @@ def test_the_graphs_of_a_bundle_answer_as_decoding_and_choosing_do(
     runtime = OnnxRuntime(exported(name, tmp_path_factory), threads=threads, device="cpu")
     side, m = runtime.spec.image_side, runtime.spec.mask_side
     images = np.random.default_rng(1).standard_normal((1, 3, side, side)).astype(np.float32)
-    seen = runtime.encode_images(images)[0]
+    features = runtime.encode_images(images)[0]
     rows, columns = side - 24, side - 8
-    sweep = open_sweep(runtime, seen, Geometry((rows, columns), (rows, columns), side))
+    sweep = open_sweep(runtime, features, Geometry((rows, columns), (rows, columns), side))
     assert isinstance(sweep, OnnxSweep)
     assert sweep.bytes_per_prompt > 0
     for points in (2, 3):  # what the graphs are for, and what is decoded
@@ -89,7 +89,7 @@ def test_the_graphs_of_a_bundle_answer_as_decoding_and_choosing_do(
             np.zeros((count, 1, m, m), np.float32),
             np.zeros(count, np.float32),
         )
-        logits, quality = runtime.family.candidates(*runtime.decode(seen, given))
+        logits, quality = runtime.family.candidates(*runtime.decode(features, given))
         asked = sweep.decode(given)
         np.testing.assert_allclose(asked.quality, quality, rtol=0, atol=1e-4)
         chosen = rng.uniform(size=quality.shape) < 0.6
@@ -108,7 +108,7 @@ def test_prompts_without_masks_are_decoded_as_the_decoder_does(
     side, m = runtime.spec.image_side, runtime.spec.mask_side
     rng, graphs = np.random.default_rng(1), []
     images = rng.standard_normal((3, 3, side, side)).astype(np.float32)
-    seen = runtime.encode_images(images)
+    features = runtime.encode_images(images)
     run = OnnxRuntime.run_named
     monkeypatch.setattr(
         OnnxRuntime, "run_named", lambda self, *given: graphs.append(given[0]) or run(self, *given)
@@ -121,10 +121,10 @@ def test_prompts_without_masks_are_decoded_as_the_decoder_does(
             np.zeros(count, np.float32),
         )
         inputs = {one: getattr(given, one) for one in PROMPT_INPUTS}
-        wanted = runtime.run_named(
-            GraphNames.DECODER, runtime.maps_for(GraphNames.DECODER, seen[image]) | inputs
+        expected = runtime.run_named(
+            GraphNames.DECODER, runtime.maps_for(GraphNames.DECODER, features[image]) | inputs
         )
-        for got, want in zip(runtime.decode(seen[image], given), wanted, strict=True):
+        for got, want in zip(runtime.decode(features[image], given), expected, strict=True):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
     assert graphs.count(GraphNames.SWEEP_IMAGE) == 4  # image 0 again after two others
     graphs.clear()
@@ -136,7 +136,7 @@ def test_prompts_without_masks_are_decoded_as_the_decoder_does(
     assert graphs.count(GraphNames.SWEEP_IMAGE) == 1  # a sweep takes the work from there, too
     masked = replace(given, masks=given.masks + 1, has_mask=given.has_mask + 1)
     graphs.clear()
-    runtime.decode(seen[0], masked)
+    runtime.decode(features[0], masked)
     assert graphs == [GraphNames.DECODER]
 
 
@@ -151,5 +151,5 @@ def test_a_bundle_of_an_earlier_version_decodes(
     (folder / MANIFEST).write_text(manifest_to_json(replace(manifest, graphs=graphs)))
     runtime = OnnxRuntime(folder, device="cpu")
     assert not runtime.manifest.has_graph(GraphNames.SWEEP_CLICKS)
-    seen = runtime.encode_images(np.zeros((1, 3, 64, 64), np.float32))[0]
-    assert isinstance(open_sweep(runtime, seen, GEOMETRY), DecodingSweep)
+    features = runtime.encode_images(np.zeros((1, 3, 64, 64), np.float32))[0]
+    assert isinstance(open_sweep(runtime, features, GEOMETRY), DecodingSweep)

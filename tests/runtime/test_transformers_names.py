@@ -94,13 +94,13 @@ def test_the_names_of_edgetam_are_those_of_transformers_own_parts() -> None:
             "prompt_encoder": theirs.EdgeTamVideoPromptEncoder(config.prompt_encoder_config),
             "mask_decoder": theirs.EdgeTamVideoMaskDecoder(config.mask_decoder_config),
         }
-    wanted = {
+    expected = {
         f"{begin}.{name}": shape
         for begin, part in parts.items()
         for name, shape in shapes_of(part.state_dict()).items()
     }
     found = shapes_of(to_transformers(meta("edgetam")))
-    assert {name: one for name, one in found.items() if name.split(".")[0] in parts} == wanted
+    assert {name: one for name, one in found.items() if name.split(".")[0] in parts} == expected
     others = {name.split(".")[0] for name in found} - set(parts)
     assert others == {
         "vision_encoder", "mask_downsample", "object_pointer_proj", "no_memory_embedding",

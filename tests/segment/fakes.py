@@ -28,7 +28,7 @@ def seen_of(*arrays: FloatArray) -> EncoderOutput:
     return StoredMaps(tuple(map(FeatureMap, names, arrays)))
 
 
-class ColourRuntime(ImageRuntime):
+class ColorRuntime(ImageRuntime):
     """Marks what has the colour under the positive clicks or in the middle of the box.
 
     Negative clicks are ignored. Quality grows with the share of the picture that the object fills,
@@ -49,11 +49,13 @@ class ColourRuntime(ImageRuntime):
         step = self.spec.image_side // self.spec.mask_side
         return [seen_of(np.ascontiguousarray(image[:, ::step, ::step])) for image in images]
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(
+        self, features: EncoderOutput, prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
         self.calls.append(prompts.labels.shape)
-        colours = seen.maps()[0].values
+        colors = features.maps()[0].values
         answers = [
-            self.answer(colours, coords, labels, mask[0], has_mask)
+            self.answer(colors, coords, labels, mask[0], has_mask)
             for coords, labels, mask, has_mask in zip(
                 prompts.coords, prompts.labels, prompts.masks, prompts.has_mask, strict=True
             )
@@ -65,7 +67,7 @@ class ColourRuntime(ImageRuntime):
 
     def answer(
         self,
-        colours: FloatArray,
+        colors: FloatArray,
         coords: FloatArray,
         labels: np.ndarray,
         mask: FloatArray,
@@ -77,9 +79,9 @@ class ColourRuntime(ImageRuntime):
         if len(box):
             seeds = np.concatenate([seeds, box.mean(axis=0, keepdims=True).astype(int)])
         if not len(seeds):
-            return mask if has_mask else np.full(colours.shape[1:], -6, np.float32)
-        wanted = colours[:, seeds[:, 1], seeds[:, 0]].mean(axis=1)
-        logits = 6 - 40 * np.abs(colours - wanted[:, None, None]).sum(axis=0)
+            return mask if has_mask else np.full(colors.shape[1:], -6, np.float32)
+        expected = colors[:, seeds[:, 1], seeds[:, 0]].mean(axis=1)
+        logits = 6 - 40 * np.abs(colors - expected[:, None, None]).sum(axis=0)
         logits = np.clip(logits, -6, 6)
         if len(box):
             (x0, y0), (x1, y1) = box
@@ -94,35 +96,35 @@ class ColourRuntime(ImageRuntime):
         return cells.clip(0, self.spec.mask_side - 1)
 
 
-class PerverseRuntime(ColourRuntime):
+class PerverseRuntime(ColorRuntime):
     """Switches a blob on around every negative click."""
 
     def answer(
         self,
-        colours: FloatArray,
+        colors: FloatArray,
         coords: FloatArray,
         labels: np.ndarray,
         mask: FloatArray,
         has_mask: float,
     ) -> FloatArray:
-        logits = super().answer(colours, coords, labels, mask, has_mask)
+        logits = super().answer(colors, coords, labels, mask, has_mask)
         for x, y in self.cells(coords)[labels == 0]:
             logits[max(y - 4, 0) : y + 5, max(x - 4, 0) : x + 5] = 6
         return logits
 
 
-class NoiseRuntime(ColourRuntime):
+class NoiseRuntime(ColorRuntime):
     """Smooth noise that depends on nothing but the prompt and the picture."""
 
     def answer(
         self,
-        colours: FloatArray,
+        colors: FloatArray,
         coords: FloatArray,
         labels: np.ndarray,
         mask: FloatArray,
         has_mask: float,
     ) -> FloatArray:
-        parts = (colours, coords, labels, mask * has_mask)
+        parts = (colors, coords, labels, mask * has_mask)
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(p).tobytes() for p in parts))
         rng = np.random.default_rng(int.from_bytes(digest.digest()[:8], "big"))
         coarse = rng.normal(size=(8, 8))
@@ -130,11 +132,13 @@ class NoiseRuntime(ColourRuntime):
         return 3 * np.kron(coarse, np.ones((scale, scale)))
 
 
-class Modest(ColourRuntime):
+class Modest(ColorRuntime):
     """Its numbers lie below what its family asks for."""
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        logits, quality = super().decode(seen, prompts)
+    def decode(
+        self, features: EncoderOutput, prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
+        logits, quality = super().decode(features, prompts)
         return logits, (quality * 0.6).astype(np.float32)
 
 
@@ -165,15 +169,15 @@ def drawn(squares: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray, 
     disc = (x - 160) ** 2 + (y - 120) ** 2 <= 95**2
     image[disc] = (225, 205, 170)
     parts = []
-    for (left, top, side), colour in zip(squares, PAINTS, strict=False):
+    for (left, top, side), color in zip(squares, PAINTS, strict=False):
         part = np.zeros(DRAWN_HW, np.bool_)
         part[top : top + side, left : left + side] = True
-        image[part] = colour
+        image[part] = color
         parts.append(part)
     return image, disc, parts
 
 
-def with_spec(runtime: ColourRuntime, **changes: object) -> ColourRuntime:
+def with_spec(runtime: ColorRuntime, **changes: object) -> ColorRuntime:
     """The same runtime with another spec."""
     return type(runtime)(replace(runtime.spec, **changes), runtime.weights_hash)
 
@@ -183,33 +187,33 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / max((a | b).sum(), 1))
 
 
-COLOURS = ("red", "green", "blue")
+COLORS = ("red", "green", "blue")
 
 
-class ColourNaming:
+class ColorNaming:
     """Names a mask by its mean colour."""
 
     def __init__(self) -> None:
-        also = {word: n for n, word in enumerate((*COLOURS, "orange"))} | {"orange": 0}
+        also = {word: n for n, word in enumerate((*COLORS, "orange"))} | {"orange": 0}
         learned = np.ones(3, np.bool_)
-        self.table = NameTable(COLOURS, np.eye(3, dtype=np.float32), learned, also, 20.0, "colours")
+        self.table = NameTable(COLORS, np.eye(3, dtype=np.float32), learned, also, 20.0, "colors")
         self.looked = 0
 
     def name_table(self) -> NameTable:
         return self.table
 
-    def embed_crops(self, photos: UintImage, masks: UintImage) -> FloatArray:
-        self.looked += len(photos)
+    def embed_crops(self, images: UintImage, masks: UintImage) -> FloatArray:
+        self.looked += len(images)
         weight = masks.astype(np.float32)[..., None] + 1e-3
-        means = (photos * weight).sum((1, 2)) / weight.sum((1, 2))
+        means = (images * weight).sum((1, 2)) / weight.sum((1, 2))
         length = np.linalg.norm(means, axis=1, keepdims=True).clip(1e-6)
         return means / length
 
 
-class NamingRuntime(ColourRuntime, ColourNaming):
+class NamingRuntime(ColorRuntime, ColorNaming):
     """Both: marks by colour, and names what it has marked by its colour."""
 
     def __init__(self) -> None:
-        ColourRuntime.__init__(self)
-        ColourNaming.__init__(self)
+        ColorRuntime.__init__(self)
+        ColorNaming.__init__(self)
         self.naming = self

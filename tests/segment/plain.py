@@ -32,7 +32,7 @@ def find_plainly(
     found: list[Mask] = []
     for start in range(0, len(clicks), batch):
         asked = clicks[start : start + batch]
-        decoded = runtime.decode(embedding.seen, grid_prompts(asked, place, spec))
+        decoded = runtime.decode(embedding.encoder_output, grid_prompts(asked, place, spec))
         kept = runtime.family.candidates(*decoded)
         for (x, y), planes, quality in zip(asked, *kept, strict=True):
             drawn = logits_to_image(planes, place)

@@ -7,11 +7,11 @@ from anymask.masks import geometry, point_grid
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, shipped_tables
 from anymask.segment import Grid, Model
 from anymask.segment.everything.grid import CropView, Frontier, TanhNetwork, most_clicks
-from tests.segment.fakes import SPEC, ColourRuntime, discs, iou
+from tests.segment.fakes import SPEC, ColorRuntime, discs, iou
 
 WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"])
 EASY = {"score": 0.3, "stability": 0.3}
-PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22), (60, 10, 8)])
+IMAGE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22), (60, 10, 8)])
 
 
 def frontier(side: int = 9, **grid: float) -> Frontier:
@@ -26,10 +26,10 @@ def square(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
 
 
 def test_every_object_is_found_with_a_third_of_the_clicks() -> None:
-    runtime = ColourRuntime()
+    runtime = ColorRuntime()
     told: list[tuple[int, int]] = []
     records = Model(runtime).everything(
-        PICTURE, **EASY, grid=18, progress=lambda *now: told.append(now)
+        IMAGE, **EASY, grid=18, progress=lambda *now: told.append(now)
     )
     assert sum(count for count, _ in runtime.calls) <= 18 * 18 / 3
     assert told[-1] == (108, 108)
@@ -38,8 +38,8 @@ def test_every_object_is_found_with_a_third_of_the_clicks() -> None:
 
 
 def test_exact_asks_every_click() -> None:
-    runtime = ColourRuntime()
-    Model(runtime).everything(PICTURE, **EASY, grid=9, mode="exact")
+    runtime = ColorRuntime()
+    Model(runtime).everything(IMAGE, **EASY, grid=9, mode="exact")
     assert sum(count for count, _ in runtime.calls) == 81
 
 

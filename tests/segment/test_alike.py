@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from anymask.masks import Mask, mask_to_rle
-from anymask.segment import Arrangement, Model
+from anymask.segment import MaskFilter, Model
 from anymask.segment.everything.alike import only_alike
-from tests.segment.fakes import ColourRuntime, iou
+from tests.segment.fakes import ColorRuntime, iou
 
 HW = (120, 200)
 SINGLE = [(25, 25), (70, 30), (115, 25), (30, 80), (160, 95)]  # x, y of discs of radius 14
@@ -18,9 +18,9 @@ TOUCHING = [(90, 85), (115, 85)]  # their middles are 25 apart: they overlap by 
 def drawn(bright: int, ground: int) -> tuple[np.ndarray, list[np.ndarray]]:
     y, x = np.mgrid[: HW[0], : HW[1]]
     discs = [(x - cx) ** 2 + (y - cy) ** 2 <= 14**2 for cx, cy in SINGLE + TOUCHING]
-    picture = np.full((*HW, 3), ground, np.uint8)
-    picture[np.any(discs, axis=0)] = bright
-    return picture, discs
+    image = np.full((*HW, 3), ground, np.uint8)
+    image[np.any(discs, axis=0)] = bright
+    return image, discs
 
 
 def found_in(discs: list[np.ndarray]) -> list[Mask]:
@@ -36,34 +36,34 @@ def found_in(discs: list[np.ndarray]) -> list[Mask]:
 
 @pytest.mark.parametrize(("bright", "ground"), [(200, 20), (60, 230)])
 def test_touching_discs_are_seven_things_and_the_ground_is_gone(bright: int, ground: int) -> None:
-    picture, discs = drawn(bright, ground)
-    things = only_alike(picture, found_in(discs))
-    assert len(things) == 7
+    image, discs = drawn(bright, ground)
+    objects = only_alike(image, found_in(discs))
+    assert len(objects) == 7
     for disc in discs:
-        assert sum(iou(thing.mask, disc) > 0.8 for thing in things) == 1
+        assert sum(iou(thing.mask, disc) > 0.8 for thing in objects) == 1
 
 
 def test_a_thing_that_was_found_twice_is_there_once() -> None:
-    picture, discs = drawn(200, 20)
-    things = only_alike(picture, found_in(discs) * 2)
-    assert len(things) == 7
+    image, discs = drawn(200, 20)
+    objects = only_alike(image, found_in(discs) * 2)
+    assert len(objects) == 7
 
 
 def test_masks_of_the_model_stay_and_what_was_missed_comes_after_them() -> None:
-    picture, discs = drawn(200, 20)
+    image, discs = drawn(200, 20)
     found = found_in(discs)
-    things = only_alike(picture, found)
-    assert {thing.rle for thing in things[:4]} == {one.rle for one in found[:4]}
-    assert max(thing.score for thing in things[4:]) < 0.9
+    objects = only_alike(image, found)
+    assert {thing.rle for thing in objects[:4]} == {one.rle for one in found[:4]}
+    assert max(thing.score for thing in objects[4:]) < 0.9
 
 
 def test_a_piece_of_another_color_is_not_added() -> None:
-    picture, discs = drawn(200, 20)
-    picture[discs[0]] = (255, 60, 0)  # brighter than the ground, but red
+    image, discs = drawn(200, 20)
+    image[discs[0]] = (255, 60, 0)  # brighter than the ground, but red
     missed = [one for one in found_in(discs) if not one.mask[discs[0]].any()]
-    things = only_alike(picture, missed)
-    assert len(things) == 6
-    assert not any(thing.mask[discs[0]].any() for thing in things)
+    objects = only_alike(image, missed)
+    assert len(objects) == 6
+    assert not any(thing.mask[discs[0]].any() for thing in objects)
 
 
 def test_a_plain_picture_teaches_nothing() -> None:
@@ -75,11 +75,11 @@ def test_a_plain_picture_teaches_nothing() -> None:
 
 
 def test_it_is_off_by_default_and_a_setting_of_everything() -> None:
-    assert inspect.signature(Arrangement).parameters["alike"].default is False
-    picture, discs = drawn(200, 20)
-    model = Model(ColourRuntime())
-    plain = model.everything(picture, mode="exact", score=0.3, stability=0.3, grid=10)
-    things = model.everything(picture, mode="exact", score=0.3, stability=0.3, grid=10, alike=True)
+    assert inspect.signature(MaskFilter).parameters["alike"].default is False
+    image, discs = drawn(200, 20)
+    model = Model(ColorRuntime())
+    plain = model.everything(image, mode="exact", score=0.3, stability=0.3, grid=10)
+    objects = model.everything(image, mode="exact", score=0.3, stability=0.3, grid=10, alike=True)
     assert any(one.coverage > 0.5 for one in plain)
-    assert not any(one.coverage > 0.15 for one in things)
-    assert things.image_hw == HW
+    assert not any(one.coverage > 0.15 for one in objects)
+    assert objects.image_hw == HW

@@ -7,9 +7,9 @@ import pytest
 
 from anymask.base import InputError
 from anymask.masks import Mask, mask_to_rle
-from anymask.segment import Arrangement, Grid, split_by_score
-from anymask.segment.everything.filter import arrange, without_duplicates
-from anymask.segment.settings import ADAPTIVE_NMS, arrangement_of
+from anymask.segment import Grid, MaskFilter, split_by_score
+from anymask.segment.everything.filter import filter_masks, without_duplicates
+from anymask.segment.settings import ADAPTIVE_NMS, mask_filter_of
 from tests.formats.truth import box
 
 
@@ -25,18 +25,18 @@ def test_small_masks_are_dropped_and_small_regions_are_not() -> None:
     speckled = CAR | box(25, 17, 26, 18)
     speckled[5, 5] = False
     records = [record(speckled), record(BOLT)]
-    (kept,) = arrange(records, Arrangement(min_mask_area=5))
+    (kept,) = filter_masks(records, MaskFilter(min_mask_area=5))
     np.testing.assert_array_equal(kept.mask, speckled)
-    assert [r.area for r in arrange(records, Arrangement(min_mask_area=4))] == [234, 4]
+    assert [r.area for r in filter_masks(records, MaskFilter(min_mask_area=4))] == [234, 4]
 
 
 def test_islands_and_holes_are_cleaned_each_for_itself() -> None:
     dotted = CAR | box(25, 17, 26, 18)
     holed = CAR & ~box(5, 5, 6, 6)
-    (without_island,) = arrange([record(dotted & holed)], Arrangement(min_island_area=2))
+    (without_island,) = filter_masks([record(dotted & holed)], MaskFilter(min_island_area=2))
     np.testing.assert_array_equal(without_island.mask, holed & CAR)
     assert without_island.box == (2, 2, 19, 14)
-    (without_hole,) = arrange([record(holed | (dotted & ~CAR))], Arrangement(max_hole_area=2))
+    (without_hole,) = filter_masks([record(holed | (dotted & ~CAR))], MaskFilter(max_hole_area=2))
     np.testing.assert_array_equal(without_hole.mask, dotted)
     assert without_hole.area == dotted.sum()
 
@@ -49,42 +49,42 @@ def test_of_duplicates_the_better_one_stays() -> None:
 
 def test_a_stray_pixel_does_not_hide_a_duplicate() -> None:
     stray = record(CAR | box(29, 19, 30, 20), 0.6)
-    assert arrange([RECORDS[0], stray], Arrangement(iou=0.9)) == RECORDS[:1]
+    assert filter_masks([RECORDS[0], stray], MaskFilter(iou=0.9)) == RECORDS[:1]
 
 
 def test_adaptive_mode_drops_what_is_nearly_the_same_and_exact_mode_does_not() -> None:
-    adaptive = Arrangement(iou=0.4, contained=0.9, min_island_area="5%", max_hole_area="5%")
-    assert arrangement_of(Grid(mode="adaptive"), {}) == adaptive
+    adaptive = MaskFilter(iou=0.4, contained=0.9, min_island_area="5%", max_hole_area="5%")
+    assert mask_filter_of(Grid(mode="adaptive"), {}) == adaptive
     assert ADAPTIVE_NMS == 0.4
-    assert arrangement_of(Grid(mode="exact"), {}) == Arrangement()
-    for mode, usual in (("adaptive", adaptive), ("exact", Arrangement())):
-        chosen = arrangement_of(Grid(mode=mode), {"iou": 0.6, "min_mask_area": 3})
+    assert mask_filter_of(Grid(mode="exact"), {}) == MaskFilter()
+    for mode, usual in (("adaptive", adaptive), ("exact", MaskFilter())):
+        chosen = mask_filter_of(Grid(mode=mode), {"iou": 0.6, "min_mask_area": 3})
         assert chosen == replace(usual, iou=0.6, min_mask_area=3)
 
 
 def test_who_asks_for_parts_and_wholes_gets_both() -> None:
     for given in ({"layout": "tree"}, {"granularity": "all"}, {"contained": 1.0}):
-        chosen = arrangement_of(Grid(mode="adaptive"), given)
+        chosen = mask_filter_of(Grid(mode="adaptive"), given)
         assert chosen.contained == 1
-    chosen = arrangement_of(Grid(mode="adaptive"), {"iou": 0.7})
+    chosen = mask_filter_of(Grid(mode="adaptive"), {"iou": 0.7})
     assert chosen.contained == 0.9
 
 
 def test_of_a_part_and_its_whole_the_better_one_stays() -> None:
-    one = Arrangement(contained=0.9)
+    one = MaskFilter(contained=0.9)
     hub = record(box(5, 9, 9, 13), 0.9)
-    assert arrange([RECORDS[1], RECORDS[2]], one) == [RECORDS[1]]
-    assert arrange([RECORDS[1], hub], one) == [hub]
+    assert filter_masks([RECORDS[1], RECORDS[2]], one) == [RECORDS[1]]
+    assert filter_masks([RECORDS[1], hub], one) == [hub]
     beside = record(box(9, 8, 14, 14), 0.9)  # a sixth of the wheel lies on it
-    assert arrange([RECORDS[1], beside], one) == [RECORDS[1], beside]
-    assert arrange(RECORDS, replace(one, contained=1.0)) == RECORDS
+    assert filter_masks([RECORDS[1], beside], one) == [RECORDS[1], beside]
+    assert filter_masks(RECORDS, replace(one, contained=1.0)) == RECORDS
 
 
 def test_surroundings_are_no_rivals_of_what_lies_in_them() -> None:
     """The car covers 39 % of the picture."""
     for quality in (0.1, 0.95):
         car = replace(RECORDS[0], score=quality)
-        assert arrange([car, RECORDS[1]], Arrangement(contained=0.9)) == [
+        assert filter_masks([car, RECORDS[1]], MaskFilter(contained=0.9)) == [
             car,
             RECORDS[1],
         ]
@@ -96,27 +96,27 @@ def test_what_is_shown_of_everything_lies_in_nothing_better() -> None:
 
 def test_masks_that_become_alike_by_cleaning_are_duplicates() -> None:
     dotted = record(BOLT | box(25, 0, 28, 3), 0.4)
-    settings = Arrangement(min_island_area=10, iou=0.9)
-    assert len(arrange([RECORDS[2], dotted], settings)) == 2  # the larger part stays
-    assert arrange([RECORDS[0], record(CAR | box(25, 0, 28, 3), 0.4)], settings) == RECORDS[:1]
+    settings = MaskFilter(min_island_area=10, iou=0.9)
+    assert len(filter_masks([RECORDS[2], dotted], settings)) == 2  # the larger part stays
+    assert filter_masks([RECORDS[0], record(CAR | box(25, 0, 28, 3), 0.4)], settings) == RECORDS[:1]
 
 
 def test_levels_and_layouts_go_together() -> None:
     alone = record(box(24, 0, 29, 9))
-    assert arrange([*RECORDS, alone], Arrangement(granularity="whole")) == [RECORDS[0], alone]
-    assert arrange([*RECORDS, alone], Arrangement(granularity="part")) == [RECORDS[2], alone]
-    tree = arrange(RECORDS, Arrangement(layout="tree"))
+    assert filter_masks([*RECORDS, alone], MaskFilter(granularity="whole")) == [RECORDS[0], alone]
+    assert filter_masks([*RECORDS, alone], MaskFilter(granularity="part")) == [RECORDS[2], alone]
+    tree = filter_masks(RECORDS, MaskFilter(layout="tree"))
     assert [(r.parent, r.depth) for r in tree] == [(None, 0), (0, 1), (1, 2)]
-    whole = arrange(RECORDS, Arrangement(layout="tree", granularity="whole"))
+    whole = filter_masks(RECORDS, MaskFilter(layout="tree", granularity="whole"))
     assert [(r.parent, r.depth) for r in whole] == [(None, 0)]
-    shares = arrange(RECORDS, Arrangement(layout="partition"))
+    shares = filter_masks(RECORDS, MaskFilter(layout="partition"))
     assert [share.area for share in shares] == [234 - 36, 36 - 4, 4]
 
 
 def test_small_shares_are_dropped() -> None:
     halves = [record(box(0, 0, 5, 9)), record(box(5, 0, 10, 9))]
     rim = record(box(0, 0, 10, 10), 0.9)
-    assert arrange([rim, *halves], Arrangement(layout="partition", min_mask_area=11)) == halves
+    assert filter_masks([rim, *halves], MaskFilter(layout="partition", min_mask_area=11)) == halves
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_small_shares_are_dropped() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        Arrangement(**settings)
+        MaskFilter(**settings)
 
 
 # Levels of everything's tree.

@@ -71,13 +71,13 @@ def test_decided_pixels_win_wherever_a_mask_is_read() -> None:
     given = answer()
     one, pixels = decided(given.first)
     finished = replace(given, items=(one, given.items[1]))
-    wanted = mask_to_rle(pixels)
+    expected = mask_to_rle(pixels)
     np.testing.assert_array_equal(one.logits, given.first.logits)  # what is fed back stays
     np.testing.assert_array_equal(finished.masks, [pixels, np.zeros_like(pixels)])
     np.testing.assert_array_equal(finished.first.pixels(), pixels)
-    assert finished.rles()[0] == finished.first.rle() == wanted
+    assert finished.rles()[0] == finished.first.rle() == expected
     record = replace(finished, prompt=Prompt.of(points=[(8, 4)]))[0]
-    assert record.rle == wanted
+    assert record.rle == expected
     assert record.area == pixels.sum() == 9
     assert record.box == (7, 3, 39, 20)
 
@@ -103,12 +103,12 @@ def test_other_logits_are_another_mask() -> None:
 
 # What users do with an answer.
 
-PHOTO = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 
 
 def seen(answer: Prediction) -> Prediction:
     """The answer with its photo and its prompt."""
-    return replace(answer, picture=ImageInMemory(PHOTO), prompt=Prompt.of(points=[(8, 4)]))
+    return replace(answer, source_image=ImageInMemory(IMAGE), prompt=Prompt.of(points=[(8, 4)]))
 
 
 def two(quality: tuple[float, float], columns: tuple[int, int]) -> Prediction:
@@ -171,7 +171,7 @@ def test_an_answer_is_saved_as_its_best_mask_is(tmp_path: Path) -> None:
         assert saved.read_bytes() == given[0].save(tmp_path / name).read_bytes() != b""
     given.save(tmp_path / "a.overlay.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.overlay.png")), given.draw())
-    answer().save(tmp_path / "b.png", PHOTO)
+    answer().save(tmp_path / "b.png", IMAGE)
     for wrong in ("c.png", "a.doc"):
         with pytest.raises(InputError, match="is unknown|Cannot write "):
             answer().save(tmp_path / wrong)
@@ -182,5 +182,5 @@ def test_an_answer_can_be_pickled_without_its_photo() -> None:
     _ = given.masks
     again = pickle.loads(pickle.dumps(given))
     np.testing.assert_array_equal(again.masks, given.masks)
-    assert again.picture is None
+    assert again.source_image is None
     assert repr(again) == repr(given)

@@ -8,19 +8,19 @@ import pytest
 from anymask.base import InputError
 from anymask.masks import OPENCV, Geometry, clean_logits
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
-PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
-PICTURE = PICTURE.copy()
-COLOUR = PICTURE[40, 20].copy()
-PICTURE[36:42, 30:36] = 255  # a hole in the left disc, 2 % of it
-PICTURE[2:8, 60:66] = COLOUR  # an island of its colour
+IMAGE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
+IMAGE = IMAGE.copy()
+COLOR = IMAGE[40, 20].copy()
+IMAGE[36:42, 30:36] = 255  # a hole in the left disc, 2 % of it
+IMAGE[2:8, 60:66] = COLOR  # an island of its colour
 SPECK, HOLE, ON = (62, 4), (32, 38), (20, 40)
 
 
 def masks_of(clicks: list[tuple[int, int]], labels: list[int], **settings: Any) -> np.ndarray:
     asked = {"points": clicks, "point_labels": labels, **settings}
-    return np.asarray(Model(ColourRuntime()).segment(PICTURE, **asked).masks[0])
+    return np.asarray(Model(ColorRuntime()).segment(IMAGE, **asked).masks[0])
 
 
 def at(mask: np.ndarray, place: tuple[int, int]) -> bool:
@@ -82,8 +82,8 @@ def test_cells_beside_the_photo_are_no_part_of_the_mask() -> None:
 
 
 def test_what_is_fed_back_is_what_the_model_said_and_only_what_is_shown_is_clean() -> None:
-    answer = Model(ColourRuntime()).segment(PICTURE, points=[ON])
-    raw = Model(ColourRuntime()).segment(PICTURE, points=[ON], max_hole_area=0, min_island_area=0)
+    answer = Model(ColorRuntime()).segment(IMAGE, points=[ON])
+    raw = Model(ColorRuntime()).segment(IMAGE, points=[ON], max_hole_area=0, min_island_area=0)
     np.testing.assert_array_equal(answer.logits, raw.logits)
     np.testing.assert_array_equal(raw.shown_logits, raw.logits)
     changed = answer.shown_logits[0] != raw.first.logits
@@ -91,10 +91,10 @@ def test_what_is_fed_back_is_what_the_model_said_and_only_what_is_shown_is_clean
 
 
 def test_everything_is_clean_in_adaptive_mode_and_as_found_in_exact_mode() -> None:
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     settings = {"grid": 8, "score": 0.0, "stability": 0.0}
     found = {
-        mode: [one.mask for one in model.everything(PICTURE, mode=mode, **settings)]
+        mode: [one.mask for one in model.everything(IMAGE, mode=mode, **settings)]
         for mode in ("adaptive", "exact")
     }
     with_speck = {

@@ -11,28 +11,28 @@ from anymask.cli.main import main
 from anymask.masks import Prompt, cut_boxes
 from anymask.segment import Model
 from anymask.track import open_session
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
-PICTURE, _ = discs((60, 90), [(30, 30, 20)])
+IMAGE, _ = discs((60, 90), [(30, 30, 20)])
 FAR = (10, 10, 900, 900)
 
 
 @pytest.fixture
 def model() -> Model:
-    return Model(ColourRuntime())
+    return Model(ColorRuntime())
 
 
 def test_a_box_beyond_the_image_is_told(model: Model, caplog: pytest.LogCaptureFixture) -> None:
     for given in ({"box": FAR}, {"boxes": [FAR]}, {"prompts": [Prompt.of(box=FAR)]}):
         caplog.clear()
-        model.segment(PICTURE, **given)
+        model.segment(IMAGE, **given)
         (record,) = caplog.records
         assert record.message == (
             "Box 10,10,900,900 extends beyond the image of 90 x 60 pixels. "
             "The boxes are clipped to the image."
         )
     caplog.clear()
-    model.segment(PICTURE, boxes=[FAR, (0, 0, 90, 60), (-9.5, 0, 9, 9)])
+    model.segment(IMAGE, boxes=[FAR, (0, 0, 90, 60), (-9.5, 0, 9, 9)])
     assert caplog.messages[0].startswith("2 boxes (the first: 10,10,900,900) extend beyond")
 
 
@@ -40,7 +40,7 @@ def test_a_box_beyond_the_image_is_told(model: Model, caplog: pytest.LogCaptureF
 def test_rounding_is_not_told(
     box: tuple[float, ...], model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model.segment(PICTURE, box=box)
+    model.segment(IMAGE, box=box)
     assert not caplog.records
 
 
@@ -51,7 +51,7 @@ def test_boxes_are_cut_and_those_outside_stay() -> None:
 
 
 def test_videos_and_scans_tell_it_too(model: Model, caplog: pytest.LogCaptureFixture) -> None:
-    with open_session(model, [PICTURE, PICTURE]) as session:
+    with open_session(model, [IMAGE, IMAGE]) as session:
         session.add(0, 1, box=FAR)
     assert "Box 10,10,900,900 extends beyond the image of 90 x 60" in caplog.text
 
@@ -64,6 +64,6 @@ def test_the_command_line_tells_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(anymask, "load", lambda *_, **__: model)
-    Image.fromarray(np.asarray(PICTURE)).save("p.png")
+    Image.fromarray(np.asarray(IMAGE)).save("p.png")
     assert main(["segment", "p.png", "--box", "10,10,900,900", "-o", "m.json"]) == 0
     assert caplog.text.count("extends beyond") == 1

@@ -19,12 +19,12 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[:240, :320]
     angle = np.arctan2(y - 120, x - 160)
     truth = np.hypot(y - 120, x - 160) < 70 + 18 * np.cos(7 * angle)
-    photo = np.where(truth[..., None], (190, 60, 50), (60, 130, 90)).astype(np.float64)
-    photo += rng.normal(0, 12, photo.shape)
-    return photo.clip(0, 255).astype(np.uint8), truth
+    image = np.where(truth[..., None], (190, 60, 50), (60, 130, 90)).astype(np.float64)
+    image += rng.normal(0, 12, image.shape)
+    return image.clip(0, 255).astype(np.uint8), truth
 
 
-PHOTO, TRUTH = scene()
+IMAGE, TRUTH = scene()
 
 
 def test_crumbs_go_and_those_of_clicks_stay() -> None:
@@ -59,8 +59,8 @@ def answers() -> dict[str, np.ndarray]:
         "default": {}, "on": {"refine_edges": True}, "off": {"refine_edges": False},
         "single": {"multimask": False}, "single, on": {"multimask": False, "refine_edges": True},
     }  # fmt: skip
-    found = {name: model.segment(PHOTO, box=box, **it).masks[0] for name, it in asked.items()}
-    found["embedding"] = model.segment(model.encode(PHOTO), box=box).masks[0]
+    found = {name: model.segment(IMAGE, box=box, **it).masks[0] for name, it in asked.items()}
+    found["embedding"] = model.segment(model.encode(IMAGE), box=box).masks[0]
     return found
 
 
@@ -78,9 +78,9 @@ class Everywhere:
     def __init__(self, says: float) -> None:
         self.says, self.asked = says, 0
 
-    def refine_edge(self, photo: Any, logits: Any, prompt: Any) -> np.ndarray:
+    def refine_edge(self, image: Any, logits: Any, prompt: Any) -> np.ndarray:
         self.asked += 1
-        assert photo.shape == (256, 256, 3)
+        assert image.shape == (256, 256, 3)
         assert prompt.shape == (2, 256, 256)
         return np.full((256, 256), self.says, np.float32)
 
@@ -96,14 +96,14 @@ def test_a_network_is_asked_for_what_is_read_and_obeys_the_prompt() -> None:
     """The first candidate at once, the others when their pixels are read, each once."""
     network, runtime = Everywhere(100.0), anymask.load().runtime
     model = anymask.Model(only_edges(runtime, network))
-    answer = model.segment(PHOTO, points=[(160, 120)])
+    answer = model.segment(IMAGE, points=[(160, 120)])
     assert (len(answer), network.asked) == (3, 1)
     twin = pickle.loads(pickle.dumps(answer))
     assert network.asked == 3
     np.testing.assert_array_equal(twin.masks, answer.masks)
     assert network.asked == 3
-    boxed = model.segment(PHOTO, box=(100, 60, 220, 200)).first.pixels()
-    own = model.segment(PHOTO, box=(100, 60, 220, 200), refine_edges=False).first.pixels()
+    boxed = model.segment(IMAGE, box=(100, 60, 220, 200)).first.pixels()
+    own = model.segment(IMAGE, box=(100, 60, 220, 200), refine_edges=False).first.pixels()
     assert boxed[60:200, 100:220].all()  # whatever the network says inside the box
     outside = np.ones(boxed.shape, np.bool_)
     outside[60:200, 100:220] = False
@@ -113,10 +113,10 @@ def test_a_network_is_asked_for_what_is_read_and_obeys_the_prompt() -> None:
 def test_sizes_in_pixels_are_counted_behind_the_edge() -> None:
     """Every mask of the answer has the photo's edge, and then loses what the sizes say."""
     model = anymask.load()
-    photo, point = anymask.sample("coffee"), [(460, 180)]
+    image, point = anymask.sample("coffee"), [(460, 180)]
     raw, own, cleaned = (
         model.segment(
-            photo, points=point, max_hole_area=size, min_island_area=size, refine_edges=on
+            image, points=point, max_hole_area=size, min_island_area=size, refine_edges=on
         )
         for size, on in ((0, "auto"), (300, False), (300, "auto"))
     )
@@ -135,11 +135,11 @@ def test_a_size_is_of_the_users_photo(size: float | str, scale: float, least: fl
 
 def test_what_is_read_later_is_of_the_photo_that_was_asked_about() -> None:
     """Whatever the caller does with the array meanwhile: a camera's buffer is written again."""
-    model, photo = anymask.load(), PHOTO.copy()
-    wanted = model.segment(PHOTO, points=[(160, 120)]).masks
-    answer = model.segment(photo, points=[(160, 120)])
-    photo[:] = 0
-    np.testing.assert_array_equal(answer.masks, wanted)
+    model, image = anymask.load(), IMAGE.copy()
+    expected = model.segment(IMAGE, points=[(160, 120)]).masks
+    answer = model.segment(image, points=[(160, 120)])
+    image[:] = 0
+    np.testing.assert_array_equal(answer.masks, expected)
 
 
 def test_a_network_that_says_nothing_changes_nothing() -> None:
@@ -147,5 +147,5 @@ def test_a_network_that_says_nothing_changes_nothing() -> None:
     model = anymask.Model(only_edges(runtime, Everywhere(0.0)))
     for asked in ({"points": [(160, 120)]}, {"box": (70, 30, 250, 212)}):
         given: dict[str, Any] = {**asked, "min_island_area": 0, "max_hole_area": 0}
-        refined, own = (model.segment(PHOTO, refine_edges=on, **given) for on in (True, False))
+        refined, own = (model.segment(IMAGE, refine_edges=on, **given) for on in (True, False))
         np.testing.assert_array_equal(refined.masks, own.masks)

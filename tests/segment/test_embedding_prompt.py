@@ -31,14 +31,14 @@ def model(module: Any) -> Model:
     return Model(TorchRuntime(module, "random", device="cpu"))
 
 
-PHOTO = anymask.load_image(anymask.sample("coffee"))[::4, ::4].copy()
+IMAGE = anymask.load_image(anymask.sample("coffee"))[::4, ::4].copy()
 
 
 def token_of(model: Model, module: Any, point: tuple[float, float]) -> np.ndarray:
     """The token of a positive click."""
     from anymask.masks import points_to_model
 
-    places = points_to_model(np.float32([point]), model.encode(PHOTO).geometry)
+    places = points_to_model(np.float32([point]), model.encode(IMAGE).geometry)
     with torch.inference_mode():
         labels = torch.ones(1, 1, dtype=torch.int64)
         return module.prompt_encoder.embed_points(torch.from_numpy(places)[None], labels)[0].numpy()
@@ -47,7 +47,7 @@ def token_of(model: Model, module: Any, point: tuple[float, float]) -> np.ndarra
 def test_a_clicks_token_as_a_vector_means_the_click(model: Model, module: Any) -> None:
     vector = token_of(model, module, (70, 30))
     click, told, other, both = model.segment(
-        PHOTO,
+        IMAGE,
         prompts=[
             Prompt.of(points=[(70, 30)]),
             Prompt(embedding=vector[0]),
@@ -56,7 +56,7 @@ def test_a_clicks_token_as_a_vector_means_the_click(model: Model, module: Any) -
         ],
         multimask=True,
     )
-    two = model.segment(PHOTO, points=[(20, 60), (70, 30)], multimask=True)
+    two = model.segment(IMAGE, points=[(20, 60), (70, 30)], multimask=True)
     np.testing.assert_allclose(told.logits, click.logits, atol=1e-4)
     np.testing.assert_allclose(both.logits, two.logits, atol=1e-4)
     assert np.abs(other.logits - click.logits).max() > 1e-2
@@ -74,8 +74,8 @@ def test_what_is_no_vector_is_refused(vector: Any, word: str) -> None:
 
 def test_vectors_that_do_not_fit_are_refused(model: Model) -> None:
     with pytest.raises(PromptError, match="vectors of length .* 3 were passed"):
-        model.segment(PHOTO, prompts=[Prompt(embedding=[1.0, 2.0, 3.0])])
+        model.segment(IMAGE, prompts=[Prompt(embedding=[1.0, 2.0, 3.0])])
     with pytest.raises(
         PromptError, match="does not support embeddings"
     ):  # graphs have no such input
-        anymask.load().segment(PHOTO, prompts=[Prompt(embedding=[1.0] * 256)])
+        anymask.load().segment(IMAGE, prompts=[Prompt(embedding=[1.0] * 256)])

@@ -8,7 +8,7 @@ from anymask.base import InputError, PromptError
 from anymask.masks import EncoderOutput, ModelPrompts, rle_area, rle_to_coco
 from anymask.segment import Grid, Model, grid_of
 from anymask.segment.settings import MAX_AT_ONCE
-from tests.segment.fakes import ColourRuntime, Modest, discs, iou, with_spec
+from tests.segment.fakes import ColorRuntime, Modest, discs, iou, with_spec
 
 EASY = {
     "mode": "exact",
@@ -17,17 +17,17 @@ EASY = {
     "grid": 10,
 }
 
-PICTURE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
+IMAGE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 
 
 def test_every_object_is_found_once() -> None:
-    records = Model(ColourRuntime()).everything(PICTURE, **EASY)
+    records = Model(ColorRuntime()).everything(IMAGE, **EASY)
     for truth in MASKS:
         assert sum(iou(record.mask, truth) > 0.7 for record in records) == 1
 
 
 def test_the_best_quality_comes_first() -> None:
-    records = Model(ColourRuntime()).everything(PICTURE, **EASY)
+    records = Model(ColorRuntime()).everything(IMAGE, **EASY)
     quality = [record.score for record in records]
     assert quality == sorted(quality, reverse=True)
     assert all(record.area == rle_area(record.rle) for record in records)
@@ -35,9 +35,9 @@ def test_the_best_quality_comes_first() -> None:
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_the_batch_size_changes_nothing(batch: int) -> None:
-    model = Model(ColourRuntime())
-    truth = [record.to_sa1b() for record in model.everything(PICTURE, **EASY)]
-    found = model.everything(PICTURE, **EASY, points_per_batch=batch)
+    model = Model(ColorRuntime())
+    truth = [record.to_sa1b() for record in model.everything(IMAGE, **EASY)]
+    found = model.everything(IMAGE, **EASY, points_per_batch=batch)
     assert [record.to_sa1b() for record in found] == truth
 
 
@@ -47,21 +47,21 @@ def test_the_batch_follows_the_memory_that_is_allowed() -> None:
     assert Grid(memory_limit=1).batch(10_000_000) == 1
     assert Grid().batch(1) == MAX_AT_ONCE
     assert Grid(points_per_batch=7, memory_limit=1).batch(10_000_000) == 7
-    runtime = ColourRuntime()
-    Model(runtime).everything(PICTURE, **EASY, memory_limit=3)
+    runtime = ColorRuntime()
+    Model(runtime).everything(IMAGE, **EASY, memory_limit=3)
     assert 1 < max(count for count, _ in runtime.calls) < 64
 
 
 def test_no_overlap_at_all_may_be_asked_for() -> None:
-    records = Model(ColourRuntime()).everything(PICTURE, **EASY, box_nms_thresh=0)
+    records = Model(ColorRuntime()).everything(IMAGE, **EASY, box_nms_thresh=0)
     assert len(records) == 1
 
 
 @pytest.mark.parametrize("threshold", ["score", "stability"])
 def test_a_threshold_of_zero_keeps_everything(threshold: str) -> None:
     grid = EASY | {"box_nms_thresh": 1.0}
-    some = Model(ColourRuntime()).everything(PICTURE, **(grid | {threshold: 0.9}))
-    every = Model(ColourRuntime()).everything(PICTURE, **(grid | {threshold: 0}))
+    some = Model(ColorRuntime()).everything(IMAGE, **(grid | {threshold: 0.9}))
+    every = Model(ColorRuntime()).everything(IMAGE, **(grid | {threshold: 0}))
     assert len(every) > len(some)
 
 
@@ -69,24 +69,24 @@ def test_a_threshold_of_zero_keeps_everything(threshold: str) -> None:
 def test_thresholds_of_zero_keep_no_empty_mask(tile: int | None) -> None:
     """Token 1 is empty for half of the clicks: it has no pixel, so it is no mask."""
 
-    class Faint(ColourRuntime):
-        def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[Any, Any]:
-            logits, quality = super().decode(seen, prompts)
+    class Faint(ColorRuntime):
+        def decode(self, features: EncoderOutput, prompts: ModelPrompts) -> tuple[Any, Any]:
+            logits, quality = super().decode(features, prompts)
             logits[::2, 1] = -6
             return logits, quality
 
     settings = EASY | {"score": 0, "stability": 0, "box_nms_thresh": 1.0, "crop_nms_thresh": 1.0}
-    found = Model(Faint()).everything(PICTURE, tile=tile, **settings)
+    found = Model(Faint()).everything(IMAGE, tile=tile, **settings)
     assert len(found) > 2
     assert all(one.area for one in found)
 
 
 def test_small_regions_are_removed_on_request() -> None:
-    picture = PICTURE.copy()
-    picture[43:47, 20:24] = 255
-    model = Model(ColourRuntime())
-    holed = model.everything(picture, **EASY)
-    filled = model.everything(picture, **EASY, min_mask_region_area=60)
+    image = IMAGE.copy()
+    image[43:47, 20:24] = 255
+    model = Model(ColorRuntime())
+    holed = model.everything(image, **EASY)
+    filled = model.everything(image, **EASY, min_mask_region_area=60)
 
     def holes(records: list) -> int:
         near = [r for r in records if iou(r.mask, MASKS[0]) > 0.6]
@@ -97,7 +97,7 @@ def test_small_regions_are_removed_on_request() -> None:
 
 
 def test_one_pixel_has_at_most_itself() -> None:
-    records = Model(ColourRuntime()).everything(PICTURE[:1, :1], **EASY)
+    records = Model(ColorRuntime()).everything(IMAGE[:1, :1], **EASY)
     assert [rle_to_coco(record.rle)["size"] for record in records] == [[1, 1]] * len(records)
 
 
@@ -105,10 +105,10 @@ CROPPED = EASY | {"crop_n_layers": 1, "grid": 6}
 
 
 def test_crops_find_what_the_whole_photo_hides() -> None:
-    picture, masks = discs((200, 300), [(57, 40, 5), (200, 120, 40)])
-    model = Model(ColourRuntime())
-    whole = model.everything(picture, **EASY | {"grid": 8})
-    cropped = model.everything(picture, **CROPPED | {"grid": 8})
+    image, masks = discs((200, 300), [(57, 40, 5), (200, 120, 40)])
+    model = Model(ColorRuntime())
+    whole = model.everything(image, **EASY | {"grid": 8})
+    cropped = model.everything(image, **CROPPED | {"grid": 8})
 
     def best(records: list) -> float:
         return max(iou(record.mask, masks[0]) for record in records)
@@ -119,16 +119,16 @@ def test_crops_find_what_the_whole_photo_hides() -> None:
 def test_the_grid_thins_out_in_the_crops() -> None:
     told: list[tuple[int, int]] = []
     grid = CROPPED | {"crop_n_points_downscale_factor": 2, "crop_n_layers": 2}
-    Model(ColourRuntime()).everything(
-        PICTURE, **grid, progress=lambda done, all_: told.append((done, all_))
+    Model(ColorRuntime()).everything(
+        IMAGE, **grid, progress=lambda done, all_: told.append((done, all_))
     )
     clicks = 36 + 4 * 9 + 16 * 1
     assert told[-1] == (clicks, clicks)
 
 
 def test_nothing_found_is_an_empty_list() -> None:
-    assert Model(ColourRuntime()).everything(PICTURE, score=1) == []
-    assert Model(ColourRuntime()).everything(PICTURE, score=1, crop_n_layers=1) == []
+    assert Model(ColorRuntime()).everything(IMAGE, score=1) == []
+    assert Model(ColorRuntime()).everything(IMAGE, score=1, crop_n_layers=1) == []
 
 
 @pytest.mark.parametrize(
@@ -164,18 +164,18 @@ def test_nothing_found_is_an_empty_list() -> None:
 )
 def test_settings_that_make_no_sense_are_refused(grid: dict, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        Model(ColourRuntime()).everything(PICTURE, **grid)
+        Model(ColorRuntime()).everything(IMAGE, **grid)
 
 
 def test_a_model_without_clicks_is_refused() -> None:
-    runtime = with_spec(ColourRuntime(), accepts=frozenset({"box"}))
+    runtime = with_spec(ColorRuntime(), accepts=frozenset({"box"}))
     with pytest.raises(PromptError, match="requires point prompts, which fake does not support"):
-        Model(runtime).everything(PICTURE)
+        Model(runtime).everything(IMAGE)
 
 
 def test_six_fixed_points_are_filled_up() -> None:
-    runtime = with_spec(ColourRuntime(), fixed_points=6, pad_point=False)
-    Model(runtime).everything(PICTURE, **EASY)
+    runtime = with_spec(ColorRuntime(), fixed_points=6, pad_point=False)
+    Model(runtime).everything(IMAGE, **EASY)
     assert {shape[1] for shape in runtime.calls} == {6}
 
 
@@ -184,10 +184,10 @@ def test_six_fixed_points_are_filled_up() -> None:
 
 def test_where_nothing_reaches_the_models_own_thresholds_the_best_are_shown() -> None:
     model = Model(Modest())
-    found = model.everything(PICTURE, grid=8)
+    found = model.everything(IMAGE, grid=8)
     assert found
     best = max(record.score for record in found)
     assert best < grid_of(model.runtime.family, {}).score
     assert all(record.score >= 0.8 * best for record in found)
-    assert not model.everything(PICTURE, grid=8, score=0.88)
-    assert not model.everything(PICTURE, grid=8, mode="exact")
+    assert not model.everything(IMAGE, grid=8, score=0.88)
+    assert not model.everything(IMAGE, grid=8, mode="exact")

@@ -10,7 +10,7 @@ from tests.segment.fakes import SPEC
 
 SIDE = 16
 WEIGHTS = TanhNetwork.of(shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"])
-FACTS = (
+FEATURES = (
     "new", "new too", "unusual", "unusual too", "unseen", "smallest", "rim", "asked", "passed",
     "worth", "nearly", "value", "wide", "crowd", "mean", "alike",
 )  # fmt: skip
@@ -32,7 +32,7 @@ def on(*places: int) -> np.ndarray:
 
 
 def fact(known: ExpectedGain, name: str) -> np.ndarray:
-    return known.facts()[:, FACTS.index(name)]
+    return known.mask_features()[:, FEATURES.index(name)]
 
 
 @pytest.mark.parametrize("side", [1, 2, 16, 40])

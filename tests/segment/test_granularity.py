@@ -10,7 +10,7 @@ from anymask.masks import Geometry
 from anymask.segment import Model, Prediction
 from anymask.segment.pipeline import order_by_granularity
 from tests.masks.strategies import quickly
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
 MODEL_SIDE = 64
 SQUARE = Geometry((64, 64), (MODEL_SIDE, MODEL_SIDE), MODEL_SIDE)
@@ -87,20 +87,20 @@ def test_a_candidate_that_is_not_there_cannot_be_chosen() -> None:
         answer(6, 3).granularity_of(2)
 
 
-PICTURE, _ = discs((90, 120), [(30, 45, 20)])
+IMAGE, _ = discs((90, 120), [(30, 45, 20)])
 
 
 def test_a_click_is_answered_with_the_part_or_the_whole() -> None:
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     sizes = {
-        level: model.segment(PICTURE, points=[(30, 45)], granularity=level).cells()
+        level: model.segment(IMAGE, points=[(30, 45)], granularity=level).cells()
         for level in ("all", "part", "whole")
     }
     assert sizes["part"][0] == min(sizes["all"]) < sizes["whole"][0] == max(sizes["all"])
 
 
 def test_the_clicks_are_checked_on_the_candidate_that_is_meant() -> None:
-    class Nested(ColourRuntime):
+    class Nested(ColorRuntime):
         """The tight candidate misses the click."""
 
         def decode(self, *asked: object) -> tuple[np.ndarray, np.ndarray]:
@@ -110,5 +110,5 @@ def test_the_clicks_are_checked_on_the_candidate_that_is_meant() -> None:
             return logits, np.full_like(quality, 0.9)
 
     model, asked = Model(Nested()), {"points": [(30, 45)], "multimask": True}
-    assert model.segment(PICTURE, **asked, granularity="part").violated_points == (0,)
-    assert model.segment(PICTURE, **asked, granularity="whole").violated_points == ()
+    assert model.segment(IMAGE, **asked, granularity="part").violated_points == (0,)
+    assert model.segment(IMAGE, **asked, granularity="whole").violated_points == ()

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from anymask.base import ImageError, InputError, PromptError
 from anymask.masks import Prompt
 from anymask.segment import Model, Prediction, pipeline
-from tests.segment.fakes import ColourRuntime, NoiseRuntime, discs, iou
+from tests.segment.fakes import ColorRuntime, NoiseRuntime, discs, iou
 
-PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
+IMAGE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 WIDE, _ = discs((30, 70), [(20, 15, 10)])
 CLICK = Prompt.of(points=[(35, 40)])
 BOX = Prompt.of(box=(75, 20, 115, 60))
@@ -33,7 +33,7 @@ def assert_same(first: Prediction, second: Prediction) -> None:
 
 
 def test_a_click_gives_three_masks_best_first() -> None:
-    answer = Model(ColourRuntime()).segment(PICTURE, points=[(35, 40)])
+    answer = Model(ColorRuntime()).segment(IMAGE, points=[(35, 40)])
     assert answer.masks.shape == (3, 80, 120)
     assert answer.masks.dtype == np.bool_
     assert (np.diff(answer.scores) <= 0).all()
@@ -44,40 +44,40 @@ def test_a_click_gives_three_masks_best_first() -> None:
 
 @pytest.mark.parametrize(("multimask", "count"), [(True, 3), (False, 1)])
 def test_the_number_of_masks_may_be_chosen(multimask: bool, count: int) -> None:
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     for prompt in (CLICK, BOX, PAIR):
-        assert len(model.segment(PICTURE, prompts=[prompt], multimask=multimask)[0]) == count
+        assert len(model.segment(IMAGE, prompts=[prompt], multimask=multimask)[0]) == count
 
 
 def test_a_photo_and_its_embedding_give_the_same_where_edges_are_left_alone() -> None:
     model = Model(NoiseRuntime())
-    embedding = model.encode(PICTURE)
+    embedding = model.encode(IMAGE)
     assert embedding.image_hw == (80, 120)
     assert_same(
-        model.segment(PICTURE, points=[(1, 2)], refine_edges=False),
+        model.segment(IMAGE, points=[(1, 2)], refine_edges=False),
         model.segment(embedding, points=[(1, 2)]),
     )
 
 
 def test_the_image_hash_names_the_pixels_and_their_shape() -> None:
-    model = Model(ColourRuntime())
-    changed = PICTURE.copy()
+    model = Model(ColorRuntime())
+    changed = IMAGE.copy()
     changed[0, 0, 0] ^= 1
-    others = [changed, PICTURE.reshape(120, 80, 3)]
-    hashes = {model.encode(image).image_hash for image in (PICTURE, *others)}
+    others = [changed, IMAGE.reshape(120, 80, 3)]
+    hashes = {model.encode(image).image_hash for image in (IMAGE, *others)}
     assert len(hashes) == 3
-    assert model.encode(PICTURE.copy()).image_hash in hashes
+    assert model.encode(IMAGE.copy()).image_hash in hashes
 
 
 def test_logits_can_be_fed_back() -> None:
-    model = Model(ColourRuntime())
-    first = model.segment(PICTURE, points=[(35, 40)], refine_edges=False)
-    again = model.segment(PICTURE, mask=first.logits[0], multimask=False)
+    model = Model(ColorRuntime())
+    first = model.segment(IMAGE, points=[(35, 40)], refine_edges=False)
+    again = model.segment(IMAGE, mask=first.logits[0], multimask=False)
     np.testing.assert_array_equal(first.masks[0], again.masks[0])
 
 
 def test_one_pixel_is_segmented() -> None:
-    answer = Model(ColourRuntime()).segment(np.zeros((1, 1), np.uint8), points=[(0, 0)])
+    answer = Model(ColorRuntime()).segment(np.zeros((1, 1), np.uint8), points=[(0, 0)])
     assert answer.masks.shape == (3, 1, 1)
 
 
@@ -108,7 +108,7 @@ def segment_each(model: Model, asked: list, **settings: Any) -> list:
 @settings(max_examples=30, deadline=None)
 @given(requests)
 def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
-    images = {"picture": PICTURE, "wide": WIDE}
+    images = {"picture": IMAGE, "wide": WIDE}
     model = Model(NoiseRuntime())
     asked = [
         (images[name], [p for p in several if p.box is None or p.box[1] < 30])
@@ -127,15 +127,15 @@ def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
 def test_one_bad_photo_does_not_stop_the_others() -> None:
     off = Prompt.of(points=[(999, 1)])
     asked = [
-        (PICTURE, CLICK),
+        (IMAGE, CLICK),
         (b"no photo", CLICK),
-        (PICTURE, off),
+        (IMAGE, off),
         (WIDE, [CLICK, BOX]),
         (WIDE, []),
     ]
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     good, broken, outside, bad_box, nothing = segment_each(model, asked, on_error="return")
-    assert_same(good, model.segment(PICTURE, points=[(35, 40)]))
+    assert_same(good, model.segment(IMAGE, points=[(35, 40)]))
     assert isinstance(broken, ImageError)
     assert isinstance(outside, PromptError)
     assert isinstance(bad_box, PromptError)
@@ -146,8 +146,8 @@ def test_one_bad_photo_does_not_stop_the_others() -> None:
 
 def test_equal_prompts_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "PROMPTS_PER_CALL", 4)
-    runtime = ColourRuntime()
-    Model(runtime).segment(PICTURE, prompts=[CLICK, BOX, CLICK, PAIR, CLICK, CLICK, CLICK, BOX])
+    runtime = ColorRuntime()
+    Model(runtime).segment(IMAGE, prompts=[CLICK, BOX, CLICK, PAIR, CLICK, CLICK, CLICK, BOX])
     assert sorted(runtime.calls) == [(1, 3), (3, 2), (4, 2)]
 
 
@@ -157,7 +157,7 @@ def test_equal_prompts_are_decoded_together(monkeypatch: pytest.MonkeyPatch) -> 
 # What is refused, before any work.
 
 
-class Idle(ColourRuntime):
+class Idle(ColorRuntime):
     """A runtime that must not be asked to decode."""
 
     def decode(self, *_: object) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +181,7 @@ class Idle(ColourRuntime):
 )
 def test_a_prompt_that_makes_no_sense_is_refused_before_any_work(prompt: dict, told: str) -> None:
     with pytest.raises(PromptError, match=told):
-        Model(Idle()).segment(PICTURE, **prompt)
+        Model(Idle()).segment(IMAGE, **prompt)
 
 
 @pytest.mark.parametrize(
@@ -196,11 +196,11 @@ def test_a_prompt_that_makes_no_sense_is_refused_before_any_work(prompt: dict, t
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict, told: str) -> None:
     with pytest.raises(InputError, match=told):
-        Model(Idle()).segment(PICTURE, points=[(1, 1)], **settings)
+        Model(Idle()).segment(IMAGE, points=[(1, 1)], **settings)
 
 
 def test_the_embedding_of_another_model_is_refused() -> None:
-    embedding = Model(ColourRuntime()).encode(PICTURE)
+    embedding = Model(ColorRuntime()).encode(IMAGE)
     told = "this model is fake .weights other"
     with pytest.raises(InputError, match=told):
         Model(Idle(weights_hash="other")).segment(embedding, points=[(1, 1)])
@@ -221,9 +221,9 @@ def test_the_embedding_of_another_model_is_refused() -> None:
 def test_settings_that_need_the_photo_are_refused_for_an_embedding(
     call: str, settings: dict, told: str
 ) -> None:
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     with pytest.raises(InputError, match=told):
-        getattr(model, call)(model.encode(PICTURE), **settings)
+        getattr(model, call)(model.encode(IMAGE), **settings)
 
 
 def test_an_unknown_way_with_errors_is_refused() -> None:
@@ -232,8 +232,8 @@ def test_an_unknown_way_with_errors_is_refused() -> None:
 
 
 def test_a_model_says_what_it_is_and_where_it_runs() -> None:
-    runtime = ColourRuntime()
+    runtime = ColorRuntime()
     runtime.device, runtime.precision = "cuda:1", "bf16"  # type: ignore[attr-defined]  # as of torch
     model = Model(runtime)
     assert (model.device, model.precision, model.runtime) == ("cuda:1", "bf16", runtime)
-    assert repr(model) == "Model('fake', ColourRuntime on cuda:1, bf16, weights colour)"
+    assert repr(model) == "Model('fake', ColorRuntime on cuda:1, bf16, weights colour)"

@@ -10,49 +10,49 @@ from PIL import Image
 from anymask.base import InputError, PromptError, WeightsError
 from anymask.masks import Masks, Prompt
 from anymask.segment import Model
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 from tests.segment.test_image import assert_same
 
-PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
+IMAGE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 CLICK = Prompt.of(points=[(35, 40)])
 
 
 @pytest.fixture
 def model() -> Model:
-    return Model(ColourRuntime())
+    return Model(ColorRuntime())
 
 
 def test_boxes_are_one_mask_each_with_the_names_that_were_given(model: Model) -> None:
     boxes = np.array([(10, 15, 60, 65), (75, 20, 115, 60)])
-    masks = model.segment(PICTURE, boxes=boxes, names=["left", "right"])
+    masks = model.segment(IMAGE, boxes=boxes, names=["left", "right"])
     assert [mask.label for mask in masks] == ["left", "right"]
-    assert masks[1].rle == model.segment(PICTURE, box=boxes[1]).best.rle
-    assert [mask.label for mask in model.segment(PICTURE, boxes=boxes)] == [None, None]
-    assert list(model.segment(PICTURE, boxes=[])) == []
+    assert masks[1].rle == model.segment(IMAGE, box=boxes[1]).best.rle
+    assert [mask.label for mask in model.segment(IMAGE, boxes=boxes)] == [None, None]
+    assert list(model.segment(IMAGE, boxes=[])) == []
     for wrong in ([1, 2, 3, 4], [[1, 2]], "a"):
         with pytest.raises(PromptError, match=r"Invalid boxes .*\(N, 4\) numbers"):
-            model.segment(PICTURE, boxes=wrong)
+            model.segment(IMAGE, boxes=wrong)
     with pytest.raises(
         PromptError, match="Options points=, box=, mask= and text= describe one object"
     ):
-        model.segment(PICTURE, boxes=boxes, points=[(1, 2)])
+        model.segment(IMAGE, boxes=boxes, points=[(1, 2)])
     with pytest.raises(InputError, match="2 boxes have .* labels"):
-        model.segment(PICTURE, boxes=boxes, names=["one"])
+        model.segment(IMAGE, boxes=boxes, names=["one"])
 
 
 def test_several_photos_need_a_prompt_each(model: Model) -> None:
     with pytest.raises(PromptError, match="Several images require prompts="):
-        model.segment([PICTURE, PICTURE], points=[(35, 40)])
+        model.segment([IMAGE, IMAGE], points=[(35, 40)])
     with pytest.raises(PromptError, match="Invalid prompt of type str"):
-        list(model.segment([PICTURE], prompts=["a.jpg"]))
+        list(model.segment([IMAGE], prompts=["a.jpg"]))
     with pytest.raises(PromptError, match="Got 1 for 2 images"):
-        model.segment([PICTURE, PICTURE], prompts=[CLICK])
-    batch = np.stack([PICTURE, PICTURE[:, ::-1]])
+        model.segment([IMAGE, IMAGE], prompts=[CLICK])
+    batch = np.stack([IMAGE, IMAGE[:, ::-1]])
     with pytest.raises(PromptError, match=r"segment\(images, prompts=\[Prompt.of\(points="):
         model.segment(batch, points=[(35, 40)])
     mirrored = Prompt.of(points=[(84, 40)])
     one, two = model.segment(batch, prompts=[CLICK, mirrored])
-    np.testing.assert_array_equal(one.mask, model.segment(PICTURE, prompts=[CLICK])[0].mask)
+    np.testing.assert_array_equal(one.mask, model.segment(IMAGE, prompts=[CLICK])[0].mask)
     np.testing.assert_array_equal(two.mask, model.segment(batch[1], prompts=[mirrored])[0].mask)
 
 
@@ -60,64 +60,64 @@ def test_a_folder_or_a_pattern_leads_to_the_list_of_its_photos(
     model: Model, tmp_path: Path
 ) -> None:
     for name in ("b.png", "a.png"):
-        Image.fromarray(PICTURE).save(tmp_path / name)
+        Image.fromarray(IMAGE).save(tmp_path / name)
     for pattern in ("*.png", "?.png", "[ab].png"):
         with pytest.raises(
-            InputError, match=r"the pattern '.*png' was passed.*anymask.list_photos"
+            InputError, match=r"the pattern '.*png' was passed.*anymask.list_images"
         ):
             model.everything(tmp_path / pattern)
-    with pytest.raises(InputError, match=r"the folder '.*' was passed.*anymask.list_photos\("):
+    with pytest.raises(InputError, match=r"the folder '.*' was passed.*anymask.list_images\("):
         model.everything(str(tmp_path))
     with pytest.raises(InputError, match="Only one image is supported, but a list"):
-        model.refine([PICTURE], PICTURE[..., 0] > 9)  # type: ignore[arg-type]  # what a user may try
-    Image.fromarray(PICTURE).save(tmp_path / "[ab].png")  # a file by that very name is one photo
-    assert model.encode(tmp_path / "[ab].png").image_hw == PICTURE.shape[:2]
+        model.refine([IMAGE], IMAGE[..., 0] > 9)  # type: ignore[arg-type]  # what a user may try
+    Image.fromarray(IMAGE).save(tmp_path / "[ab].png")  # a file by that very name is one photo
+    assert model.encode(tmp_path / "[ab].png").image_hw == IMAGE.shape[:2]
 
 
 def test_several_photos_give_an_iterator(model: Model, tmp_path: Path) -> None:
     for name in ("b.png", "a.png"):
-        Image.fromarray(PICTURE).save(tmp_path / name)
-    photos = [tmp_path / "a.png", tmp_path / "b.png"]
+        Image.fromarray(IMAGE).save(tmp_path / name)
+    images = [tmp_path / "a.png", tmp_path / "b.png"]
     told: list[tuple[int, int]] = []
-    found = model.everything(photos, grid=4, progress=lambda *now: told.append(now))
-    alone = model.everything(PICTURE, grid=4)
+    found = model.everything(images, grid=4, progress=lambda *now: told.append(now))
+    alone = model.everything(IMAGE, grid=4)
     assert [one.rle for one in next(found)] == [one.rle for one in alone]
     assert len(list(found)) == 1
     assert told == [(1, 2), (2, 2)]
-    hashes = {seen.image_hash for seen in model.encode(iter([*photos, PICTURE]))}
-    assert hashes == {model.encode(PICTURE).image_hash}
+    hashes = {seen.image_hash for seen in model.encode(iter([*images, IMAGE]))}
+    assert hashes == {model.encode(IMAGE).image_hash}
     assert list(model.encode([])) == []
 
 
 def test_progress_may_be_a_bar(model: Model, capsys: pytest.CaptureFixture[str]) -> None:
-    model.everything(PICTURE, grid=4, progress=True)
+    model.everything(IMAGE, grid=4, progress=True)
     assert "everything" in capsys.readouterr().err
     with pytest.raises(InputError, match="Pass True or a function"):
-        model.everything(PICTURE, progress="yes")
+        model.everything(IMAGE, progress="yes")
 
 
 def test_an_answer_knows_its_photo_and_its_prompt(model: Model, tmp_path: Path) -> None:
-    Image.fromarray(PICTURE).save(tmp_path / "a.png")
-    for source in (tmp_path / "a.png", PICTURE):
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    for source in (tmp_path / "a.png", IMAGE):
         answer = model.segment(source, points=[(35, 40)])
-        np.testing.assert_array_equal(answer.picture(), PICTURE)
+        np.testing.assert_array_equal(answer.source_image(), IMAGE)
         assert answer.best.points == ((35, 40),)
-        assert model.everything(source, grid=4).picture is not None
-    assert model.segment(model.encode(PICTURE), points=[(35, 40)]).picture is None
-    of_file, of_array = model.segment([tmp_path / "a.png", PICTURE], prompts=[CLICK, CLICK])
-    assert (of_file.picture is None, of_array.picture is None) == (False, True)
+        assert model.everything(source, grid=4).source_image is not None
+    assert model.segment(model.encode(IMAGE), points=[(35, 40)]).source_image is None
+    of_file, of_array = model.segment([tmp_path / "a.png", IMAGE], prompts=[CLICK, CLICK])
+    assert (of_file.source_image is None, of_array.source_image is None) == (False, True)
 
 
 def test_colours_of_opencv_give_the_same_answer(model: Model) -> None:
-    turned = np.ascontiguousarray(PICTURE[..., ::-1])
-    assert model.encode(turned, bgr=True).image_hash == model.encode(PICTURE).image_hash
-    plain = model.segment(PICTURE, points=[(35, 40)])
+    turned = np.ascontiguousarray(IMAGE[..., ::-1])
+    assert model.encode(turned, bgr=True).image_hash == model.encode(IMAGE).image_hash
+    plain = model.segment(IMAGE, points=[(35, 40)])
     assert_same(model.segment(turned, points=[(35, 40)], bgr=True), plain)
-    assert_same(model.refine(turned, plain.mask, bgr=True), model.refine(PICTURE, plain.mask))
+    assert_same(model.refine(turned, plain.mask, bgr=True), model.refine(IMAGE, plain.mask))
     (answer,) = model.segment([turned], prompts=[CLICK], bgr=True)
     assert_same(answer, plain)
     with pytest.raises(InputError, match="bgr cannot be combined with an embedding"):
-        model.segment(model.encode(PICTURE), points=[(35, 40)], bgr=True)
+        model.segment(model.encode(IMAGE), points=[(35, 40)], bgr=True)
 
 
 def test_a_model_pickled_with_other_weights_is_refused(model: Model) -> None:
@@ -144,7 +144,7 @@ def test_a_model_pickled_with_other_weights_is_refused(model: Model) -> None:
 def test_an_attribute_of_another_tool_names_ours(
     model: Model, kind: str, name: str, ours: str
 ) -> None:
-    prediction = model.segment(PICTURE, points=[(35, 40)])
+    prediction = model.segment(IMAGE, points=[(35, 40)])
     one = {"Model": model, "Mask": prediction.best, "Masks": Masks(prediction)}.get(
         kind, prediction
     )
@@ -158,5 +158,5 @@ def test_an_attribute_of_another_tool_names_ours(
 @pytest.mark.parametrize("asked", [{}, {"points": [(35, 40)]}, {"bboxes": [[1, 2, 3, 4]]}])
 def test_a_called_model_names_its_two_questions(model: Model, asked: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"not callable.*model\.segment\(image, points=") as told:
-        model(PICTURE, **asked)  # type: ignore[operator]  # what users of other tools write
+        model(IMAGE, **asked)  # type: ignore[operator]  # what users of other tools write
     assert "model.everything(image) for all masks" in str(told.value)

@@ -50,8 +50,10 @@ class FlatRuntime(ImageRuntime):
         self.looks += len(images)
         return [seen_of(regions(image)[None]) for image in images]
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
-        labels = seen.maps()[0].values[0]
+    def decode(
+        self, features: EncoderOutput, prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
+        labels = features.maps()[0].values[0]
         logits = np.full((len(prompts.coords), 4, SIDE, SIDE), -5, np.float32)
         for planes, (x, y) in zip(logits, prompts.coords[:, 0].astype(int), strict=True):
             planes[1, labels == labels[y, x]] = 5
@@ -62,8 +64,8 @@ def regions(image: FloatArray) -> FloatArray:  # (3, S, S) -> (S, S)
     """A number for each connected region of one colour."""
     numbers = image[0] + 256 * image[1] + 65536 * image[2]
     labels = np.zeros(numbers.shape, np.int32)
-    for colour in np.unique(numbers):
-        _, parts = cv2.connectedComponents((numbers == colour).view(np.uint8), connectivity=4)
+    for color in np.unique(numbers):
+        _, parts = cv2.connectedComponents((numbers == color).view(np.uint8), connectivity=4)
         labels += np.where(parts > 0, parts + labels.max(), 0)
     return labels.astype(np.float32)
 
@@ -97,11 +99,11 @@ def assert_exact(records: list[Mask], truths: list[np.ndarray]) -> None:
 
 
 SHAPES = [(30, 30, 9, 12), (64, 80, 14, 9), (120, 50, 25, 13), (180, 120, 12, 20), (90, 140, 20, 8)]
-PHOTO, MASKS = scene((170, 230), SHAPES)
+IMAGE, MASKS = scene((170, 230), SHAPES)
 
 
 def test_objects_on_the_borders_of_tiles_are_one_mask_each_pixel_for_pixel() -> None:
-    records = found(PHOTO)
+    records = found(IMAGE)
     assert_exact(records, MASKS)
     from_tiles = [record for record in records if record.crop_box != (0, 0, 230, 170)]
     for record in from_tiles:  # the shrunk photo has colours of its own between two regions
@@ -110,8 +112,8 @@ def test_objects_on_the_borders_of_tiles_are_one_mask_each_pixel_for_pixel() -> 
 
 
 def test_an_object_larger_than_a_tile_is_stitched_from_pieces() -> None:
-    photo, masks = scene((170, 230), [(110, 80, 90, 7), (110, 150, 100, 12)])
-    records = found(photo)
+    image, masks = scene((170, 230), [(110, 80, 90, 7), (110, 150, 100, 12)])
+    records = found(image)
     assert_exact(records, masks)
     bar = next(record for record in records if np.array_equal(record.mask, masks[0]))
     assert bar.crop_box[0] == 0
@@ -132,8 +134,8 @@ def test_an_object_larger_than_a_tile_is_stitched_from_pieces() -> None:
 def test_every_connected_shape_is_found_exactly(
     image_hw: tuple[int, int], shapes: list[tuple[int, int, int, int]]
 ) -> None:
-    photo, masks = scene(image_hw, shapes)
-    records = found(photo)
+    image, masks = scene(image_hw, shapes)
+    records = found(image)
     for truth in masks:
         parts, labels = cv2.connectedComponents(truth.view(np.uint8), connectivity=4)
         large = [labels == part for part in range(1, parts) if opened(labels == part)]
@@ -213,9 +215,9 @@ def test_the_model_tiles_and_lays_out() -> None:
     model = Model(FlatRuntime())
     easy = {"grid": 7, "score": 0.3, "stability": 0.3}
     easy |= {"min_island_area": 0, "max_hole_area": 0}
-    records = model.everything(PHOTO, tile=SIDE, **easy)
-    assert [r.to_sa1b() for r in records] == [r.to_sa1b() for r in found(PHOTO)]
-    shares = model.everything(PHOTO, tile=SIDE, layout="partition", **easy)
+    records = model.everything(IMAGE, tile=SIDE, **easy)
+    assert [r.to_sa1b() for r in records] == [r.to_sa1b() for r in found(IMAGE)]
+    shares = model.everything(IMAGE, tile=SIDE, layout="partition", **easy)
     assert np.sum([share.mask for share in shares], axis=0).max() == 1
-    crops = {record.crop_box for record in model.everything(PHOTO, tile=None, **easy)}
+    crops = {record.crop_box for record in model.everything(IMAGE, tile=None, **easy)}
     assert crops == {(0, 0, 230, 170)}

@@ -14,8 +14,8 @@ from anymask.segment import Model
 from anymask.track import open_session
 from anymask.volumes import Volume, open_volume_session
 from anymask.volumes.volume import scaled_affine
-from tests.segment.fakes import ColourRuntime
-from tests.studio.servers import PICTURE
+from tests.segment.fakes import ColorRuntime
+from tests.studio.servers import IMAGE
 
 LINE = [(30.0, 35.0), (36.0, 35.0), (36.0, 47.0)]
 ANGLES = np.linspace(0, 2 * np.pi, 60, endpoint=False)
@@ -24,7 +24,7 @@ RING = np.stack([35 + 22 * np.cos(ANGLES), 40 + 22 * np.sin(ANGLES)], 1)
 
 @pytest.fixture
 def model() -> Model:
-    return Model(ColourRuntime())
+    return Model(ColorRuntime())
 
 
 def disc() -> np.ndarray:
@@ -66,14 +66,14 @@ def test_a_model_without_mask_prompts_has_a_point_in_the_lasso() -> None:
 
 def test_a_model_is_asked_with_what_a_line_stands_for(model: Model) -> None:
     points = scribble_points(np.array(LINE, np.float32))
-    found = model.segment(PICTURE, scribble=LINE)
-    np.testing.assert_array_equal(found.logits, model.segment(PICTURE, points=points).logits)
-    found = model.segment(PICTURE, lasso=RING)
-    drawn = Prompt.of(lasso=RING).drawn_in(PICTURE.shape[:2], ALL_KINDS)
-    wanted = model.segment(PICTURE, box=drawn.box, mask=drawn.mask)
-    np.testing.assert_array_equal(found.logits, wanted.logits)
-    several = model.segment(PICTURE, prompts=[Prompt.of(lasso=RING)])
-    np.testing.assert_array_equal(several[0].logits, wanted.logits)
+    found = model.segment(IMAGE, scribble=LINE)
+    np.testing.assert_array_equal(found.logits, model.segment(IMAGE, points=points).logits)
+    found = model.segment(IMAGE, lasso=RING)
+    drawn = Prompt.of(lasso=RING).drawn_in(IMAGE.shape[:2], ALL_KINDS)
+    expected = model.segment(IMAGE, box=drawn.box, mask=drawn.mask)
+    np.testing.assert_array_equal(found.logits, expected.logits)
+    several = model.segment(IMAGE, prompts=[Prompt.of(lasso=RING)])
+    np.testing.assert_array_equal(several[0].logits, expected.logits)
 
 
 @pytest.mark.parametrize(
@@ -92,18 +92,18 @@ def test_lines_that_cannot_be_used_are_refused(
     model: Model, given: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(PromptError, match=named):
-        model.segment(PICTURE, **given)
+        model.segment(IMAGE, **given)
 
 
 def test_frames_and_slices_are_prompted_by_lines(model: Model) -> None:
-    drawn = Prompt.of(lasso=RING).drawn_in(PICTURE.shape[:2], ALL_KINDS)
-    with open_session(model, [PICTURE, PICTURE], tracker="match") as session:
+    drawn = Prompt.of(lasso=RING).drawn_in(IMAGE.shape[:2], ALL_KINDS)
+    with open_session(model, [IMAGE, IMAGE], tracker="match") as session:
         by_lasso = session.add(frame=0, id=1, lasso=RING)
         assert by_lasso.rle == session.add(frame=0, id=2, box=drawn.box, mask=drawn.mask).rle
         by_line = session.add(frame=1, id=3, scribble=LINE)
         points = scribble_points(np.array(LINE, np.float32))
         assert by_line.rle == session.add(frame=1, id=4, points=points).rle
-    scan = Volume(np.repeat(PICTURE[None, ..., 0], 3, axis=0), scaled_affine((1.0, 1.0, 1.0)))
+    scan = Volume(np.repeat(IMAGE[None, ..., 0], 3, axis=0), scaled_affine((1.0, 1.0, 1.0)))
     with open_volume_session(model, scan) as slices:
         by_lasso = slices.add(1, 1, lasso=RING)
         assert by_lasso.rle == slices.add(1, 2, box=drawn.box, mask=drawn.mask).rle

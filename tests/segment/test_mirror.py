@@ -16,9 +16,9 @@ SPEC = replace(anymask.load().spec, image_side=512, mask_side=128)
 LEFT = {"wide": (0, 600), "square": (100, 500), "tall": (150, 416)}  # columns of the photo
 
 
-def photo_of(shape: str) -> UintImage:
-    photo = np.asarray(Image.open(anymask.sample("coffee")).convert("RGB"))
-    return np.ascontiguousarray(photo[:, slice(*LEFT[shape])])
+def image_of(shape: str) -> UintImage:
+    image = np.asarray(Image.open(anymask.sample("coffee")).convert("RGB"))
+    return np.ascontiguousarray(image[:, slice(*LEFT[shape])])
 
 
 def prompts_at(coords: list[list[float]], labels: list[int], side: int = 128) -> ModelPrompts:
@@ -73,8 +73,8 @@ def test_the_answer_is_the_mean_of_both() -> None:
 @pytest.mark.parametrize("kind", ["click", "box", "corrected"])
 def test_a_mirrored_photo_gets_the_mirrored_answer(shape: str, kind: str) -> None:
     """Both are means of the same two looks; only rounding and padding tell them apart."""
-    model, photo = anymask.load(), photo_of(shape)
-    width = photo.shape[1]
+    model, pixels = anymask.load(), image_of(shape)
+    width = pixels.shape[1]
 
     def asked(x: float, flip: bool) -> dict[str, Any]:
         across = [width - n if flip else n for n in (290 - x, 300 - x, 176 - x, 405 - x)]
@@ -89,8 +89,11 @@ def test_a_mirrored_photo_gets_the_mirrored_answer(shape: str, kind: str) -> Non
 
     def alike(mirror: bool) -> float:
         one, other = (
-            model.segment(picture, **asked(LEFT[shape][0], flip), zoom=False, mirror=mirror)
-            for picture, flip in ((photo, False), (np.ascontiguousarray(photo[:, ::-1]), True))
+            model.segment(source_image, **asked(LEFT[shape][0], flip), zoom=False, mirror=mirror)
+            for source_image, flip in (
+                (pixels, False),
+                (np.ascontiguousarray(pixels[:, ::-1]), True),
+            )
         )
         return float(mask_iou(one.masks[:1], other.masks[:1, :, ::-1])[0, 0])
 

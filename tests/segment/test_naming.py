@@ -14,7 +14,7 @@ from anymask.runtime import mask_vectors
 from anymask.segment import write_own_names
 from anymask.segment.labels import read_own_names, suggest_labels, with_labels
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import ColourNaming
+from tests.segment.fakes import ColorNaming
 
 HW = (40, 60)
 
@@ -22,7 +22,7 @@ HW = (40, 60)
 class StandIn:
     """A runtime that names, or does not."""
 
-    def __init__(self, naming: ColourNaming | None, tables: dict[str, Any] | None = None) -> None:
+    def __init__(self, naming: ColorNaming | None, tables: dict[str, Any] | None = None) -> None:
         self.naming = naming
         self.spec = type("Spec", (), {"name": "stand-in"})()
         self.family = type("Rules", (), {"tables": tables or {}})()
@@ -54,13 +54,13 @@ def test_masks_get_the_names_of_what_they_show(
     photo: UintImage, given: Callable[[BoolArray], Any]
 ) -> None:
     masks = given(np.stack([RED, BLUE]))
-    told = suggest_labels(StandIn(ColourNaming()), photo, masks, None, 2)  # type: ignore[arg-type]
+    told = suggest_labels(StandIn(ColorNaming()), photo, masks, None, 2)  # type: ignore[arg-type]
     assert [row[0].label for row in told] == ["red", "blue"]
     assert all(len(row) == 2 and row[0].probability > 0.9 for row in told)
 
 
 def test_records_are_labelled_and_empty_ones_are_not(photo: UintImage) -> None:
-    runtime: Any = StandIn(ColourNaming())
+    runtime: Any = StandIn(ColorNaming())
     found = Masks([record(RED, 0.9, None), record(RED & BLUE, 0.9, None)], image_hw=HW)
     named = with_labels(runtime, photo, found, ["green", "red"])
     assert [one.label for one in named] == ["red", None]
@@ -82,7 +82,7 @@ def test_masks_of_another_photo_or_shape_are_refused(
     photo: UintImage, masks: Any, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error) as caught:
-        suggest_labels(StandIn(ColourNaming()), photo, masks, None, 1)  # type: ignore[arg-type]
+        suggest_labels(StandIn(ColorNaming()), photo, masks, None, 1)  # type: ignore[arg-type]
     assert says in str(caught.value)
 
 
@@ -95,7 +95,7 @@ def test_a_model_without_names_and_a_wrong_number_are_refused(photo: UintImage) 
 
 
 def test_own_names_are_the_nearest_examples(photo: UintImage, tmp_path: Path) -> None:
-    runtime: Any = StandIn(ColourNaming())
+    runtime: Any = StandIn(ColorNaming())
     table = runtime.naming.table
     examples = [
         (label, mask_vectors(runtime, photo, [mask_to_rle(mask)]))

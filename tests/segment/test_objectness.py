@@ -12,9 +12,9 @@ import anymask
 from anymask.masks import Geometry, Mask, ModelSpec, mask_to_rle, rle_intersection, rle_iou
 from anymask.models.rules import Family, open_family, shipped_tables
 from anymask.segment import (
-    Arrangement,
     Grid,
     GridDict,
+    MaskFilter,
     default_min_objectness,
     grid_of,
     split_by_score,
@@ -24,12 +24,12 @@ from anymask.segment.everything.filter import (
     SHAPE,
     Objectness,
     ObjectnessWeights,
-    arrange,
     best_of,
+    filter_masks,
     without_unlikely,
 )
 from anymask.segment.everything.search import find_everything
-from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, arrangement_of
+from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, mask_filter_of
 from tests.evaluation.small_sets import rectangle
 from tests.scripts import loaded_script
 
@@ -62,12 +62,12 @@ CHOSEN = np.array([[True, False], [False, True], [True, False]])
 LOOK = len(SHAPE) + 4  # the first fact of what the encoder saw
 
 
-def facts() -> np.ndarray:
-    return Objectness(PLACE, 0.0, view(), None).facts(planes(), QUALITY, CHOSEN)
+def mask_features() -> np.ndarray:
+    return Objectness(PLACE, 0.0, view(), None).mask_features(planes(), QUALITY, CHOSEN)
 
 
 def test_the_shape_of_a_square_on_the_border() -> None:
-    found = dict(zip(SHAPE, facts()[0], strict=False))
+    found = dict(zip(SHAPE, mask_features()[0], strict=False))
     assert found["quality"] == pytest.approx(0.7)
     assert found["stability"] == pytest.approx((65 - 6) / 65)
     assert found["size"] == pytest.approx(np.log(65 / (ROWS * COLUMNS)))
@@ -81,21 +81,21 @@ def test_the_shape_of_a_square_on_the_border() -> None:
 
 
 def test_the_candidates_of_the_click() -> None:
-    assert facts().shape == (3, LOOK + 3 * 2)
-    np.testing.assert_allclose(facts()[:, 0], [0.7, 0.6, 0.1], rtol=1e-6)
-    np.testing.assert_array_equal(facts()[:, 10:12], CHOSEN)
-    np.testing.assert_array_equal(facts()[:, 12:14], QUALITY.astype(np.float64))
+    assert mask_features().shape == (3, LOOK + 3 * 2)
+    np.testing.assert_allclose(mask_features()[:, 0], [0.7, 0.6, 0.1], rtol=1e-6)
+    np.testing.assert_array_equal(mask_features()[:, 10:12], CHOSEN)
+    np.testing.assert_array_equal(mask_features()[:, 12:14], QUALITY.astype(np.float64))
 
 
 def test_what_the_encoder_saw_in_a_mask_around_it_and_in_the_photo() -> None:
-    blob = facts()[1, LOOK:]  # rows 8..13, columns 10..21: cells 4..6 and 5..10 of the map
+    blob = mask_features()[1, LOOK:]  # rows 8..13, columns 10..21: cells 4..6 and 5..10 of the map
     inside = [7.5, 2 / 3]  # two of the three rows of cells lie in the upper half
     around = [7.5, (4 * 10 - 2 * 6) / (7 * 10 - 3 * 6)]  # rows 2..8, columns 3..12, less the blob
     np.testing.assert_allclose(blob, [*inside, *around, 7.5, 0.5], rtol=1e-3)
 
 
 def test_an_empty_mask_has_finite_facts() -> None:
-    assert np.isfinite(facts()[2]).all()
+    assert np.isfinite(mask_features()[2]).all()
 
 
 def test_chances_worked_out_by_hand() -> None:
@@ -103,17 +103,17 @@ def test_chances_worked_out_by_hand() -> None:
     wide = {"into": [[0.5, 1], [-2, 0]], "bias": [0.1, 0.2], "out": [3, -1], "level": 0.25}
     table = {"networks": [wide, small], "least": 0.4}
     weights = ObjectnessWeights.of(table)
-    assert (weights.facts, weights.least) == (2, 0.4)
+    assert (weights.mask_features, weights.least) == (2, 0.4)
     first = 3 * np.tanh(0.1 - 1.4 + 0.1) - np.tanh(0.2 + 0.2) + 0.25
-    (chance,) = weights.chances(np.array([[0.2, 0.7]]))
+    (chance,) = weights.probabilities(np.array([[0.2, 0.7]]))
     assert chance == pytest.approx(1 / (1 + np.exp(-(first + np.tanh(0.4)) / 2)))
 
 
 def test_each_mask_is_judged_by_its_own_facts() -> None:
     table = {"networks": [{"into": [[1.0]], "bias": [0], "out": [1], "level": 0}], "least": 0}
     judge = Objectness(PLACE, 0.0, view(), ObjectnessWeights.of(table))
-    wanted = 1 / (1 + np.exp(-np.tanh([0.7, 0.6, 0.1])))
-    np.testing.assert_allclose(judge.of_masks(planes(), QUALITY, CHOSEN), wanted, rtol=1e-6)
+    expected = 1 / (1 + np.exp(-np.tanh([0.7, 0.6, 0.1])))
+    np.testing.assert_allclose(judge.of_masks(planes(), QUALITY, CHOSEN), expected, rtol=1e-6)
 
 
 TABLE = {
@@ -138,13 +138,13 @@ def test_a_model_that_judges_masks_searches_with_lower_thresholds_in_adaptive_mo
 
 def test_the_shipped_model_judges_its_masks_and_shows_the_likely_ones() -> None:
     model = anymask.load("nano")
-    photo = anymask.sample("coffee")
-    every = model.everything(photo, min_objectness=0, grid=12, refine_edges=False)
+    image = anymask.sample("coffee")
+    every = model.everything(image, min_objectness=0, grid=12, refine_edges=False)
     found = [record.objectness for record in every]
     assert all(one is not None and 0 < one < 1 for one in found)
     least = default_min_objectness(model.runtime.family)
     assert 0.05 < least < 0.5
-    shown = model.everything(photo, grid=12, refine_edges=False)
+    shown = model.everything(image, grid=12, refine_edges=False)
     assert 0 < len(shown) < len(every)
     assert all((one.objectness or 0) >= least for one in shown)
 
@@ -164,14 +164,14 @@ def test_what_is_left_out_early_changes_nothing(
     least: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "default_min_objectness", lambda _: least)
-    model, photo = anymask.load("nano"), anymask.sample("coffee")
+    model, image = anymask.load("nano"), anymask.sample("coffee")
     settings: dict[str, Any] = {"grid": 12, "refine_edges": False}
-    runtime, seen = model.runtime, model.encode(photo)
-    every = find_everything(runtime, seen, grid_of(runtime.family, {"grid": 12}))
-    wanted = arrangement_of(Grid(), {}, least)
-    shown = arrange(every, wanted, relative=True)
-    shown = shown or arrange(best_of(every), arrangement_of(Grid(), {}))
-    found = model.everything(photo, **settings)
+    runtime, features = model.runtime, model.encode(image)
+    every = find_everything(runtime, features, grid_of(runtime.family, {"grid": 12}))
+    expected = mask_filter_of(Grid(), {}, least)
+    shown = filter_masks(every, expected, relative=True)
+    shown = shown or filter_masks(best_of(every), mask_filter_of(Grid(), {}))
+    found = model.everything(image, **settings)
     assert 0 < len(found) < len(every)
     assert [one.to_sa1b() for one in found] == [one.to_sa1b() for one in shown]
 
@@ -189,9 +189,9 @@ LIKELY, COPY, BAD, UNJUDGED = (
 
 
 def test_what_is_hardly_an_object_goes_and_what_nobody_judged_stays() -> None:
-    settings = Arrangement(min_objectness=0.3, iou=0.5)
-    assert arrange([COPY, LIKELY, BAD, UNJUDGED], settings) == [LIKELY, UNJUDGED]
-    every = arrange([COPY, LIKELY, BAD, UNJUDGED], Arrangement(iou=0.5))
+    settings = MaskFilter(min_objectness=0.3, iou=0.5)
+    assert filter_masks([COPY, LIKELY, BAD, UNJUDGED], settings) == [LIKELY, UNJUDGED]
+    every = filter_masks([COPY, LIKELY, BAD, UNJUDGED], MaskFilter(iou=0.5))
     assert every == [LIKELY, BAD, UNJUDGED]
 
 
@@ -207,8 +207,8 @@ def test_a_contained_mask_stays_from_a_tenth_of_the_others_objectness(
     objectness: float | None, stays: bool
 ) -> None:
     contained = inside(objectness)
-    wanted = [LIKELY, contained] if stays else [LIKELY]
-    assert arrange([LIKELY, contained], Arrangement(contained=0.9)) == wanted
+    expected = [LIKELY, contained] if stays else [LIKELY]
+    assert filter_masks([LIKELY, contained], MaskFilter(contained=0.9)) == expected
 
 
 def strip(place: int, objectness: float | None, share: float = 0.0) -> Mask:
@@ -240,11 +240,11 @@ def test_a_mask_that_overlaps_a_better_one_needs_more_objectness(step: float) ->
     least = 0.5
     needed = least / np.exp(-((1 / 3) ** 2) / 0.4)  # 0.660
     better, worse, beside = strip(1, 0.9), strip(0, needed + step, 0.5), strip(5, 0.51)
-    wanted = [worse, better, beside] if step > 0 else [better, beside]
-    assert without_unlikely([worse, better, beside], least) == wanted
-    assert arrange(
-        [worse, better, beside], Arrangement(min_objectness=least), relative=True
-    ) == wanted  # fmt: skip
+    expected = [worse, better, beside] if step > 0 else [better, beside]
+    assert without_unlikely([worse, better, beside], least) == expected
+    assert filter_masks(
+        [worse, better, beside], MaskFilter(min_objectness=least), relative=True
+    ) == expected  # fmt: skip
 
 
 def test_a_removed_mask_does_not_count_against_others() -> None:
@@ -268,8 +268,8 @@ def test_masks_are_parted_by_two_least_numbers_and_something_is_shown() -> None:
 
 @pytest.mark.parametrize(("mode", "least"), [("adaptive", 0.35), ("exact", 0.0)])
 def test_the_models_own_threshold_holds_in_adaptive_mode(mode: Any, least: float) -> None:
-    assert arrangement_of(Grid(mode=mode), {}, 0.35).min_objectness == least
-    assert arrangement_of(Grid(mode=mode), {"min_objectness": 0.7}, 0.35).min_objectness == 0.7
+    assert mask_filter_of(Grid(mode=mode), {}, 0.35).min_objectness == least
+    assert mask_filter_of(Grid(mode=mode), {"min_objectness": 0.7}, 0.35).min_objectness == 0.7
 
 
 def test_records_keep_their_objectness_in_sa1b_files() -> None:
@@ -297,19 +297,19 @@ def test_the_recipe_counts_the_masks_that_are_shown(recipe: Any, seed: int) -> N
             records.append(replace(record, objectness=float(rng.random())))
     rles, areas = [one.rle for one in records], np.array([one.area for one in records], float)
     smaller = np.maximum(np.minimum(areas, areas[:, None]), 1)
-    photo = recipe.JudgedPhoto(
+    image = recipe.JudgedImage(
         "discs", *[np.zeros((24, 1))] * 2, *[np.zeros(24)] * 2, rle_iou(rles, rles),
         rle_intersection(rles, rles) / smaller, areas / 4800, 1,
     )  # fmt: skip
     ranks = np.array([one.rank for one in records])
     for least in (0.0, 0.3):
-        wanted = arrange(
+        expected = filter_masks(
             records,
-            Arrangement(min_objectness=least, iou=ADAPTIVE_NMS, contained=CONTAINED),
+            MaskFilter(min_objectness=least, iou=ADAPTIVE_NMS, contained=CONTAINED),
         )
-        shown = recipe.shown(photo, ranks, least)
-        assert [id(records[n]) for n in sorted(shown)] == [id(one) for one in wanted]
-        assert recipe.counted(photo, ranks, least) == (0, len(wanted))
+        shown = recipe.shown(image, ranks, least)
+        assert [id(records[n]) for n in sorted(shown)] == [id(one) for one in expected]
+        assert recipe.counted(image, ranks, least) == (0, len(expected))
 
 
 def test_each_record_has_the_chance_of_its_own_mask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,5 +321,5 @@ def test_each_record_has_the_chance_of_its_own_mask(monkeypatch: pytest.MonkeyPa
     found = model.everything(anymask.sample("coffee"), grid=8, refine_edges=False)
     assert len({one.score for one in found}) > 3
     for one in found:
-        wanted = 1 / (1 + np.exp(-np.tanh(one.score)))
-        assert one.objectness == pytest.approx(wanted, rel=1e-5)
+        expected = 1 / (1 + np.exp(-np.tanh(one.score)))
+        assert one.objectness == pytest.approx(expected, rel=1e-5)

@@ -7,7 +7,7 @@ import anymask
 from anymask.base import InputError, PromptError
 from anymask.segment import Model
 from tests.segment.fakes import DRAWN_HW as HW
-from tests.segment.fakes import SQUARES, ColourRuntime, drawn, iou
+from tests.segment.fakes import SQUARES, ColorRuntime, drawn, iou
 
 
 @pytest.mark.parametrize("encoded", [False, True])
@@ -49,7 +49,7 @@ def test_settings_limit_the_number_and_the_size() -> None:
 )
 def test_a_mask_that_is_none_is_an_error(mask: np.ndarray, told: str) -> None:
     with pytest.raises(PromptError, match=told):
-        Model(ColourRuntime()).parts(drawn([])[0], mask)
+        Model(ColorRuntime()).parts(drawn([])[0], mask)
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_a_mask_that_is_none_is_an_error(mask: np.ndarray, told: str) -> None:
 def test_wrong_settings_are_errors(given: dict[str, object]) -> None:
     image, disc, _ = drawn([])
     with pytest.raises(InputError):
-        Model(ColourRuntime()).parts(image, disc, **given)  # type: ignore[arg-type]
+        Model(ColorRuntime()).parts(image, disc, **given)  # type: ignore[arg-type]

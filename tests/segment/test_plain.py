@@ -13,7 +13,7 @@ from anymask.models.variants import TINY
 from anymask.runtime import TorchRuntime
 from anymask.segment import Grid, encode_image
 from anymask.segment.everything.search import find_everything
-from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime
+from tests.segment.fakes import SPEC, ColorRuntime, NoiseRuntime
 from tests.segment.plain import find_plainly
 
 SIDES = st.integers(1, 90)
@@ -34,9 +34,9 @@ def assert_equal(ours: list[Mask], truth: list[Mask]) -> None:
 def test_any_picture(height: int, width: int, seed: int, stability: float, noise: bool) -> None:
     # A fake's logits are round numbers, whose means would be the round cuts up to rounding.
     spec = replace(SPEC, mask_threshold=0.0137)
-    runtime = NoiseRuntime(spec) if noise else ColourRuntime(spec)
-    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    embedding = encode_image(runtime, picture)
+    runtime = NoiseRuntime(spec) if noise else ColorRuntime(spec)
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    embedding = encode_image(runtime, image)
     grid = Grid(
         mode="exact", grid=4, score=0.4, stability=stability,
         stability_score_offset=0.971,
@@ -46,8 +46,8 @@ def test_any_picture(height: int, width: int, seed: int, stability: float, noise
 
 def test_a_photo_much_larger_than_the_masks() -> None:
     runtime = NoiseRuntime()
-    picture = np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8)
-    embedding = encode_image(runtime, picture)
+    image = np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8)
+    embedding = encode_image(runtime, image)
     grid = Grid(mode="exact", grid=5, score=0.5, stability=0.45)
     truth = find_plainly(runtime, embedding, grid)
     assert len(truth) > 0
@@ -62,8 +62,8 @@ def test_a_network_of_sam_s_form() -> None:
         for parameter in module.mask_decoder.output_hypernetworks_mlps.parameters():
             parameter *= 2
     runtime = TorchRuntime(module, device="cpu")
-    picture = np.random.default_rng(0).integers(0, 256, (50, 80, 3), np.uint8)
-    embedding = encode_image(runtime, picture)
+    image = np.random.default_rng(0).integers(0, 256, (50, 80, 3), np.uint8)
+    embedding = encode_image(runtime, image)
     loose = Grid(
         mode="exact", grid=6, score=0, stability=0,
         stability_score_offset=0.05, box_nms_thresh=1,

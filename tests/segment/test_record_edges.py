@@ -10,7 +10,7 @@ import anymask
 from anymask.base import UintImage
 from anymask.images import load_image
 from anymask.masks import Mask, mask_to_rle, rle_iou
-from anymask.segment import EncodedPhoto, refine_record_edges
+from anymask.segment import EncodedImage, refine_record_edges
 from tests.evaluation.small_sets import rectangle
 from tests.segment.test_edges import only_edges
 
@@ -59,11 +59,11 @@ def test_masks_that_do_not_come_again_stay(photo: UintImage, found: list[Mask]) 
 def test_everything_refines_what_it_shows(photo: UintImage, found: list[Mask]) -> None:
     """By itself in adaptive mode, with the photo or with what was seen of it."""
     model = anymask.load()
-    wanted = refine_record_edges(model.runtime, photo, found)
-    assert wanted != found
-    assert list(model.everything(photo, grid=6)) == wanted
-    seen = EncodedPhoto(model.encode(photo), photo)
-    assert list(model.everything(seen, grid=6)) == wanted
+    expected = refine_record_edges(model.runtime, photo, found)
+    assert expected != found
+    assert list(model.everything(photo, grid=6)) == expected
+    encoded = EncodedImage(model.encode(photo), photo)
+    assert list(model.everything(encoded, grid=6)) == expected
 
 
 def test_where_it_would_be_wrong_or_dear_everything_has_the_models_own_edges(

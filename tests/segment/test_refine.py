@@ -6,12 +6,12 @@ import pytest
 from anymask.base import PromptError
 from anymask.segment import Model
 from anymask.segment.model import GIVEN, refining_prompts
-from tests.segment.fakes import SPEC, ColourRuntime, discs, iou, with_spec
+from tests.segment.fakes import SPEC, ColorRuntime, discs, iou, with_spec
 
-PICTURE, (LEFT, RIGHT) = discs((240, 360), [(110, 120, 80), (280, 120, 50)])
+IMAGE, (LEFT, RIGHT) = discs((240, 360), [(110, 120, 80), (280, 120, 50)])
 
 
-class Sure(ColourRuntime):
+class Sure(ColorRuntime):
     """A model that is always sure of itself."""
 
     sureness = 0.99
@@ -31,23 +31,23 @@ def rough(mask: np.ndarray) -> np.ndarray:
 
 
 def test_a_rough_mask_becomes_better() -> None:
-    answer = Model(Sure()).refine(PICTURE, rough(LEFT))
+    answer = Model(Sure()).refine(IMAGE, rough(LEFT))
     assert iou(answer.masks[0], LEFT) > 0.9 > iou(rough(LEFT), LEFT)
     assert answer.order[0] != GIVEN
 
 
-@pytest.mark.parametrize("runtime", [Sure(), Doubtful(), ColourRuntime()])
-def test_a_good_mask_is_never_lost(runtime: ColourRuntime) -> None:
-    assert iou(Model(runtime).refine(PICTURE, LEFT).masks[0], LEFT) > 0.9
+@pytest.mark.parametrize("runtime", [Sure(), Doubtful(), ColorRuntime()])
+def test_a_good_mask_is_never_lost(runtime: ColorRuntime) -> None:
+    assert iou(Model(runtime).refine(IMAGE, LEFT).masks[0], LEFT) > 0.9
 
 
 def test_a_mask_is_kept_where_the_model_is_not_sure() -> None:
     given = rough(LEFT)
-    answer = Model(Doubtful()).refine(PICTURE, given)
+    answer = Model(Doubtful()).refine(IMAGE, given)
     np.testing.assert_array_equal(answer.masks, given[None])
     assert answer.order.tolist() == [GIVEN]
     assert len(answer) == 1
-    again = Model(Doubtful()).segment(PICTURE, mask=answer.logits[0], multimask=False)
+    again = Model(Doubtful()).segment(IMAGE, mask=answer.logits[0], multimask=False)
     assert iou(again.masks[0], given) > 0.8
 
 
@@ -61,7 +61,7 @@ def test_any_size_and_type_will_do(step: int, kind: str) -> None:
         "soft": small * 0.8,
         "logits": np.where(small, 4.0, -4.0),
     }[kind]
-    answer = Model(Sure()).refine(PICTURE, mask)
+    answer = Model(Sure()).refine(IMAGE, mask)
     assert answer.masks.shape[1:] == (240, 360)
     assert iou(answer.masks[0], LEFT) > 0.85
 
@@ -85,7 +85,7 @@ def test_every_large_part_is_clicked_in_its_middle() -> None:
     ],
 )
 def test_a_model_is_asked_only_what_it_takes(accepts: set, kinds: list) -> None:
-    spec = with_spec(ColourRuntime(), accepts=frozenset(accepts)).spec
+    spec = with_spec(ColorRuntime(), accepts=frozenset(accepts)).spec
     asked = refining_prompts(LEFT, spec)
     found = [(p.points is not None, p.box is not None, p.mask is not None) for p in asked]
     assert found == kinds
@@ -102,4 +102,4 @@ def test_a_model_is_asked_only_what_it_takes(accepts: set, kinds: list) -> None:
 )
 def test_masks_that_make_no_sense_are_refused(mask: object, told: str) -> None:
     with pytest.raises(PromptError, match=told):
-        Model(ColourRuntime()).refine(PICTURE, mask)
+        Model(ColorRuntime()).refine(IMAGE, mask)

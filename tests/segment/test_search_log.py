@@ -10,9 +10,9 @@ from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model, SearchLog
 from anymask.segment.everything.grid import Observation
 from anymask.segment.everything.log import LoggedBatch
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
-PICTURE, _ = discs((180, 240), [(60, 90, 40), (180, 90, 44), (120, 20, 9)])
+IMAGE, _ = discs((180, 240), [(60, 90, 40), (180, 90, 44), (120, 20, 9)])
 LOW = {"score": 0.3, "stability": 0.3, "points_per_batch": 16}
 SETTINGS: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "grid": 12},
@@ -40,19 +40,19 @@ def killed_after(steps: int) -> Any:
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_a_killed_search_goes_on_and_finds_the_same(kind: str, tmp_path: Path) -> None:
     settings = LOW | SETTINGS[kind]
-    runtime = ColourRuntime()
+    runtime = ColorRuntime()
     model = Model(runtime)
-    whole = model.everything(PICTURE, **settings)
+    whole = model.everything(IMAGE, **settings)
     calls = len(runtime.calls)
     place = tmp_path / "search"
     for _ in range(2):  # killed twice
         log = SearchLog(place, {"what": kind})
         with pytest.raises(Killed):
-            model.everything(PICTURE, progress=killed_after(2), log=log, **settings)
+            model.everything(IMAGE, progress=killed_after(2), log=log, **settings)
     assert place.is_file()
     runtime.calls.clear()
     log = SearchLog(place, {"what": kind})
-    again = model.everything(PICTURE, log=log, **settings)
+    again = model.everything(IMAGE, log=log, **settings)
     assert [r.to_sa1b() for r in again] == [r.to_sa1b() for r in whole]
     assert len(runtime.calls) < calls
 

@@ -7,19 +7,19 @@ import pytest
 
 from anymask.base import list_settings
 from anymask.segment import (
-    Arrangement,
     EverythingDict,
     Grid,
     GridDict,
+    MaskFilter,
     SegmentSettings,
     SegmentSettingsDict,
 )
-from anymask.segment.settings import ArrangementDict
+from anymask.segment.settings import MaskFilterDict
 
 
 @pytest.mark.parametrize(
     ("settings", "keywords"),
-    [(SegmentSettings, SegmentSettingsDict), (Grid, GridDict), (Arrangement, ArrangementDict)],
+    [(SegmentSettings, SegmentSettingsDict), (Grid, GridDict), (MaskFilter, MaskFilterDict)],
 )
 def test_the_keyword_types_are_those_of_the_settings(settings: type, keywords: type) -> None:
     assert list(get_type_hints(keywords).items()) == list(get_type_hints(settings).items())
@@ -27,11 +27,11 @@ def test_the_keyword_types_are_those_of_the_settings(settings: type, keywords: t
 
 
 def test_everything_takes_the_grid_and_the_arrangement() -> None:
-    assert get_type_hints(EverythingDict) == get_type_hints(Grid) | get_type_hints(Arrangement)
+    assert get_type_hints(EverythingDict) == get_type_hints(Grid) | get_type_hints(MaskFilter)
 
 
-@pytest.mark.parametrize("settings", [SegmentSettings, Grid, Arrangement])
+@pytest.mark.parametrize("settings", [SegmentSettings, Grid, MaskFilter])
 def test_every_field_says_what_it_does(settings: type) -> None:
     listed = list_settings(settings)
     assert [setting.name for setting in listed] == [field.name for field in fields(settings)]
-    assert all(setting.about.does for setting in listed)
+    assert all(setting.about.description for setting in listed)

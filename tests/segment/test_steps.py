@@ -15,9 +15,9 @@ from anymask.masks import MAX_STEPS, EncoderOutput, ModelPrompts, Prompt, click_
 from anymask.segment import Model, Prediction, SegmentSettings, count_steps
 from anymask.segment.pipeline import decode_prompts
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import SPEC, ColourRuntime, NoiseRuntime, discs
+from tests.segment.fakes import SPEC, ColorRuntime, NoiseRuntime, discs
 
-PICTURE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
+IMAGE, _ = discs((80, 120), [(35, 40, 25), (95, 40, 12)])
 NANO = replace(SPEC, family="nano")
 POINTS = [(35, 40), (60, 70), (45, 30), (20, 50), (110, 9)]
 LABELS = [1, 0, 1, 0, 0]
@@ -30,9 +30,9 @@ class Recorder(NoiseRuntime):
         super().__init__(replace(NANO, **spec))
         self.asked: list[ModelPrompts] = []
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[Any, Any]:
+    def decode(self, features: EncoderOutput, prompts: ModelPrompts) -> tuple[Any, Any]:
         self.asked.append(prompts)
-        return super().decode(seen, prompts)
+        return super().decode(features, prompts)
 
     @property
     def clicks(self) -> list[list[int]]:
@@ -47,7 +47,7 @@ def one_by_one(
 
     The mask before a negative click outside it stays, unless the new one is similar.
     """
-    features, settings = model.encode(PICTURE), SegmentSettings()
+    features, settings = model.encode(IMAGE), SegmentSettings()
     for end in range(1, len(points) + 1):
         prompt = Prompt.of(points[:end], labels[:end], box, mask)
         (answer,) = decode_prompts(model.runtime, features, [prompt], settings)
@@ -62,8 +62,8 @@ def one_by_one(
 def is_outside(logits: Any, point: Any) -> bool:
     """Whether the pixel and its neighbours are outside, drawn by OpenCV instead of the package."""
     side = cv2.resize(logits, (SPEC.image_side,) * 2)
-    height, width = (round(n * SPEC.image_side / max(PICTURE.shape)) for n in PICTURE.shape[:2])
-    drawn = cv2.resize(side[:height, :width], PICTURE.shape[1::-1])
+    height, width = (round(n * SPEC.image_side / max(IMAGE.shape)) for n in IMAGE.shape[:2])
+    drawn = cv2.resize(side[:height, :width], IMAGE.shape[1::-1])
     x, y = point
     return not (drawn[y - 1 : y + 2, x - 1 : x + 2] > 0).any()
 
@@ -74,10 +74,10 @@ def test_one_call_is_a_loop_of_single_decodings(box: Any, seeded: bool) -> None:
     runtime = Recorder()
     model, mask = Model(runtime), (np.eye(64, dtype=np.float32) - 0.5 if seeded else None)
     given = {"points": POINTS, "point_labels": LABELS, "box": box, "mask": mask}
-    answer = model.segment(model.encode(PICTURE), **given)
+    answer = model.segment(model.encode(IMAGE), **given)
     asked = runtime.asked.copy()
-    wanted = one_by_one(model, POINTS, LABELS, box, mask)
-    np.testing.assert_array_equal(answer.logits, wanted.logits)
+    expected = one_by_one(model, POINTS, LABELS, box, mask)
+    np.testing.assert_array_equal(answer.logits, expected.logits)
     assert len(asked) == len(POINTS)
     assert [one.has_mask.tolist() for one in asked] == [[float(seeded)], *[[1.0]] * 4]
     for step, one in enumerate(asked, start=1):
@@ -88,7 +88,7 @@ def test_one_call_is_a_loop_of_single_decodings(box: Any, seeded: bool) -> None:
 def test_at_most_eight_steps_are_taken() -> None:
     runtime = Recorder()
     points = [(10 + 7 * n, 40) for n in range(12)]
-    Model(runtime).segment(PICTURE, points=points, zoom=False, refine_edges=False)
+    Model(runtime).segment(IMAGE, points=points, zoom=False, refine_edges=False)
     assert [len(step) for step in runtime.clicks] == [5, 6, 7, 8, 9, 10, 11, 12]
     assert len(runtime.clicks) == MAX_STEPS == count_steps(12)
     assert [count_steps(clicks) for clicks in (0, 1, 8)] == [1, 1, 8]
@@ -118,7 +118,7 @@ def test_a_negative_click_in_a_box_leaves_the_object_of_the_box() -> None:
     """Decoded together, they invert the mask of some objects: `nano` took the background."""
     runtime, box = Recorder(), (10, 10, 60, 70)
     Model(runtime).segment(
-        PICTURE, box=box, points=[(20, 50)], point_labels=[0], zoom=False, refine_edges=False
+        IMAGE, box=box, points=[(20, 50)], point_labels=[0], zoom=False, refine_edges=False
     )
     first, *_, last = (sorted(step) for step in runtime.clicks)
     assert (first, last) == ([2, 3], [0, 2, 3])  # 2, 3: the corners of the box
@@ -127,15 +127,15 @@ def test_a_negative_click_in_a_box_leaves_the_object_of_the_box() -> None:
 def test_who_asks_for_a_number_of_masks_gets_one_decoding() -> None:
     for multimask in (True, False):
         runtime = Recorder()
-        Model(runtime).segment(PICTURE, points=POINTS, point_labels=LABELS, multimask=multimask)
+        Model(runtime).segment(IMAGE, points=POINTS, point_labels=LABELS, multimask=multimask)
         assert runtime.clicks == [LABELS]
 
 
 def test_a_checkpoint_gets_one_decoding_and_takes_a_previous_prediction() -> None:
     runtime = Recorder(family="sam")
     model = Model(runtime)
-    first = model.segment(PICTURE, points=POINTS[:3], point_labels=LABELS[:3])
-    model.segment(PICTURE, points=POINTS, point_labels=LABELS, previous=first)
+    first = model.segment(IMAGE, points=POINTS[:3], point_labels=LABELS[:3])
+    model.segment(IMAGE, points=POINTS, point_labels=LABELS, previous=first)
     assert runtime.clicks == [LABELS[:3], LABELS]
     np.testing.assert_array_equal(runtime.asked[1].masks[0, 0], first.logits[0])
 
@@ -143,15 +143,15 @@ def test_a_checkpoint_gets_one_decoding_and_takes_a_previous_prediction() -> Non
 def test_the_candidate_that_was_picked_is_corrected() -> None:
     runtime = Recorder()
     model = Model(runtime)
-    first = model.segment(PICTURE, points=POINTS[:1])
-    model.segment(PICTURE, points=POINTS[:2], point_labels=[1, 0], previous=first.picked([2]))
+    first = model.segment(IMAGE, points=POINTS[:1])
+    model.segment(IMAGE, points=POINTS[:2], point_labels=[1, 0], previous=first.picked([2]))
     np.testing.assert_array_equal(runtime.asked[1].masks[0, 0], first.logits[2])
 
 
 def test_prompts_of_one_call_take_their_steps_together() -> None:
     runtime = Recorder()
     model = Model(runtime)
-    features = model.encode(PICTURE)
+    features = model.encode(IMAGE)
     prompts = [
         Prompt.of(POINTS[:3], LABELS[:3]),
         Prompt.of(POINTS[2:3]),
@@ -170,7 +170,7 @@ def test_prompts_of_one_call_take_their_steps_together() -> None:
 
 def test_previous_predictions_go_with_their_prompts() -> None:
     model = Model(Recorder())
-    features = model.encode(PICTURE)
+    features = model.encode(IMAGE)
     prompts = [Prompt.of(POINTS[:2], LABELS[:2]), Prompt.of(POINTS[2:4], LABELS[2:4])]
     first = model.segment(features, points=POINTS[2:3])
     found = model.segment(features, prompts=prompts, previous=[None, first])
@@ -180,36 +180,36 @@ def test_previous_predictions_go_with_their_prompts() -> None:
 
 
 def test_previous_predictions_that_do_not_fit_are_refused() -> None:
-    model = Model(ColourRuntime(NANO))
-    first = model.segment(PICTURE, points=POINTS[:2], point_labels=LABELS[:2])
+    model = Model(ColorRuntime(NANO))
+    first = model.segment(IMAGE, points=POINTS[:2], point_labels=LABELS[:2])
     pair = {"points": POINTS[:2], "previous": first}
-    for refusal, picture, asked in (
-        ("must come first in points", PICTURE, {"points": POINTS[:1], "previous": first}),
-        ("Add a point on the object, a box", PICTURE, {"points": POINTS[:1], "point_labels": [0]}),
-        ("must come first in points", PICTURE, {**pair, "point_labels": [1, 1]}),
-        ("mask= and previous= cannot be", PICTURE, {**pair, "mask": PICTURE[..., 0] > 9}),
-        ("another image", PICTURE[:50], {"points": POINTS[:1], "previous": first}),
-        ("one image", PICTURE, {"boxes": [(0, 0, 9, 9)], "previous": first}),
+    for refusal, image, asked in (
+        ("must come first in points", IMAGE, {"points": POINTS[:1], "previous": first}),
+        ("Add a point on the object, a box", IMAGE, {"points": POINTS[:1], "point_labels": [0]}),
+        ("must come first in points", IMAGE, {**pair, "point_labels": [1, 1]}),
+        ("mask= and previous= cannot be", IMAGE, {**pair, "mask": IMAGE[..., 0] > 9}),
+        ("another image", IMAGE[:50], {"points": POINTS[:1], "previous": first}),
+        ("one image", IMAGE, {"boxes": [(0, 0, 9, 9)], "previous": first}),
         (
             "2 prompts were passed with 1 previous",
-            PICTURE,
+            IMAGE,
             {"prompts": [Prompt.of(POINTS[:1])] * 2, "previous": [first]},
         ),
     ):
         with pytest.raises(PromptError, match=refusal):
-            model.segment(picture, **asked)
-    deaf = Model(ColourRuntime(replace(NANO, accepts=NANO.accepts - {"mask"})))
+            model.segment(image, **asked)
+    deaf = Model(ColorRuntime(replace(NANO, accepts=NANO.accepts - {"mask"})))
     with pytest.raises(PromptError, match="does not support previous"):
-        deaf.segment(PICTURE, points=POINTS[:2], previous=first)
+        deaf.segment(IMAGE, points=POINTS[:2], previous=first)
 
 
 @pytest.mark.parametrize("name", ["nano", "small"])
 def test_all_clicks_at_once_are_answered_as_one_after_the_other(name: str) -> None:
     """With the image at hand: crop and edges come after the last step, so they agree as well."""
     model = anymask.load(name)
-    photo = anymask.load_image(anymask.sample("coffee"))
+    pixels = anymask.load_image(anymask.sample("coffee"))
     points, labels = [(290, 120), (60, 60), (330, 200), (420, 260)], [1, 0, 1, 0]
-    for image in (model.encode(photo), photo):
+    for image in (model.encode(pixels), pixels):
         previous = None
         for end in range(1, len(points) + 1):
             given = {"points": points[:end], "point_labels": labels[:end]}
@@ -222,15 +222,15 @@ def test_all_clicks_at_once_are_answered_as_one_after_the_other(name: str) -> No
 LEFT, RIGHT = (slice(0, 24), slice(0, 64)), (slice(40, 64), slice(0, 64))  # of x, y in cells
 
 
-class Switching(ColourRuntime):
+class Switching(ColorRuntime):
     """Answers the first decoding with one rectangle, further ones with another."""
 
     def __init__(self, first: Any, then: Any) -> None:
         super().__init__(NANO)
         self.planes = [_rectangle(first), _rectangle(then)]
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[Any, Any]:
-        logits, quality = super().decode(seen, prompts)
+    def decode(self, features: EncoderOutput, prompts: ModelPrompts) -> tuple[Any, Any]:
+        logits, quality = super().decode(features, prompts)
         for row, has_mask in enumerate(prompts.has_mask):
             logits[row] = self.planes[int(has_mask)]
         return logits, quality
@@ -255,7 +255,7 @@ def test_a_click_off_the_mask_does_not_move_it(
     point: Any, label: int, then: Any, kept: bool
 ) -> None:
     model = Model(Switching(LEFT, then))
-    features = model.encode(PICTURE)
+    features = model.encode(IMAGE)
     given = {"points": [(20, 40), point], "point_labels": [1, label]}
     whole = model.segment(features, **given)
     first = model.segment(features, points=[(20, 40)])
@@ -268,7 +268,7 @@ def test_a_click_off_the_mask_does_not_move_it(
 def test_a_click_off_a_mask_prompt_may_move_it() -> None:
     """A mask of the user may be rough, so that no click is taken as its confirmation."""
     model = Model(Switching(LEFT, RIGHT))
-    features = model.encode(PICTURE)
-    mask = rectangle(PICTURE.shape[:2], (0, 0, 40, PICTURE.shape[:2][0]))
+    features = model.encode(IMAGE)
+    mask = rectangle(IMAGE.shape[:2], (0, 0, 40, IMAGE.shape[:2][0]))
     answer = model.segment(features, points=[(100, 40)], point_labels=[0], mask=mask)
     assert (answer.logits[0] > 0)[:48, 40:].mean() > 0.5

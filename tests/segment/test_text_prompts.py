@@ -12,11 +12,11 @@ from anymask import Prompt
 from anymask.base import PromptError
 from anymask.find.grounding import ScoredBoxes
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
-PHOTO = np.full((120, 160, 3), 128, np.uint8)
-PHOTO[20:70, 15:65] = (220, 20, 20)
-PHOTO[50:110, 95:150] = (20, 20, 220)
+IMAGE = np.full((120, 160, 3), 128, np.uint8)
+IMAGE[20:70, 15:65] = (220, 20, 20)
+IMAGE[50:110, 95:150] = (20, 20, 220)
 RED, BLUE = (15, 20, 65, 70), (95, 50, 150, 110)
 
 
@@ -25,7 +25,7 @@ class Boxes:
 
     name, threshold, about = "boxes", 0.3, {}  # type: ignore[var-annotated]
 
-    def detect(self, photo: Any, phrases: Any, side: int | None = None) -> ScoredBoxes:
+    def detect(self, image: Any, phrases: Any, side: int | None = None) -> ScoredBoxes:
         scores = np.array([[0.9], [0.6]], np.float32) * (phrases[0] != "nothing")
         return ScoredBoxes(np.array([RED, BLUE], np.float32), np.repeat(scores, len(phrases), 1))
 
@@ -37,32 +37,32 @@ def model() -> anymask.Model:
 
 def iou(answer: anymask.Prediction, box: tuple[int, ...]) -> float:
     x0, y0, x1, y1 = box
-    wanted = rectangle(PHOTO.shape[:2], (x0, y0, x1, y1))
+    expected = rectangle(IMAGE.shape[:2], (x0, y0, x1, y1))
     mask = answer.masks[0]
-    return float((mask & wanted).sum() / (mask | wanted).sum())
+    return float((mask & expected).sum() / (mask | expected).sum())
 
 
 def test_the_best_match_is_segmented_and_labeled(model: anymask.Model) -> None:
-    answer = model.segment(PHOTO, text="thing", detector=Boxes())
+    answer = model.segment(IMAGE, text="thing", detector=Boxes())
     assert iou(answer, RED) > 0.85
     assert answer.first.label == "thing"
-    by_prompt = model.segment(PHOTO, prompts=[Prompt(words="thing")], detector=Boxes())
+    by_prompt = model.segment(IMAGE, prompts=[Prompt(words="thing")], detector=Boxes())
     np.testing.assert_array_equal(by_prompt[0].masks, answer.masks)
 
 
 def test_points_select_among_the_matches(model: anymask.Model) -> None:
     at = [(120, 80)]
-    assert iou(model.segment(PHOTO, text="thing", points=at, detector=Boxes()), BLUE) > 0.85
+    assert iou(model.segment(IMAGE, text="thing", points=at, detector=Boxes()), BLUE) > 0.85
     off: Any = {"points": [(40, 40)], "point_labels": [0]}
-    assert iou(model.segment(PHOTO, text="thing", detector=Boxes(), **off), BLUE) > 0.85
+    assert iou(model.segment(IMAGE, text="thing", detector=Boxes(), **off), BLUE) > 0.85
 
 
 def test_prompts_with_and_without_words_go_together(model: anymask.Model) -> None:
     prompts = [Prompt.of(box=BLUE), Prompt(words="thing")]
-    blue, red = model.segment(PHOTO, prompts=prompts, detector=Boxes())
+    blue, red = model.segment(IMAGE, prompts=prompts, detector=Boxes())
     assert (blue.first.label, red.first.label) == (None, "thing")
     assert iou(blue, BLUE) > 0.85
-    (several,) = model.segment([PHOTO], prompts=[prompts], detector=Boxes())
+    (several,) = model.segment([IMAGE], prompts=[prompts], detector=Boxes())
     np.testing.assert_array_equal(several[1].masks, red.masks)  # type: ignore[union-attr]
 
 
@@ -78,11 +78,11 @@ def test_prompts_with_and_without_words_go_together(model: anymask.Model) -> Non
 )
 def test_what_is_wrong_is_said(model: anymask.Model, asked: Any, says: str) -> None:
     with pytest.raises(PromptError, match=says):
-        model.segment(PHOTO, detector=Boxes(), **asked)
+        model.segment(IMAGE, detector=Boxes(), **asked)
 
 
 def test_an_embedding_or_a_model_without_names_is_not_enough(model: anymask.Model) -> None:
     with pytest.raises(PromptError, match="requires the image"):
-        model.segment(model.encode(PHOTO), text="thing", detector=Boxes())
+        model.segment(model.encode(IMAGE), text="thing", detector=Boxes())
     with pytest.raises(PromptError, match=r"has no text encoder\. Pass detector="):
-        anymask.Model(ColourRuntime()).segment(PHOTO, text="cup")
+        anymask.Model(ColorRuntime()).segment(IMAGE, text="cup")

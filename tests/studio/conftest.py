@@ -16,9 +16,9 @@ from anymask.studio.places import FOLDER
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.store import Store
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.studio import postgres
-from tests.studio.disc_projects import write_photos
+from tests.studio.disc_projects import write_images
 from tests.studio.servers import client
 from tests.studio.small import small_mask
 
@@ -72,7 +72,7 @@ def one_record(store: Store) -> int:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, AnnotatedImage]]:
     """A project of four photos and their masks, to be copied."""
     folder = tmp_path_factory.mktemp("made") / "photos"
-    truth = write_photos(folder)
+    truth = write_images(folder)
     project = create_project(
         folder, name="discs", labels=["disc 0"],
         settings={"grid": 8, "batch": 2, "sample": 3, "confident": 0.5,
@@ -100,7 +100,7 @@ def project(tmp_path: Path, made: tuple[Path, object], truth: dict[str, Annotate
 
 @pytest.fixture
 def model() -> Model:
-    return Model(ColourRuntime())
+    return Model(ColorRuntime())
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ SIDE = 128
 SECONDS = 3.0  # that a person spends on a mask
 
 
-def write_photos(folder: Path, count: int = 4) -> dict[str, AnnotatedImage]:
+def write_images(folder: Path, count: int = 4) -> dict[str, AnnotatedImage]:
     """Photos of three discs each, and their masks."""
     folder.mkdir(exist_ok=True)
     truth = {}

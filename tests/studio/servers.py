@@ -30,15 +30,15 @@ from anymask.studio.limits import Limits
 from anymask.studio.middleware import Access
 from tests.conftest import REPOSITORY
 from tests.patience import PATIENCE_S
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
 LOCAL = "http://127.0.0.1:8765"
-PICTURE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
+IMAGE, (LEFT, RIGHT) = discs((80, 120), [(35, 40, 25), (95, 40, 16)])
 CLICK = {"points": [[35, 40]]}
 JSON = {"Content-Type": "application/json"}
 
 
-class GatedRuntime(ColourRuntime):
+class GatedRuntime(ColorRuntime):
     """Waits before each decoding until the test lets it go on; tells what it was asked."""
 
     def __init__(self) -> None:
@@ -47,11 +47,13 @@ class GatedRuntime(ColourRuntime):
         self.go_on = threading.Semaphore(0)
         self.asked: list[int] = []
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> tuple[FloatArray, FloatArray]:
+    def decode(
+        self, features: EncoderOutput, prompts: ModelPrompts
+    ) -> tuple[FloatArray, FloatArray]:
         self.asked.append(len(prompts.labels))
         self.entered.release()
         assert self.go_on.acquire(timeout=PATIENCE_S)
-        return super().decode(seen, prompts)
+        return super().decode(features, prompts)
 
 
 def png(image: np.ndarray, kind: str = "png") -> bytes:
@@ -78,7 +80,7 @@ def listening(parts: ServerParts, limits: Limits | None = None) -> Iterator[str]
 
 def inference(load: Callable[[], Model] | None = None, **more: Any) -> Inference:
     more.setdefault("cache", EmbeddingCache(10_000_000))
-    return Inference(load or (lambda: Model(ColourRuntime())), "fake", **more)
+    return Inference(load or (lambda: Model(ColorRuntime())), "fake", **more)
 
 
 @contextlib.contextmanager

@@ -17,10 +17,10 @@ from anymask.images import load_image
 from anymask.masks import EncoderOutput, Prompt
 from anymask.segment import EmbeddingCache, Model
 from anymask.segment.prediction import LONGEST
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.inference import KeptPredictions
-from tests.segment.fakes import ColourRuntime, seen_of
-from tests.studio.servers import CLICK, PATIENCE_S, PICTURE, client, inference, png
+from tests.segment.fakes import ColorRuntime, seen_of
+from tests.studio.servers import CLICK, IMAGE, PATIENCE_S, client, inference, png
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
 
@@ -31,20 +31,20 @@ def masks(answer: dict) -> list[np.ndarray]:
 
 def test_the_candidate_that_is_corrected_can_be_named() -> None:
     model = anymask.load()
-    (first,) = model.segment(PICTURE, prompts=[Prompt.of(points=[(35, 40)])])
+    (first,) = model.segment(IMAGE, prompts=[Prompt.of(points=[(35, 40)])])
     asked = {"points": [[35, 40], [95, 40]], "labels": [1, 0]}
-    wanted = model.segment(
-        PICTURE, points=asked["points"], point_labels=[1, 0], previous=first.picked([2])
+    expected = model.segment(
+        IMAGE, points=asked["points"], point_labels=[1, 0], previous=first.picked([2])
     )
     with client(inference(lambda: model)) as http:
-        image = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
+        image = http.post("/api/encode", content=png(IMAGE)).headers["x-image-hash"]
         (one,) = http.post("/api/segment", json={"image": image} | CLICK).json()["answers"]
         more = asked | {"previous": one["prediction_id"], "candidate": 2}
         (answer,) = http.post("/api/segment", json={"image": image} | more).json()["answers"]
         several = {"image": image, "prompts": [more, CLICK]}
         same, plain = http.post("/api/segment", json=several).json()["answers"]
         beyond = http.post("/api/segment", json={"image": image} | more | {"candidate": 3})
-    np.testing.assert_array_equal(masks(answer), wanted.masks)
+    np.testing.assert_array_equal(masks(answer), expected.masks)
     assert (same, plain) == (answer, one)
     assert beyond.status_code == 422
     assert "Candidate 3 does not exist" in beyond.json()["error"]["message"]
@@ -52,8 +52,8 @@ def test_the_candidate_that_is_corrected_can_be_named() -> None:
 
 def test_predictions_that_cannot_be_corrected_are_refused() -> None:
     with client(inference(lambda: anymask.load())) as http:
-        image = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
-        other = http.post("/api/encode", content=png(PICTURE[::-1])).headers["x-image-hash"]
+        image = http.post("/api/encode", content=png(IMAGE)).headers["x-image-hash"]
+        other = http.post("/api/encode", content=png(IMAGE[::-1])).headers["x-image-hash"]
         (one,) = http.post("/api/segment", json={"image": image} | CLICK).json()["answers"]
         more = {"points": [[35, 40], [95, 40]], "previous": one["prediction_id"]}
         replies = [
@@ -76,27 +76,27 @@ def test_predictions_that_cannot_be_corrected_are_refused() -> None:
         (422, "The prompt is empty"),
         (422, "1032 decoder runs"),
     ]
-    for (status, message), (wanted, word) in zip(told, words, strict=True):
-        assert status == wanted
+    for (status, message), (expected, word) in zip(told, words, strict=True):
+        assert status == expected
         assert word in message
 
 
 def test_kept_predictions_expire_and_make_room() -> None:
-    model, now = Model(ColourRuntime()), [0.0]
-    one, two, three = (model.segment(PICTURE, points=[(x, 40)]) for x in (35, 60, 95))
+    model, now = Model(ColorRuntime()), [0.0]
+    one, two, three = (model.segment(IMAGE, points=[(x, 40)]) for x in (35, 60, 95))
     size = one.logits.nbytes
     kept = KeptPredictions(2 * size, 60, lambda: now[0])
     first, second = kept.put("a", one), kept.put("a", two)
     assert kept.put("a", one) == first
     assert kept.used_bytes == 2 * size
     third = kept.put("a", three)  # the second was used least recently
-    with pytest.raises(Refusal, match="expired prediction"):
+    with pytest.raises(RequestError, match="expired prediction"):
         kept.get(second, "a")
     now[0] = 50
     np.testing.assert_array_equal(kept.get(first, "a", 1).logits[0], one.logits[1])
     now[0] = 100
     kept.get(first, "a")
-    with pytest.raises(Refusal, match="expired prediction"):
+    with pytest.raises(RequestError, match="expired prediction"):
         kept.get(third, "a")
     kept.put("b", two)
     assert kept.used_bytes == 2 * size
@@ -104,22 +104,24 @@ def test_kept_predictions_expire_and_make_room() -> None:
 
 def test_large_photos_are_kept_small_and_answered_alike() -> None:
     model = anymask.load()
-    photo = np.asarray(load_image(anymask.sample("cat")).repeat(8, axis=0).repeat(8, axis=1))
-    wanted = model.segment(photo, box=(900, 300, 2400, 2200))
+    image = np.asarray(load_image(anymask.sample("cat")).repeat(8, axis=0).repeat(8, axis=1))
+    expected = model.segment(image, box=(900, 300, 2400, 2200))
     behind = inference(lambda: model, cache=EmbeddingCache(100_000_000))
     with client(behind):
-        seen = behind.encode(lambda: photo).result(PATIENCE_S)
-        (answer,) = behind.segment(seen, [Prompt.of(box=(900, 300, 2400, 2200))]).result(PATIENCE_S)
-    assert seen.photo is not None
-    assert max(seen.photo.shape) == LONGEST < max(photo.shape)
-    np.testing.assert_array_equal(answer.masks[0], wanted.masks[0])
+        features = behind.encode(lambda: image).result(PATIENCE_S)
+        (answer,) = behind.segment(features, [Prompt.of(box=(900, 300, 2400, 2200))]).result(
+            PATIENCE_S
+        )
+    assert features.image is not None
+    assert max(features.image.shape) == LONGEST < max(image.shape)
+    np.testing.assert_array_equal(answer.masks[0], expected.masks[0])
 
 
 def test_an_embedding_travels_whole() -> None:
-    model = Model(ColourRuntime())
-    own = model.encode(PICTURE)
+    model = Model(ColorRuntime())
+    own = model.encode(IMAGE)
     with client() as http:
-        reply = http.post("/api/encode", content=png(PICTURE))
+        reply = http.post("/api/encode", content=png(IMAGE))
     (length,) = struct.unpack("<I", reply.content[:4])
     header = json.loads(reply.content[4 : 4 + length])
     (only,) = header["maps"]
@@ -133,12 +135,12 @@ def test_an_embedding_travels_whole() -> None:
 
 
 def test_numbers_that_half_precision_cannot_hold_travel_as_float32() -> None:
-    class Loud(ColourRuntime):
+    class Loud(ColorRuntime):
         def encode_images(self, images: np.ndarray) -> list[EncoderOutput]:
             return [seen_of(one.maps()[0].values * 1e6) for one in super().encode_images(images)]
 
     with client(inference(lambda: Model(Loud()))) as http:
-        reply = http.post("/api/encode", content=png(PICTURE))
+        reply = http.post("/api/encode", content=png(IMAGE))
     assert b'"dtype": "float32"' in reply.content[:700]
 
 
@@ -147,7 +149,7 @@ def test_health_answers_while_the_model_loads_and_after() -> None:
 
     def load() -> Model:
         assert begin.wait(PATIENCE_S)
-        return Model(ColourRuntime())
+        return Model(ColorRuntime())
 
     behind = inference(load)
     with client(behind) as http:
@@ -167,7 +169,7 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
         raise WeightsError("wanted weights, got none; fetch them")
 
     with client(inference(load)) as http:
-        reply = http.post("/api/encode", content=png(PICTURE))
+        reply = http.post("/api/encode", content=png(IMAGE))
         assert reply.status_code == 503
         assert "wanted weights, got none; fetch them" in reply.json()["error"]["message"]
         body = {"image": "0" * 32, "prompts": [CLICK]}
@@ -177,7 +179,7 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "status", "wanted"),
+    ("path", "body", "status", "expected"),
     [
         ("segment", {"image": "f" * 32, "prompts": [CLICK]}, 404, "no image with the hash"),
         ("segment", {"image": "../etc/passwd", "prompts": [CLICK]}, 422, "32 hexadecimal digits"),
@@ -236,27 +238,27 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
         ("segment?format=polygons&tolerance=-1", {"image": "PIC"} | CLICK, 422, "tolerance: "),
     ],
 )
-def test_what_is_wrong_is_said(path, body, status, wanted) -> None:
-    picture = png(PICTURE)
+def test_what_is_wrong_is_said(path, body, status, expected) -> None:
+    image = png(IMAGE)
     with client() as http:
-        name = http.post("/api/encode", content=picture).headers["x-image-hash"]
-        known = {"PIC": base64.b64encode(picture).decode(), "HASH": name}
+        name = http.post("/api/encode", content=image).headers["x-image-hash"]
+        known = {"PIC": base64.b64encode(image).decode(), "HASH": name}
         body = body | {"image": known.get(body.get("image"), body.get("image"))}
         reply = http.post(f"/api/{path}", json=body)
     assert reply.status_code in (status, 405 if status == 404 else status)
     error = reply.json()["error"]
     assert set(error) == {"message", "status"}
     assert error["status"] == reply.status_code
-    assert wanted in " ".join(str(part) for part in error.values()) or reply.status_code == 405
+    assert expected in " ".join(str(part) for part in error.values()) or reply.status_code == 405
 
 
 def test_a_defect_is_told_without_its_details() -> None:
-    class Broken(ColourRuntime):
+    class Broken(ColorRuntime):
         def decode(self, seen: object, prompts: object) -> None:
             raise RuntimeError("secret")
 
     with client(inference(lambda: Model(Broken()))) as http:
-        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
+        name = http.post("/api/encode", content=png(IMAGE)).headers["x-image-hash"]
         reply = http.post("/api/segment", json={"image": name, "prompts": [CLICK]})
         assert reply.status_code == 500
         assert "secret" not in reply.text

@@ -17,9 +17,9 @@ from anymask.studio import create_project
 from anymask.studio.project import Project
 from anymask.studio.store import Store
 from tests.patience import PATIENCE_S
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.studio import postgres
-from tests.studio.disc_projects import write_photos
+from tests.studio.disc_projects import write_images
 
 SETTINGS = {"grid": 8, "score": 0.4, "stability": 0.1}
 
@@ -27,7 +27,7 @@ SETTINGS = {"grid": 8, "score": 0.4, "stability": 0.1}
 @pytest.fixture
 def shared(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], Project]]:
     """Opens a project of four photos anew, as another process would."""
-    write_photos(tmp_path / "photos")
+    write_images(tmp_path / "photos")
     with contextlib.ExitStack() as stack:
         database = None
         if request.param == "postgresql":
@@ -46,7 +46,7 @@ def shared(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
 both = pytest.mark.parametrize("shared", ["sqlite", "postgresql"], indirect=True)
 
 
-class Interrupted(ColourRuntime):
+class Interrupted(ColorRuntime):
     """Does something else before its first photo."""
 
     def __init__(self, meanwhile: Callable[[], object]) -> None:
@@ -59,8 +59,8 @@ class Interrupted(ColourRuntime):
         return super().encode_images(images)
 
 
-def run(project: Project, runtime: ColourRuntime | None = None) -> list[str]:
-    model = Model(runtime or ColourRuntime())
+def run(project: Project, runtime: ColorRuntime | None = None) -> list[str]:
+    model = Model(runtime or ColorRuntime())
     return [image.name for image in project.run(model, "auto")]
 
 

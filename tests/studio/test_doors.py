@@ -27,12 +27,12 @@ from anymask.segment import EmbeddingCache, Model
 from anymask.studio import Draft, create_project
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.records import Provenance
-from tests.studio.disc_projects import SIDE, write_photos
+from tests.studio.disc_projects import SIDE, write_images
 from tests.studio.servers import client, inference
 
 SAME = 0.99  # IoU of masks that differ by the rounding of a runtime
-PHOTO = anymask.sample("coffee")
-IMAGE = f"data:image/jpeg;base64,{base64.b64encode(PHOTO.read_bytes()).decode()}"
+IMAGE = anymask.sample("coffee")
+DATA_URL = f"data:image/jpeg;base64,{base64.b64encode(IMAGE.read_bytes()).decode()}"
 Found = list[tuple[Rle, float]]  # masks with their scores
 SPOT = np.zeros((400, 600), bool)
 SPOT[80:160, 240:340] = True
@@ -74,7 +74,7 @@ def run(*words: object) -> None:
 
 
 def posted(http: TestClient, path: str, **body: Any) -> Any:
-    reply = http.post(path, json={"image": IMAGE, **body})
+    reply = http.post(path, json={"image": DATA_URL, **body})
     assert reply.status_code == 200, reply.text
     return reply.json()
 
@@ -120,9 +120,9 @@ def body_of(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def prompts(model: Model, http: TestClient, question: dict[str, Any]) -> list[Found]:
-    seen = model.segment(PHOTO, **question)
+    seen = model.segment(IMAGE, **question)
     answers = posted(http, "/api/segment", **body_of(question))["answers"]
-    run("segment", PHOTO, *words_of(question), "-o", "a.json")
+    run("segment", IMAGE, *words_of(question), "-o", "a.json")
     found = of_masks(seen) if isinstance(seen, Masks) else [(seen.best.rle, seen.best.score)]
     over_http = [(coco_to_rle(one["masks"][0]), one["score"][0]) for one in answers]
     return [found, over_http, of_file("a.json")]
@@ -133,7 +133,7 @@ def previous(model: Model, http: TestClient) -> list[Found]:
     points, labels = [(290, 120), (60, 60), (330, 200)], [1, 0, 1]
     first, number = None, None
     for end in (1, 2, 3):
-        first = model.segment(PHOTO, points=points[:end], point_labels=labels[:end], previous=first)
+        first = model.segment(IMAGE, points=points[:end], point_labels=labels[:end], previous=first)
         body = {"points": points[:end], "labels": labels[:end], "previous": number}
         (answer,) = posted(http, "/api/segment", **body)["answers"]
         number = answer["prediction_id"]
@@ -143,21 +143,21 @@ def previous(model: Model, http: TestClient) -> list[Found]:
 
 
 def everything(model: Model, http: TestClient) -> list[Found]:
-    run("everything", PHOTO, "--grid", 5, "-o", "a.json")
+    run("everything", IMAGE, "--grid", 5, "-o", "a.json")
     found = posted(http, "/api/everything", settings={"grid": 5})["records"]
-    return [of_masks(model.everything(PHOTO, grid=5)), of_records(found), of_file("a.json")]
+    return [of_masks(model.everything(IMAGE, grid=5)), of_records(found), of_file("a.json")]
 
 
 def words(model: Model, http: TestClient) -> list[Found]:
-    run("find", PHOTO, "cup", "-o", "a.json")
+    run("find", IMAGE, "cup", "-o", "a.json")
     found = posted(http, "/api/find", words="cup")["records"]
-    return [of_masks(model.find(PHOTO, "cup")), of_records(found), of_file("a.json")]
+    return [of_masks(model.find(IMAGE, "cup")), of_records(found), of_file("a.json")]
 
 
 def outlines(model: Model, http: TestClient) -> list[Found]:
     """GeoJSON, read again."""
-    model.segment(PHOTO, points=[(290, 120)]).save("python.geojson")
-    run("segment", PHOTO, "--point", "290,120", "-o", "line.geojson")
+    model.segment(IMAGE, points=[(290, 120)]).save("python.geojson")
+    run("segment", IMAGE, "--point", "290,120", "-o", "line.geojson")
     found = posted(http, "/api/segment?format=geojson", points=[(290, 120)])
     Path("http.geojson").write_text(json.dumps(found))
     doors = [next(iter(anymask.read(f"{door}.geojson"))) for door in ("python", "line", "http")]
@@ -194,25 +194,25 @@ def pixels(data: bytes) -> np.ndarray:
 
 
 def subject(model: Model, http: TestClient) -> list[np.ndarray]:
-    run("cutout", PHOTO, "-o", "a.png")
-    reply = http.post("/api/cutout", content=PHOTO.read_bytes())
-    python = np.asarray(model.cutout(PHOTO).convert("RGBA"), np.int16)
+    run("cutout", IMAGE, "-o", "a.png")
+    reply = http.post("/api/cutout", content=IMAGE.read_bytes())
+    python = np.asarray(model.cutout(IMAGE).convert("RGBA"), np.int16)
     return [python, pixels(reply.content), pixels(Path("a.png").read_bytes())]
 
 
 def subject_on_color(model: Model, http: TestClient) -> list[np.ndarray]:
-    run("cutout", PHOTO, "--background", "white", "-o", "a.jpg")
+    run("cutout", IMAGE, "--background", "white", "-o", "a.jpg")
     asked = "/api/cutout?format=jpeg&background=white"
-    reply = http.post(asked, content=PHOTO.read_bytes())
+    reply = http.post(asked, content=IMAGE.read_bytes())
     return [pixels(reply.content), pixels(Path("a.jpg").read_bytes())]
 
 
 def object_cut_out(
     model: Model, http: TestClient, question: Any = QUESTIONS["a box"]
 ) -> list[np.ndarray]:
-    python = np.asarray(model.cutout(PHOTO, **question).convert("RGBA"), np.int16)
-    run("cutout", PHOTO, *words_of(question), "-o", "a.png")
-    reply = http.post("/api/segment?format=cutout", json={"image": IMAGE, **body_of(question)})
+    python = np.asarray(model.cutout(IMAGE, **question).convert("RGBA"), np.int16)
+    run("cutout", IMAGE, *words_of(question), "-o", "a.png")
+    reply = http.post("/api/segment?format=cutout", json={"image": DATA_URL, **body_of(question)})
     return [python, pixels(reply.content), pixels(Path("a.png").read_bytes())]
 
 
@@ -226,30 +226,30 @@ def less_of_the_subject(model: Model, http: TestClient) -> list[np.ndarray]:
     return found
 
 
-def mask_picture(model: Model, http: TestClient) -> list[np.ndarray]:
-    model.segment(PHOTO, box=(180, 20, 400, 230)).save("python.mask.png")
-    run("segment", PHOTO, "--box", "180,20,400,230", "-o", "line.mask.png")
-    body = {"image": IMAGE, "box": (180, 20, 400, 230)}
+def mask_image(model: Model, http: TestClient) -> list[np.ndarray]:
+    model.segment(IMAGE, box=(180, 20, 400, 230)).save("python.mask.png")
+    run("segment", IMAGE, "--box", "180,20,400,230", "-o", "line.mask.png")
+    body = {"image": DATA_URL, "box": (180, 20, 400, 230)}
     reply = http.post("/api/segment?format=png", json=body)
     files = [Path(f"{door}.mask.png").read_bytes() for door in ("python", "line")]
     return [pixels(data) for data in (*files, reply.content)]
 
 
-PICTURES: dict[str, Callable[[Model, TestClient], list[np.ndarray]]] = {
+IMAGES: dict[str, Callable[[Model, TestClient], list[np.ndarray]]] = {
     "the subject": subject,
     "the subject on white": subject_on_color,
     "an object": object_cut_out,
     "less of the subject": less_of_the_subject,
-    "a mask": mask_picture,
+    "a mask": mask_image,
 }
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_each_door_gives_the_same_pixels(
     model: Model, http: TestClient, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    first, *others = PICTURES[name](model, http)
+    first, *others = IMAGES[name](model, http)
     for other in others:
         assert other.shape == first.shape
         assert (np.abs(other - first).max(axis=2) <= 2).mean() > SAME
@@ -260,9 +260,9 @@ def test_each_door_gives_the_same_table(
 ) -> None:
     """Python, the command line, and a conversion of its records."""
     monkeypatch.chdir(tmp_path)
-    model.everything(PHOTO, grid=5).save("python.csv")
-    run("everything", PHOTO, "--grid", 5, "-o", "line.csv", "-o", "a.json")
-    assert main(["convert", "a.json", "converted.csv", "--images", str(PHOTO.parent)]) == 0
+    model.everything(IMAGE, grid=5).save("python.csv")
+    run("everything", IMAGE, "--grid", 5, "-o", "line.csv", "-o", "a.json")
+    assert main(["convert", "a.json", "converted.csv", "--images", str(IMAGE.parent)]) == 0
     first, *others = (
         list(csv.DictReader(Path(f"{door}.csv").read_text().splitlines()))
         for door in ("python", "line", "converted")
@@ -311,7 +311,7 @@ def test_each_door_makes_and_reads_the_same_splits(
     origin = Provenance(kind="human", tool="brush")
     draft = Draft(rle=mask_to_rle(square), label="block", provenance=origin)
     for folder in ("photos", "other"):
-        write_photos(Path(folder), 8)
+        write_images(Path(folder), 8)
     project = create_project(Path("photos"))
     for image in project.images:
         project.store.add_records(image.id, [draft], "ann", status="done")
@@ -343,7 +343,7 @@ def test_each_door_makes_and_reads_the_same_splits(
     assert names("other.json") == held
     run("boxes", "python", "--split", "val", "-o", "boxes")
     assert names("boxes") == held
-    run("evaluate", "find", "python", "--split", "val", "--by", "colours", "--json", "find.json")
+    run("evaluate", "find", "python", "--split", "val", "--by", "colors", "--json", "find.json")
     assert json.loads(Path("find.json").read_text())["questions"] == len(held)
     for split, count in (("val", len(held)), ("train", 8 - len(held))):
         assert main(["stats", "python", "--split", split, "--json", "stats.json"]) == 0

@@ -22,7 +22,7 @@ from anymask.studio.review import (
     batch_states,
     give_verdict,
     next_for_review,
-    take_back_verdict,
+    withdraw_verdict,
 )
 from tests.studio.disc_projects import SECONDS, SIDE, add, label
 
@@ -122,31 +122,31 @@ def test_a_verdict_is_taken_back(project: Project) -> None:
         asked = next_for_review(project.store)
         assert asked is not None
         give_verdict(project.store, asked, verdict, "ann", rle=rle, seconds=2)  # type: ignore[arg-type]
-        now = take_back_verdict(project.store, before.id, "bob")
+        now = withdraw_verdict(project.store, before.id, "bob")
         assert (now.rle, now.state, now.score) == (before.rle, "proposed", before.score)
         assert now.provenance == before.provenance
     assert (now.version, now.seconds, now.author) == (7, 6, "bob")
     assert project.figures().verdicts == {}
     with pytest.raises(NotFoundError, match="Record 1 has no review decision"):
-        take_back_verdict(project.store, before.id, "bob")
+        withdraw_verdict(project.store, before.id, "bob")
     asked = next_for_review(project.store)
     assert asked is not None
     judged = give_verdict(project.store, asked, "accept", "ann")
     project.store.change_record(before.id, judged.version, judged.draft(label="x"), "cat")
     with pytest.raises(Conflict, match="was changed. Review it again"):
-        take_back_verdict(project.store, before.id, "bob")
+        withdraw_verdict(project.store, before.id, "bob")
 
 
 def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     project: Project, tmp_path: Path
 ) -> None:
     add(project, 8, state="proposed")
-    wanted = ExportSettings(proposals=True, only="labelled")
+    expected = ExportSettings(proposals=True, only="labelled")
     with pytest.raises(
         NotAllowedError,
         match=r"batch 1 do not meet .* 3 must be reviewed.* 0 of the random sample are reviewed",
     ):
-        export_masks(project, tmp_path / "out.json", "coco", wanted)
+        export_masks(project, tmp_path / "out.json", "coco", expected)
     answers = iter(["accept", "accept", "accept", "reject", "accept"])  # chance, doubt, chance, ...
     for verdict in answers:
         asked = next_for_review(project.store)
@@ -162,8 +162,8 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     first, left, told, nameless = export_masks(project, tmp_path / "out.json", "coco")
     assert first == "1 image, 7 masks"
     assert left.startswith("not exported: 3 images not marked as done")
-    labelled = ExportSettings(only="labelled")
-    _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labelled)
+    labeled = ExportSettings(only="labelled")
+    _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labeled)
     assert left == "not exported: 3 images without accepted masks and not marked as done"
     assert "Not kept: labels (7 times)" in told
     assert nameless.startswith("7 masks without a class: exported as class 'object'")

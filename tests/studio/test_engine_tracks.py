@@ -120,15 +120,15 @@ def test_a_corrected_track_has_the_old_masks_before_and_is_verified_again(
 
 def test_a_verdict_is_taken_back_with_its_masks(tracks: Tracks, one: int) -> None:
     tracks.give_verdict(one, "correct", 1, "bob", run_of(4, first=2))
-    kept = tracks.take_back_verdict(one, "bob")
+    kept = tracks.withdraw_verdict(one, "bob")
     assert (kept.state, kept.version) == ("proposed", 3)
     assert areas(tracks, one) == [2, 2, 2, 2, 2]
     assert tracks.verdicts() == []
     tracks.give_verdict(one, "reject", 3, "bob")
     assert tracks.clip(1).tracks == 0
-    assert tracks.take_back_verdict(one, "bob").state == "proposed"
+    assert tracks.withdraw_verdict(one, "bob").state == "proposed"
     with pytest.raises(NotFoundError, match="has no review decision"):
-        tracks.take_back_verdict(one, "bob")
+        tracks.withdraw_verdict(one, "bob")
 
 
 def test_a_track_gets_another_name_and_its_verdict_can_still_be_taken_back(
@@ -142,7 +142,7 @@ def test_a_track_gets_another_name_and_its_verdict_can_still_be_taken_back(
         assert session.get(LabelRow, "bus") is not None
         kinds = session.scalars(select(EventRow.kind).order_by(EventRow.id)).all()
     assert kinds == ["track added", "track accepted", "track renamed"]
-    assert tracks.take_back_verdict(one, "bob").label == "bus"
+    assert tracks.withdraw_verdict(one, "bob").label == "bus"
     with pytest.raises(Conflict, match="its name is 'bus'"):
         tracks.rename(one, "van", "car", "ann")
     assert tracks.rename(one, None, "bus", "ann").label is None

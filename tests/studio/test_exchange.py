@@ -15,34 +15,34 @@ from anymask.masks import Mask, Masks, Origin, mask_to_rle, rle_iou
 from anymask.runtime import entry
 from anymask.segment import Model
 from anymask.studio import create_project
-from anymask.studio.exchange import TakenMasks, annotated_images, take_masks
+from anymask.studio.exchange import ImportedMasks, annotated_images, import_masks
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
 from anymask.studio.rounds import MIN_HELD, Trained, is_held_out, paired_gain, retrain
-from tests.studio.disc_projects import label, write_photos
+from tests.studio.disc_projects import label, write_images
 
 
 def test_what_an_import_leaves_out_is_told(
     project: Project, truth: dict[str, AnnotatedImage], tmp_path: Path
 ) -> None:
     """A crowd, and a point; a photo is found by the name that it had before Label Studio."""
-    photo = truth["1.png"]
+    image = truth["1.png"]
     other = truth["2.png"]
     crowd = replace(other.masks[0], crowd=True)
     beside = replace(other, masks=(crowd, *other.masks[1:]))
     write_annotations([beside], tmp_path / "crowd.json", "coco")
-    taken = take_masks(project, tmp_path / "crowd.json", None, who="ann")
+    taken = import_masks(project, tmp_path / "crowd.json", None, who="ann")
     assert taken.unread == (
         "Not kept: crowds (1 time), first: 2.png: 1 crowd masks were not imported, because a "
         "crowd is not one object",
     )
-    uploaded = replace(photo, file_name="0a1b2c3d-1.png")
+    uploaded = replace(image, file_name="0a1b2c3d-1.png")
     write_annotations([uploaded], tmp_path / "tasks.json", "label-studio")
     tasks = json.loads((tmp_path / "tasks.json").read_text())
     tasks[0]["predictions"][0]["result"].append({"type": "keypointlabels", "value": {}})
     (tmp_path / "tasks.json").write_text(json.dumps(tasks))
-    taken = take_masks(project, tmp_path / "tasks.json", None, who="ann")
-    assert (taken.new, taken.strange, len(taken.unread)) == (len(photo.masks), 0, 1)
+    taken = import_masks(project, tmp_path / "tasks.json", None, who="ann")
+    assert (taken.new, taken.strange, len(taken.unread)) == (len(image.masks), 0, 1)
     assert "Skipped 1 record (regions of type 'keypointlabels'" in taken.unread[0]
 
 
@@ -60,10 +60,10 @@ def test_small_masks_that_come_back_as_outlines_are_noticed(
     write_annotations([image], tmp_path / "set", "yolo", Policy(tolerance=0.5))
     (back,), _ = read_annotations(tmp_path / "set", "yolo", project.folder)
     assert 0.9 < rle_iou([small.rle], [back.masks[0].rle])[0, 0] < 0.99
-    assert take_masks(project, tmp_path / "in.json", None, who="ann") == TakenMasks(1, 0, 0)
-    assert take_masks(project, tmp_path / "set", "yolo", who="ann") == TakenMasks(0, 1, 0)
+    assert import_masks(project, tmp_path / "in.json", None, who="ann") == ImportedMasks(1, 0, 0)
+    assert import_masks(project, tmp_path / "set", "yolo", who="ann") == ImportedMasks(0, 1, 0)
     write_annotations([replace(image, masks=(beside,))], tmp_path / "two.json", "coco")
-    assert take_masks(project, tmp_path / "two.json", None, who="ann") == TakenMasks(1, 0, 0)
+    assert import_masks(project, tmp_path / "two.json", None, who="ann") == ImportedMasks(1, 0, 0)
 
 
 def test_proposals_and_imports_do_not_double_things(project: Project, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_proposals_and_imports_do_not_double_things(project: Project, tmp_path: 
     def take(*masks: Mask, proposals: bool = False) -> tuple[int, int, int]:
         image = AnnotatedImage(file_name=photo.name, hw=photo.hw, masks=masks)
         write_annotations([image], tmp_path / "in.json", "coco")
-        taken = take_masks(project, tmp_path / "in.json", "coco", who="ann", proposals=proposals)
+        taken = import_masks(project, tmp_path / "in.json", "coco", who="ann", proposals=proposals)
         return taken.new, taken.same, taken.doubled
 
     assert take(square(10), square(50), proposals=True) == (2, 0, 0)
@@ -98,7 +98,7 @@ def test_an_import_changes_no_photo_but_those_that_get_masks(
     bare = replace(truth["2.png"], masks=())
     images = [truth["0.png"], truth["1.png"], bare, replace(bare, file_name="elsewhere.png")]
     write_annotations(images, tmp_path / "in.json", "coco")
-    assert take_masks(project, tmp_path / "in.json", None, who="ann") == TakenMasks(6, 0, 1)
+    assert import_masks(project, tmp_path / "in.json", None, who="ann") == ImportedMasks(6, 0, 1)
     status = [image.status for image in project.store.all_images()]
     assert status == ["done", "proposed", "new", "new"]
 
@@ -106,11 +106,11 @@ def test_an_import_changes_no_photo_but_those_that_get_masks(
 # Rounds.
 
 
-@pytest.mark.parametrize(("photos", "enough"), [(7, False), (21, True)])
+@pytest.mark.parametrize(("images", "enough"), [(7, False), (21, True)])
 def test_a_better_model_leads_and_a_worse_one_does_not(
-    project: Project, model: Model, truth: dict[str, AnnotatedImage], photos: int, enough: bool
+    project: Project, model: Model, truth: dict[str, AnnotatedImage], images: int, enough: bool
 ) -> None:
-    truth |= write_photos(project.folder, count=photos)
+    truth |= write_images(project.folder, count=images)
     project.add_folder()
     held = [name for name in truth if is_held_out(name, 0.2)]
     assert (len(held) >= MIN_HELD) is enough
@@ -128,19 +128,19 @@ def test_a_better_model_leads_and_a_worse_one_does_not(
         (folder / "last.pt").write_bytes(b"")
         return Trained(folder / "bundle", folder / "last.pt")
 
-    def judge(place: str, images: object) -> np.ndarray:
+    def judge(place: str, other_images: object) -> np.ndarray:
         number = Path(place).parent.name
         return np.full(len(held), scores.get(place, 0.6 if number == "1" else 0.55))
 
     first = retrain(project, train, judge, lambda place: model)
     assert (first.promoted, first.before, first.after) == (enough, 0.5, pytest.approx(0.6))
     if not enough:
-        assert project.lead() == "nano"
+        assert project.current_model() == "nano"
         return
-    assert project.lead().endswith("rounds/1/bundle")
+    assert project.current_model().endswith("rounds/1/bundle")
     second = retrain(project, train, judge, lambda place: model)
     assert (second.promoted, second.gain) == (False, pytest.approx(-0.05))
-    assert project.lead().endswith("rounds/1/bundle")
+    assert project.current_model().endswith("rounds/1/bundle")
     assert [row["round"] for row in project.rounds()] == [1, 2]
     assert asked[0] is None
     assert asked[1] == project.inside / "rounds" / "1" / "last.pt"
@@ -171,7 +171,7 @@ def test_the_model_behind_a_mask_goes_in_and_out_of_a_project(tmp_path: Path) ->
     masks = Masks([Mask(mask_to_rle(mask), "cup", score=0.9, origin=origin)])
     image = AnnotatedImage(file_name="a.png", hw=(40, 60), masks=masks)
     write_annotations([image], tmp_path / "in.json", "coco")
-    assert take_masks(project, tmp_path / "in.json", None, who="ann").new == 1
+    assert import_masks(project, tmp_path / "in.json", None, who="ann").new == 1
     (kept,) = project.store.records(1)
     assert kept.provenance.licence == origin.licence
     assert kept.provenance.origin() == origin

@@ -12,12 +12,12 @@ from anymask.formats import SPLITS, read, read_annotations
 from anymask.formats.registry import FORMATS
 from anymask.masks import mask_to_rle
 from anymask.studio import Draft
-from anymask.studio.exchange import photo_name
+from anymask.studio.exchange import image_name
 from anymask.studio.exports import export_archive, export_masks, split_names
 from anymask.studio.options import ExportSettings, read_split
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
-from tests.studio.disc_projects import SIDE, write_photos
+from tests.studio.disc_projects import SIDE, write_images
 
 BY_HAND = Provenance(kind="human", tool="brush")
 CLICKED = Provenance(
@@ -40,9 +40,9 @@ def finished(project: Project, *numbers: int) -> None:
 def test_only_finished_photos_leave_unless_others_are_asked_for(
     project: Project, tmp_path: Path
 ) -> None:
-    wanted = r"none of 4 images is marked as done \(1 have masks.*`only`: labelled"
+    expected = r"none of 4 images is marked as done \(1 have masks.*`only`: labelled"
     project.store.add_records(1, [block()], "ann")
-    with pytest.raises(InputError, match=wanted):
+    with pytest.raises(InputError, match=expected):
         export_masks(project, tmp_path / "a", "yolo")
     export_masks(project, tmp_path / "b", "yolo", ExportSettings(only="labelled"))
     assert [p.name for p in sorted((tmp_path / "b" / "labels").iterdir())] == ["0.txt"]
@@ -112,7 +112,7 @@ def test_a_photo_keeps_its_split_when_others_come() -> None:
 @pytest.fixture
 def trained_on(project: Project) -> Project:
     """Ten finished photos; some have a name that others have not."""
-    write_photos(project.folder, count=10)
+    write_images(project.folder, count=10)
     project.add_folder()
     finished(project, *range(1, 10))
     project.store.add_records(10, [block("alone")], "ann")
@@ -169,8 +169,8 @@ def test_the_pages_of_a_stack_stay_in_one_split() -> None:
     assert set(parts.values()) == set(SPLITS)
     for number in range(40):
         assert len({parts[page_name(f"{number}.tif", page)] for page in (0, 3, 12)}) == 1
-    assert [photo_name(name) for name in names[:3]] == ["0.tif"] * 3
-    assert photo_name("0.tif") == "0.tif"
+    assert [image_name(name) for name in names[:3]] == ["0.tif"] * 3
+    assert image_name("0.tif") == "0.tif"
 
 
 def test_pages_without_masks_do_not_leave(project: Project, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from tests.studio.servers import client, error_of, inference, listening
 from tests.studio.test_videos import START, lines, opened, rles
 from tests.track.clips import moving_discs
 
-PICTURES, TRUTH = moving_discs(6)
+IMAGES, TRUTH = moving_discs(6)
 TIMES = [0, 40, 90, 120, 180, 200]  # thousandths of a second
 RATE, LASTS = 48_000, 0.24  # of the tone: samples a second, seconds
 QUARTER = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)  # clockwise
@@ -41,12 +41,12 @@ def turned_clip(path: Path) -> Path:
     with av.open(str(path), "w") as out:
         shown = out.add_stream("libx264", rate=25, options={"crf": "1"})
         tone = out.add_stream("aac", rate=RATE, layout="mono")
-        shown.width, shown.height = PICTURES[0].shape[:2]
+        shown.width, shown.height = IMAGES[0].shape[:2]
         shown.pix_fmt = "yuv444p"
         shown.codec_context.time_base = Fraction(1, 1000)
-        for at, picture in zip(TIMES, PICTURES, strict=True):
+        for at, image in zip(TIMES, IMAGES, strict=True):
             frame = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(np.rot90(picture)), format="rgb24"
+                np.ascontiguousarray(np.rot90(image)), format="rgb24"
             )
             frame.pts, frame.time_base = at, Fraction(1, 1000)
             out.mux(shown.encode(frame))
@@ -94,18 +94,18 @@ def exported(http: Any, video: str, style: str, **more: Any) -> bytes:
 
 def decoded(content: bytes) -> list[np.ndarray]:
     """The frames of a film (H, W, 3 or 4) in signed numbers; its times and sound are the clip's."""
-    with av.open(io.BytesIO(content)) as film:
-        (sound,) = film.streams.audio
-        webm = "webm" in film.format.name
+    with av.open(io.BytesIO(content)) as video:
+        (sound,) = video.streams.audio
+        webm = "webm" in video.format.name
         assert sound.codec_context.name in ({"opus", "libopus"} if webm else {"aac"})
-        heard = sum(frame.samples / frame.sample_rate for frame in film.decode(sound))
+        heard = sum(frame.samples / frame.sample_rate for frame in video.decode(sound))
         assert heard == pytest.approx(LASTS, abs=0.05)  # whole packets of 21 and of 20 ms
     decoder: Any = av.CodecContext.create("libvpx-vp9" if webm else "h264", "r")
-    with av.open(io.BytesIO(content)) as film:
+    with av.open(io.BytesIO(content)) as video:
         if webm:  # FFmpeg's own decoder of VP9 drops the alpha
-            coming = (one for packet in film.demux(video=0) for one in decoder.decode(packet))
+            coming = (one for packet in video.demux(video=0) for one in decoder.decode(packet))
         else:
-            coming = film.decode(video=0)
+            coming = video.decode(video=0)
         frames = list(coming)
     assert [round(1000 * frame.time) for frame in frames] == TIMES
     form = "rgba" if webm else "rgb24"
@@ -117,12 +117,12 @@ def grown(mask: BoolArray, pixels: int) -> BoolArray:
     return cv2.dilate(mask.astype(np.uint8), np.ones((2 * pixels + 1,) * 2, np.uint8)) > 0
 
 
-def off(frame: np.ndarray, wanted: Any, where: BoolArray) -> float:
+def off(frame: np.ndarray, expected: Any, where: BoolArray) -> float:
     """The mean difference of a part of a frame."""
-    return float(np.abs(frame - wanted)[where].mean())
+    return float(np.abs(frame - expected)[where].mean())
 
 
-COLOUR = (32, 160, 255)
+COLOR = (32, 160, 255)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ COLOUR = (32, 160, 255)
         ("overlay", None, "clip"),
         ("masks", (255, 0, 0), (0, 0, 0)),
         ("blur", None, "clip"),
-        ("color", COLOUR, "clip"),
+        ("color", COLOR, "clip"),
         ("background-blur", "clip", None),
-        ("background-color", "clip", COLOUR),
+        ("background-color", "clip", COLOR),
     ],
 )
 def test_a_style_changes_what_it_says_and_nothing_else(
@@ -141,27 +141,27 @@ def test_a_style_changes_what_it_says_and_nothing_else(
 ) -> None:
     http, video, masks = followed
     film = decoded(exported(http, video, style, color="#20a0ff"))
-    for frame, picture, mask, (_, second) in zip(film, PICTURES, masks, TRUTH, strict=True):
-        assert frame.shape == picture.shape  # upright
-        for wanted, where, other in (
+    for frame, image, mask, (_, second) in zip(film, IMAGES, masks, TRUTH, strict=True):
+        assert frame.shape == image.shape  # upright
+        for expected, where, other in (
             (inside, ~grown(~mask, 3), mask),
             (outside, ~grown(mask, 9), grown(second, 2) & ~grown(mask, 9)),
         ):
-            if wanted is None:  # changed: the disc, or the rim of the second one
-                assert off(frame, picture, other) > 8
+            if expected is None:  # changed: the disc, or the rim of the second one
+                assert off(frame, image, other) > 8
             else:
-                assert off(frame, picture if wanted == "clip" else wanted, where) < 5
+                assert off(frame, image if expected == "clip" else expected, where) < 5
 
 
 def test_a_cut_out_has_alpha_and_the_clips_sound_as_opus(
     followed: tuple[Any, str, list[BoolArray]],
 ) -> None:
     http, video, masks = followed
-    for frame, picture, mask in zip(
-        decoded(exported(http, video, "cutout")), PICTURES, masks, strict=True
+    for frame, image, mask in zip(
+        decoded(exported(http, video, "cutout")), IMAGES, masks, strict=True
     ):
         assert iou(frame[..., 3] > 127, mask) > 0.9
-        assert off(frame[..., :3], picture, ~grown(~mask, 3)) < 8
+        assert off(frame[..., :3], image, ~grown(~mask, 3)) < 8
 
 
 def test_a_film_that_the_servers_pyav_cannot_write_is_refused(

@@ -28,13 +28,13 @@ SIDE, LONG = 80, 36
 RED, GREEN = (4, 4), (40, 40)  # the upper left corners of a red and of a green square
 
 
-def photo_of(number: int = 0) -> UintImage:
+def image_of(number: int = 0) -> UintImage:
     """A red and a green square on blue, a little darker in each."""
-    photo = np.zeros((SIDE, SIDE, 3), np.uint8)
-    photo[..., 2] = 230
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+    image[..., 2] = 230
     for channel, (y, x) in enumerate((RED, GREEN)):
-        photo[y : y + LONG, x : x + LONG] = np.eye(3)[channel] * 230
-    return photo - 2 * (photo > 0).astype(np.uint8) * np.uint8(number)
+        image[y : y + LONG, x : x + LONG] = np.eye(3)[channel] * 230
+    return image - 2 * (image > 0).astype(np.uint8) * np.uint8(number)
 
 
 def square(corner: tuple[int, int]) -> Rle:
@@ -50,7 +50,7 @@ def overlap(a: Rle, b: Rle) -> float:
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     for number in range(3):
-        Image.fromarray(photo_of(number)).save(tmp_path / f"{number}.png")
+        Image.fromarray(image_of(number)).save(tmp_path / f"{number}.png")
     return create_project(tmp_path, labels=["red"])
 
 
@@ -74,17 +74,17 @@ def found(project: Project, image: int | None = None) -> list[tuple[int, str | N
 
 
 def test_the_server_finds_what_python_finds(ask: TestClient, model: Model) -> None:
-    photo = photo_of()
+    image = image_of()
     body = {
-        "image": base64.b64encode(png(photo)).decode(),
+        "image": base64.b64encode(png(image)).decode(),
         "words": {"red": "lamp", "green": "pea"},
     }
     records = ask.post("/api/find", json=body).json()["records"]
-    expected = model.find(photo, {"red": "lamp", "green": "pea"})
+    expected = model.find(image, {"red": "lamp", "green": "pea"})
     assert {one.label for one in expected} == {"lamp", "pea"}
     assert records == json.loads(json.dumps(expected.to_sa1b()))
     assert ask.post("/api/find?format=svg", json=body).text.count("<path") == len(expected)
-    seen = ask.post("/api/encode", content=png(photo)).headers["x-image-hash"]
+    seen = ask.post("/api/encode", content=png(image)).headers["x-image-hash"]
     assert ask.post("/api/find", json=body | {"image": seen}).json()["records"] == records
     known = ask.get("/api/names").json()
     assert known == {"names": ["red", "green", "blue"], "detector": None}
@@ -193,8 +193,8 @@ def test_all_photos_are_searched_behind_the_server(ask: TestClient, project: Pro
     assert (told["state"], told["done"], told["total"], told["found"]) == ("done", 2, 2, 2)
     assert told["question"]["words"] == "red"
     assert found(project) == [(1, "red", "proposed"), (3, "red", "proposed")]  # 2 is finished
-    with client(inference(), project=ServedProject(project, "ann")) as anew:  # another server
-        assert anew.get("/api/search").json() == told
+    with client(inference(), project=ServedProject(project, "ann")) as replace:  # another server
+        assert replace.get("/api/search").json() == told
 
 
 def test_words_that_are_not_known_end_the_search(ask: TestClient) -> None:

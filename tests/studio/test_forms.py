@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.studio.servers import CLICK, JSON, PICTURE, error_of, png
+from tests.studio.servers import CLICK, IMAGE, JSON, error_of, png
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")  # pycocotools
 
-PHOTO = png(PICTURE)
-IMAGE = base64.b64encode(PHOTO).decode()
-FILE = {"file": ("photo.png", PHOTO, "image/png")}
+PNG_BYTES = png(IMAGE)
+IMAGE_BASE64 = base64.b64encode(PNG_BYTES).decode()
+FILE = {"file": ("photo.png", PNG_BYTES, "image/png")}
 GRID = {"grid": 4, "score": 0, "stability": 0}
 
 
@@ -36,16 +36,16 @@ GRID = {"grid": 4, "score": 0, "stability": 0}
     ],
 )  # fmt: skip
 def test_a_form_is_answered_as_its_json(http: TestClient, fields: Any, body: Any) -> None:
-    wanted = http.post("/api/segment", json={"image": IMAGE, **body})
+    expected = http.post("/api/segment", json={"image": IMAGE_BASE64, **body})
     form = http.post("/api/segment", files=FILE, data=fields)
-    assert wanted.status_code == 200, wanted.text
-    assert form.json() == wanted.json()
+    assert expected.status_code == 200, expected.text
+    assert form.json() == expected.json()
 
 
 def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
     http: TestClient,
 ) -> None:
-    name = http.post("/api/encode", content=PHOTO).headers["x-image-hash"]
+    name = http.post("/api/encode", content=PNG_BYTES).headers["x-image-hash"]
     fields = {"image": (None, name), "points": (None, "[[35, 40]]")}
     reply = http.post("/api/segment", files=fields)
     assert reply.json()["image"] == name
@@ -54,7 +54,7 @@ def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
 
 
 @pytest.mark.parametrize(
-    ("parts", "status", "wanted"),
+    ("parts", "status", "expected"),
     [
         ({"points": (None, "[[35, 40]]")}, 422, "image: Field required"),
         (FILE | {"points": (None, "[35, 40]")}, 422, "points.0: Input should be"),
@@ -67,9 +67,9 @@ def test_the_hash_of_a_photo_may_stand_in_a_form_even_where_it_is_all_digits(
     ],
 )
 def test_a_form_that_means_nothing_is_refused(
-    http: TestClient, parts: Any, status: int, wanted: str
+    http: TestClient, parts: Any, status: int, expected: str
 ) -> None:
-    assert wanted in error_of(http.post("/api/segment", files=parts), status)
+    assert expected in error_of(http.post("/api/segment", files=parts), status)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_form_that_means_nothing_is_refused(
 def test_a_query_that_would_be_passed_over_is_refused(
     http: TestClient, address: str, got: str, remedy: str
 ) -> None:
-    failed = http.post(address, files={"file": PHOTO}, data={"points": "[[20, 20]]"})
+    failed = http.post(address, files={"file": PNG_BYTES}, data={"points": "[[20, 20]]"})
     error = failed.json()["error"]
     assert failed.status_code == 422
     assert got in error["message"]
@@ -93,11 +93,11 @@ def test_a_query_that_would_be_passed_over_is_refused(
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
 def test_json_without_its_header_is_told_the_header(http: TestClient, kind: str) -> None:
-    body = json.dumps({"image": IMAGE} | CLICK)
+    body = json.dumps({"image": IMAGE_BASE64} | CLICK)
     headers = {"Content-Type": kind} if kind else {}
     reply = http.post("/api/segment", content=body, headers=headers)
-    wanted = "The Content-Type"
-    assert wanted in error_of(reply, 415)
+    expected = "The Content-Type"
+    assert expected in error_of(reply, 415)
     assert "-H 'Content-Type: application/json'" in reply.json()["error"]["message"]
     assert http.post("/api/segment", content=body, headers=JSON).status_code == 200
 
@@ -109,7 +109,7 @@ def test_json_without_its_header_is_told_the_header(http: TestClient, kind: str)
 
 
 def asked(http: TestClient, path: str, kind: str, **body: Any) -> Any:
-    reply = http.post(f"/api/{path}?format={kind}", json={"image": IMAGE} | body)
+    reply = http.post(f"/api/{path}?format={kind}", json={"image": IMAGE_BASE64} | body)
     assert reply.status_code == 200, reply.text
     return reply
 
@@ -120,17 +120,17 @@ def asked(http: TestClient, path: str, kind: str, **body: Any) -> Any:
 def test_a_picture_is_of_one_object(http: TestClient, kind: str, media: str) -> None:
     reply = asked(http, "segment", kind, **CLICK)
     assert reply.headers["content-type"] == media
-    several = {"image": IMAGE, "prompts": [CLICK, CLICK]}
+    several = {"image": IMAGE_BASE64, "prompts": [CLICK, CLICK]}
     assert "one prompt" in error_of(http.post(f"/api/segment?format={kind}", json=several))
     if kind != "png":
-        error_of(http.post(f"/api/everything?format={kind}", json={"image": IMAGE}))
+        error_of(http.post(f"/api/everything?format={kind}", json={"image": IMAGE_BASE64}))
 
 
 def test_geojson_of_a_map_is_refused(http: TestClient) -> None:
     for kind in ("png", "tiff"):  # the same pixels without a map, and with it
         more = {"tiffinfo": {34735: (1, 1, 0, 0)}} if kind == "tiff" else {}
         file = io.BytesIO()
-        Image.fromarray(PICTURE).save(file, kind, **more)
+        Image.fromarray(IMAGE).save(file, kind, **more)
         encoded = http.post("/api/encode", content=file.getvalue()).headers["X-Image-Hash"]
         for image in (encoded, base64.b64encode(file.getvalue()).decode()):
             for path, body in (("segment", CLICK), ("everything", {}), ("find", {"words": "cat"})):

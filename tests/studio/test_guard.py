@@ -17,8 +17,8 @@ from anymask.studio.limits import Limits
 from anymask.studio.middleware import HEADERS, Access, is_loopback
 from tests.studio.servers import (
     CLICK,
+    IMAGE,
     PATIENCE_S,
-    PICTURE,
     GatedRuntime,
     client,
     in_thread,
@@ -248,29 +248,29 @@ def postscript() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "wanted"),
+    ("body", "status", "expected"),
     [
         (b"", 400, "The body is empty"),
         (b"no picture", 415, "Unsupported image format"),
         (bomb(60000, 60000), 413, "at most 1000000 are allowed"),
         (bomb(2000, 501), 413, "at most 1000000 are allowed"),
         (bomb(10, 10), 422, ""),
-        (png(PICTURE)[:400], 422, ""),
+        (png(IMAGE)[:400], 422, ""),
         (postscript(), 415, "Unsupported image format"),
         (tiff_of_bands(12), 415, "Unsupported image format"),
     ],
 )
-def test_bodies_that_unfold_or_lie_are_refused(body: bytes, status: int, wanted: str) -> None:
+def test_bodies_that_unfold_or_lie_are_refused(body: bytes, status: int, expected: str) -> None:
     with client(limits=Limits(pixels=1_000_000)) as http:
         reply = http.post("/api/encode", content=body)
     assert reply.status_code == status
-    assert wanted in reply.json()["error"]["message"]
+    assert expected in reply.json()["error"]["message"]
 
 
 def test_a_full_server_says_when_to_come_again() -> None:
     runtime = GatedRuntime()
     with client(inference(lambda: Model(runtime)), limits=Limits(requests=1)) as http:
-        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
+        name = http.post("/api/encode", content=png(IMAGE)).headers["x-image-hash"]
         body = {"image": name, "prompts": [CLICK]}
         first = in_thread(lambda: http.post("/api/segment", json=body))
         assert runtime.entered.acquire(timeout=PATIENCE_S)

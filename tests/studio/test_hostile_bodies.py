@@ -16,17 +16,17 @@ from starlette.testclient import TestClient
 
 from anymask.segment import Model
 from anymask.studio import Inference, ServerParts, create_app
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.inference import RequestAbandoned
 from anymask.studio.limits import Limits
-from anymask.studio.model_routes import A_LOOK, check_cost, cost_of, done, gives_up
+from anymask.studio.model_routes import ENCODING_COST, check_cost, cost_of, done, gives_up
 from tests.patience import PATIENCE_S
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.studio.servers import (
     CLICK,
+    IMAGE,
     JSON,
     LOCAL,
-    PICTURE,
     GatedRuntime,
     client,
     error_of,
@@ -39,7 +39,7 @@ from tests.studio.servers import (
 
 @pytest.fixture
 def seen(http: TestClient) -> str:
-    name: str = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
+    name: str = http.post("/api/encode", content=png(IMAGE)).headers["x-image-hash"]
     return name
 
 
@@ -70,7 +70,7 @@ def test_one_request_at_a_time_holds_the_pixels_of_its_masks(
     monkeypatch.setattr(Inference, "segment", segment)
     mask = CLICK | {"mask": {"size": [80, 120], "counts": [0, 9600]}}
     with client() as http:
-        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
+        name = http.post("/api/encode", content=png(IMAGE)).headers["x-image-hash"]
         replies: list[int] = []
 
         def post() -> None:
@@ -95,11 +95,11 @@ def test_points_are_counted_together(http: TestClient, seen: str) -> None:
 def test_long_lists_are_refused_before_their_items_are_looked_at(
     http: TestClient, seen: str
 ) -> None:
-    wanted = error_of(http.post("/api/segment", json={"image": seen, "prompts": [{}] * 10_001}))
-    assert "At most 10000 prompts are allowed. Given: 10001" in wanted
+    expected = error_of(http.post("/api/segment", json={"image": seen, "prompts": [{}] * 10_001}))
+    assert "At most 10000 prompts are allowed. Given: 10001" in expected
     labels = {"points": [[1, 1]], "labels": [1] * 10_001}
-    wanted = error_of(http.post("/api/segment", json={"image": seen, "prompts": [labels]}))
-    assert "At most 10000 points and labels" in wanted
+    expected = error_of(http.post("/api/segment", json={"image": seen, "prompts": [labels]}))
+    assert "At most 10000 points and labels" in expected
 
 
 @pytest.mark.parametrize("depth", [62, 100_000])
@@ -108,7 +108,7 @@ def test_json_that_is_too_deep_is_refused(http: TestClient, seen: str, depth: in
     body = f'{{"image": "{seen}", "prompts": [{{"points": {points}}}]}}'
     reply = http.post("/api/segment", content=body, headers=JSON)
     assert "at most 64 are supported" in error_of(reply)
-    reply = http.post("/api/segment", data={"points": points}, files={"file": png(PICTURE)})
+    reply = http.post("/api/segment", data={"points": points}, files={"file": png(IMAGE)})
     assert "points" in error_of(reply)  # a field of a form that is no JSON is text
 
 
@@ -120,7 +120,7 @@ def test_json_of_too_many_values_is_refused_while_it_comes_in() -> None:
         assert reply.status_code == 422
         reply = http.post("/api/segment", content=content + b"," * 2, headers=JSON)
         assert "more than 2000 values" in error_of(reply, 413)
-        assert http.post("/api/encode", content=png(PICTURE) + b"," * 3000).status_code == 200
+        assert http.post("/api/encode", content=png(IMAGE) + b"," * 3000).status_code == 200
 
 
 def test_damaged_pictures_are_415_whatever_pillow_raises(
@@ -148,17 +148,17 @@ def test_names_that_no_answer_can_hold_are_quoted_safely(http: TestClient, name:
 @pytest.mark.parametrize(
     ("settings", "image_hw", "cost"),
     [
-        ({}, (80, 120), 32**2 + A_LOOK),
-        ({"grid": 4, "crop_n_layers": 1}, (80, 120), 5 * (16 + A_LOOK)),
+        ({}, (80, 120), 32**2 + ENCODING_COST),
+        ({"grid": 4, "crop_n_layers": 1}, (80, 120), 5 * (16 + ENCODING_COST)),
         ({"grid": 4, "crop_n_layers": 1, "crop_n_points_downscale_factor": 2},
-         (80, 120), 16 + A_LOOK + 4 * (4 + A_LOOK)),
-        ({"grid": 4, "tile": 64}, (64, 160), 4 * (16 + A_LOOK)),
+         (80, 120), 16 + ENCODING_COST + 4 * (4 + ENCODING_COST)),
+        ({"grid": 4, "tile": 64}, (64, 160), 4 * (16 + ENCODING_COST)),
     ],
 )  # fmt: skip
 def test_the_cost_is_the_clicks_and_looks_that_are_made(
     settings: dict[str, Any], image_hw: tuple[int, int], cost: int
 ) -> None:
-    class Counting(ColourRuntime):
+    class Counting(ColorRuntime):
         looks = 0
 
         def encode_images(self, images: Any) -> Any:
@@ -167,26 +167,26 @@ def test_the_cost_is_the_clicks_and_looks_that_are_made(
 
     assert cost_of(image_hw, settings) == cost
     runtime = Counting()
-    photo = np.zeros((*image_hw, 3), np.uint8)
-    Model(runtime).everything(photo, mode="exact", score=1, **settings)
-    assert sum(n for n, _ in runtime.calls) + A_LOOK * runtime.looks == cost
+    image = np.zeros((*image_hw, 3), np.uint8)
+    Model(runtime).everything(image, mode="exact", score=1, **settings)
+    assert sum(n for n, _ in runtime.calls) + ENCODING_COST * runtime.looks == cost
 
 
 def test_settings_that_would_take_hours_are_refused_before_the_first_click(
     http: TestClient,
 ) -> None:
-    photo = np.zeros((2000, 2000, 3), np.uint8)
+    image = np.zeros((2000, 2000, 3), np.uint8)
     settings = {"tile": 64, "grid": 64, "crop_n_layers": 2, "mode": "exact"}
-    text = base64.b64encode(png(photo)).decode()
+    text = base64.b64encode(png(image)).decode()
     reply = http.post("/api/everything", json={"image": text, "settings": settings})
     assert "at most 250000 are allowed" in error_of(reply)
-    check_cost(photo, {"tile": 512}, Limits())
+    check_cost(image, {"tile": 512}, Limits())
 
 
 def test_work_ends_when_its_client_has_gone() -> None:
     behind, begun, left = inference(), threading.Event(), threading.Event()
 
-    class Slow(ColourRuntime):
+    class Slow(ColorRuntime):
         def decode(self, *rest: Any) -> Any:
             begun.set()
             assert left.wait(PATIENCE_S)
@@ -196,8 +196,8 @@ def test_work_ends_when_its_client_has_gone() -> None:
     behind = inference(lambda: Model(runtime))
     behind.start()
     settings = {"grid": 32, "mode": "exact"}
-    first = behind.everything(lambda: PICTURE, settings, left)
-    waits = behind.everything(lambda: PICTURE, settings, left)
+    first = behind.everything(lambda: IMAGE, settings, left)
+    waits = behind.everything(lambda: IMAGE, settings, left)
 
     class Gone:
         async def receive(self) -> dict[str, str]:
@@ -214,7 +214,7 @@ def test_work_ends_when_its_client_has_gone() -> None:
     assert isinstance(first.exception(PATIENCE_S), RequestAbandoned)
     assert waits.cancelled()
     for asked in (first, waits):
-        with pytest.raises(Refusal, match="closed the connection"):
+        with pytest.raises(RequestError, match="closed the connection"):
             asyncio.run(done(asked))
     assert len(runtime.calls) == 1
     behind.close()
@@ -226,7 +226,7 @@ def test_clicks_are_not_answered_once_their_client_has_gone(more: dict[str, Any]
     behind = inference(lambda: Model(runtime))
     app = create_app(ServerParts(behind))
     with TestClient(app, LOCAL) as http:
-        name = http.post("/api/encode", content=png(PICTURE)).headers["x-image-hash"]
+        name = http.post("/api/encode", content=png(IMAGE)).headers["x-image-hash"]
         first = in_thread(lambda: http.post("/api/segment", json={"image": name} | CLICK))
         assert runtime.entered.acquire(timeout=PATIENCE_S)  # the model is at work
         body = json.dumps({"image": name, "prompts": [CLICK | more] * 3}).encode()
@@ -262,7 +262,7 @@ def test_a_server_that_is_stopped_tells_those_who_wait(
 ) -> None:
     monkeypatch.setattr("anymask.studio.server.PATIENCE", 0)
     runtime = GatedRuntime()
-    body = {"image": base64.b64encode(png(PICTURE)).decode()} | CLICK
+    body = {"image": base64.b64encode(png(IMAGE)).decode()} | CLICK
 
     def ask(address: str) -> tuple[int, Any]:
         asked = HTTPConnection(address.removeprefix("http://"))

@@ -12,13 +12,13 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from anymask.base import DiskFull, StoreError
-from anymask.studio import create_project, picture_routes
-from anymask.studio.inference import PHOTO_THREADS
+from anymask.studio import create_project, image_routes
+from anymask.studio.inference import IMAGE_THREADS
 from anymask.studio.project import Project
 from tests.patience import PATIENCE_S
 from tests.studio.servers import (
+    IMAGE,
     LEFT,
-    PICTURE,
     error_of,
     in_thread,
     png,
@@ -30,7 +30,7 @@ from tests.studio.test_serving_project import body
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project of one photo, to be copied."""
     folder = tmp_path_factory.mktemp("made")
-    Image.fromarray(PICTURE).save(folder / "a.png")
+    Image.fromarray(IMAGE).save(folder / "a.png")
     create_project(folder, name="discs").store.database.dispose()
     return folder
 
@@ -47,20 +47,20 @@ def test_the_pixels_of_a_photo_that_is_damaged_by_now_are_refused(
 ) -> None:
     path = project.folder / "a.png"
     if content is None:
-        file = png(PICTURE, "tiff")
+        file = png(IMAGE, "tiff")
         content = file[: len(file) // 2]
     path.write_bytes(content)
     error_of(ask.get("/api/images/1/pixels"))
     assert ask.get("/api/images/1/embedding").status_code in (415, 422)
 
 
-@pytest.mark.parametrize(("address", "most"), [("pixels", 1), ("thumbnail", PHOTO_THREADS)])
+@pytest.mark.parametrize(("address", "most"), [("pixels", 1), ("thumbnail", IMAGE_THREADS)])
 def test_few_photos_at_a_time_are_converted(
     ask: TestClient, project: Project, monkeypatch: pytest.MonkeyPatch, address: str, most: int
 ) -> None:
-    Image.fromarray(PICTURE).convert("CMYK").save(project.folder / "a.png", "TIFF")
+    Image.fromarray(IMAGE).convert("CMYK").save(project.folder / "a.png", "TIFF")
     lock, under_way, overlaps = threading.Lock(), [0], [0]
-    real = picture_routes.load_plane
+    real = image_routes.load_plane
 
     def load(*asked: Any) -> Any:
         with lock:
@@ -72,7 +72,7 @@ def test_few_photos_at_a_time_are_converted(
             with lock:
                 under_way[0] -= 1
 
-    monkeypatch.setattr(picture_routes, "load_plane", load)
+    monkeypatch.setattr(image_routes, "load_plane", load)
     asked = [in_thread(lambda: ask.get(f"/api/images/1/{address}")) for _ in range(6)]
     assert [one.result(PATIENCE_S).status_code for one in asked] == [200] * 6
     assert overlaps == [0]

@@ -6,7 +6,7 @@ import pytest
 
 from anymask.base import InputError, NotFoundError
 from anymask.studio import Draft
-from anymask.studio.labels import LabelSet, nth_colour
+from anymask.studio.labels import LabelSet, nth_color
 from anymask.studio.store import Store
 from tests.studio.small import small_mask
 
@@ -28,18 +28,18 @@ def names(labels: LabelSet) -> list[tuple[str, int]]:
 
 
 def test_colours_differ_by_order_and_are_free(labels: LabelSet) -> None:
-    colours = [label.color for label in labels.all()]
-    assert colours == [nth_colour(number) for number in range(3)]
+    colors = [label.color for label in labels.all()]
+    assert colors == [nth_color(number) for number in range(3)]
     hues = [
-        colorsys.rgb_to_hls(*(int(nth_colour(n)[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0]
+        colorsys.rgb_to_hls(*(int(nth_color(n)[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0]
         for n in range(9)
     ]
     gaps = [abs(a - b) for i, a in enumerate(hues) for b in hues[:i]]
     assert min(min(gap, 1 - gap) for gap in gaps) > 0.04
     labels.delete("cup", "unname", "ann")
     labels.add("bowl")  # gets the colour that became free
-    assert {label.name: label.color for label in labels.all()}["bowl"] == nth_colour(1)
-    labels.recolour("bowl", "#3d8bff")
+    assert {label.name: label.color for label in labels.all()}["bowl"] == nth_color(1)
+    labels.recolor("bowl", "#3d8bff")
     assert labels.all()[-1].color == "#3d8bff"
 
 
@@ -57,7 +57,7 @@ def test_what_makes_no_sense_is_refused(labels: LabelSet) -> None:
     with pytest.raises(InputError, match="at least one letter"):
         labels.add("  ")
     with pytest.raises(InputError, match=r"form #3d8bff.*Given: 'red'"):
-        labels.recolour("cat", "red")
+        labels.recolor("cat", "red")
     with pytest.raises(NotFoundError, match="no class 'cow'"):
         labels.rename("cow", "cat", "ann")
 
@@ -68,7 +68,7 @@ def test_a_name_that_no_database_can_hold_is_refused_wherever_it_comes(
 ) -> None:
     for change in (
         lambda: labels.add(name),
-        lambda: labels.recolour(name, "#aabbcc"),
+        lambda: labels.recolor(name, "#aabbcc"),
         lambda: labels.move(name, 0),
         lambda: labels.rename(name, "cat", "ann"),
         lambda: labels.rename("cat", name, "ann"),

@@ -16,13 +16,13 @@ from anymask.images import load_image
 from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.segment import Model
 from anymask.studio.limits import Limits
-from anymask.studio.names import FIRST_LOOK, MOST, LabelledMask, OwnNames
-from tests.segment.fakes import ColourRuntime, NamingRuntime
-from tests.studio.servers import PICTURE, RIGHT, client, error_of, inference, png
+from anymask.studio.names import FIRST_LOOK, MOST, LabeledMask, OwnNames
+from tests.segment.fakes import ColorRuntime, NamingRuntime
+from tests.studio.servers import IMAGE, RIGHT, client, error_of, inference, png
 
 RED = np.zeros((40, 60, 3), np.uint8)
 RED[10:20, 10:20, 0] = RED[25:35, 40:50, 2] = 250
-IMAGE = base64.b64encode(png(RED)).decode()
+IMAGE_BASE64 = base64.b64encode(png(RED)).decode()
 
 
 def square(x: int, y: int) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def labels(reply: Any) -> list[list[str]]:
 
 
 def asked(http: TestClient, **more: Any) -> Any:
-    return http.post("/api/names", json={"image": IMAGE, "masks": SQUARES} | more)
+    return http.post("/api/names", json={"image": IMAGE_BASE64, "masks": SQUARES} | more)
 
 
 def test_masks_get_their_names_in_order_and_an_empty_one_none(http: TestClient) -> None:
@@ -69,7 +69,7 @@ def test_names_are_restricted_and_unknown_ones_refused_or_left_out(http: TestCli
     assert none.json()["among"] is False
 
 
-def explained(runtime: NamingRuntime, examples: dict[str, list[LabelledMask]], **more: Any) -> Any:
+def explained(runtime: NamingRuntime, examples: dict[str, list[LabeledMask]], **more: Any) -> Any:
     """The answer of a server whose project has such masks."""
     own = OwnNames(lambda label, most: examples.get(label, [])[:most])
     with client(inference(lambda: Model(runtime))) as http:
@@ -77,10 +77,8 @@ def explained(runtime: NamingRuntime, examples: dict[str, list[LabelledMask]], *
         return [asked(http, unknown="examples", **more) for _ in range(2)]
 
 
-def example(
-    key: str, x: int, y: int, photo: Callable[[], np.ndarray] = lambda: RED
-) -> LabelledMask:
-    return LabelledMask(key, key, photo, coco_to_rle(square(x, y)))
+def example(key: str, x: int, y: int, image: Callable[[], np.ndarray] = lambda: RED) -> LabeledMask:
+    return LabeledMask(key, key, image, coco_to_rle(square(x, y)))
 
 
 def test_labelled_masks_explain_a_name_beside_those_that_are_known() -> None:
@@ -122,7 +120,7 @@ def test_masks_of_too_many_pixels_are_refused_before_they_are_read() -> None:
 
 
 def test_a_model_without_names_says_so() -> None:
-    with client(inference(lambda: Model(ColourRuntime()))) as http:
+    with client(inference(lambda: Model(ColorRuntime()))) as http:
         reply = asked(http)
     assert "has no names" in error_of(reply)
     assert "--" not in reply.text
@@ -130,21 +128,21 @@ def test_a_model_without_names_says_so() -> None:
 
 def test_the_bundled_model_names_as_python_does() -> None:
     model, path = anymask.load(), anymask.sample("cat")
-    photo = load_image(path)
-    answer = model.segment(photo, box=(100, 10, 400, 290))
-    (wanted,) = model.suggest_labels(photo, answer.masks[:1], top=3)
+    image = load_image(path)
+    answer = model.segment(image, box=(100, 10, 400, 290))
+    (expected,) = model.suggest_labels(image, answer.masks[:1], top=3)
     with client(inference(lambda: model)) as http:
         name = http.post("/api/encode", content=path.read_bytes()).headers["x-image-hash"]
         body = {"image": name, "masks": [rle_to_coco(answer.rles()[0])], "top": 3}
         reply = http.post("/api/names", json=body)
     assert [(one["label"], one["probability"]) for one in reply.json()["suggestions"][0]] == [
-        (one.label, pytest.approx(one.probability, abs=0.01)) for one in wanted
+        (one.label, pytest.approx(one.probability, abs=0.01)) for one in expected
     ]
-    assert wanted[0].label == "cat"
+    assert expected[0].label == "cat"
 
 
 def test_masks_may_have_the_size_in_which_a_large_photo_is_kept() -> None:
-    large = np.repeat(np.repeat(PICTURE, 20, axis=0), 20, axis=1)  # 2400 pixels wide
+    large = np.repeat(np.repeat(IMAGE, 20, axis=0), 20, axis=1)  # 2400 pixels wide
     small = np.repeat(np.repeat(RIGHT, 17, axis=0), 17, axis=1)
     kept = np.zeros((1365, 2048), np.bool_)
     kept[: small.shape[0], : small.shape[1]] = small[:1365, :2048]

@@ -135,7 +135,7 @@ def test_forms_are_answered_as_docs_fills_them_in(
     http: httpx2.Client, document: dict[str, Any]
 ) -> None:
     """The photo is the example's picture; fields without an example are sent empty."""
-    photo = {"file": ("disc.png", base64.b64decode(DISC), "image/png")}
+    image = {"file": ("disc.png", base64.b64decode(DISC), "image/png")}
     asked = 0
     for name, one in operations(document).items():
         form = one.get("requestBody", {}).get("content", {}).get("multipart/form-data")
@@ -145,7 +145,7 @@ def test_forms_are_answered_as_docs_fills_them_in(
             key: about for key, about in form["schema"]["properties"].items() if key != "file"
         }
         filled = {key: about["example"] for key, about in fields.items()}
-        reply = http.post(name.split()[1], files=photo, data=filled)
+        reply = http.post(name.split()[1], files=image, data=filled)
         assert reply.status_code == 200, (name, reply.text)
         asked += bool(filled)
     assert asked == 4  # segment, everything, find, names

@@ -45,8 +45,8 @@ def test_a_manifest_names_plain_files_only(bundle: Path, tmp_path: Path, name: s
 def test_a_file_is_served_only_with_the_bytes_that_the_manifest_promises(
     bundle: Path, tmp_path: Path
 ) -> None:
-    wanted = {"encoder.onnx", "decoder.onnx", "tables.json"}
-    assert set(model_files(bundle)) >= wanted
+    expected = {"encoder.onnx", "decoder.onnx", "tables.json"}
+    assert set(model_files(bundle)) >= expected
     (bundle / "notes.txt").symlink_to(tmp_path / "secret.txt")
     name_file(bundle, "notes.txt", "x" * 64)
     with pytest.raises(WeightsError, match=r"notes.txt was changed or truncated"):

@@ -13,7 +13,7 @@ from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import mask_to_rle
 from anymask.studio import Draft, create_project
 from anymask.studio.database import reading
-from anymask.studio.photo_files import SEEN, checked_picture, photo_file, scan_folder
+from anymask.studio.image_files import SEEN, checked_image, image_file, scan_folder
 from anymask.studio.project import Project
 from anymask.studio.tables import EventRow
 
@@ -42,19 +42,19 @@ def test_photos_that_come_go_and_cannot_be_read_are_told(project: Project, tmp_p
     (tmp_path / "z.png").rename(tmp_path / "a.png")
     assert scan_folder(project).gone == [4]
     with pytest.raises(NotFoundError, match="missing from the project's folder"):
-        checked_picture(project, 4)
+        checked_image(project, 4)
 
 
 def test_another_size_is_taken_over_until_there_is_a_mask(project: Project, tmp_path: Path) -> None:
     photo(tmp_path / "a.png", 10, 9)
-    assert checked_picture(project, 1) == tmp_path / "a.png"
+    assert checked_image(project, 1) == tmp_path / "a.png"
     assert project.store.image(1).hw == (9, 10)
     (mask,) = project.store.add_records(1, [Draft(rle=mask_to_rle(np.ones((9, 10), bool)))], "ann")
     project.store.delete_record(mask.id, 1, "ann")  # it can be there again
     photo(tmp_path / "a.png", 8, 6)
     told = "a.png was replaced: it had 10 x 9 pixels, now 8 x 6 pixels"
     with pytest.raises(Conflict, match=told):
-        checked_picture(project, 1)
+        checked_image(project, 1)
     assert project.store.image(1).hw == (9, 10)
 
 
@@ -70,9 +70,9 @@ def painted(tmp_path: Path) -> Project:
     return create_project(tmp_path, clock=lambda: next(ticks))
 
 
-def paint(folder: Path, colour: str, time: int = 1) -> None:
+def paint(folder: Path, color: str, time: int = 1) -> None:
     """Another photo of the same number of bytes."""
-    Image.new("RGB", (8, 6), colour).save(folder / "a.bmp")
+    Image.new("RGB", (8, 6), color).save(folder / "a.bmp")
     os.utime(folder / "a.bmp", (time, time))
 
 
@@ -84,41 +84,41 @@ def written(project: Project) -> int:
 def test_a_replaced_file_is_told_until_somebody_has_looked(
     painted: Project, tmp_path: Path
 ) -> None:
-    first = photo_file(painted, 1)
+    first = image_file(painted, 1)
     painted.store.add_records(1, [Draft(rle=MASK)], "ann")
-    assert photo_file(painted, 1) == first
+    assert image_file(painted, 1) == first
     assert not first.replaced
     paint(tmp_path, "blue", time=2)
-    now = photo_file(painted, 1)
+    now = image_file(painted, 1)
     assert now.replaced
     assert now.mark != first.mark
-    assert photo_file(painted, 1) == now  # somebody else is told, too
+    assert image_file(painted, 1) == now  # somebody else is told, too
     painted.store.mark_image(1, "done", "ann")
-    assert not photo_file(painted, 1).replaced
+    assert not image_file(painted, 1).replaced
     paint(tmp_path, "lime", time=3)
-    assert photo_file(painted, 1).replaced
+    assert image_file(painted, 1).replaced
     record = painted.store.record(1)
     painted.store.change_record(1, record.version, Draft(rle=MASK, label="x"), "ann")
-    assert not photo_file(painted, 1).replaced  # no mask is older
+    assert not image_file(painted, 1).replaced  # no mask is older
     assert written(painted) == 3
 
 
 def test_a_photo_without_masks_may_be_replaced(painted: Project, tmp_path: Path) -> None:
-    photo_file(painted, 1)
+    image_file(painted, 1)
     paint(tmp_path, "blue", time=2)
-    assert not photo_file(painted, 1).replaced
+    assert not image_file(painted, 1).replaced
     painted.store.add_records(1, [Draft(rle=MASK)], "ann")
-    assert not photo_file(painted, 1).replaced
+    assert not image_file(painted, 1).replaced
 
 
 def test_a_copy_of_the_folder_is_no_other_photo(painted: Project, tmp_path: Path) -> None:
-    first = photo_file(painted, 1)
+    first = image_file(painted, 1)
     painted.store.add_records(1, [Draft(rle=MASK)], "ann")
     paint(tmp_path, "red", time=9)
-    assert photo_file(painted, 1) == first
+    assert image_file(painted, 1) == first
     (tmp_path / "a.bmp").unlink()
     with pytest.raises(NotFoundError, match="missing from the project's folder"):
-        photo_file(painted, 1)
+        image_file(painted, 1)
 
 
 # Videos.

@@ -13,16 +13,16 @@ from starlette.testclient import TestClient
 
 from anymask.cli.main import main
 from anymask.images import ImageFile
-from anymask.jobs import PictureChoice
+from anymask.jobs import ImageSettings
 from anymask.masks import Mask, Masks, coco_to_rle, mask_to_rle
 from anymask.studio import create_project
-from anymask.studio.exchange import take_masks
+from anymask.studio.exchange import import_masks
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
-from tests.studio.servers import LEFT, PICTURE, RIGHT, client, error_of, inference
+from tests.studio.servers import IMAGE, LEFT, RIGHT, client, error_of, inference
 from tests.studio.test_serving_project import body
 
-PLANES = np.stack([PICTURE, PICTURE[::-1]]).transpose(0, 3, 1, 2)  # (Z, C, H, W)
+PLANES = np.stack([IMAGE, IMAGE[::-1]]).transpose(0, 3, 1, 2)  # (Z, C, H, W)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Project:
     about = {"axes": "ZCYX", "unit": "nm"}
     small = {"imagej": True, "metadata": about, "resolution": (0.5, 0.5)}
     tifffile.imwrite(tmp_path / "stack.tif", PLANES, **small)
-    Image.fromarray(PICTURE).save(tmp_path / "plain.png")
+    Image.fromarray(IMAGE).save(tmp_path / "plain.png")
     settings = {
         "grid": 6,
         "confident": 0.1,
@@ -43,8 +43,8 @@ def project(tmp_path: Path) -> Project:
 STACK, PLAIN = 2, 1  # in the order of names
 
 
-def pixels(ask: TestClient, query: str, photo: int = STACK) -> np.ndarray:
-    reply = ask.get(f"/api/images/{photo}/pixels?{query}")
+def pixels(ask: TestClient, query: str, image: int = STACK) -> np.ndarray:
+    reply = ask.get(f"/api/images/{image}/pixels?{query}")
     assert reply.status_code == 200, reply.text
     return np.asarray(Image.open(io.BytesIO(reply.content)).convert("RGB"))
 
@@ -66,7 +66,7 @@ def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient, project: Proj
             assert (shown == PLANES[depth, channel][..., None]).all()
     plain = ask.get(f"/api/images/{PLAIN}/planes").json()
     assert (plain["pages"], plain["channels"]) == ([{"page": 0, "name": ""}], [])
-    assert (pixels(ask, "", PLAIN) == PICTURE).all()
+    assert (pixels(ask, "", PLAIN) == IMAGE).all()
     absent = ask.get(f"/api/images/{STACK}/pixels?page=1")
     assert error_of(absent, 422) == "Page 1 is not available. Use one of: 0, 3."
     assert ask.get(f"/api/images/{STACK}/pixels?channel=3").status_code == 422
@@ -75,13 +75,13 @@ def test_the_planes_of_a_stack_are_told_and_shown(ask: TestClient, project: Proj
 def test_channels_are_put_together_as_red_green_and_blue(ask: TestClient) -> None:
     for depth, page in enumerate((0, 3)):
         shown = pixels(ask, f"page={page}&bands=3,0,1")
-        wanted = np.stack([PLANES[depth, 2], 0 * PLANES[depth, 0], PLANES[depth, 0]], axis=-1)
-        np.testing.assert_array_equal(shown, wanted)
+        expected = np.stack([PLANES[depth, 2], 0 * PLANES[depth, 0], PLANES[depth, 0]], axis=-1)
+        np.testing.assert_array_equal(shown, expected)
     ranged = pixels(ask, "bands=1,2,3&ranges=0:100,:,50.5:200")
     truth = [np.clip((PLANES[0, n] - low) / span, 0, 1) * 255 for n, low, span in
              ((0, 0.0, 100), (1, 0.0, 255), (2, 50.5, 149.5))]  # fmt: skip
     np.testing.assert_allclose(ranged, np.stack(truth, axis=-1), atol=0.51)
-    assert (pixels(ask, "bands=3,0,1", PLAIN) == PICTURE[..., [2, 0, 0]] * [1, 0, 1]).all()
+    assert (pixels(ask, "bands=3,0,1", PLAIN) == IMAGE[..., [2, 0, 0]] * [1, 0, 1]).all()
     queries = ("bands=1,2,3", "bands=3,2,1", "bands=3,2,1&ranges=0:100", "", "page=3", "channel=1")
     names = [
         ask.get(f"/api/images/{STACK}/embedding?{one}").headers["X-Image-Hash"] for one in queries
@@ -124,7 +124,7 @@ def test_pages_leave_as_pictures_of_their_own_and_come_back(
         assert (written == PLANES[depth, 0][..., None]).all()
     for entry in project.store.records(STACK):
         project.store.delete_record(entry.id, entry.version, "ann")
-    taken = take_masks(project, out / "annotations" / "instances.json", "coco", who="ann")
+    taken = import_masks(project, out / "annotations" / "instances.json", "coco", who="ann")
     assert (taken.new, taken.strange) == (2, 0)
     back = ask.get(f"/api/images/{STACK}/records").json()["records"]
     assert [(one["page"], coco_to_rle(one["rle"]).size) for one in back] == [
@@ -138,7 +138,7 @@ def test_what_annotate_was_told_is_shown_without_being_asked_for(
     project: Project, page: int | str
 ) -> None:
     behind = inference()
-    choice = PictureChoice(page=page, stretch=(0.0, 100.0))
+    choice = ImageSettings(page=page, stretch=(0.0, 100.0))
     site = ServedProject(project, "ann", choice)
     with client(behind, project=site) as ask:
         assert ask.get(f"/api/images/{STACK}/planes").json()["first"] == 3
@@ -154,7 +154,7 @@ def test_masks_that_do_not_say_a_page_go_where_they_are_told(
 ) -> None:
     (tmp_path / "labels").mkdir()
     source = tmp_path / "labels" / "stack.json"
-    masks = Masks([Mask(mask_to_rle(LEFT), "disc")], picture=ImageFile(tmp_path / "stack.tif"))
+    masks = Masks([Mask(mask_to_rle(LEFT), "disc")], source_image=ImageFile(tmp_path / "stack.tif"))
     masks.write(source, "sa1b")
     asked = ["project", "import", str(tmp_path), str(source)]
     for page, place in (("z1c2", 3), ("4", 3), ("0", 0)):

@@ -9,9 +9,9 @@ import pytest
 
 from anymask.base import BoolArray, FloatArray
 from anymask.masks import EncoderOutput, Geometry, ModelPrompts
-from anymask.runtime import MemoryChoice, SweepAnswer, SweepPrecision, open_sweep
+from anymask.runtime import MemoryChoice, SweepOutput, SweepPrecision, open_sweep
 from anymask.studio.inference import ModelQueue, QueuedRuntime, RequestAbandoned, Urgency
-from tests.segment.fakes import ColourRuntime, NamingRuntime
+from tests.segment.fakes import ColorRuntime, NamingRuntime
 
 GEOMETRY = Geometry((128, 128), (128, 128), 128)
 IMAGES = np.zeros((1, 3, 128, 128), np.float32)
@@ -33,20 +33,22 @@ def queue() -> Iterator[Counted]:
     made.close()
 
 
-class Sweeping(ColourRuntime):
+class Sweeping(ColorRuntime):
     """Has a sweep of its own, whose masks are drawn when they are read."""
 
     bytes_per_prompt = 7
     drawn = 0
 
-    def sweep(self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision) -> Sweeping:
+    def sweep(
+        self, features: EncoderOutput, geometry: Geometry, precision: SweepPrecision
+    ) -> Sweeping:
         outer = self
 
         class OneSweep:
             bytes_per_prompt = 7
 
-            def decode(self, prompts: ModelPrompts) -> SweepAnswer:
-                return SweepAnswer(np.ones((1, 3), np.float32), outer.draw)
+            def decode(self, prompts: ModelPrompts) -> SweepOutput:
+                return SweepOutput(np.ones((1, 3), np.float32), outer.draw)
 
         return OneSweep()  # type: ignore[return-value]
 
@@ -65,11 +67,11 @@ class Steps:
     def choosing(self, choice: MemoryChoice) -> Steps:
         return Steps(f"every {choice.stride}")
 
-    def see_frame(self, image: FloatArray) -> str:
+    def encode_frame(self, image: FloatArray) -> str:
         return self.name
 
-    answer_points = answer_mask = step_video = remember = see_frame
-    bank_to_arrays = arrays_to_bank = see_frame
+    answer_points = answer_mask = step_video = remember = encode_frame
+    bank_to_arrays = arrays_to_bank = encode_frame
 
 
 def one_click() -> ModelPrompts:
@@ -80,17 +82,17 @@ def one_click() -> ModelPrompts:
 
 
 def test_every_call_runs_in_the_queue(queue: Counted) -> None:
-    inside = ColourRuntime()
+    inside = ColorRuntime()
     outside = QueuedRuntime(inside, queue, Urgency.LONG)
-    (seen,) = outside.encode_images(IMAGES)
-    told = outside.decode(seen, one_click())
-    for ours, theirs in zip(told, inside.decode(seen, one_click()), strict=True):
+    (features,) = outside.encode_images(IMAGES)
+    told = outside.decode(features, one_click())
+    for ours, theirs in zip(told, inside.decode(features, one_click()), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert queue.calls == 2
     assert (outside.naming, outside.video, outside.refine_edge) == (None, None, None)
     naming = QueuedRuntime(NamingRuntime(), queue, Urgency.LONG).naming
     assert naming is not None
-    assert naming.name_table().network == "colours"
+    assert naming.name_table().network == "colors"
     assert queue.calls == 3
 
 
@@ -106,11 +108,11 @@ def test_masks_of_a_sweep_are_drawn_in_the_queue(queue: Counted) -> None:
 
 
 def test_steps_that_steps_make_are_queued_too(queue: Counted) -> None:
-    inside = ColourRuntime()
+    inside = ColorRuntime()
     inside.video = Steps()  # type: ignore[assignment]
     video = QueuedRuntime(inside, queue, Urgency.LONG).video
     assert video is not None
-    assert video.choosing(MemoryChoice(stride=5)).see_frame(IMAGES[0]) == "every 5"
+    assert video.choosing(MemoryChoice(stride=5)).encode_frame(IMAGES[0]) == "every 5"
     assert queue.calls == 1
 
 
@@ -120,5 +122,5 @@ def test_a_client_that_left_computes_nothing(queue: Counted) -> None:
     left = Event()
     left.set()
     with pytest.raises(RequestAbandoned):
-        QueuedRuntime(ColourRuntime(), queue, Urgency.LONG, left).encode_images(IMAGES)
+        QueuedRuntime(ColorRuntime(), queue, Urgency.LONG, left).encode_images(IMAGES)
     assert queue.calls == 0

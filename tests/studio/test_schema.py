@@ -24,14 +24,14 @@ from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
 from tests.studio.servers import (
     CLICK,
-    PICTURE,
+    IMAGE,
     inference,
     listening,
     png,
 )
 
 EXAMPLES = 25
-IMAGE = base64.b64encode(png(PICTURE)).decode()
+IMAGE_BASE64 = base64.b64encode(png(IMAGE)).decode()
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from anymask.studio.project_routes import ServedProject
 
     folder = tmp_path_factory.mktemp("project")
-    (folder / "a.png").write_bytes(png(PICTURE))
+    (folder / "a.png").write_bytes(png(IMAGE))
     settings = {
         "grid": 6,
         "confident": 0.1,
@@ -138,21 +138,21 @@ def test_the_addresses_of_a_project_answer_as_the_schema_says(
     assert asked >= 14
 
 
-def open_objects(schema: Any, whole: dict[str, Any], seen: set[str]) -> list[str]:
+def open_objects(schema: Any, whole: dict[str, Any], visited: set[str]) -> list[str]:
     """The objects of a schema that may hold anything."""
     if isinstance(schema, list):
-        return [name for one in schema for name in open_objects(one, whole, seen)]
+        return [name for one in schema for name in open_objects(one, whole, visited)]
     if not isinstance(schema, dict):
         return []
     found = []
     if name := schema.get("$ref", "").rpartition("/")[2]:
-        known, _ = name in seen, seen.add(name)
+        known, _ = name in visited, visited.add(name)
         schema = {} if known else whole["components"]["schemas"][name]
     more = schema.get("additionalProperties")
     named = "properties" in schema or more is not None
     if schema.get("type") == "object" and not named:
         found.append(name or str(schema)[:80])
-    return found + open_objects(list(schema.values()), whole, seen)
+    return found + open_objects(list(schema.values()), whole, visited)
 
 
 def test_no_answer_is_an_open_object(project_schema: Any) -> None:
@@ -174,11 +174,11 @@ GRID = {"grid": 4, "score": 0, "stability": 0}
 def test_what_is_right_is_answered_as_the_schema_says(schema: Any, kind: str) -> None:
     bodies: dict[str, list[Any]] = {
         "/api/segment": [
-            {"image": IMAGE} | CLICK,
-            {"image": IMAGE, "prompt": {"box": [75, 20, 115, 60]}, "granularity": "whole"},
-            {"image": IMAGE, "prompts": [CLICK]},
+            {"image": IMAGE_BASE64} | CLICK,
+            {"image": IMAGE_BASE64, "prompt": {"box": [75, 20, 115, 60]}, "granularity": "whole"},
+            {"image": IMAGE_BASE64, "prompts": [CLICK]},
         ],
-        "/api/everything": [{"image": IMAGE}, {"image": IMAGE, "settings": GRID}],
+        "/api/everything": [{"image": IMAGE_BASE64}, {"image": IMAGE_BASE64, "settings": GRID}],
     }
     if kind in ("cutout", "webp"):
         del bodies["/api/everything"]

@@ -23,8 +23,8 @@ from anymask.studio.tables import EventRow
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
 from tests.studio.servers import (
+    IMAGE,
     LEFT,
-    PICTURE,
     RIGHT,
     GatedRuntime,
     client,
@@ -36,8 +36,8 @@ from tests.studio.servers import (
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    Image.fromarray(PICTURE).save(tmp_path / "a.png")
-    turned = Image.fromarray(PICTURE)
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    turned = Image.fromarray(IMAGE)
     exif = turned.getexif()
     exif[0x0112] = 6
     turned.save(tmp_path / "b.jpg", exif=exif)
@@ -153,7 +153,7 @@ def test_a_page_can_ask_what_others_have_changed(ask: TestClient, project: Proje
 
 def test_no_file_outside_of_the_project_is_served(ask: TestClient, project: Project) -> None:
     secret = project.folder.parent / "secret.png"
-    Image.fromarray(PICTURE).save(secret)
+    Image.fromarray(IMAGE).save(secret)
     project.store.add_images([("../secret.png", (80, 120), None)])
     (project.folder / "link.png").symlink_to(secret)
     project.store.add_images([("link.png", (80, 120), None)])
@@ -188,9 +188,9 @@ def test_how_far_everything_is_can_be_asked_while_it_is_searched(project: Projec
 
         assert far() == (0, 0)
         found = in_thread(lambda: ask.post("/api/images/1/everything", json={}))
-        for wanted in ((0, 0), (4, 12)):  # two batches of clicks
+        for expected in ((0, 0), (4, 12)):  # two batches of clicks
             assert runtime.entered.acquire(timeout=PATIENCE_S)
-            assert far() == wanted
+            assert far() == expected
             runtime.go_on.release()
         runtime.go_on.release(100)
         assert found.result(PATIENCE_S).json()["records"]
@@ -215,7 +215,7 @@ def test_an_export_is_imported_again(ask: TestClient) -> None:
         told = ask.post(f"/api/import?name={name}", content=b"no archive").json()["error"]
         assert told["status"] == 422
         assert not any(word in told["message"] for word in ("anymask-import", "`", "--"))
-    told = ask.post("/api/import?name=cup.jpg", content=png(PICTURE)).json()["error"]
+    told = ask.post("/api/import?name=cup.jpg", content=png(IMAGE)).json()["error"]
     assert told["message"].startswith("cup.jpg is a photo. Choose a COCO, YOLO, CVAT")
 
 

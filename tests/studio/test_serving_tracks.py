@@ -13,18 +13,18 @@ from anymask.segment import Model
 from anymask.studio import create_project
 from anymask.studio.project import Project
 from anymask.track import object_to_json, open_session
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.studio.servers import error_of
 from tests.track.clips import HW, moving_discs, write_video
 
 FRAMES = 6
-PICTURES, _ = moving_discs(FRAMES)
+IMAGES, _ = moving_discs(FRAMES)
 
 
 @pytest.fixture(scope="module")
 def found() -> list[dict[str, Any]]:
     """The first disc on every frame, as a session's address tells it."""
-    with open_session(Model(ColourRuntime()), PICTURES) as session:
+    with open_session(Model(ColorRuntime()), IMAGES) as session:
         session.add(frame=0, points=[(30, 30)])
         rows = [object_to_json(1, frame.objects[1]) for frame in session]
     keys = ("segmentation", "score", "state", "doubts", "prompted")
@@ -33,7 +33,7 @@ def found() -> list[dict[str, Any]]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    write_video(tmp_path / "drive.mkv", PICTURES)
+    write_video(tmp_path / "drive.mkv", IMAGES)
     return create_project(tmp_path, name="clips")
 
 
@@ -147,17 +147,17 @@ def test_another_video_of_the_same_size_does_not_get_the_tracks_of_a_clip(
 ) -> None:
     """Uncompressed frames have equal sizes. A clip of an earlier version has no hash at first."""
     file, plain = project.folder / "drive.mkv", {"codec": "rawvideo", "pix_fmt": "yuv420p"}
-    size = write_video(file, PICTURES, **plain).stat().st_size
+    size = write_video(file, IMAGES, **plain).stat().st_size
     project.tracks.add_clip("drive.mkv", HW, FRAMES, 25.0)
     assert ask.post("/api/clips/1/tracks", json={"object": 1, "masks": found}).status_code == 201
     assert ask.post("/api/clips/1/session").status_code == 200
-    assert write_video(file, PICTURES[::-1], **plain).stat().st_size == size
+    assert write_video(file, IMAGES[::-1], **plain).stat().st_size == size
     for reply in ("/api/clips/1/session", "/api/clips"):
         told = error_of(ask.post(reply, json={"name": "drive.mkv"}), 409)
         assert "was replaced: frame 0 differs. Restore it" in told
-    write_video(file, PICTURES)  # the same frames, encoded in another way
+    write_video(file, IMAGES)  # the same frames, encoded in another way
     assert ask.post("/api/clips/1/session").status_code == 200
-    write_video(file, PICTURES[:4])
+    write_video(file, IMAGES[:4])
     assert f"not {FRAMES} of" in error_of(ask.post("/api/clips/1/session"), 409)
     file.unlink()
     error_of(ask.post("/api/clips/1/session"), 404)

@@ -6,14 +6,14 @@ import jsonschema_rs
 import pytest
 
 from anymask.base import InputError, list_settings
-from anymask.segment import Arrangement, EverythingDict, Grid, SegmentSettingsDict
+from anymask.segment import EverythingDict, Grid, MaskFilter, SegmentSettingsDict
 from anymask.studio.schemas import EVERYTHING, SEGMENT, TRACK, SegmentBody, settings_schema
 from anymask.track import GROUPS, TrackOptions
 
 VALUES = (True, False, None, -1, 0, 0.5, 1, 7, 2000, 10**7, "auto", "exact", "tree", "points", "x")
 
 
-@pytest.mark.parametrize("group", [Grid, Arrangement, *GROUPS])
+@pytest.mark.parametrize("group", [Grid, MaskFilter, *GROUPS])
 def test_a_value_fits_the_schema_where_the_setting_takes_it(group: type) -> None:
     for setting in set(list_settings(group)) & {*EVERYTHING, *TRACK}:
         schema = settings_schema([setting])

@@ -13,11 +13,11 @@ import pytest
 from starlette.types import Message
 
 from anymask.studio import ServerParts, create_app
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.limits import SLOWEST, Limits
 from anymask.studio.middleware import BoundedBody
 from tests.patience import PATIENCE_S
-from tests.studio.servers import PICTURE, inference, listening, png
+from tests.studio.servers import IMAGE, inference, listening, png
 
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long:"
 WHOLE = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -127,7 +127,9 @@ def read_body(parts: list[tuple[float, int]], seconds: float = 60) -> int:
 
 
 def test_the_seconds_of_a_body_are_counted_in_all() -> None:
-    with pytest.raises(Refusal, match="after 4 bytes, it was slower than 64000 bytes per second"):
+    with pytest.raises(
+        RequestError, match="after 4 bytes, it was slower than 64000 bytes per second"
+    ):
         read_body([(15, 1)] * 100)
     assert read_body([(15, 1)] * 3) == 3
 
@@ -135,18 +137,18 @@ def test_the_seconds_of_a_body_are_counted_in_all() -> None:
 def test_a_long_body_may_take_longer() -> None:
     assert read_body([(1, SLOWEST)] * 500) == 500 * SLOWEST
     for parts in ([(61, SLOWEST)], [(0, 1000 * SLOWEST), (61, SLOWEST)]):
-        with pytest.raises(Refusal, match="was not received in time"):
+        with pytest.raises(RequestError, match="was not received in time"):
             read_body(parts)
 
 
 def test_requests_count_only_when_their_bodies_have_arrived() -> None:
     head = b"POST /api/encode HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: "
-    photo = png(PICTURE)
+    image = png(IMAGE)
     with connecting(Limits(requests=1, upload_bytes=10**6, body_bytes=10**6)) as connect:
         for _ in range(3):
             connect().sendall(head + b"1000000\r\n\r\nx")
         one = connect()
-        one.sendall(head + str(len(photo)).encode() + b"\r\n\r\n" + photo)
+        one.sendall(head + str(len(image)).encode() + b"\r\n\r\n" + image)
         assert one.recv(65536).startswith(b"HTTP/1.1 200")
 
 

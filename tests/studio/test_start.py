@@ -10,12 +10,12 @@ from PIL import Image
 
 import anymask
 from anymask.base import InputError
-from tests.studio.servers import PICTURE
+from tests.studio.servers import IMAGE
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    Image.fromarray(PICTURE).save(tmp_path / "a.png")
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
     return tmp_path
 
 

@@ -45,11 +45,11 @@ def test_the_newest_masks_that_people_named_are_listed(store: Store) -> None:
     ]
     store.add_records(1, drafts, "ann")
     (third,) = store.add_records(2, [Draft(rle=small_mask(6), label="fox")], "bob")
-    assert [one.client_id for one in store.labelled("fox", 9)] == [None, "second", "first"]
-    assert [one.id for one in store.labelled("fox", 1)] == [third.id]
+    assert [one.client_id for one in store.labeled("fox", 9)] == [None, "second", "first"]
+    assert [one.id for one in store.labeled("fox", 1)] == [third.id]
     store.delete_record(third.id, 1, "bob")
-    assert [one.client_id for one in store.labelled("fox", 9)] == ["second", "first"]
-    assert store.labelled("wolf", 9) == []
+    assert [one.client_id for one in store.labeled("fox", 9)] == ["second", "first"]
+    assert store.labeled("wolf", 9) == []
 
 
 def test_a_deleted_mask_that_is_sent_again_is_there_again(store: Store) -> None:

@@ -9,9 +9,9 @@ import pytest
 from anymask.masks import Prompt
 from anymask.segment import EmbeddingCache, Model
 from anymask.studio import Inference
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.inference import ModelQueue, QueueClosed, Urgency
-from tests.studio.servers import PATIENCE_S, PICTURE, GatedRuntime
+from tests.studio.servers import IMAGE, PATIENCE_S, GatedRuntime
 
 
 def test_the_most_urgent_goes_first_then_the_oldest() -> None:
@@ -19,7 +19,7 @@ def test_the_most_urgent_goes_first_then_the_oldest() -> None:
     asked = [
         turns.submit(lambda name=name: order.append(name), urgency)
         for name, urgency in [
-            ("everything", Urgency.LONG), ("photo", Urgency.PHOTO), ("click", Urgency.CLICK),
+            ("everything", Urgency.LONG), ("photo", Urgency.IMAGE), ("click", Urgency.CLICK),
             ("everything 2", Urgency.LONG), ("click 2", Urgency.CLICK), ("load", Urgency.LOAD),
         ]
     ]  # fmt: skip
@@ -79,11 +79,11 @@ def gated() -> tuple[GatedRuntime, Inference]:
 
 def test_a_click_does_not_wait_for_everything() -> None:
     runtime, behind = gated()
-    seen = behind.encode(lambda: PICTURE).result(PATIENCE_S)
+    features = behind.encode(lambda: IMAGE).result(PATIENCE_S)
     settings = {"mode": "exact", "grid": 8}
-    long = behind.everything(lambda: PICTURE, settings)
+    long = behind.everything(lambda: IMAGE, settings)
     assert runtime.entered.acquire(timeout=PATIENCE_S)  # the first slice of eight clicks
-    click = behind.segment(seen, [Prompt.of(points=[(35, 40)])])
+    click = behind.segment(features, [Prompt.of(points=[(35, 40)])])
     assert runtime.entered.acquire(timeout=PATIENCE_S)  # while nothing was let go
     assert runtime.asked == [8, 1]
     for _ in range(20):
@@ -97,13 +97,13 @@ def test_a_click_does_not_wait_for_everything() -> None:
 def test_a_new_photo_waits_for_one_slice_of_everything_at_most() -> None:
     runtime, behind = gated()
     settings = {"mode": "exact", "grid": 8}
-    long = behind.everything(lambda: PICTURE, settings)
+    long = behind.everything(lambda: IMAGE, settings)
     assert runtime.entered.acquire(timeout=PATIENCE_S)
-    photo = behind.encode(lambda: PICTURE[:, ::-1].copy())
+    image = behind.encode(lambda: IMAGE[:, ::-1].copy())
     while not behind.heavy.waiting:  # until its picture is decoded
-        assert not photo.done()
+        assert not image.done()
     runtime.go_on.release()
-    photo.result(PATIENCE_S)
+    image.result(PATIENCE_S)
     assert len(runtime.asked) <= 2  # the second slice may have begun since
     for _ in range(20):
         runtime.go_on.release()
@@ -113,9 +113,9 @@ def test_a_new_photo_waits_for_one_slice_of_everything_at_most() -> None:
 
 def test_more_long_work_than_allowed_is_told_to_come_again() -> None:
     runtime, behind = gated()
-    long = behind.everything(lambda: PICTURE, {"mode": "exact", "grid": 2})
-    with pytest.raises(Refusal) as refused:
-        behind.everything(lambda: PICTURE, {})
+    long = behind.everything(lambda: IMAGE, {"mode": "exact", "grid": 2})
+    with pytest.raises(RequestError) as refused:
+        behind.everything(lambda: IMAGE, {})
     assert refused.value.status_code == 429
     assert int((refused.value.headers or {})["Retry-After"]) >= 5
     runtime.go_on.release()
@@ -132,7 +132,7 @@ def test_a_server_that_goes_down_while_loading_leaves_nobody_waiting() -> None:
 
     behind = Inference(load, "fake", EmbeddingCache(0))
     behind.start()
-    waiting = behind.encode(lambda: PICTURE)
+    waiting = behind.encode(lambda: IMAGE)
     begin.set()
     behind.close()
     assert waiting.done()

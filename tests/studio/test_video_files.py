@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.limits import Limits
 from anymask.studio.video_sessions import (
     LOCK,
@@ -25,7 +25,7 @@ from anymask.studio.video_sessions import (
     delete_abandoned,
 )
 from tests.studio.servers import client, inference
-from tests.studio.test_videos import PICTURES, opened
+from tests.studio.test_videos import IMAGES, opened
 from tests.track.clips import write_video
 
 PIECE = bytes(300_000)
@@ -61,7 +61,7 @@ def test_a_video_that_is_sent_is_never_held_as_a_whole(
     async def whole(_: Request) -> bytes:
         raise AssertionError("the whole body was asked for")
 
-    content = write_video(tmp_path / "clip.mkv", PICTURES).read_bytes()
+    content = write_video(tmp_path / "clip.mkv", IMAGES).read_bytes()
     with client() as http:
         video = opened(http)
         with monkeypatch.context() as patched:
@@ -94,7 +94,7 @@ def test_a_session_takes_one_file_at_a_time_and_none_once_it_is_closed(
     sessions: VideoSessions, tmp_path: Path
 ) -> None:
     video = sessions.work(lambda: sessions.begin(OpenVideo, {})).result()
-    got = list[Refusal]()
+    got = list[RequestError]()
 
     async def nothing() -> AsyncIterator[bytes]:
         return
@@ -102,12 +102,12 @@ def test_a_session_takes_one_file_at_a_time_and_none_once_it_is_closed(
 
     async def body() -> AsyncIterator[bytes]:
         yield PIECE
-        with pytest.raises(Refusal, match="Another upload") as second:
+        with pytest.raises(RequestError, match="Another upload") as second:
             await sessions.receive(video, nothing(), "clip.mkv")
         got.append(second.value)
         sessions.end(video.name)
 
-    with pytest.raises(Refusal, match="does not exist or was closed"):
+    with pytest.raises(RequestError, match="does not exist or was closed"):
         asyncio.run(sessions.receive(video, body(), "clip.mkv"))
     assert [one.status_code for one in got] == [409]
     assert files_in(tmp_path) == []
@@ -118,7 +118,7 @@ def test_a_session_stays_open_while_its_file_comes_in(tmp_path: Path) -> None:
     behind.start()
     videos = VideoSessions(behind, Limits(video_idle_seconds=100), lambda: now[0], place=tmp_path)
     videos.start()
-    content = write_video(tmp_path / "clip.mkv", PICTURES).read_bytes()
+    content = write_video(tmp_path / "clip.mkv", IMAGES).read_bytes()
 
     async def slow() -> AsyncIterator[bytes]:
         for place in range(0, len(content), 5000):
@@ -130,7 +130,7 @@ def test_a_session_stays_open_while_its_file_comes_in(tmp_path: Path) -> None:
         asyncio.run(videos.receive(video, slow(), "clip.mkv"))
         assert now[0] > 100
         videos.end_old()
-        assert (videos.names, video.frames) == ([video.name], len(PICTURES))
+        assert (videos.names, video.frames) == ([video.name], len(IMAGES))
     finally:
         behind.close()
         videos.close()

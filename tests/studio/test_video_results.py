@@ -19,15 +19,15 @@ from anymask.formats import read_annotations
 from anymask.masks import mask_to_rle
 from anymask.studio.server_options import named_videos
 from tests.patience import PATIENCE_S
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.studio.servers import client, error_of, in_thread
-from tests.studio.test_videos import PICTURES, START, lines, opened, prompt_both, rles
+from tests.studio.test_videos import IMAGES, START, lines, opened, prompt_both, rles
 from tests.track.clips import write_video
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", PICTURES)
+    return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", IMAGES)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_frames_are_looked_at_by_number_while_the_session_stays_where_it_is(
         reply = http.get(f"{video}/frames/{frame}")
         assert reply.headers["content-type"] == "image/jpeg"
         shown = np.asarray(Image.open(io.BytesIO(reply.content)), np.int64)
-        assert np.abs(shown - PICTURES[frame]).mean() < 3
+        assert np.abs(shown - IMAGES[frame]).mean() < 3
     assert "cannot be decoded" in error_of(http.get(f"{video}/frames/8"), 404)
     live = opened(http)
     assert "has no video file" in error_of(http.get(f"{live}/frames/0"), 409)
@@ -73,17 +73,17 @@ def test_clicks_are_taken_back_one_by_one(followed: tuple[Any, str]) -> None:
 def test_a_pause_ends_the_stream_and_the_next_one_goes_on(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held, go_on, see = threading.Event(), threading.Event(), ColourRuntime.encode_images
+    held, go_on, see = threading.Event(), threading.Event(), ColorRuntime.encode_images
     looks: list[int] = []
 
-    def slow(self: ColourRuntime, images: np.ndarray) -> Any:
+    def slow(self: ColorRuntime, images: np.ndarray) -> Any:
         looks.append(len(looks))
         if len(looks) == 5:  # while frame 2 or 3 is under way
             held.set()
             assert go_on.wait(PATIENCE_S)
         return see(self, images)
 
-    monkeypatch.setattr(ColourRuntime, "encode_images", slow)
+    monkeypatch.setattr(ColorRuntime, "encode_images", slow)
     with client() as http:
         video = opened(http)
         http.put(f"{video}/file", content=clip.read_bytes())
@@ -119,8 +119,8 @@ def test_json_that_is_exported_is_read_by_our_own_readers(
     http, video = followed
     (tmp_path / "masks.json").write_bytes(exported(http, video, form))
     frames, _ = read_annotations(tmp_path / "masks.json", form)
-    wanted = [rles(line) for line in lines(http.get(f"{video}/results"))]
-    assert [{m.id: m.rle for m in frame.masks} for frame in frames] == wanted
+    expected = [rles(line) for line in lines(http.get(f"{video}/results"))]
+    assert [{m.id: m.rle for m in frame.masks} for frame in frames] == expected
     if form == "coco":
         assert {m.id: m.label for m in frames[0].masks} == {1: "cup", 2: "dish"}
 
@@ -136,9 +136,9 @@ def test_a_folder_of_davis_and_lines_are_exported(
     assert told == known
     with zipfile.ZipFile(io.BytesIO(exported(http, video, "davis"))) as archive:
         archive.extractall(tmp_path)
-    pictures = sorted((tmp_path / "my-clip.mkv").iterdir())
-    assert [path.name for path in pictures] == [f"{n:05d}.png" for n in range(8)]
-    for path, line in zip(pictures, known, strict=True):
+    images = sorted((tmp_path / "my-clip.mkv").iterdir())
+    assert [path.name for path in images] == [f"{n:05d}.png" for n in range(8)]
+    for path, line in zip(images, known, strict=True):
         values = np.asarray(Image.open(path))
         assert mask_to_rle(values == 1) == rles(line)[1]
 
@@ -146,8 +146,8 @@ def test_a_folder_of_davis_and_lines_are_exported(
 def test_the_servers_own_videos_are_offered_and_opened(clip: Path, tmp_path: Path) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
-    for number, picture in enumerate(PICTURES):
-        Image.fromarray(picture).save(folder / f"{number}.png")
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image).save(folder / f"{number}.png")
     with client(clips={"clip.mkv": clip, "frames": folder}) as http:
         told = http.get("/api/videos").json()
         assert (told["clips"], told["files"]) == (["clip.mkv", "frames"], True)

@@ -11,27 +11,27 @@ import pytest
 
 from anymask.masks import coco_to_rle
 from anymask.segment import Model
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.limits import Limits
 from anymask.studio.video_sessions import OpenVideo, VideoSessions
 from anymask.track import open_session
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.studio.servers import client, error_of, inference, png
 from tests.track.clips import moving_discs, write_video
 
-PICTURES, _ = moving_discs(8)
+IMAGES, _ = moving_discs(8)
 START, OTHER = [[30, 30]], [[100, 70]]
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", PICTURES)
+    return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", IMAGES)
 
 
 @pytest.fixture(scope="module")
-def wanted() -> list[dict[int, Any]]:
+def expected() -> list[dict[int, Any]]:
     """The run-lengths of two objects on every frame, by the library."""
-    with open_session(Model(ColourRuntime()), PICTURES) as session:
+    with open_session(Model(ColorRuntime()), IMAGES) as session:
         session.add(frame=0, id=1, points=START)
         session.add(frame=0, id=2, points=OTHER)
         return [{n: one.rle for n, one in frame.objects.items()} for frame in session]
@@ -60,21 +60,23 @@ def prompt_both(http: Any, video: str) -> None:
         assert (reply.json()["object"], reply.json()["prompted"]) == (number, True)
 
 
-def test_frames_that_are_handed_over_one_by_one_are_followed(wanted: list[dict[int, Any]]) -> None:
+def test_frames_that_are_handed_over_one_by_one_are_followed(
+    expected: list[dict[int, Any]],
+) -> None:
     with client() as http:
         video = opened(http)
-        first = http.post(f"{video}/frames", content=png(PICTURES[0]))
+        first = http.post(f"{video}/frames", content=png(IMAGES[0]))
         assert (first.json()["frame"], first.json()["objects"]) == (0, [])
         prompt_both(http, video)
-        found = [http.post(f"{video}/frames", content=png(one)).json() for one in PICTURES[1:]]
-        assert [rles(frame) for frame in found] == wanted[1:]
+        found = [http.post(f"{video}/frames", content=png(one)).json() for one in IMAGES[1:]]
+        assert [rles(frame) for frame in found] == expected[1:]
         known = http.get(video).json()
         assert (known["frames"], known["objects"], known["doubtful"]) == (8, [1, 2], [])
         assert 0 < known["seconds_left"] <= 600
 
 
 def test_a_file_is_followed_line_by_line_and_corrected(
-    clip: Path, wanted: list[dict[int, Any]]
+    clip: Path, expected: list[dict[int, Any]]
 ) -> None:
     with client() as http:
         video = opened(http, area_jump=3)
@@ -83,7 +85,7 @@ def test_a_file_is_followed_line_by_line_and_corrected(
         )
         assert sent.json()["frames"] == 8
         prompt_both(http, video)
-        assert [rles(frame) for frame in lines(http.get(f"{video}/masks"))] == wanted
+        assert [rles(frame) for frame in lines(http.get(f"{video}/masks"))] == expected
         part = lines(http.get(f"{video}/masks?start=2&stop=4"))
         assert [frame["frame"] for frame in part] == [2, 3, 4]
         assert http.delete(f"{video}/objects/1").json()["objects"] == [2]
@@ -109,10 +111,10 @@ def test_sessions_frames_and_objects_are_bounded(clip: Path) -> None:
         assert "of 2 video and scan sessions" in error_of(reply, 429)
         assert int(reply.headers["retry-after"]) == 600
         assert "At most 3 of" in error_of(http.put(f"{video}/file", content=clip.read_bytes()), 413)
-        for picture in PICTURES[:3]:
-            assert http.post(f"{video}/frames", content=png(picture)).status_code == 200
+        for image in IMAGES[:3]:
+            assert http.post(f"{video}/frames", content=png(image)).status_code == 200
         assert "maximum of 3 frames" in error_of(
-            http.post(f"{video}/frames", content=png(PICTURES[3]))
+            http.post(f"{video}/frames", content=png(IMAGES[3]))
         )
         assert http.post(f"{video}/prompts", json={"frame": 2, "points": START}).status_code == 200
         more = {"frame": 2, "object": 2, "points": OTHER}
@@ -131,7 +133,7 @@ def test_a_session_that_nobody_asks_ends_and_so_does_one_that_is_old() -> None:
         for now[0] in (90.0, 180.0):
             videos.find(asked.name, OpenVideo)
         assert videos.names == [asked.name]
-        with pytest.raises(Refusal, match="does not exist or was closed"):
+        with pytest.raises(RequestError, match="does not exist or was closed"):
             videos.find(left.name, OpenVideo)
         now[0] = 249.0
         assert videos.seconds_left(videos.find(asked.name, OpenVideo)) == 1
@@ -144,16 +146,16 @@ def test_a_session_that_nobody_asks_ends_and_so_does_one_that_is_old() -> None:
 
 
 def test_a_failure_on_the_way_is_the_last_line(monkeypatch: pytest.MonkeyPatch, clip: Path) -> None:
-    def broken(self: ColourRuntime, images: np.ndarray) -> Any:
+    def broken(self: ColorRuntime, images: np.ndarray) -> Any:
         from anymask.base import ModelError
 
         looks.append(len(looks))
         if len(looks) == 5:
             raise ModelError("wanted a working model, got a broken one; mend it")
-        return seen(self, images)
+        return features(self, images)
 
-    seen, looks = ColourRuntime.encode_images, list[int]()
-    monkeypatch.setattr(ColourRuntime, "encode_images", broken)
+    features, looks = ColorRuntime.encode_images, list[int]()
+    monkeypatch.setattr(ColorRuntime, "encode_images", broken)
     with client() as http:
         video = opened(http)
         http.put(f"{video}/file", content=clip.read_bytes())

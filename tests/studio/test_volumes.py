@@ -24,7 +24,7 @@ from anymask.studio import ServerParts
 from anymask.studio.limits import Limits
 from anymask.volumes import open_volume_session
 from tests.patience import PATIENCE_S
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.studio.scans import AFFINE, FIRST, SHAPE, made_scan, write_scan
 from tests.studio.servers import client, error_of, in_thread, inference, listening
 from tests.volumes.test_isolated_scans import is_read
@@ -39,9 +39,9 @@ def scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wanted(scan: Path) -> np.ndarray:
+def expected(scan: Path) -> np.ndarray:
     """The labels of two objects, one of them spoken of across y, by the library."""
-    with open_volume_session(Model(ColourRuntime()), scan) as session:
+    with open_volume_session(Model(ColorRuntime()), scan) as session:
         for axis, index, number, points in BOTH:
             session.add(index, number, axis=axis, points=points)
         return session.follow().labels().array
@@ -66,7 +66,7 @@ def followed(http: Any, volume: str) -> list[dict[str, Any]]:
 
 
 def test_a_scan_is_followed_and_its_labels_are_those_of_the_library(
-    scan: Path, wanted: np.ndarray
+    scan: Path, expected: np.ndarray
 ) -> None:
     with client() as http:
         volume = opened(http, scan)
@@ -82,15 +82,15 @@ def test_a_scan_is_followed_and_its_labels_are_those_of_the_library(
         file = http.post(f"{volume}/export", json={"ending": ".nii.gz", "title": "a/b"})
         assert 'filename="a-b.nii.gz"' in file.headers["content-disposition"]
         image = nibabel.Nifti1Image.from_bytes(gzip.decompress(file.content))
-        assert np.array_equal(np.asarray(image.dataobj).T, wanted)
+        assert np.array_equal(np.asarray(image.dataobj).T, expected)
         assert np.allclose(image.affine, AFFINE)
         at = {"z": 6, "y": 21, "x": 30}
         planes = http.get(f"{volume}/labels", params=at).json()["planes"]
         for plane, index in zip(planes, at.values(), strict=True):
-            shown = np.zeros_like(np.take(wanted, 0, axis=plane["axis"]))
+            shown = np.zeros_like(np.take(expected, 0, axis=plane["axis"]))
             for one in plane["objects"]:
                 shown[rle_to_mask(coco_to_rle(one["segmentation"]))] = one["object"]
-            assert np.array_equal(shown, np.take(wanted, index, axis=plane["axis"]))
+            assert np.array_equal(shown, np.take(expected, index, axis=plane["axis"]))
 
 
 def test_slices_are_shown_by_the_window_that_is_asked_for(scan: Path) -> None:
@@ -114,7 +114,7 @@ def test_the_model_sees_the_window_that_was_chosen_before_the_first_click(scan: 
         assert told["window"] == [100, 200]
         said = {"slice": 5, "points": FIRST}
         mask = http.post(f"{volume}/prompts", json=said).json()["segmentation"]
-        with open_volume_session(Model(ColourRuntime()), scan, window=(100, 200)) as session:
+        with open_volume_session(Model(ColorRuntime()), scan, window=(100, 200)) as session:
             assert coco_to_rle(mask) == session.add(5, points=FIRST).rle
         assert http.put(f"{volume}/window", json=chosen).status_code == 200  # the same one
         assert "before you change the window" in error_of(

@@ -23,22 +23,22 @@ def moving_discs(
 
     The first moves right by 2 pixels a frame, the second one left by 1.
     """
-    pictures, masks = [], []
+    images, masks = [], []
     for step in range(frames):
         gone = step in hidden
         circles = [(30.0 + 2 * step, 30.0, 0.0 if gone else 14.0), (100.0 - step, 70.0, 15.0)]
-        picture, truth = discs(hw, circles)
+        image, truth = discs(hw, circles)
         if gone:
             truth[0] = np.zeros(hw, np.bool_)
-            picture, _ = discs(hw, [(-99.0, -99.0, 1.0), circles[1]])
-        pictures.append(picture)
+            image, _ = discs(hw, [(-99.0, -99.0, 1.0), circles[1]])
+        images.append(image)
         masks.append(truth)
-    return pictures, masks
+    return images, masks
 
 
 def write_video(
     path: Path,
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     times: Sequence[int] | None = None,
     codec: str = "ffv1",
     pix_fmt: str = "bgr0",
@@ -51,11 +51,11 @@ def write_video(
         stream = container.add_stream(
             codec, rate=25, options={k: str(v) for k, v in options.items()}
         )
-        stream.height, stream.width = pictures[0].shape[:2]
+        stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = pix_fmt
         stream.codec_context.time_base = Fraction(1, 1000)
-        for place, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for place, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts = 40 * place if times is None else times[place]
             frame.time_base = Fraction(1, 1000)
             container.mux(stream.encode(frame))

@@ -25,7 +25,7 @@ class MadeScene:
         grain = noise.integers(0, 90, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
         self._ground = 70 + cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC)
 
-    def picture(self, frame: int) -> UintImage:  # (H, W, 3)
+    def image(self, frame: int) -> UintImage:  # (H, W, 3)
         """One frame."""
         drawn = self._ground.copy()
         for number, look in enumerate(_LOOKS):
@@ -38,9 +38,9 @@ class MadeScene:
         cv2.ellipse(drawn, self._place(number, frame), (1,), -1)
         return drawn > 0
 
-    def pictures(self, frames: int) -> Iterator[UintImage]:
+    def images(self, frames: int) -> Iterator[UintImage]:
         """So many frames."""
-        return (self.picture(frame) for frame in range(frames))
+        return (self.image(frame) for frame in range(frames))
 
     def _place(
         self, number: int, frame: int

@@ -9,10 +9,10 @@ import pytest
 from anymask.segment import Model
 from anymask.track import SessionStore, open_session
 from anymask.track import session as sessions
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.track.clips import moving_discs
 
-PICTURES, _ = moving_discs(6)
+IMAGES, _ = moving_discs(6)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_checkpoint_comes_after_frames_or_seconds(
     monkeypatch.setattr(sessions, "FRAMES", frames)
     monkeypatch.setattr(sessions, "SECONDS", seconds)
     path = tmp_path / "clip.session"
-    with open_session(Model(ColourRuntime()), PICTURES, session=path) as session:
+    with open_session(Model(ColorRuntime()), IMAGES, session=path) as session:
         session.add(frame=0, points=[(30, 30)])
         going = session.propagate()
         list(itertools.islice(going, 4))

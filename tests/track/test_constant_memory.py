@@ -38,7 +38,7 @@ def test_four_hundred_steps_of_nano_follow_an_object_and_hold_what_a_hundred_do(
 
 
 def small_session(model: Model, scene: MadeScene) -> VideoSession:
-    frames = SampledFrames(open_source(scene.pictures(STEPS)), FrameSampling())
+    frames = SampledFrames(open_source(scene.images(STEPS)), FrameSampling())
     watching = MonitorSettings(write_unsure=True)  # every frame is learned from
     tracker = ImageTracker(model)
     return VideoSession(tracker, frames, SessionStore(None), watching)

@@ -8,21 +8,21 @@ import numpy as np
 
 import anymask
 from anymask.masks import FeatureMap, iou, mask_to_rle
-from anymask.models.rules import MemoryAnswer, MemoryQuestion
+from anymask.models.rules import MemoryOutput, MemoryQuery
 from anymask.segment import Model
 from anymask.track import ObjectMask, open_session
 from anymask.track.image_tracker import add_evidence, agreeing, fit_evidence
-from anymask.track.matching import CellKeys, Glimpse
+from anymask.track.matching import CellKeys, MemoryFrame
 from research.nano.rehearsal import RuleReader
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.track.clips import HW, moving_discs
 from tests.track.memory_models import with_reader
 
 KEYS = CellKeys(np.eye(12, dtype=np.float32), (3, 4))  # each cell is recognized at once
 
 
-def glimpse(frame: int, *cells: int) -> Glimpse:
-    return Glimpse(frame, KEYS, np.isin(np.arange(12), cells).astype(np.float32))
+def glimpse(frame: int, *cells: int) -> MemoryFrame:
+    return MemoryFrame(frame, KEYS, np.isin(np.arange(12), cells).astype(np.float32))
 
 
 def test_prompted_frames_that_contradict_a_correction_are_forgotten() -> None:
@@ -60,20 +60,20 @@ def test_evidence_finds_a_thin_object_that_moved() -> None:
 class Shrinking(RuleReader):
     """A memory network that loses the border of every object."""
 
-    def _read(self, question: MemoryQuestion) -> MemoryAnswer:
+    def _read(self, question: MemoryQuery) -> MemoryOutput:
         answer = super()._read(question)
-        return MemoryAnswer(answer.logits - 8, answer.seen)
+        return MemoryOutput(answer.logits - 8, answer.presence)
 
 
 def test_a_correction_lasts_that_the_network_would_lose(tmp_path: Path) -> None:
-    pictures, truth = moving_discs(7)
+    images, truth = moving_discs(7)
     model, file = Model(with_reader(anymask.load().runtime, Shrinking())), tmp_path / "kept"
-    with open_session(model, pictures, session=file) as session:
+    with open_session(model, images, session=file) as session:
         session.add(frame=0, mask=truth[0][0])
         alone = [iou(frame.masks[1], truth[frame.index][0]) for frame in session]
         session.add(frame=2, mask=truth[2][0])
         whole = list(session.propagate(stop=4))
-    with open_session(model, pictures, session=file) as again:  # the evidence is stored
+    with open_session(model, images, session=file) as again:  # the evidence is stored
         whole += list(again.propagate(start=5))
     corrected = [iou(frame.masks[1], truth[frame.index][0]) for frame in whole]
     assert corrected[:2] == alone[:2]
@@ -81,30 +81,30 @@ def test_a_correction_lasts_that_the_network_would_lose(tmp_path: Path) -> None:
         assert after > before + 0.1, (alone, corrected)
 
 
-class Forgetful(ColourRuntime):
+class Forgetful(ColorRuntime):
     """Knows no object without a positive click, as networks that get a mask and a negative one."""
 
     def answer(
         self,
-        colours: np.ndarray,
+        colors: np.ndarray,
         coords: np.ndarray,
         labels: np.ndarray,
         mask: np.ndarray,
         has_mask: float,
     ) -> np.ndarray:
         used = labels < 2 if 1 in labels else labels > 0
-        found = super().answer(colours, coords[used], labels[used], mask, 0)
+        found = super().answer(colors, coords[used], labels[used], mask, 0)
         return np.full_like(mask, -6) if 0 in labels and 1 not in labels else found
 
 
 def test_a_click_on_a_later_frame_changes_the_track_at_the_click_only() -> None:
     """On frame 1 the track has both discs, then half of the first one: one click each mends it."""
-    pictures, truth = moving_discs(2)
+    images, truth = moving_discs(2)
     first, second = truth[1]
     half = first & (np.arange(HW[1]) < 32)
     box = (70, 40, 120, 95)  # around the second disc
-    for label, tracked, wanted in ((0, first | second, first), (1, half, first)):
-        with open_session(Model(Forgetful()), pictures) as session:
+    for label, tracked, expected in ((0, first | second, first), (1, half, first)):
+        with open_session(Model(Forgetful()), images) as session:
             known = {frame: ObjectMask(mask_to_rle(one), 1, 1, "visible", prompted=not frame)
                      for frame, one in enumerate((truth[0][0], tracked))}  # fmt: skip
             session.import_masks(1, known)
@@ -113,5 +113,5 @@ def test_a_click_on_a_later_frame_changes_the_track_at_the_click_only() -> None:
             far = np.hypot(*np.indices(HW) - np.reshape([y, x], (2, 1, 1))) > 20
             assert not (far & (found != tracked)).any()
             assert not ((found & ~tracked) if label == 0 else (tracked & ~found)).any()
-            assert iou(found, wanted) > 0.9
-            assert iou(session.add(1, box=box, anew=True).mask, second) > 0.9  # a new prompt
+            assert iou(found, expected) > 0.9
+            assert iou(session.add(1, box=box, replace=True).mask, second) > 0.9  # a new prompt

@@ -21,11 +21,11 @@ from anymask.formats import Clip
 from anymask.segment import Model
 from anymask.track import FrameSampling, open_session, open_source, redact_video
 from anymask.track.sources import SampledFrames
-from tests.segment.fakes import ColourRuntime, iou
+from tests.segment.fakes import ColorRuntime, iou
 from tests.track.clips import damage_packet, decodable, moving_discs, write_video
 from tests.track.test_redaction import tracks
 
-PICTURES, TRUTH = moving_discs(30)
+IMAGES, TRUTH = moving_discs(30)
 START = (30, 30)  # on the first disc in frame 0
 H264 = {"codec": "libx264", "pix_fmt": "yuv420p", "g": 10}
 KINDS = {
@@ -40,19 +40,19 @@ KINDS = {
 
 def broken_clip(path: Path) -> Path:
     """Of frame 5 nothing is left; a key frame comes every ten frames."""
-    return damage_packet(write_video(path, PICTURES, **H264, bf=0), 5)
+    return damage_packet(write_video(path, IMAGES, **H264, bf=0), 5)
 
 
 def readable(path: Path) -> tuple[list[int], SampledFrames]:
     frames = SampledFrames(open_source(path), FrameSampling())
-    read = [frame for frame in range(len(PICTURES)) if frames.read(frame) is not None]
+    read = [frame for frame in range(len(IMAGES)) if frames.read(frame) is not None]
     return read, frames
 
 
 @pytest.mark.parametrize("number", [5, 10, 29])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_pyav_decodes_is_read_with_its_time(tmp_path: Path, kind: str, number: int) -> None:
-    path = write_video(tmp_path / kind, PICTURES, **KINDS[kind])
+    path = write_video(tmp_path / kind, IMAGES, **KINDS[kind])
     damage_packet(path, number, seed=number)
     read, frames = readable(path)
     times = decodable(path)
@@ -62,13 +62,13 @@ def test_what_pyav_decodes_is_read_with_its_time(tmp_path: Path, kind: str, numb
 
 
 def test_frames_behind_the_damage_are_those_that_were_written(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "clip.mkv", PICTURES, g=1)
+    path = write_video(tmp_path / "clip.mkv", IMAGES, g=1)
     damage_packet(path, 12, seed=1)
     read, frames = readable(path)
     assert read == [*range(12), *range(13, 30)]
     assert frames.damage == "Frame 12 is damaged and skipped: 29 of 30 frames can be decoded"
     for frame in (11, 20, 29):
-        np.testing.assert_array_equal(frames.read(frame), PICTURES[frame])
+        np.testing.assert_array_equal(frames.read(frame), IMAGES[frame])
 
 
 @pytest.mark.parametrize("codec", ["x264", "x265"])
@@ -76,7 +76,7 @@ def test_a_whole_video_lacks_no_frame_in_any_order(tmp_path: Path, codec: str) -
     open_groups = {f"{codec}-params": "open-gop=1:keyint=10:min-keyint=10:log-level=none"}
     path = tmp_path / "clip.mp4"
     try:
-        write_video(path, PICTURES, codec=f"lib{codec}", pix_fmt="yuv420p", **open_groups)
+        write_video(path, IMAGES, codec=f"lib{codec}", pix_fmt="yuv420p", **open_groups)
     except av.error.FFmpegError:
         pytest.skip("needs an encoder of HEVC")
     source = open_source(path)
@@ -87,7 +87,7 @@ def test_a_whole_video_lacks_no_frame_in_any_order(tmp_path: Path, codec: str) -
 
 def test_packets_that_never_arrive_are_missing_frames(tmp_path: Path) -> None:
     """In a damaged transport stream packets are gone: a gap in the times tells how many."""
-    path = write_video(tmp_path / "a.ts", PICTURES, **H264, bf=0)
+    path = write_video(tmp_path / "a.ts", IMAGES, **H264, bf=0)
     whole = bytearray(path.read_bytes())
     whole[len(whole) // 2 : len(whole) // 2 + 600] = bytes(600)
     path.write_bytes(whole)
@@ -105,13 +105,13 @@ def test_packets_that_never_arrive_are_missing_frames(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bf", [0, 2])
 def test_two_frames_of_one_time_stamp_are_two_frames(tmp_path: Path, bf: int) -> None:
     """FFmpeg gives the last two frames of H.264 in AVI the same time."""
-    path = write_video(tmp_path / "a.avi", PICTURES, **H264, bf=bf)
+    path = write_video(tmp_path / "a.avi", IMAGES, **H264, bf=bf)
     assert len(decodable(path)) == 30
     read, frames = readable(path)
     assert read == list(range(30))
     assert frames.damage is None
-    with av.open(str(path)) as film:
-        shown = [one.to_ndarray(format="rgb24") for one in film.decode(video=0)]
+    with av.open(str(path)) as video:
+        shown = [one.to_ndarray(format="rgb24") for one in video.decode(video=0)]
     for number in (29, 28, 3, 29):
         image = frames.read(number)
         assert image is not None
@@ -119,8 +119,8 @@ def test_two_frames_of_one_time_stamp_are_two_frames(tmp_path: Path, bf: int) ->
 
 
 def test_several_gaps_are_told_as_ranges(tmp_path: Path) -> None:
-    for number, picture in enumerate(PICTURES):
-        Image.fromarray(picture).save(tmp_path / f"{number:03d}.jpg")
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image).save(tmp_path / f"{number:03d}.jpg")
     for number in (0, 3, 4, 5, 9):
         path = tmp_path / f"{number:03d}.jpg"
         path.write_bytes(path.read_bytes()[:200])
@@ -136,7 +136,7 @@ def test_several_gaps_are_told_as_ranges(tmp_path: Path) -> None:
 
 
 def test_objects_are_followed_over_a_gap_and_back(tmp_path: Path) -> None:
-    model, kept = Model(ColourRuntime()), tmp_path / "clip.session"
+    model, kept = Model(ColorRuntime()), tmp_path / "clip.session"
     path = broken_clip(tmp_path / "clip.mp4")
     seen = [frame for frame in range(30) if frame != 5]
     with open_session(model, path, session=kept) as session:
@@ -185,12 +185,12 @@ def test_an_evaluation_leaves_damaged_frames_out(
     frames, masks = [], {}
     for number in range(8):
         frames.append(tmp_path / f"{number}.png")
-        Image.fromarray(PICTURES[number]).save(frames[-1])
+        Image.fromarray(IMAGES[number]).save(frames[-1])
         masks[number] = tmp_path / f"mask{number}.png"
         Image.fromarray(TRUTH[number][0].astype(np.uint8)).save(masks[number])
     frames[4].write_bytes(frames[4].read_bytes()[:300])
     clip = Clip(name="discs", frames=tuple(frames), annotations=masks)
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     (scores,) = follow_given(clip, lambda one: open_session(model, list(one.frames)))
     assert len(scores.j) == 5  # of 8: without the first, the last and the damaged one
     assert scores.j.min() > 0.7

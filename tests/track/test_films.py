@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError
-from anymask.track import TrackedFrame, VideoFacts, VideoWriter, check_film, open_source
+from anymask.track import TrackedFrame, VideoFacts, VideoWriter, check_video_output, open_source
 from tests.track.clips import moving_discs
 
-PICTURES, _ = moving_discs(4)
+IMAGES, _ = moving_discs(4)
 RATE, BEEP = 48_000, 0.06  # samples a second; seconds from the first frame to the tone
 
 
@@ -25,10 +25,10 @@ def clip_with_beep(path: Path, sound: str, late: float) -> Path:
     with av.open(str(path), "w") as out:
         shown: Any = out.add_stream("libx264", rate=25)
         heard: Any = out.add_stream(sound, rate=RATE, layout="mono")
-        shown.height, shown.width = PICTURES[0].shape[:2]
+        shown.height, shown.width = IMAGES[0].shape[:2]
         shown.codec_context.time_base = Fraction(1, 1000)
-        for place, picture in enumerate(PICTURES):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for place, image in enumerate(IMAGES):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = round(1000 * late) + 40 * place, Fraction(1, 1000)
             out.mux(shown.encode(frame))
         out.mux(shown.encode())
@@ -43,15 +43,15 @@ def clip_with_beep(path: Path, sound: str, late: float) -> Path:
 
 def beep_of(path: Path) -> tuple[str, float]:
     """The codec of the sound, and when the tone begins after the first picture."""
-    with av.open(str(path)) as film:
-        first = next(film.decode(video=0)).time
-    with av.open(str(path)) as film:
-        for frame in film.decode(audio=0):
+    with av.open(str(path)) as video:
+        first = next(video.decode(video=0)).time
+    with av.open(str(path)) as video:
+        for frame in video.decode(audio=0):
             loud = np.abs(frame.to_ndarray().ravel().astype(float))
             most = 1 << 15 if frame.format.name.startswith("s16") else 1
             if (loud > 0.3 * most).any():
                 place = int((loud > 0.3 * most).argmax())
-                codec = film.streams.audio[0].codec_context.name
+                codec = video.streams.audio[0].codec_context.name
                 return codec, float(frame.time + place / frame.sample_rate - first)
     raise AssertionError("no tone")
 
@@ -59,7 +59,7 @@ def beep_of(path: Path) -> tuple[str, float]:
 def copied(clip: Path, path: Path, look: Any = "picture") -> None:
     """Every picture as it is, in another film."""
     source = open_source(clip)
-    facts = VideoFacts("clip", PICTURES[0].shape[:2], source.rate, (), clip)
+    facts = VideoFacts("clip", IMAGES[0].shape[:2], source.rate, (), clip)
     opaque = ((0, 0), (0, 0), (0, 1 if look == "cutout" else 0))
 
     def draw(frame: TrackedFrame, image: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def copied(clip: Path, path: Path, look: Any = "picture") -> None:
 
 
 @pytest.mark.parametrize(
-    ("clip", "sound", "film", "wanted"),
+    ("clip", "sound", "video", "expected"),
     [
         ("late.mkv", "aac", "film.mp4", "aac"),
         ("late.mkv", "aac", "film.webm", "opus"),
@@ -85,13 +85,13 @@ def copied(clip: Path, path: Path, look: Any = "picture") -> None:
     ],
 )
 def test_sound_stays_with_its_pictures_in_every_format(
-    tmp_path: Path, clip: str, sound: str, film: str, wanted: str
+    tmp_path: Path, clip: str, sound: str, video: str, expected: str
 ) -> None:
     original = clip_with_beep(tmp_path / clip, sound, late=0.4)
     assert beep_of(original)[1] == pytest.approx(BEEP, abs=0.003)
-    copied(original, tmp_path / film)
-    codec, begins = beep_of(tmp_path / film)
-    assert codec == wanted
+    copied(original, tmp_path / video)
+    codec, begins = beep_of(tmp_path / video)
+    assert codec == expected
     assert begins == pytest.approx(BEEP, abs=0.003)
 
 
@@ -99,10 +99,10 @@ PATCHES = ((218, 59, 29), (39, 139, 89), (20, 20, 200), (250, 240, 30))
 WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}  # of red and blue (H.273)
 
 
-def coded(colour: tuple[int, ...], matrix: int, full: bool) -> list[int]:
+def coded(color: tuple[int, ...], matrix: int, full: bool) -> list[int]:
     """Y, Cb and Cr of a color by the formulas of H.273."""
     kr, kb = WEIGHTS[matrix]
-    red, green, blue = (value / 255 for value in colour)
+    red, green, blue = (value / 255 for value in color)
     luma = kr * red + (1 - kr - kb) * green + kb * blue
     chroma = ((blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr))
     low, high, wide = (0, 255, 255) if full else (16, 219, 224)
@@ -118,9 +118,9 @@ def patches(path: Path, tags: tuple[int, ...], form: str = "yuv420p") -> Path:
         for number, plane in enumerate(frame.planes):
             row = np.zeros(plane.line_size, np.uint8)
             wide = 64 if number == 0 else 32
-            for place, colour in enumerate(PATCHES):
+            for place, color in enumerate(PATCHES):
                 matrix = tags[0] if tags[0] in WEIGHTS else 5
-                value = coded(colour, matrix, tags[1] == 2)[number]
+                value = coded(color, matrix, tags[1] == 2)[number]
                 row[place * wide : (place + 1) * wide] = value
             plane.update(np.tile(row, (plane.height, 1)).tobytes())
         frame.colorspace, frame.color_range = tags[:2]
@@ -136,7 +136,7 @@ TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
 
 
 @pytest.mark.parametrize(
-    ("tags", "film", "look"),
+    ("tags", "video", "look"),
     [
         ((1, 1, 1, 1), "film.mp4", "picture"),
         ((1, 1, 1, 1), "film.webm", "cutout"),
@@ -148,9 +148,9 @@ TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
     ],
 )
 def test_a_film_has_the_colours_and_tags_of_its_original(
-    tmp_path: Path, tags: tuple[int, ...], film: str, look: Any
+    tmp_path: Path, tags: tuple[int, ...], video: str, look: Any
 ) -> None:
-    clip, path = patches(tmp_path / "clip.mp4", tags), tmp_path / film
+    clip, path = patches(tmp_path / "clip.mp4", tags), tmp_path / video
     copied(clip, path, look)
     with av.open(str(path)) as out:
         frame = next(out.decode(video=0))
@@ -173,8 +173,8 @@ def test_a_film_of_pictures_is_tagged_and_ten_bits_are_told(
 ) -> None:
     path = tmp_path / "film.mp4"
     writer = VideoWriter(path, VideoFacts("a", (64, 64), 25.0, ()), lambda frame, image: image)
-    picture = np.full((64, 64, 3), PATCHES[0], np.uint8)
-    writer.write(TrackedFrame(0, 0, 0.0, {}), lambda: picture)
+    source_image = np.full((64, 64, 3), PATCHES[0], np.uint8)
+    writer.write(TrackedFrame(0, 0, 0.0, {}), lambda: source_image)
     writer.close()
     with av.open(str(path)) as out:
         frame = next(out.decode(video=0))
@@ -203,10 +203,10 @@ def test_an_encoder_that_lacks_is_one_sentence_before_anything_is_written(
         monkeypatch.setattr(av, "Codec", find)
 
     without("prores_ks", "libx264")
-    for film, look in (("a.mov", "cutout"), ("a.mp4", "picture")):
+    for video, look in (("a.mov", "cutout"), ("a.mp4", "picture")):
         with pytest.raises(InputError, match="no (prores_ks|libx264) encoder"):
-            check_film(Path(film), look)  # type: ignore[arg-type]
-    check_film(Path("a.webm"), "cutout")
+            check_video_output(Path(video), look)  # type: ignore[arg-type]
+    check_video_output(Path("a.webm"), "cutout")
     without("libopus")
     with pytest.raises(InputError, match="no libopus encoder, which .webm"):
         copied(clip, tmp_path / "film.webm")

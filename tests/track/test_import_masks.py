@@ -9,15 +9,15 @@ from anymask.base import InputError
 from anymask.masks import empty_rle, mask_to_rle
 from anymask.segment import Model
 from anymask.track import ObjectMask, VideoSession, open_session
-from tests.segment.fakes import ColourRuntime, iou
+from tests.segment.fakes import ColorRuntime, iou
 from tests.track.clips import HW, moving_discs
 
 FRAMES = 8
-PICTURES, TRUTH = moving_discs(FRAMES)
+IMAGES, TRUTH = moving_discs(FRAMES)
 
 
-def begin(source: object = PICTURES) -> VideoSession:
-    return open_session(Model(ColourRuntime()), source)
+def begin(source: object = IMAGES) -> VideoSession:
+    return open_session(Model(ColorRuntime()), source)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_click_on_a_prompted_frame_changes_its_mask(
         monkeypatch.setattr(
             session.tracker, "answer", lambda *said: asked.append(said[2]) or answer(*said)
         )
-        session.add(frame=0, id=1, points=[(30, 30)], anew=True)
+        session.add(frame=0, id=1, points=[(30, 30)], replace=True)
         assert asked == [known[0].rle]
 
 
@@ -88,11 +88,11 @@ def test_without_a_prompt_the_first_mask_with_pixels_is_one() -> None:
 
 def test_a_stream_goes_on_from_what_is_taken_up(known: dict[int, ObjectMask]) -> None:
     with begin(None) as session:
-        session.step(PICTURES[0])
-        session.step(PICTURES[1])
+        session.step(IMAGES[0])
+        session.step(IMAGES[1])
         session.import_masks(1, {0: known[0]})
         session.add(frame=1, id=1, points=[(32, 30)])
-        found = session.step(PICTURES[2])
+        found = session.step(IMAGES[2])
         assert iou(found.masks[1], TRUTH[2][0]) > 0.7
 
 

@@ -16,7 +16,7 @@ from anymask.track.key_frames import KeyFrames, read_forward, store_forward
 from anymask.track.masklets import Segments
 from anymask.track.records import ObjectMask
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 HW = (40, 120)
 RED, GREEN = (200, 30, 30), (20, 180, 40)
@@ -33,8 +33,8 @@ def one(rle: Rle, **more: Any) -> ObjectMask:
 def scene(red: int, green: int) -> UintImage:
     """A red and a green square at these columns."""
     image = np.full((*HW, 3), 90, np.uint8)
-    for x, colour in ((red, RED), (green, GREEN)):
-        image[10:26, x : x + 16] = colour
+    for x, color in ((red, RED), (green, GREEN)):
+        image[10:26, x : x + 16] = color
     return image
 
 
@@ -50,8 +50,8 @@ class Told(Model):
 class Session:
     """Pictures, masks, prompts and notes in memory. Tracks are set by the test."""
 
-    def __init__(self, pictures: dict[int, UintImage]) -> None:
-        self.pictures, self.notes = pictures, dict[str, str]()
+    def __init__(self, images: dict[int, UintImage]) -> None:
+        self.images, self.notes = images, dict[str, str]()
         self.masks: dict[int, dict[int, ObjectMask]] = {}
         self.forgotten: list[tuple[int, int]] = []
 
@@ -59,16 +59,16 @@ class Session:
     def objects(self) -> list[int]:
         return sorted({number for row in self.masks.values() for number in row})
 
-    def picture(self, frame: int) -> UintImage:
-        return self.pictures[frame]
+    def image(self, frame: int) -> UintImage:
+        return self.images[frame]
 
     def note(self, name: str, value: str | None = None) -> str | None:
         if value is not None:
             self.notes[name] = value
         return self.notes.get(name)
 
-    def add(self, frame: int, number: int, mask: BoolArray, anew: bool) -> None:
-        assert anew
+    def add(self, frame: int, number: int, mask: BoolArray, replace: bool) -> None:
+        assert replace
         self.masks.setdefault(frame, {})[number] = one(mask_to_rle(mask), prompted=True)
 
     def prompts(self, number: int) -> list[int]:
@@ -96,7 +96,7 @@ def step(
 
 @pytest.fixture
 def model() -> Told:
-    return Told(ColourRuntime())
+    return Told(ColorRuntime())
 
 
 def begun(model: Told, red: int, green: int) -> tuple[Session, KeyFrames]:
@@ -138,7 +138,7 @@ def test_a_union_of_two_objects_changes_no_track_and_starts_no_object(model: Tol
 
 def test_a_track_that_shows_another_object_is_ended(model: Told) -> None:
     session, keys = begun(model, 20, 70)
-    session.pictures[5][10:26, 70:86] = 90  # the green object has left
+    session.images[5][10:26, 70:86] = 90  # the green object has left
     after = step(session, model, keys, 5, {1: square(20), 2: square(22)}, [square(20)])
     assert after == {1: square(20), 2: empty_rle(HW)}
 

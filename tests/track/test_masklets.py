@@ -17,12 +17,12 @@ from anymask.track.key_frames import KeyFrames
 from anymask.track.masklets import join_tracks, merge_groups, trim
 from anymask.track.records import ObjectMask
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.track.clips import GREEN, RED, moving_discs
 
 HW = (20, 60)
 FRAMES = 12
-PICTURES, TRUTH = moving_discs(FRAMES, hidden=range(3))  # the red disc appears on frame 3
+IMAGES, TRUTH = moving_discs(FRAMES, hidden=range(3))  # the red disc appears on frame 3
 
 
 def square(x: int, side: int = 10) -> Rle:
@@ -75,10 +75,10 @@ class Proposals(Model):
     """A model that proposes the true discs of a frame, and a mask of the whole frame."""
 
     def everything(self, image: Any, **_: Any) -> Masks:  # type: ignore[override]
-        image = image.photo  # of an EncodedPhoto
+        image = image.image  # of an EncodedPhoto
         truth = next(
-            truth for picture, truth in zip(PICTURES, TRUTH, strict=True)
-            if np.array_equal(picture, image)
+            truth for source_image, truth in zip(IMAGES, TRUTH, strict=True)
+            if np.array_equal(source_image, image)
         )  # fmt: skip
         whole = np.ones(image.shape[:2], np.bool_)
         rles = [mask_to_rle(mask) for mask in (whole, *truth) if mask.any()]
@@ -87,7 +87,7 @@ class Proposals(Model):
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return Proposals(ColourRuntime())
+    return Proposals(ColorRuntime())
 
 
 SETTINGS = MaskletSettings(key_every=5)
@@ -95,7 +95,7 @@ SETTINGS = MaskletSettings(key_every=5)
 
 def test_an_object_that_appears_between_key_frames_is_tracked_back(model: Model) -> None:
     seen: list[tuple[int, int | None]] = []
-    with open_session(model, PICTURES, tracker="match") as session:
+    with open_session(model, IMAGES, tracker="match") as session:
         report = propose_masklets(
             session, model, SETTINGS, lambda done, total: seen.append((done, total))
         )
@@ -115,7 +115,7 @@ def test_an_object_that_appears_between_key_frames_is_tracked_back(model: Model)
 
 
 def test_short_and_unstable_objects_are_dropped_and_counted(model: Model) -> None:
-    with open_session(model, PICTURES, tracker="match") as session:
+    with open_session(model, IMAGES, tracker="match") as session:
         report = propose_masklets(session, model, MaskletSettings(key_every=5, min_frames=10))
         assert (report.objects, report.short) == (1, 1)
         assert session.objects == [1]
@@ -125,9 +125,9 @@ def test_short_and_unstable_objects_are_dropped_and_counted(model: Model) -> Non
 def test_an_interrupted_run_resumes_with_the_same_result(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_session(model, PICTURES, tracker="match") as session:
+    with open_session(model, IMAGES, tracker="match") as session:
         propose_masklets(session, model, SETTINGS)
-        wanted = [session.result(frame).objects for frame in range(FRAMES)]
+        expected = [session.result(frame).objects for frame in range(FRAMES)]
     begun: list[int] = []
     whole = KeyFrames.process
 
@@ -141,14 +141,14 @@ def test_an_interrupted_run_resumes_with_the_same_result(
     kept = tmp_path / "kept.session"
     with (
         pytest.raises(KeyboardInterrupt),
-        open_session(model, PICTURES, tracker="match", session=kept) as session,
+        open_session(model, IMAGES, tracker="match", session=kept) as session,
     ):
         propose_masklets(session, model, SETTINGS)
-    with open_session(model, PICTURES, tracker="match", session=kept) as session:
+    with open_session(model, IMAGES, tracker="match", session=kept) as session:
         propose_masklets(session, model, SETTINGS)
         found = [session.result(frame).objects for frame in range(FRAMES)]
     assert begun == [0, 5, 5, 10, 11]  # the interrupted key frame again, the finished one not
-    assert found == wanted
+    assert found == expected
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from anymask.runtime import TorchRuntime
 from anymask.segment import Model
 from anymask.track import open_session
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.track.clips import moving_discs
 
-PICTURES, _ = moving_discs(5)
+IMAGES, _ = moving_discs(5)
 POINT = [(30.0, 30.0)]
 
 
@@ -40,10 +40,10 @@ def by_hand(model: Model) -> list[object]:
     module = model.runtime._module
     settings = replace(with_postprocessing(module.config.settings), prompted_limit=4)
     spec = replace(model.spec, resample="pillow_bicubic")
-    where = geometry(PICTURES[0].shape[:2], spec)
+    where = geometry(IMAGES[0].shape[:2], spec)
     bank, masks = MemoryBank(), []
-    for number, picture in enumerate(PICTURES):
-        frame = module.encode_frame(torch.from_numpy(image_to_model(picture, spec))[None])
+    for number, image in enumerate(IMAGES):
+        frame = module.encode_frame(torch.from_numpy(image_to_model(image, spec))[None])
         prompts = None
         if number == 0:
             coords = torch.from_numpy(points_to_model(np.array([POINT]), where))
@@ -59,7 +59,7 @@ def by_hand(model: Model) -> list[object]:
 @pytest.mark.parametrize("variant", [TINY_VIDEO, TINY_EDGE], ids=lambda one: one.spec.name)
 def test_a_session_gives_the_masks_of_the_models_own_steps(variant: VideoVariant) -> None:
     model = tiny(variant)
-    with open_session(model, PICTURES, write_unsure=True) as session:
+    with open_session(model, IMAGES, write_unsure=True) as session:
         session.add(frame=0, points=POINT)
         session.add(frame=0, id=2, box=(80, 50, 118, 88))
         found = [frame.objects[1].rle for frame in session]
@@ -70,14 +70,14 @@ def test_a_session_gives_the_masks_of_the_models_own_steps(variant: VideoVariant
 
 def test_a_saved_session_of_a_video_model_goes_on_alike(tmp_path: Path) -> None:
     model, path = tiny(), tmp_path / "clip.session"
-    with open_session(model, PICTURES, write_unsure=True) as session:
+    with open_session(model, IMAGES, write_unsure=True) as session:
         session.add(frame=0, points=POINT)
-        wanted = [frame.objects[1].rle for frame in session]
-    with open_session(model, PICTURES, write_unsure=True, session=path) as session:
+        expected = [frame.objects[1].rle for frame in session]
+    with open_session(model, IMAGES, write_unsure=True, session=path) as session:
         session.add(frame=0, points=POINT)
         list(itertools.islice(session, 3))
-    with open_session(model, PICTURES, write_unsure=True, session=path) as session:
-        assert [frame.objects[1].rle for frame in session] == wanted
+    with open_session(model, IMAGES, write_unsure=True, session=path) as session:
+        assert [frame.objects[1].rle for frame in session] == expected
 
 
 ALL_SETTINGS = {"fill_gaps": True, "memory_stride": 2, "write_unsure": True}
@@ -85,16 +85,16 @@ ALL_SETTINGS = {"fill_gaps": True, "memory_stride": 2, "write_unsure": True}
 
 def test_a_choice_of_memories_is_taken_and_resumed(tmp_path: Path) -> None:
     model = tiny()
-    with open_session(model, PICTURES, **ALL_SETTINGS) as session:  # type: ignore[arg-type]
+    with open_session(model, IMAGES, **ALL_SETTINGS) as session:  # type: ignore[arg-type]
         session.add(frame=0, points=POINT)
-        wanted = [frame.objects[1].rle for frame in session]
+        expected = [frame.objects[1].rle for frame in session]
     path = tmp_path / "clip.session"
     for frames in (3, 5):
-        with open_session(model, PICTURES, session=path, **ALL_SETTINGS) as session:  # type: ignore[arg-type]
+        with open_session(model, IMAGES, session=path, **ALL_SETTINGS) as session:  # type: ignore[arg-type]
             if frames == 3:
                 session.add(frame=0, points=POINT)
             found = [frame.objects[1].rle for frame in itertools.islice(session, frames)]
-    assert found == wanted
+    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -108,11 +108,11 @@ def test_memories_that_cannot_be_pooled_are_refused(
     variant: VideoVariant, pool: int, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        open_session(tiny(variant), PICTURES, pool_memory=pool)
+        open_session(tiny(variant), IMAGES, pool_memory=pool)
 
 
 def test_masks_of_low_quality_are_not_remembered() -> None:
-    with open_session(tiny(), PICTURES, write_unsure=True, least_quality=1.0) as session:
+    with open_session(tiny(), IMAGES, write_unsure=True, least_quality=1.0) as session:
         session.add(frame=0, points=POINT)
         list(session)
         bank = session._live[1, False].state
@@ -120,8 +120,8 @@ def test_masks_of_low_quality_are_not_remembered() -> None:
 
 
 def test_a_given_mask_and_a_correction_are_taken() -> None:
-    with open_session(tiny(), PICTURES) as session:
-        mask = rectangle(PICTURES[0].shape[:2], (20, 20, 44, 44))
+    with open_session(tiny(), IMAGES) as session:
+        mask = rectangle(IMAGES[0].shape[:2], (20, 20, 44, 44))
         given = session.add(frame=0, mask=mask)
         assert (given.mask & mask).sum() / (given.mask | mask).sum() > 0.7
         assert len(list(session)) == 5
@@ -131,4 +131,4 @@ def test_a_given_mask_and_a_correction_are_taken() -> None:
 
 def test_an_image_model_has_no_memory() -> None:
     with pytest.raises(ModelError, match="fake does not support tracker='memory'"):
-        open_session(Model(ColourRuntime()), PICTURES, tracker="memory")
+        open_session(Model(ColorRuntime()), IMAGES, tracker="memory")

@@ -76,8 +76,8 @@ def test_medoids_are_the_centers_of_separate_squares() -> None:
 
 def test_positive_points_are_inside_and_negative_ones_near() -> None:
     mask = disc(70, 60)
-    grey = cv2.cvtColor(picture((70, 60)), cv2.COLOR_RGB2GRAY)
-    points = select_points(mask, np.asarray(grey, np.uint8))
+    gray = cv2.cvtColor(picture((70, 60)), cv2.COLOR_RGB2GRAY)
+    points = select_points(mask, np.asarray(gray, np.uint8))
     x, y = points.xy.round().astype(int).T
     assert (mask[y, x] == (points.labels == 1)).all()
     assert points.labels.tolist() == [1] * 16 + [0] * 4
@@ -92,19 +92,19 @@ def test_points_move_with_the_texture_and_hide_when_covered() -> None:
     now[42:76, 70:104] = 120  # covers one point
     xy = np.array([(50, 50), (50, 68), (46, 60), (80, 60)], np.float32)
     points = TrackedPoints(xy, np.ones(4, np.int64), np.ones(4, np.bool_))
-    grey = [np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), np.uint8) for one in (before, now)]
-    moved = move_points(points, *grey)
+    gray = [np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), np.uint8) for one in (before, now)]
+    moved = move_points(points, *gray)
     assert moved.visible.tolist() == [True, True, True, False]
     np.testing.assert_allclose(moved.xy[:3], xy[:3] + np.array([5, -3]), atol=0.3)
     assert moved.age == 1
-    hidden = move_points(replace(points, visible=np.zeros(4, np.bool_)), *grey)
+    hidden = move_points(replace(points, visible=np.zeros(4, np.bool_)), *gray)
     assert not hidden.visible.any(), "a hidden point stays hidden until points are selected"
 
 
 def test_a_moving_disc_is_tracked_in_both_directions(nano: Model) -> None:
     frames = [picture(place) for place in PATH]
     with nano.track(frames, tracker="points") as session:
-        assert session.follower.startswith("points:nano:")
+        assert session.tracker_id.startswith("points:nano:")
         session.add(frame=4, mask=disc(*PATH[4]))
         list(session.propagate("both"))
         found = [session.result(n).masks[1] for n in range(len(PATH))]
@@ -161,10 +161,10 @@ def test_a_correction_starts_again_from_its_mask(nano: Model) -> None:
 
 def test_points_of_other_objects_are_negative(nano: Model) -> None:
     tracker, frame = PointTracker(nano), picture((50, 60), (110, 60))
-    seen = tracker.encode_frame(frame, reduce_frame(frame))
+    features = tracker.encode_frame(frame, reduce_frame(frame))
     plane = np.zeros(HW, np.float32)
     both = [Expected(plane, plane, select_points(disc(x, 60))) for x in (50, 110)]
-    prompt = tracker._prompt(seen, both, 0)
+    prompt = tracker._prompt(features, both, 0)
     assert prompt.labels is not None
     x, y = prompt.points.round().astype(int).T
     assert disc(50, 60)[y, x].tolist() == [label == 1 for label in prompt.labels]

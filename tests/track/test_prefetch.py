@@ -15,12 +15,12 @@ class Watching:
     """Stands for a tracker: remembers which frames it saw, and in which thread."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[int, str]] = []
+        self.features: list[tuple[int, str]] = []
 
-    def encode_frame(self, image: np.ndarray, grey: np.ndarray) -> int:
-        assert grey.ndim == 2
+    def encode_frame(self, image: np.ndarray, gray: np.ndarray) -> int:
+        assert gray.ndim == 2
         number = int(image[0, 0, 0])
-        self.seen.append((number, threading.current_thread().name.partition("_")[0]))
+        self.features.append((number, threading.current_thread().name.partition("_")[0]))
         return number
 
 
@@ -35,9 +35,9 @@ def looking(source: object) -> tuple[Watching, FramePrefetcher]:
 
 def test_the_frame_that_was_expected_is_seen_once_in_another_thread() -> None:
     tracker, prefetcher = looking(numbered(4))
-    assert prefetcher.fetch(0).seen == 0
+    assert prefetcher.fetch(0).features == 0
     prefetcher.expect(1)
-    assert prefetcher.fetch(1).seen == 1
-    assert prefetcher.fetch(1).seen == 1
-    assert tracker.seen == [(0, "MainThread"), (1, "anymask-prefetch")]
+    assert prefetcher.fetch(1).features == 1
+    assert prefetcher.fetch(1).features == 1
+    assert tracker.features == [(0, "MainThread"), (1, "anymask-prefetch")]
     prefetcher.close()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import anymask
-from anymask.models.rules import ANCHOR, HINTS, LIMIT, RECENT, MemoryAnswer, MemoryQuestion
+from anymask.models.rules import ANCHOR, HINTS, LIMIT, RECENT, MemoryOutput, MemoryQuery
 from anymask.segment import Model
 from anymask.track import open_session, open_tracker
 from anymask.track.image_tracker import ImageTracker, from_plane, soft_to_parts, to_plane
@@ -17,7 +17,7 @@ from tests.segment.fakes import iou
 from tests.track.clips import moving_discs
 from tests.track.memory_models import with_reader
 
-PICTURES, TRUTH = moving_discs(4)
+IMAGES, TRUTH = moving_discs(4)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def nano() -> Model:
 
 
 def follow(model: Model, **settings: object) -> list[np.ndarray]:
-    with open_session(model, PICTURES, **settings) as opened:
+    with open_session(model, IMAGES, **settings) as opened:
         opened.add(frame=0, mask=TRUTH[0][0])
         return [frame.masks[1] for frame in opened]
 
@@ -35,9 +35,9 @@ class Notes(RuleReader):
     """The rule, with every question kept."""
 
     def __init__(self) -> None:
-        self.asked: list[MemoryQuestion] = []
+        self.asked: list[MemoryQuery] = []
 
-    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+    def read_memory(self, questions: Sequence[MemoryQuery]) -> list[MemoryOutput]:
         self.asked += questions
         return super().read_memory(questions)
 
@@ -67,7 +67,7 @@ def test_what_is_asked_grows_with_what_is_remembered(nano: Model) -> None:
 
 def test_objects_that_remember_the_same_frames_are_asked_about_together(nano: Model) -> None:
     notes = Notes()
-    with open_session(Model(with_reader(nano.runtime, notes)), PICTURES) as opened:
+    with open_session(Model(with_reader(nano.runtime, notes)), IMAGES) as opened:
         for number in (0, 1):
             opened.add(frame=0, id=number + 1, mask=TRUTH[0][number])
         list(opened)
@@ -78,8 +78,8 @@ def test_objects_that_remember_the_same_frames_are_asked_about_together(nano: Mo
 
 def test_an_object_that_the_network_does_not_see_is_hidden(nano: Model) -> None:
     class Blind(RuleReader):
-        def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
-            return [MemoryAnswer(one.logits, -3.0) for one in super().read_memory(questions)]
+        def read_memory(self, questions: Sequence[MemoryQuery]) -> list[MemoryOutput]:
+            return [MemoryOutput(one.logits, -3.0) for one in super().read_memory(questions)]
 
     masks = follow(Model(with_reader(nano.runtime, Blind())))
     assert masks[0].any()
@@ -97,15 +97,15 @@ def test_auto_takes_a_network_where_there_is_one(nano: Model) -> None:
 
 
 def test_a_rehearsal_tells_which_frames_were_remembered(nano: Model) -> None:
-    frames = np.stack([np.asarray(one) for one in PICTURES])
+    frames = np.stack([np.asarray(one) for one in IMAGES])
     asked = rehearse(nano, RuleReader().read_memory, frames, np.stack(TRUTH[0]))
     assert asked.memories[1:, 0].tolist() == [[0, -1, -1, -1], [0, 1, -1, -1], [0, 1, 2, -1]]
     height, width = asked.maps[0].keys.shape[1:]
     assert asked.hints.shape == (4, 2, len(HINTS), 4 * height, 4 * width)
     assert asked.parts.shape == (4, 2, height * width, 16)
     found = asked.parts[3, 0].mean() * height * width * 16
-    wanted = TRUTH[3][0].mean() * height * width * 16
-    assert found == pytest.approx(wanted, rel=0.4)
+    expected = TRUTH[3][0].mean() * height * width * 16
+    assert found == pytest.approx(expected, rel=0.4)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.cli.test_track import with_sound
 from tests.track.clips import moving_discs, write_video
 
 FRAMES = 6
-PICTURES, TRUTH = moving_discs(FRAMES)
+IMAGES, TRUTH = moving_discs(FRAMES)
 
 
 @pytest.fixture
@@ -38,31 +38,31 @@ def tracks(path: str, frames: Any = range(FRAMES), size: slice = slice(None)) ->
     return path
 
 
-def pictures(path: str) -> list[np.ndarray]:
-    with av.open(path) as film:
-        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+def images(path: str) -> list[np.ndarray]:
+    with av.open(path) as video:
+        return [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
 
 
 def test_the_object_is_hidden_on_every_frame_and_sound_stays(clip: Path) -> None:
-    assert redact_video(clip, tracks("t.jsonl"), "out.mkv", colour="white") == []
-    for shown, before, (disc, other) in zip(pictures("out.mkv"), PICTURES, TRUTH, strict=True):
+    assert redact_video(clip, tracks("t.jsonl"), "out.mkv", color="white") == []
+    for shown, before, (disc, other) in zip(images("out.mkv"), IMAGES, TRUTH, strict=True):
         assert shown[disc].min() > 235
         assert np.abs(shown[other].astype(int) - before[other]).mean() < 30
-    with av.open("out.mkv") as film, av.open(str(clip)) as original:
-        assert [one.type for one in film.streams.audio] == ["audio"]
-        assert len([*film.decode(audio=0)]) >= len([*original.decode(audio=0)]) - 1
+    with av.open("out.mkv") as video, av.open(str(clip)) as original:
+        assert [one.type for one in video.streams.audio] == ["audio"]
+        assert len([*video.decode(audio=0)]) >= len([*original.decode(audio=0)]) - 1
     assert not list(Path().glob(".*.part*"))
 
 
 def test_a_short_gap_is_bridged_and_told_with_frames_that_show_all(clip: Path) -> None:
-    gaps = redact_video(clip, tracks("t.jsonl", (1, 3, 4)), "out.mkv", colour="white")
+    gaps = redact_video(clip, tracks("t.jsonl", (1, 3, 4)), "out.mkv", color="white")
     told = {gap.frame: gap.reason for gap in gaps}
     assert told == {
         0: "nothing is hidden",
         2: "object 1 has no mask; its previous and next position are hidden instead",
         5: "nothing is hidden",
     }
-    between = pictures("out.mkv")[2]
+    between = images("out.mkv")[2]
     assert between[TRUTH[1][0] | TRUTH[3][0]].min() > 235
 
 
@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_overwritten(clip: Path) -> 
     assert Path("mine.mp4").read_bytes() == b"mine"
     with pytest.raises(DataError, match="tracks of this video"):
         redact_video(clip, tracks("small.jsonl", size=slice(0, 50)), "out.mkv")
-    write_video(Path("short.mkv"), PICTURES[:2])
+    write_video(Path("short.mkv"), IMAGES[:2])
     with pytest.raises(InputError, match="the video has 2 frames"):
         redact_video("short.mkv", known, "out.mkv")
     assert not Path("out.mkv").exists()
@@ -136,4 +136,4 @@ def test_words_in_a_video_are_looked_at_first(
     assert not Path("out.mkv").exists()
     assert "--labels out-review/clip.jsonl" in capsys.readouterr().err
     assert main(["redact", "clip.mkv", "--words", "disc", "-o", "o2.mkv", "--force"]) == 0
-    assert len(pictures("o2.mkv")) == FRAMES
+    assert len(images("o2.mkv")) == FRAMES

@@ -14,18 +14,18 @@ import anymask
 from anymask.base import InputError, PromptError
 from anymask.segment import Model
 from anymask.track import TrackedFrame, VideoSession, open_session, review_text
-from tests.segment.fakes import ColourRuntime, iou
+from tests.segment.fakes import ColorRuntime, iou
 from tests.track.clips import moving_discs, write_video
 from tests.track.holdings import held_by
 
-MODEL = Model(ColourRuntime())
-PICTURES, TRUTH = moving_discs(16)
+MODEL = Model(ColorRuntime())
+IMAGES, TRUTH = moving_discs(16)
 START = (30, 30)  # on the first disc in frame 0
 OTHER = (100, 70)  # on the second one
 
 
 def begin(source: object = None, **settings: object) -> VideoSession:
-    return open_session(MODEL, PICTURES if source is None else source, **settings)
+    return open_session(MODEL, IMAGES if source is None else source, **settings)
 
 
 def rles(frames: list[TrackedFrame]) -> list[dict[int, object]]:
@@ -48,15 +48,15 @@ def test_files_lists_generators_and_steps_give_the_same_masks(tmp_path: Path) ->
             session.add(frame=0, points=[START])
             return rles(list(session))
 
-    wanted = followed(PICTURES)
-    assert followed(write_video(tmp_path / "clip.mkv", PICTURES)) == wanted
-    assert followed(iter(PICTURES)) == wanted
+    expected = followed(IMAGES)
+    assert followed(write_video(tmp_path / "clip.mkv", IMAGES)) == expected
+    assert followed(iter(IMAGES)) == expected
     with open_session(MODEL, None) as session:
-        first = session.step(PICTURES[0])
+        first = session.step(IMAGES[0])
         assert first.objects == {}
         session.add(frame=0, points=[START])
-        stepped = [session.result(0), *(session.step(picture) for picture in PICTURES[1:])]
-    assert rles(stepped) == wanted
+        last_step = [session.result(0), *(session.step(image) for image in IMAGES[1:])]
+    assert rles(last_step) == expected
 
 
 def test_an_object_that_is_added_later_leaves_the_others_alone() -> None:
@@ -125,12 +125,12 @@ def test_a_session_goes_on_in_another_thread() -> None:
 def test_only_what_a_correction_changed_is_looked_at_again() -> None:
     looked: list[int] = []
 
-    class Counting(ColourRuntime):
+    class Counting(ColorRuntime):
         def encode_images(self, images: np.ndarray) -> list:
             looked.append(len(looked))
             return super().encode_images(images)
 
-    with open_session(Model(Counting()), PICTURES) as session:
+    with open_session(Model(Counting()), IMAGES) as session:
         session.add(frame=0, points=[START])
         list(session)
         assert len(looked) == 16
@@ -147,10 +147,10 @@ def test_a_prompt_that_is_taken_back_is_forgotten() -> None:
         before = rles(list(session))
         session.add(frame=5, mask=TRUTH[5][1])
         list(session)
-        session.take_back(1, 5)
+        session.remove_prompts(1, 5)
         assert rles(list(session)) == before
         with pytest.raises(InputError, match=r"Object 1 has no prompt on frame 5.*\[0\]"):
-            session.take_back(1, 5)
+            session.remove_prompts(1, 5)
 
 
 def test_a_killed_session_goes_on_from_its_last_checkpoint(
@@ -159,7 +159,7 @@ def test_a_killed_session_goes_on_from_its_last_checkpoint(
     monkeypatch.setattr("anymask.track.session.FRAMES", 4)
     with begin() as session:
         session.add(frame=0, points=[START])
-        wanted = rles(list(session))
+        expected = rles(list(session))
     path = tmp_path / "clip.session"
     killed = begin(session=path)
     killed.add(frame=0, points=[START])
@@ -171,19 +171,19 @@ def test_a_killed_session_goes_on_from_its_last_checkpoint(
     with begin(session=path) as session:
         done = max(session._store.frames())
         assert 4 <= done < 10
-        assert rles(list(session)) == wanted
+        assert rles(list(session)) == expected
 
 
 def test_another_model_does_not_go_on_with_a_session(tmp_path: Path) -> None:
     path = tmp_path / "clip.session"
     begin(session=path).close()
     with pytest.raises(InputError, match="Load the same model"):
-        anymask.load().track(PICTURES, session=path, tracker="match")
+        anymask.load().track(IMAGES, session=path, tracker="match")
 
 
 def test_a_hidden_object_is_occluded_then_lost_then_back() -> None:
-    pictures, truth = moving_discs(16, hidden=range(5, 10))
-    with begin(pictures, lost_after=3) as session:
+    images, truth = moving_discs(16, hidden=range(5, 10))
+    with begin(images, lost_after=3) as session:
         session.add(frame=0, points=[START])
         frames = list(session)
         doubts = {frame: doubts for frame, _, doubts in session.doubtful()}
@@ -200,8 +200,8 @@ def test_a_hidden_object_is_occluded_then_lost_then_back() -> None:
 
 
 def test_another_shot_is_told() -> None:
-    other = [np.roll(255 - picture, 40, axis=0) for picture in PICTURES[8:]]
-    with begin([*PICTURES[:8], *other]) as session:
+    other = [np.roll(255 - image, 40, axis=0) for image in IMAGES[8:]]
+    with begin([*IMAGES[:8], *other]) as session:
         session.add(frame=0, points=[START])
         frames = list(session)
     cut = [frame.index for frame in frames if "cut" in frame.objects[1].doubts]
@@ -210,7 +210,7 @@ def test_another_shot_is_told() -> None:
 
 def test_a_long_stream_keeps_nothing_that_grows() -> None:
     def endless() -> Iterator[np.ndarray]:
-        return itertools.islice(itertools.cycle([*PICTURES, *reversed(PICTURES)]), 100)
+        return itertools.islice(itertools.cycle([*IMAGES, *reversed(IMAGES)]), 100)
 
     with begin(endless()) as session:
         session.add(frame=0, points=[START])
@@ -244,8 +244,8 @@ def test_following_nothing_is_refused() -> None:
 
 def test_a_resolution_that_changes_is_followed() -> None:
     """Odd sizes, and an alpha channel, too."""
-    large = [np.repeat(np.repeat(picture, 2, axis=0), 2, axis=1)[:-1, :-1] for picture in PICTURES]
-    mixed = [*PICTURES[:3], *large[3:6]]
+    large = [np.repeat(np.repeat(image, 2, axis=0), 2, axis=1)[:-1, :-1] for image in IMAGES]
+    mixed = [*IMAGES[:3], *large[3:6]]
     mixed[1] = np.dstack([mixed[1], np.full(mixed[1].shape[:2], 255, np.uint8)])
     with begin(mixed) as session:
         session.add(frame=0, points=[START])
@@ -262,7 +262,7 @@ def test_the_threads_of_a_model_are_shared_between_the_frame_and_the_next_one() 
     runtime = anymask.load().runtime
     assert runtime.threads
     for threads, each in ((1, 1), (2, 1), (3, 2)):
-        with open_session(Model(runtime.with_threads(threads)), PICTURES) as session:
+        with open_session(Model(runtime.with_threads(threads)), IMAGES) as session:
             assert session.tracker.model.runtime.threads == each  # type: ignore[attr-defined]
 
 
@@ -282,16 +282,16 @@ def test_masks_that_disagree_with_looks_and_motion_are_told_and_learned_from() -
 def test_several_clicks_are_decoded_one_after_the_other_as_for_a_photo() -> None:
     """At once or one by one, in a clip and on a slice: the mask is that of `Model.segment`."""
     model = anymask.load("nano")
-    picture = np.random.default_rng(5).integers(0, 60, (96, 128, 3), dtype=np.uint8)
-    picture[20:70, 30:90] += 150
-    picture[40:50, 30:90, :] -= 90
+    image = np.random.default_rng(5).integers(0, 60, (96, 128, 3), dtype=np.uint8)
+    image[20:70, 30:90] += 150
+    image[40:50, 30:90, :] -= 90
     clicks, kinds = [(40, 30), (80, 60), (60, 45)], [1, 1, 0]
-    at_once = model.segment(picture, points=clicks, point_labels=kinds)
-    with open_session(model, [picture]) as session:
+    at_once = model.segment(image, points=clicks, point_labels=kinds)
+    with open_session(model, [image]) as session:
         one = session.add(0, points=clicks, labels=kinds)
         assert iou(one.mask, at_once.masks[0]) > 0.99
         for number, (click, kind) in enumerate(zip(clicks, kinds, strict=True)):
-            last = session.add(0, 2, points=[click], labels=[kind], anew=not number)
+            last = session.add(0, 2, points=[click], labels=[kind], replace=not number)
         assert (last.mask == one.mask).all()
 
 

@@ -16,7 +16,7 @@ from anymask.track import sources as video_file
 from anymask.track.sources import FrameStream, SampledFrames
 from tests.track.clips import moving_discs, write_video
 
-PICTURES, _ = moving_discs(40)
+IMAGES, _ = moving_discs(40)
 
 
 def numbered(count: int) -> list[np.ndarray]:
@@ -24,10 +24,10 @@ def numbered(count: int) -> list[np.ndarray]:
 
 
 def test_a_video_file_gives_the_pictures_that_were_written_in_any_order(tmp_path: Path) -> None:
-    source = open_source(write_video(tmp_path / "clip.mkv", PICTURES, g=12))
+    source = open_source(write_video(tmp_path / "clip.mkv", IMAGES, g=12))
     assert source.length == 40
     for frame in (0, 1, 2, 30, 29, 28, 13, 12, 11, 0, 39):
-        np.testing.assert_array_equal(source.read(frame), PICTURES[frame])
+        np.testing.assert_array_equal(source.read(frame), IMAGES[frame])
     assert source.read(40) is None
     assert source.read(-1) is None
 
@@ -35,7 +35,7 @@ def test_a_video_file_gives_the_pictures_that_were_written_in_any_order(tmp_path
 @pytest.mark.parametrize("ending", ["mp4", "ts"])  # with an index, and without one
 def test_reading_backwards_gives_every_frame(tmp_path: Path, ending: str) -> None:
     path, look = tmp_path / f"clip.{ending}", {"codec": "libx264", "pix_fmt": "yuv444p"}
-    source = open_source(write_video(path, PICTURES, crf=0, g=12, **look))
+    source = open_source(write_video(path, IMAGES, crf=0, g=12, **look))
     forwards = [source.read(frame) for frame in range(40)]
     assert all(frame is not None for frame in forwards)
     for frame in reversed(range(40)):
@@ -43,18 +43,18 @@ def test_reading_backwards_gives_every_frame(tmp_path: Path, ending: str) -> Non
 
 
 def test_of_large_frames_few_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_video(tmp_path / "clip.mkv", PICTURES, g=12)
-    monkeypatch.setattr(video_file, "KEPT_BYTES", 2 * PICTURES[0].nbytes + 1)
+    path = write_video(tmp_path / "clip.mkv", IMAGES, g=12)
+    monkeypatch.setattr(video_file, "KEPT_BYTES", 2 * IMAGES[0].nbytes + 1)
     source = video_file.VideoFile(path)
     for frame in (*range(40), *reversed(range(40)), 5, 30):
-        np.testing.assert_array_equal(source.read(frame), PICTURES[frame])
+        np.testing.assert_array_equal(source.read(frame), IMAGES[frame])
         assert len(source._kept) <= 2
 
 
 def test_frames_beyond_the_limit_are_refused_before_one_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_video(tmp_path / "clip.mkv", PICTURES[:2])
+    path = write_video(tmp_path / "clip.mkv", IMAGES[:2])
     monkeypatch.setattr("anymask.images.decoding.MAX_PIXELS", 12_287)
     monkeypatch.setattr(video_file, "_upright", lambda _: pytest.fail("decoded"))
     with pytest.raises(ImageError, match=r"clip.mkv has 128 x 96 pixels, but the limit"):
@@ -63,12 +63,12 @@ def test_frames_beyond_the_limit_are_refused_before_one_is_decoded(
 
 def test_times_of_a_variable_frame_rate_are_those_of_the_file(tmp_path: Path) -> None:
     times = [0, 10, 100, 130, 500]
-    source = open_source(write_video(tmp_path / "clip.mkv", PICTURES[:5], times))
+    source = open_source(write_video(tmp_path / "clip.mkv", IMAGES[:5], times))
     assert [round(1000 * source.seconds(frame)) for frame in range(5)] == times
 
 
 def test_a_video_that_was_filmed_sideways_is_upright(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "clip.mp4", PICTURES[:3], codec="libx264", pix_fmt="yuv444p")
+    path = write_video(tmp_path / "clip.mp4", IMAGES[:3], codec="libx264", pix_fmt="yuv444p")
     plain = open_source(path).read(1)
     turned = tmp_path / "turned.mp4"
     turn_track(path, turned)
@@ -90,38 +90,38 @@ def turn_track(path: Path, target: Path) -> None:
 
 
 def test_ten_bits_become_eight(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "clip.mkv", PICTURES[:3], codec="ffv1", pix_fmt="yuv444p10le")
+    path = write_video(tmp_path / "clip.mkv", IMAGES[:3], codec="ffv1", pix_fmt="yuv444p10le")
     found = open_source(path).read(2)
     assert found.dtype == np.uint8
-    assert np.abs(found.astype(int) - PICTURES[2]).max() <= 4
+    assert np.abs(found.astype(int) - IMAGES[2]).max() <= 4
 
 
 def test_a_truncated_file_gives_frames_up_to_the_fault_and_says_so(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "clip.mkv", PICTURES, g=1)
+    path = write_video(tmp_path / "clip.mkv", IMAGES, g=1)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     source = open_source(path)
     frames = []
-    while (picture := source.read(len(frames))) is not None:
-        frames.append(picture)
+    while (image := source.read(len(frames))) is not None:
+        frames.append(image)
     assert 5 < len(frames) < 40
-    for found, wanted in zip(frames, PICTURES, strict=False):
-        np.testing.assert_array_equal(found, wanted)
-    assert source.fault is not None
-    assert "clip.mkv is truncated: " in source.fault
-    assert "of about 40 frames are readable" in source.fault
+    for found, expected in zip(frames, IMAGES, strict=False):
+        np.testing.assert_array_equal(found, expected)
+    assert source.error is not None
+    assert "clip.mkv is truncated: " in source.error
+    assert "of about 40 frames are readable" in source.error
 
 
 def test_a_truncated_mp4_whose_index_comes_first_says_what_is_missing(tmp_path: Path) -> None:
     path = write_video(
-        tmp_path / "clip.mp4", PICTURES, codec="mpeg4", pix_fmt="yuv420p", index_first=True
+        tmp_path / "clip.mp4", IMAGES, codec="mpeg4", pix_fmt="yuv420p", index_first=True
     )
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 3 // 4])
     source = open_source(path)
     assert source.length < 40
-    assert source.fault is not None
-    assert f"{source.length} of about 40 frames are readable" in source.fault
+    assert source.error is not None
+    assert f"{source.length} of about 40 frames are readable" in source.error
 
 
 def test_a_drawing_that_ffmpeg_cannot_decode_is_no_video(tmp_path: Path) -> None:
@@ -142,9 +142,9 @@ def test_a_generator_is_read_once_and_holds_one_frame() -> None:
     taken = []
 
     def frames() -> Iterator[np.ndarray]:
-        for picture in numbered(5):
+        for image in numbered(5):
             taken.append(len(taken))
-            yield picture
+            yield image
 
     source = open_source(frames())
     assert isinstance(source, FrameStream)
@@ -172,7 +172,7 @@ def test_picks_take_every_nth_frame_of_a_part() -> None:
 
 def test_frames_a_second_go_by_the_times(tmp_path: Path) -> None:
     times = [0, 40, 80, 120, 200, 210, 400, 440]
-    source = open_source(write_video(tmp_path / "clip.mkv", PICTURES[:8], times))
+    source = open_source(write_video(tmp_path / "clip.mkv", IMAGES[:8], times))
     frames = SampledFrames(source, FrameSampling(fps=10))
     assert [frames.source_frame(frame) for frame in range(frames.length or 0)] == [0, 3, 4, 6]
 
@@ -190,8 +190,8 @@ def test_picks_that_contradict_are_refused(picks: dict[str, int], told: str) -> 
 
 
 def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
-    greys = [10, 200, 90, 250]
-    first, *others = [Image.new("L", (16, 8), grey) for grey in greys]
+    grays = [10, 200, 90, 250]
+    first, *others = [Image.new("L", (16, 8), gray) for gray in grays]
     first.save(tmp_path / "a.tif", save_all=True, append_images=others)
     source = open_source(tmp_path / "a.tif")
     assert source.length == 4
@@ -203,11 +203,11 @@ def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
 def test_an_animated_image_is_no_video(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    first, *others = [Image.fromarray(picture) for picture in PICTURES[:4]]
+    first, *others = [Image.fromarray(image) for image in IMAGES[:4]]
     first.save(path, save_all=True, append_images=others, duration=50)
     with pytest.raises(DataError, match="animated image, not a video.* with ffmpeg"):
         open_source(path)
-    assert np.abs(load_image(path).astype(int) - PICTURES[0]).mean() < 4  # of 256 colors
+    assert np.abs(load_image(path).astype(int) - IMAGES[0]).mean() < 4  # of 256 colors
 
 
 @pytest.mark.parametrize("ending", [".avi", ".mp4", ".mkv"])
@@ -218,18 +218,18 @@ def test_tags_that_are_not_utf8_are_no_obstacle(ending: str, tmp_path: Path) -> 
         out.metadata["title"] = name
         stream = out.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
-        for grey in (10, 200):
-            picture = av.VideoFrame.from_ndarray(np.full((24, 32, 3), grey, np.uint8))
-            out.mux(stream.encode(picture))
+        for gray in (10, 200):
+            image = av.VideoFrame.from_ndarray(np.full((24, 32, 3), gray, np.uint8))
+            out.mux(stream.encode(image))
         out.mux(stream.encode())
     data = path.read_bytes()
     assert name.encode() in data
     path.write_bytes(data.replace(name.encode(), "Zo\xeb at home".encode("latin-1")))
     source = open_source(path)
     try:
-        for frame, grey in ((1, 200), (0, 10)):
-            picture = source.read(frame)
-            assert abs(picture.mean() - grey) < 9
+        for frame, gray in ((1, 200), (0, 10)):
+            image = source.read(frame)
+            assert abs(image.mean() - gray) < 9
     finally:
         source.close()
 

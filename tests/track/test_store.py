@@ -11,7 +11,7 @@ from anymask.base import DataError
 from anymask.masks import Prompt, mask_to_rle
 from anymask.segment import Model
 from anymask.track import ObjectMask, SessionStore, files, open_session
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.track.clips import moving_discs
 
 MASK = ObjectMask(mask_to_rle(np.eye(8, dtype=np.bool_)), 1.0, 0.9, "visible", (), prompted=False)
@@ -49,10 +49,10 @@ def test_a_look_at_a_frame_costs_the_same_in_a_longer_video() -> None:
     ],
 )
 def test_a_corrupted_session_ends_in_one_error(tmp_path: Path, damage: str) -> None:
-    path, pictures = tmp_path / "a.session", moving_discs(3)[0]
+    path, images = tmp_path / "a.session", moving_discs(3)[0]
 
     def go_on() -> None:
-        with open_session(Model(ColourRuntime()), pictures, session=path) as session:
+        with open_session(Model(ColorRuntime()), images, session=path) as session:
             list(session.results())
             session.add(points=[(30, 30)])
             list(session)

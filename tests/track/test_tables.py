@@ -10,13 +10,13 @@ from PIL import Image
 
 from anymask.base import InputError
 from anymask.masks import mask_to_rle
-from anymask.track import CutoutLook, ObjectMask, TrackedFrame, VideoFacts, check_paths
+from anymask.track import CutoutStyle, ObjectMask, TrackedFrame, VideoFacts, check_paths
 from anymask.track.writers import open_writers
 from tests.track.clips import moving_discs
 
-PICTURES, TRUTH = moving_discs(8)
-HW = PICTURES[0].shape[:2]
-FACTS = VideoFacts("clip", HW, 25.0, (1, 7))
+IMAGES, TRUTH = moving_discs(8)
+HW = IMAGES[0].shape[:2]
+FEATURES = VideoFacts("clip", HW, 25.0, (1, 7))
 
 
 def frames() -> list[TrackedFrame]:
@@ -33,10 +33,10 @@ def frames() -> list[TrackedFrame]:
     return found
 
 
-def write(path: Path, cutout: CutoutLook | None = None, **keys: object) -> None:
-    (writer,) = open_writers([path], FACTS, cutout, **keys)  # type: ignore[arg-type]
+def write(path: Path, cutout: CutoutStyle | None = None, **keys: object) -> None:
+    (writer,) = open_writers([path], FEATURES, cutout, **keys)  # type: ignore[arg-type]
     for frame in frames():
-        writer.write(frame, lambda place=frame.index: PICTURES[place])
+        writer.write(frame, lambda place=frame.index: IMAGES[place])
     writer.close()
 
 
@@ -63,14 +63,14 @@ def test_a_table_has_a_row_for_each_object_that_is_seen(tmp_path: Path) -> None:
 
 def test_a_matte_film_is_white_on_black(tmp_path: Path) -> None:
     write(tmp_path / "m.mask.mp4")
-    with av.open(str(tmp_path / "m.mask.mp4")) as film:
-        shown = [frame.to_ndarray(format="gray") for frame in film.decode(video=0)]
+    with av.open(str(tmp_path / "m.mask.mp4")) as video:
+        shown = [frame.to_ndarray(format="gray") for frame in video.decode(video=0)]
     assert len(shown) == 7
-    for frame, picture in zip(frames(), shown, strict=True):
+    for frame, image in zip(frames(), shown, strict=True):
         truth = np.any(list(frame.masks.values()), axis=0)
-        assert ((picture > 127) ^ truth).sum() < 0.01 * truth.size
-        assert picture[truth].mean() > 220
-        assert picture[~truth].mean() < 25
+        assert ((image > 127) ^ truth).sum() < 0.01 * truth.size
+        assert image[truth].mean() > 220
+        assert image[~truth].mean() < 25
 
 
 def test_a_sequence_is_numbered_in_step_with_the_video(tmp_path: Path) -> None:
@@ -78,16 +78,16 @@ def test_a_sequence_is_numbered_in_step_with_the_video(tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "m").iterdir())
     assert names == [f"shot_{place:05}.png" for place in (0, 1, 2, 3, 4, 6, 7)]
     for frame in frames():
-        with Image.open(tmp_path / "m" / f"shot_{frame.index:05}.png") as picture:
-            values = np.asarray(picture)
+        with Image.open(tmp_path / "m" / f"shot_{frame.index:05}.png") as image:
+            values = np.asarray(image)
         truth = np.any(list(frame.masks.values()), axis=0)
         np.testing.assert_array_equal(values, truth * np.uint8(255))
 
 
 def test_a_sequence_of_cutouts_has_alpha(tmp_path: Path) -> None:
-    write(tmp_path / "c_{n}.png", CutoutLook())
-    with Image.open(tmp_path / "c_00002.png") as picture:
-        values = np.asarray(picture)
+    write(tmp_path / "c_{n}.png", CutoutStyle())
+    with Image.open(tmp_path / "c_00002.png") as image:
+        values = np.asarray(image)
     truth = TRUTH[2][0] | TRUTH[2][1]
     assert values.shape == (*HW, 4)
     assert ((values[..., 3] > 127) ^ truth).mean() < 0.02

@@ -19,25 +19,25 @@ SCALE, FRAMES = 6, 4  # 720 x 576: coarser in a model's mask than in the frame
 
 def larger() -> tuple[list[UintImage], list[BoolArray]]:
     """The first disc, drawn with a smooth outline."""
-    pictures, truth = moving_discs(FRAMES)
-    size = (pictures[0].shape[1] * SCALE, pictures[0].shape[0] * SCALE)
+    images, truth = moving_discs(FRAMES)
+    size = (images[0].shape[1] * SCALE, images[0].shape[0] * SCALE)
     drawn, masks = [], []
-    for picture, (mask, _) in zip(pictures, truth, strict=True):
+    for image, (mask, _) in zip(images, truth, strict=True):
         rows, columns = np.nonzero(mask)
-        centre = tuple(int(SCALE * (side.mean() + 0.5)) for side in (columns, rows))
+        center = tuple(int(SCALE * (side.mean() + 0.5)) for side in (columns, rows))
         radius = round(SCALE * np.sqrt(mask.sum() / np.pi))
-        colour = tuple(int(value) for value in np.median(picture[mask], axis=0))
-        large = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
-        cv2.circle(large, centre, radius + SCALE, (20, 24, 30), -1)
-        cv2.circle(large, centre, radius, colour, -1)
+        color = tuple(int(value) for value in np.median(image[mask], axis=0))
+        large = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        cv2.circle(large, center, radius + SCALE, (20, 24, 30), -1)
+        cv2.circle(large, center, radius, color, -1)
         shape = np.zeros(size[::-1], np.uint8)
-        cv2.circle(shape, centre, radius, 1, -1)
+        cv2.circle(shape, center, radius, 1, -1)
         drawn.append(large)
         masks.append(shape > 0)
     return drawn, masks
 
 
-PICTURES, TRUTH = larger()
+IMAGES, TRUTH = larger()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def nano() -> Model:
 def test_tracked_masks_come_nearer_to_the_frames_edges(nano: Model, tracker: str) -> None:
     overlaps, softs = [], []
     for refine in (False, True):
-        with open_session(nano, PICTURES, tracker=tracker, refine_edges=refine) as session:  # type: ignore[arg-type]
+        with open_session(nano, IMAGES, tracker=tracker, refine_edges=refine) as session:  # type: ignore[arg-type]
             session.add(frame=0, mask=TRUTH[0])
             found = [frame.masks[1] for frame in session][1:]
             softs.append(session._live[1, False].state.soft)
@@ -61,4 +61,4 @@ def test_tracked_masks_come_nearer_to_the_frames_edges(nano: Model, tracker: str
 
 def test_a_video_models_masks_are_its_own() -> None:
     with pytest.raises(InputError, match="refine_edges requires an image model, but tiny_video"):
-        open_session(tiny(), PICTURES, refine_edges=True)
+        open_session(tiny(), IMAGES, refine_edges=True)

@@ -34,10 +34,10 @@ class Scene:
         grain = np.random.default_rng(0).integers(90, 140, (24, 32, 3), np.uint8)
         self._ground = cv2.resize(grain, HW[::-1], interpolation=cv2.INTER_CUBIC)
 
-    def picture(self, frame: int) -> UintImage:
+    def image(self, frame: int) -> UintImage:
         drawn = self._ground.copy()
-        for colour, mask in zip((RED, GREEN, BLUE), self.masks(frame), strict=True):
-            drawn[mask] = colour
+        for color, mask in zip((RED, GREEN, BLUE), self.masks(frame), strict=True):
+            drawn[mask] = color
         return drawn
 
     def masks(self, frame: int) -> list[BoolArray]:
@@ -61,12 +61,12 @@ class Stub:
         self.about: dict[str, Any] = {"detector": self.name}
         self.looks: list[int] = []
         self._scene, self._blind = scene, blind
-        self._frames = {scene.picture(frame).tobytes(): frame for frame in range(FRAMES)}
+        self._frames = {scene.image(frame).tobytes(): frame for frame in range(FRAMES)}
 
     def detect(
-        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+        self, image: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
-        frame = self._frames[photo.tobytes()]
+        frame = self._frames[image.tobytes()]
         self.looks.append(frame)
         boxes, scores = [], []
         for place, mask in enumerate(self._scene.masks(frame)):
@@ -97,8 +97,8 @@ def followed(
 ) -> tuple[list[anymask.Masks], Stub]:
     """The masks of each frame of the scene."""
     detector = Stub(scene, **stub)
-    pictures = [scene.picture(frame) for frame in range(FRAMES)]
-    return [*model.find(pictures, WORDS, detector=detector, every=every)], detector
+    images = [scene.image(frame) for frame in range(FRAMES)]
+    return [*model.find(images, WORDS, detector=detector, every=every)], detector
 
 
 def numbers(found: Sequence[anymask.Masks], scene: Scene, place: int) -> dict[int, int]:
@@ -139,10 +139,10 @@ def test_identities_stay_a_new_thing_enters_and_a_lost_one_is_found_again(
 def test_what_a_detector_misses_for_a_while_is_followed_and_labels_are_voted(
     model: anymask.Model, scene: Scene
 ) -> None:
-    pictures = [scene.picture(frame) for frame in range(11)]
+    images = [scene.image(frame) for frame in range(11)]
     detector = Stub(scene, blind=range(1, 9))
     words = {"red ball": "ball", "green ball": "ball"}
-    found = [*model.find(iter(pictures), words, detector=detector, every=2, top_k=2)]
+    found = [*model.find(iter(images), words, detector=detector, every=2, top_k=2)]
     assert [sorted(masks.ids) for masks in found] == [[1, 2]] * 11
     assert {label for masks in found for label in masks.labels} == {"ball"}
     assert found[3].image_hw == HW
@@ -152,7 +152,7 @@ def test_what_a_detector_misses_for_a_while_is_followed_and_labels_are_voted(
 def test_a_video_is_written_with_labels_and_numbers(
     model: anymask.Model, scene: Scene, tmp_path: Path
 ) -> None:
-    clip = write_video(tmp_path / "clip.mkv", [scene.picture(frame) for frame in range(6)])
+    clip = write_video(tmp_path / "clip.mkv", [scene.image(frame) for frame in range(6)])
     outputs = [tmp_path / name for name in ("out", "things.json", "lines.jsonl", "film.mkv")]
     with find_in_video(model, clip, WORDS, detector=Stub(scene), every=3) as finds:
         notes = write_finds(finds, clip, outputs)
@@ -185,14 +185,14 @@ def test_what_makes_no_sense_is_refused_at_once(
     settings: dict[str, Any], word: str, model: anymask.Model, scene: Scene
 ) -> None:
     with pytest.raises(InputError, match=word):
-        model.find([scene.picture(0)], "cat", **{"every": 1} | settings)
+        model.find([scene.image(0)], "cat", **{"every": 1} | settings)
 
 
 def told_finds(
     monkeypatch: pytest.MonkeyPatch, scene: Scene, finds: dict[int, list[tuple[BoolArray, float]]]
 ) -> list[int]:
     """Replace detections by masks of "red ball" with scores on these frames. Returns key frames."""
-    frames = {scene.picture(frame).tobytes(): frame for frame in range(FRAMES)}
+    frames = {scene.image(frame).tobytes(): frame for frame in range(FRAMES)}
     looks: list[int] = []
 
     def find(_: WordFinder, image: UintImage) -> list[Mask]:
@@ -211,14 +211,14 @@ def test_a_detection_of_a_part_does_not_shrink_a_track_or_start_another(
     whole = [scene.masks(frame)[0] for frame in range(9)]
     upper = [mask & (np.arange(HW[0]) < 55)[:, None] for mask in whole]
     every: dict[str, Any] = {"every": 4, "detector": Stub(scene)}
-    pictures = [scene.picture(frame) for frame in range(9)]
+    images = [scene.image(frame) for frame in range(9)]
     looks = told_finds(monkeypatch, scene, {0: [(whole[0], 0.9)], 4: [(upper[4], 0.9)], 8: []})
-    found = [*model.find(pictures, "red ball", **every)]
+    found = [*model.find(images, "red ball", **every)]
     assert looks[:2] == [0, 4]
     assert [masks.ids for masks in found[:8]] == [[1]] * 8
     assert min(iou(found[at].masks[0], whole[at]) for at in range(8)) > 0.9
     told_finds(monkeypatch, scene, {0: [(upper[0], 0.9)], 4: [(whole[4], 0.9), (upper[4], 0.9)]})
-    found = [*model.find(pictures, "red ball", **every)]
+    found = [*model.find(images, "red ball", **every)]
     assert [masks.ids for masks in found[:8]] == [[1]] * 8
     assert min(iou(found[at].masks[0], whole[at]) for at in range(4, 8)) > 0.9
 
@@ -234,8 +234,8 @@ def test_a_detection_with_a_low_score_needs_a_second_one(
         for frame in range(6, 12):
             finds[frame] = [*finds[frame], (green[frame], 0.3)]
     looks = told_finds(monkeypatch, scene, finds)
-    pictures = [scene.picture(frame) for frame in range(12)]
-    clip = write_video(tmp_path / "clip.mkv", pictures)
+    images = [scene.image(frame) for frame in range(12)]
+    clip = write_video(tmp_path / "clip.mkv", images)
     with find_in_video(model, clip, "red ball", detector=Stub(scene), every=5) as opened:
         shown = [sorted(frame.objects) for frame in opened]
         held = [sorted(opened.session.result(frame).objects) for frame in range(12)]

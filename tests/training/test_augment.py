@@ -42,12 +42,12 @@ def test_pictures_of_any_number_of_channels_are_resized_channel_by_channel(
     channels: int, hw: tuple[int, int]
 ) -> None:
     image = np.random.default_rng(2).integers(0, 256, (60, 80, channels), np.uint8)
-    photo, _ = resize(image, np.zeros((0, 60, 80), np.uint8), hw)
+    pixels, _ = resize(image, np.zeros((0, 60, 80), np.uint8), hw)
     how = cv2.INTER_AREA if hw[0] < 60 else cv2.INTER_LINEAR
     for channel in range(channels):
         alone = cv2.resize(np.ascontiguousarray(image[..., channel]), hw[::-1], interpolation=how)
-        np.testing.assert_allclose(photo[..., channel], alone, atol=1)
-    changed = brighten(photo, np.random.default_rng(2))
+        np.testing.assert_allclose(pixels[..., channel], alone, atol=1)
+    changed = brighten(pixels, np.random.default_rng(2))
     assert (changed.shape, changed.dtype) == ((*hw, channels), np.uint8)
 
 

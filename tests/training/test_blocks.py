@@ -10,7 +10,7 @@ from anymask import models
 from anymask.training.blocks import layer_decays, recompute_blocks, repeated_blocks
 from anymask.training.loop import TrainingRun, TrainingWorker
 from anymask.training.samples import batches
-from anymask.training.trainee import make_optimiser
+from anymask.training.trainee import make_optimizer
 from tests.training.small_data import small_recipe
 from tests.training.test_families import TINY, one_step
 
@@ -25,8 +25,8 @@ def test_rates_fall_from_the_neck_to_the_patches() -> None:
     assert factor("image_encoder.blocks.0.attn.qkv.weight") == 0.5**count
     assert factor("image_encoder.pos_embed") == 0.5 ** (count + 1)
     assert factor("image_encoder.patch_embed.proj.weight") == 0.5 ** (count + 1)
-    optimiser = make_optimiser(model, one_step("tiny", layer_decay=0.5, backbone_rate=0.1))
-    scales = {id(p): group["scale"] for group in optimiser.param_groups for p in group["params"]}
+    optimizer = make_optimizer(model, one_step("tiny", layer_decay=0.5, backbone_rate=0.1))
+    scales = {id(p): group["scale"] for group in optimizer.param_groups for p in group["params"]}
     named = dict(model.named_parameters())
     assert scales[id(named["image_encoder.pos_embed"])] == pytest.approx(0.1 * 0.5 ** (count + 1))
     assert scales[id(named["mask_decoder.iou_token.weight"])] == 1.0

@@ -14,12 +14,12 @@ from anymask.base import ConfigError, InputError, write_json
 from anymask.formats import load_set
 from anymask.masks import ChannelMix, mask_to_rle, rle_to_string
 from anymask.training import Recipe, newest_state, trained_module
-from anymask.training.augment import brighten, recolour
+from anymask.training.augment import brighten, recolor
 from anymask.training.channels import MIX, ChannelConvolution, starting_mix
+from anymask.training.images import ImageStore
 from anymask.training.loop import TrainingRun, train
-from anymask.training.photos import PhotoStore
 from anymask.training.recipe import recipe_of
-from anymask.training.samples import TrainingPictures
+from anymask.training.samples import TrainingImages
 from anymask.training.trainee import build_trainee
 from tests.evaluation.small_sets import rectangle
 from tests.training.small_data import small_recipe
@@ -28,12 +28,12 @@ COUNT = 5
 LABELS = ("left", "right")
 
 
-def write_stacks(folder: Path, photos: int = 4) -> Path:
+def write_stacks(folder: Path, images: int = 4) -> Path:
     """A set of 16-bit stacks whose object is in the fourth channel alone."""
     rng = np.random.default_rng(5)
     (folder / "images").mkdir(parents=True)
     lines = []
-    for i in range(photos):
+    for i in range(images):
         mask = rectangle((48, 64), (10, 8 + 2 * i, 40, 30))
         stack = rng.integers(200, 2000, (COUNT, 48, 64)).astype(np.uint16)
         stack[3, mask] += 20_000
@@ -78,16 +78,14 @@ def test_ranges_and_colours_are_read_off_the_pictures(data: Path) -> None:
 def test_pictures_are_learned_from_with_all_of_their_channels(data: Path) -> None:
     recipe = stack_recipe(data)
     mix = ChannelMix.of(recipe.channels)
-    store, photos = PhotoStore(data / "store", channels=mix), load_set(data / "stacks")[1]
-    store.keep(photos)
-    kept = store.pixels(photos[0])
+    store, images = ImageStore(data / "store", channels=mix), load_set(data / "stacks")[1]
+    store.keep(images)
+    kept = store.pixels(images[0])
     assert kept.shape == (48, 64, COUNT)
     np.testing.assert_array_equal(
         kept, mix.scaled(np.moveaxis(tifffile.imread(paths(data)[0]), 0, -1))
     )
-    planes, targets, *_ = TrainingPictures(recipe, data, store).picture(
-        np.random.default_rng(3), 64, 2
-    )
+    planes, targets, *_ = TrainingImages(recipe, data, store).image(np.random.default_rng(3), 64, 2)
     assert planes.shape == (COUNT, 64, 64)
     small = torch.nn.functional.avg_pool2d(planes[3][None].float(), 4)[0]
     inside = targets[0] == 255
@@ -102,7 +100,7 @@ def test_other_light_keeps_the_channels_apart(count: int) -> None:
         changed = brighten(image, np.random.default_rng(seed))
         assert (changed.dtype, changed.shape) == (np.uint8, image.shape)
         assert changed[:, :12, 0].mean() > changed[:, 18:, 0].mean()  # never inverted
-    assert recolour(np.zeros((4, 4, 3), np.uint8), np.random.default_rng(0)).shape == (4, 4, 3)
+    assert recolor(np.zeros((4, 4, 3), np.uint8), np.random.default_rng(0)).shape == (4, 4, 3)
 
 
 def test_the_convolution_does_what_its_numbers_say() -> None:

@@ -18,7 +18,7 @@ from anymask.training import Recipe, newest_state, trained_module
 from anymask.training.classes import class_masks, class_names, class_numbers
 from anymask.training.loop import TrainingRun, train
 from anymask.training.recipe import recipe_of
-from anymask.training.samples import TrainingPictures
+from anymask.training.samples import TrainingImages
 from anymask.training.trainee import build_trainee
 from anymask.training.weights import load_start
 from tests.training.small_data import small_recipe, write_named_sets
@@ -74,14 +74,14 @@ def test_classes_are_those_wanted_or_all_that_there_are() -> None:
 
 
 def test_the_map_lies_over_the_picture(data: Path) -> None:
-    pictures = TrainingPictures(class_recipe(), data)
-    seen = set()
+    images = TrainingImages(class_recipe(), data)
+    visited = set()
     for seed in range(6):
-        _, targets, *_, numbers = pictures.picture(np.random.default_rng(seed), 64, 2)
+        _, targets, *_, numbers = images.image(np.random.default_rng(seed), 64, 2)
         assert numbers.shape == (16, 16)
         assert ((targets[0] > 200) <= (numbers > 0)).all()
-        seen |= set(numbers.unique().tolist())
-    assert seen == {0, 1, 2}
+        visited |= set(numbers.unique().tolist())
+    assert visited == {0, 1, 2}
 
 
 @pytest.mark.parametrize("name", ["nano_tiny", "tiny", "tiny_hq", "tiny_efficient", "tiny_video"])
@@ -120,28 +120,28 @@ def test_each_mask_has_the_class_of_its_cells(seed: int) -> None:
         module.class_head.classify.weight.zero_()
         module.class_head.classify.bias.copy_(torch.tensor([0.0, 1.0, 3.0]))
     model = Model(TorchRuntime(module, "in memory", device="cpu"))
-    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    answer = model.segment(photo, points=[(20, 20)])
-    wanted = 1 / (1 + np.exp(1.0 - 3.0))
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    answer = model.segment(image, points=[(20, 20)])
+    expected = 1 / (1 + np.exp(1.0 - 3.0))
     for one in answer.items:
         assert one.label == ("square" if (one.shown_logits > one.threshold).any() else None)
-    assert answer.first.label_probability == pytest.approx(wanted, abs=1e-3)
+    assert answer.first.label_probability == pytest.approx(expected, abs=1e-3)
     record = answer.best
     assert record.to_sa1b()["label_probability"] == record.label_probability
     assert type(record).from_sa1b(record.to_sa1b()) == record
-    assert (model.label(photo).numbers == 2).all()
-    assert model.label(model.encode(photo)).shares() == {"round": 0.0, "square": 1.0}
-    found = model.everything(photo, grid=2, score=0.0, stability=0.0)
+    assert (model.label(image).numbers == 2).all()
+    assert model.label(model.encode(image)).shares() == {"round": 0.0, "square": 1.0}
+    found = model.everything(image, grid=2, score=0.0, stability=0.0)
     assert len(found)
     assert {one.label for one in found} == {"square"}
 
 
 def test_a_model_without_classes_says_how_to_get_them() -> None:
     model = Model(TorchRuntime(models.build("nano_tiny"), "in memory", device="cpu"))
-    photo = np.zeros((20, 20, 3), np.uint8)
+    image = np.zeros((20, 20, 3), np.uint8)
     with pytest.raises(ModelError, match="does not predict classes. Train a model"):
-        model.label(photo)
-    assert model.segment(photo, points=[(5, 5)]).first.label is None
+        model.label(image)
+    assert model.segment(image, points=[(5, 5)]).first.label is None
 
 
 def test_weights_with_a_head_start_a_run_without_it(tmp_path: Path) -> None:

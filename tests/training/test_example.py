@@ -167,16 +167,16 @@ def test_an_exported_model_answers_as_the_package_does(
     name: str, tmp_path: Path, shared: Path
 ) -> None:
     """40 clicks, 20 boxes and 16 times three clicks, on four photographs."""
-    photos = [shared / "images" / f"{one}.jpg" for one in ("dog", "groceries", "truck")]
-    photos.append(shared / "images" / "bedroom" / "00000.jpg")
+    images = [shared / "images" / f"{one}.jpg" for one in ("dog", "groceries", "truck")]
+    images.append(shared / "images" / "bedroom" / "00000.jpg")
     model, rng = anymask.load(name), np.random.default_rng(0)
-    asked, wanted = [], []
-    for photo in photos:
-        features = model.encode(photo)
+    asked, expected = [], []
+    for image in images:
+        features = model.encode(image)
         for prompt in seeded_prompts(rng, np.array(features.image_hw[::-1])):
-            asked.append((str(photo), prompt))
+            asked.append((str(image), prompt))
             words = {"point_labels" if key == "labels" else key: prompt[key] for key in prompt}
-            wanted.append(model.segment(features, **words).masks[0])
+            expected.append(model.segment(features, **words).masks[0])
     (tmp_path / "asked.json").write_text(json.dumps(asked))
     folder = export(name, tmp_path / name)
     command = [sys.executable, "-c", MANY, str(folder), str(tmp_path)]
@@ -184,7 +184,7 @@ def test_an_exported_model_answers_as_the_package_does(
     with np.load(tmp_path / "masks.npz") as masks:
         ious = [
             iou(np.unpackbits(bits, count=mask.size).reshape(mask.shape).astype(bool), mask)
-            for bits, mask in zip(masks.values(), wanted, strict=True)
+            for bits, mask in zip(masks.values(), expected, strict=True)
         ]
     assert np.count_nonzero(np.array(ious) > 0.95) >= 0.95 * len(ious)
 
@@ -220,9 +220,9 @@ def test_the_example_refuses_what_it_would_answer_wrongly(bundle: Path, tmp_path
         (["gone.png", "9", "9", "m.png"], "No such file"),
     ]
     lines = run_several(bundle, tmp_path, [arguments for arguments, _ in asked])
-    for line, (_, wanted) in zip(lines, asked, strict=True):
+    for line, (_, expected) in zip(lines, asked, strict=True):
         assert line.startswith("example.py: ")
-        assert wanted in line
+        assert expected in line
     assert not (tmp_path / "m.png").exists()
 
 
@@ -230,13 +230,13 @@ def test_the_example_sees_what_is_transparent_on_white(bundle: Path, tmp_path: P
     pixels = np.random.default_rng(0).integers(0, 255, (30, 50, 4), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "alpha.png")
     got = run_example(bundle, tmp_path, "20", "10", of=tmp_path / "alpha.png")
-    wanted = first_mask(bundle, tmp_path / "alpha.png", points=[(20, 10)])
-    assert (got == wanted).mean() >= 0.99
+    expected = first_mask(bundle, tmp_path / "alpha.png", points=[(20, 10)])
+    assert (got == expected).mean() >= 0.99
 
 
 def test_the_shipped_manifest_has_the_numbers_of_today() -> None:
     manifest = read_manifest(SHIPPED)
     assert manifest_to_json(manifest) == (SHIPPED / "manifest.json").read_text("utf-8")
-    closer = open_family(manifest.spec).closer
+    closer = open_family(manifest.spec).crop_refinement
     assert closer is not None
     assert json.loads(manifest_to_json(manifest))["closer"] == asdict(closer)

@@ -14,7 +14,7 @@ from anymask.training.interaction import Draws
 from anymask.training.options import TuningOptions
 from anymask.training.presets import chosen_method
 from anymask.training.reports import plan_in_words
-from anymask.training.samples import TrainingPictures, collate
+from anymask.training.samples import TrainingImages, collate
 from anymask.training.step import build_step
 from anymask.training.trainee import set_learning
 from tests.training.small_data import small_recipe, write_sets
@@ -31,14 +31,14 @@ def test_the_frozen_part_computes_each_picture_once(learn: str) -> None:
     module = models.build("nano_tiny").train()
     assert isinstance(module, Nano)
     images = torch.rand(2, 3, 64, 64) * 2 - 1
-    wanted = module.encode(images)
+    expected = module.encode(images)
     part = module.encoder if learn == "decoder" else module.encoder.backbone
     seen, plain = [], part.forward
     part.forward = lambda one: (seen.append(len(one)), plain(one))[1]  # type: ignore[method-assign]
     frozen = FrozenOutputs(learn)  # type: ignore[arg-type]
     frozen.attach(module)
     for _ in range(3):
-        for one, other in zip(wanted, module.encode(images), strict=True):
+        for one, other in zip(expected, module.encode(images), strict=True):
             torch.testing.assert_close(other, one, atol=0.02, rtol=0.01)  # 16 bits
     assert seen == [1, 1]
     assert frozen.bytes > 0
@@ -53,7 +53,7 @@ def test_a_step_changes_all_but_the_backbone(tmp_path: Path) -> None:
     module = models.build("nano_tiny").train()
     set_learning(module, recipe)
     FrozenOutputs("neck").attach(module)
-    batch = collate([TrainingPictures(recipe, data).pooled(0, recipe.stages[0])])
+    batch = collate([TrainingImages(recipe, data).pooled(0, recipe.stages[0])])
     outcome = build_step(module, recipe)(batch, 0.0, Draws(1, 0, range(1)))
     outcome.loss.backward()
     moved = {name for name, one in module.named_parameters() if one.grad is not None}
@@ -67,13 +67,13 @@ def test_every_picture_of_the_pool_has_its_turn_and_a_run_goes_on_with_the_same(
 ) -> None:
     data = write_sets(tmp_path)
     recipe = pooled()
-    pictures = TrainingPictures(recipe, data)
-    count = recipe.views * len(pictures.source.samples)  # type: ignore[union-attr]
+    images = TrainingImages(recipe, data)
+    count = recipe.views * len(images.source.samples)  # type: ignore[union-attr]
     stage = recipe.stages[0]
-    drawn = [pictures.pooled(done, stage)[0].numpy().tobytes() for done in range(2 * count)]
+    drawn = [images.pooled(done, stage)[0].numpy().tobytes() for done in range(2 * count)]
     assert sorted(drawn[:count]) == sorted(drawn[count:])
     assert drawn[:count] != drawn[count:]
-    again = TrainingPictures(recipe, data)
+    again = TrainingImages(recipe, data)
     assert [again.pooled(n, stage)[0].numpy().tobytes() for n in (count, 3)] == [
         drawn[count],
         drawn[3],
@@ -81,7 +81,7 @@ def test_every_picture_of_the_pool_has_its_turn_and_a_run_goes_on_with_the_same(
     two = replace(recipe, workers=2)
     pools: list[set[bytes]] = []
     for rank in (0, 1):
-        part = TrainingPictures(two, data, rank=rank)
+        part = TrainingImages(two, data, rank=rank)
         pools.append({part.pooled(n, stage)[0].numpy().tobytes() for n in range(count)})
     assert pools[0] | pools[1] == set(drawn)
     assert not pools[0] & pools[1]

@@ -141,8 +141,8 @@ def test_weights_too_big_for_one_file_lie_beside_the_graph(
     assert "decoder.onnx.data" in read_manifest(tmp_path / "x").sha256
     (tmp_path / "x").rename(tmp_path / "moved")
     runtime = OnnxRuntime(tmp_path / "moved")
-    (seen,) = runtime.encode_images(np.zeros((1, 3, 32, 32), np.float32))
-    assert runtime.decode(seen, some_prompts(2, 2))[0].shape == (2, 4, 8, 8)
+    (features,) = runtime.encode_images(np.zeros((1, 3, 32, 32), np.float32))
+    assert runtime.decode(features, some_prompts(2, 2))[0].shape == (2, 4, 8, 8)
 
 
 @pytest.mark.parametrize("name", ["tiny", "tiny_hq", "video"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from anymask.training.distillation import choose_held_out, known_keys, load_held_out_images
-from anymask.training.samples import TrainingPictures, training_sets
-from anymask.training.shards import ShardPictures, write_shards
+from anymask.training.samples import TrainingImages, training_sets
+from anymask.training.shards import ShardImages, write_shards
 from tests.training.small_data import small_recipe, write_sets
 
 PLAIN = small_recipe()
@@ -27,10 +27,10 @@ def test_held_out_pictures_of_sets_are_not_drawn(tmp_path: Path) -> None:
     held = frozenset(keys[:4])  # all of one set, and one of the other
     kept = {one.source for one in load_held_out_images(PLAIN, data, tmp_path, held)}
     every = {one.source for _, some in training_sets(PLAIN, data) for one in some}
-    drawn = _drawn(TrainingPictures(PLAIN, data, without=held))
+    drawn = _drawn(TrainingImages(PLAIN, data, without=held))
     assert len(kept) == 4
     assert drawn == every - kept
-    assert _drawn(TrainingPictures(PLAIN, data)) == every
+    assert _drawn(TrainingImages(PLAIN, data)) == every
 
 
 def test_held_out_pictures_of_shards_are_not_drawn(tmp_path: Path) -> None:
@@ -46,12 +46,12 @@ def test_held_out_pictures_of_shards_are_not_drawn(tmp_path: Path) -> None:
     (kept,) = load_held_out_images(recipe, data, run, held)
     rng = np.random.default_rng(0)
     for without, seen in ((frozenset(), True), (held, False)):
-        source = ShardPictures.open(data, run, recipe.seed, without)
+        source = ShardImages.open(data, run, recipe.seed, without)
         drawn = {source.sample(rng, place).file_name for place in range(30)}
         assert (kept.file_name in drawn) is seen
         assert len(drawn) == len(images) - (not seen)
 
 
-def _drawn(pictures: TrainingPictures) -> set[object]:
+def _drawn(images: TrainingImages) -> set[object]:
     rng = np.random.default_rng(0)
-    return {pictures.source.sample(rng, 0).source for _ in range(80)}
+    return {images.source.sample(rng, 0).source for _ in range(80)}

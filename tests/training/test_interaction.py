@@ -29,15 +29,15 @@ masks = arrays(np.bool_, st.tuples(st.just(12), st.just(9)))
 
 @given(masks, masks, st.integers(0, 2**31))
 def test_a_correction_lies_on_an_error_and_carries_the_truth(
-    given_mask: np.ndarray, wanted: np.ndarray, seed: int
+    given_mask: np.ndarray, expected: np.ndarray, seed: int
 ) -> None:
-    (x, y), label = error_click(given_mask, wanted, np.random.default_rng(seed))
-    if (given_mask == wanted).all():
+    (x, y), label = error_click(given_mask, expected, np.random.default_rng(seed))
+    if (given_mask == expected).all():
         assert label == -1
         return
     row, column = int(y), int(x)
-    assert given_mask[row, column] != wanted[row, column]
-    assert label == int(wanted[row, column])
+    assert given_mask[row, column] != expected[row, column]
+    assert label == int(expected[row, column])
 
 
 @given(st.integers(0, 2**31))

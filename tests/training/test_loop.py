@@ -16,7 +16,7 @@ from anymask.training import loop as of_worker
 from anymask.training.loop import TrainingRun, TrainingWorker, set_rates, train
 from anymask.training.recipe import RecipeStage
 from anymask.training.run_folder import BEFORE, TrainingProgress, read_state
-from anymask.training.samples import TrainingPictures, batches
+from anymask.training.samples import TrainingImages, batches
 from anymask.training.step import StepOutcome
 from tests.training.small_data import small_recipe, write_sets
 
@@ -68,12 +68,12 @@ def test_shared_memory_is_what_the_system_says(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_targets_centres_and_boxes_describe_the_object(data: Path) -> None:
-    pictures = TrainingPictures(small_recipe(), data)
-    planes, targets, centres, insides, boxes = pictures.picture(np.random.default_rng(3), 64, 2)
+    images = TrainingImages(small_recipe(), data)
+    planes, targets, centers, insides, boxes = images.image(np.random.default_rng(3), 64, 2)
     assert planes.shape == (3, 64, 64)
     assert targets.shape == (2, 16, 16)
-    for target, centre, inside, box in zip(targets, centres, insides, boxes, strict=True):
-        for point in (centre, inside):
+    for target, center, inside, box in zip(targets, centers, insides, boxes, strict=True):
+        for point in (center, inside):
             x, y = (int(v) // 4 for v in point)
             assert target[y, x] > 0
             assert (box[:2] <= point).all()
@@ -165,12 +165,12 @@ def test_bad_steps_before_any_checkpoint_bring_the_start_back_and_then_end_the_r
     begun = {name: value.clone() for name, value in worker.model.state_dict().items()}
     sum(p.sum() for p in worker.model.parameters() if p.requires_grad).backward()  # type: ignore[union-attr]
     worker.descend()
-    assert worker.optimiser.state
+    assert worker.optimizer.state
     for _ in range(of_worker.BAD_STEPS):
         nan_outcome(worker).loss.backward()
         worker.descend()
     assert all(torch.equal(begun[name], value) for name, value in worker.model.state_dict().items())
-    assert not worker.optimiser.state
+    assert not worker.optimizer.state
     for _ in range(of_worker.BAD_STEPS - 1):
         worker.descend()
     with pytest.raises(ConfigError, match="not finite in 8 consecutive steps.*rate below"):
@@ -197,11 +197,11 @@ def test_rates_warm_up_stay_level_and_fall_to_nothing(data: Path, tmp_path: Path
     recipe = small_recipe(
         stages=(stage, replace(stage, cool=True), replace(stage, cool=True)), warmup=5, rate=1.0
     )
-    optimiser = fresh(recipe, data, tmp_path).optimiser
+    optimizer = fresh(recipe, data, tmp_path).optimizer
     rates = []
     for step in (0, 4, 9, 10, 20, 29):
-        set_rates(optimiser, recipe, TrainingProgress(step=step))
-        rates.append(max(group["lr"] for group in optimiser.param_groups))
+        set_rates(optimizer, recipe, TrainingProgress(step=step))
+        rates.append(max(group["lr"] for group in optimizer.param_groups))
     assert rates[:4] == pytest.approx([0.2, 1.0, 1.0, 1.0])
     assert rates[4] == pytest.approx(0.5)
     assert rates[5] < 0.01
@@ -211,11 +211,11 @@ def test_rates_fall_to_a_tenth_after_the_steps_that_the_recipe_names(
     data: Path, tmp_path: Path
 ) -> None:
     recipe = small_recipe(steps=9, warmup=1, rate=1.0, falls=(3, 6))
-    optimiser = fresh(recipe, data, tmp_path).optimiser
+    optimizer = fresh(recipe, data, tmp_path).optimizer
     rates = []
     for step in (2, 3, 5, 6, 8):
-        set_rates(optimiser, recipe, TrainingProgress(step=step))
-        rates.append(max(group["lr"] for group in optimiser.param_groups))
+        set_rates(optimizer, recipe, TrainingProgress(step=step))
+        rates.append(max(group["lr"] for group in optimizer.param_groups))
     assert rates == pytest.approx([1, 0.1, 0.1, 0.01, 0.01])
 
 
@@ -230,7 +230,7 @@ def test_the_backbone_learns_slower_and_vectors_do_not_decay(data: Path, tmp_pat
     worker = fresh(small_recipe(backbone_rate=0.25), data, tmp_path)
     owner = {
         id(p): (group["scale"], group["weight_decay"])
-        for group in worker.optimiser.param_groups
+        for group in worker.optimizer.param_groups
         for p in group["params"]
     }
     for name, parameter in worker.model.named_parameters():
@@ -289,8 +289,8 @@ def test_a_picture_that_cannot_be_read_is_told_as_such_beside_the_one_that_learn
     tmp_path: Path,
 ) -> None:
     data = write_sets(tmp_path / "data")
-    for photo in data.rglob("images/*"):
-        photo.write_bytes(b"no picture")
+    for image in data.rglob("images/*"):
+        image.write_bytes(b"no picture")
     recipe = small_recipe(prepare_ahead=False)
     with pytest.raises(ImageError, match="or its first bytes are corrupted"):
         next(batches(recipe, data, None, rank=0, first_step=0))

@@ -29,13 +29,13 @@ def answers(model: torch.nn.Module, side: int) -> list[torch.Tensor]:
     """What a model says of one picture and two clicks."""
     torch.manual_seed(3)
     model.eval()
-    picture = torch.randn(1, 3, side, side)
+    image = torch.randn(1, 3, side, side)
     spec = model.spec
     points = spec.fixed_points or 2
     low = spec.mask_side * side // spec.image_side
     labels = torch.tensor([[1, 0, -1, -1, -1, -1][:points]])
     with torch.no_grad():
-        features = model.encode(picture)  # type: ignore[operator]
+        features = model.encode(image)  # type: ignore[operator]
         decoded = model.decode(  # type: ignore[operator]
             features, side * torch.rand(1, points, 2), labels, torch.zeros(1, 1, low, low),
             torch.zeros(1),

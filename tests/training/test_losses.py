@@ -7,7 +7,7 @@ import torch
 
 from anymask.training.losses import (
     EDGE_WEIGHT,
-    NORMALISED_WEIGHT,
+    NORMALIZED_WEIGHT,
     RANK_WEIGHT,
     balanced_loss,
     dice_loss,
@@ -15,7 +15,7 @@ from anymask.training.losses import (
     focal_loss,
     mask_iou,
     mask_losses,
-    normalised_focal_loss,
+    normalized_focal_loss,
     quality_loss,
 )
 
@@ -60,15 +60,15 @@ def test_normalised_focal_loss_of_two_pixels_by_hand() -> None:
     """Errors .2 and .6, the second weighs double: pulls .04, .72, entropies -ln .8, -ln .4."""
     logits = torch.tensor([math.log(0.8 / 0.2), math.log(0.6 / 0.4)]).view(1, 1, 1, 2)
     targets, weights = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 2.0])
-    loss = normalised_focal_loss(logits, targets.view(1, 1, 1, 2), weights.view(1, 1, 1, 2))
-    wanted = (0.04 * -math.log(0.8) + 0.72 * -math.log(0.4)) / (0.04 + 0.72 + 1)
-    assert loss.item() == pytest.approx(wanted)
+    loss = normalized_focal_loss(logits, targets.view(1, 1, 1, 2), weights.view(1, 1, 1, 2))
+    expected = (0.04 * -math.log(0.8) + 0.72 * -math.log(0.4)) / (0.04 + 0.72 + 1)
+    assert loss.item() == pytest.approx(expected)
 
 
 def test_a_hard_pixel_keeps_its_pull_among_a_thousand_easy_ones() -> None:
     """Its gradient hardly falls with their number, where the focal loss divides by it."""
     pulls = {}
-    for loss in (focal_loss, lambda x, t: normalised_focal_loss(x, t, torch.ones_like(t))):
+    for loss in (focal_loss, lambda x, t: normalized_focal_loss(x, t, torch.ones_like(t))):
         for easy in (10, 1000):
             logits = torch.full((1, 1, 1, easy + 1), 9.0)
             logits[..., 0] = -2.0
@@ -97,7 +97,7 @@ def test_the_recipes_kind_of_loss_is_the_one_that_is_taken() -> None:
     torch.testing.assert_close(
         mask_losses(logits, targets, 0.0, "focal"), 20 * focal_loss(logits, targets) + dice
     )
-    hard = normalised_focal_loss(logits, targets, edge_weights(targets))
+    hard = normalized_focal_loss(logits, targets, edge_weights(targets))
     torch.testing.assert_close(
-        mask_losses(logits, targets, 0.0, "normalised"), NORMALISED_WEIGHT * hard + dice
+        mask_losses(logits, targets, 0.0, "normalised"), NORMALIZED_WEIGHT * hard + dice
     )

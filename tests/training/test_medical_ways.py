@@ -96,8 +96,8 @@ def test_a_block_is_that_of_the_paper() -> None:
         a = plain.attn(plain.norm1(x))
         y = x + a + narrow(block.attn, a)
         n = plain.norm2(y)
-        wanted = y + plain.mlp(n) + BESIDE * narrow(block.mlp, n)
-        torch.testing.assert_close(block(x), wanted, rtol=1e-5, atol=1e-5)
+        expected = y + plain.mlp(n) + BESIDE * narrow(block.mlp, n)
+        torch.testing.assert_close(block(x), expected, rtol=1e-5, atol=1e-5)
 
 
 def _with_bottlenecks(name: str) -> torch.nn.Module:
@@ -126,10 +126,10 @@ def test_a_run_ends_with_weights_that_load_and_answer_alike(
     file = tmp_path / "weights.safetensors"
     write_weights(file, module, recipe, {})
     again, model = anymask.load(str(file), device="cpu"), Model(TorchRuntime(module, device="cpu"))
-    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    assert again.label(photo).classes == CLASSES
-    assert (again.label(photo).numbers == model.label(photo).numbers).all()
-    one, other = (it.segment(photo, points=[(20, 20)]).first for it in (again, model))
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    assert again.label(image).classes == CLASSES
+    assert (again.label(image).numbers == model.label(image).numbers).all()
+    one, other = (it.segment(image, points=[(20, 20)]).first for it in (again, model))
     assert (one.shown_logits == other.shown_logits).all()
     more = models.build("tiny")
     load_start(more, file)  # to learn on: all but the head
@@ -147,16 +147,16 @@ def test_a_head_that_prompts_learns_a_map_while_the_model_stays(name: str, data:
     (batch,) = batches(recipe, data, None, rank=0, first_step=0)
     speak_up(module)
     before = {n: one.clone() for n, one in module.state_dict().items()}
-    seen = step.encode_batch(batch)
-    assert not any(one.requires_grad for one in seen)
-    optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2)
+    features = step.encode_batch(batch)
+    assert not any(one.requires_grad for one in features)
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-2)
     losses = []
     for _ in range(45):
-        optimiser.zero_grad()
-        loss = step.naming_loss(batch, seen)
+        optimizer.zero_grad()
+        loss = step.naming_loss(batch, features)
         assert isinstance(loss, torch.Tensor)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.7 * losses[0]
     for n, one in module.state_dict().items():
@@ -192,14 +192,14 @@ def test_an_exported_model_has_both(tmp_path: Path) -> None:
     torch.nn.init.normal_(model.class_head.token)
     model.spec = replace(model.spec, classes=CLASSES)
     export_bundle(model, model.spec, tmp_path / "b", licence="none", weights_hash="0" * 64)
-    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     graphs = anymask.load(str(tmp_path / "b"))
     torch_model = Model(TorchRuntime(model, device="cpu"))
     one, other = (
-        it.segment(photo, points=[(20, 20)]).first.shown_logits for it in (graphs, torch_model)
+        it.segment(image, points=[(20, 20)]).first.shown_logits for it in (graphs, torch_model)
     )
     np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
-    assert (graphs.label(photo).numbers == torch_model.label(photo).numbers).mean() > 0.999
+    assert (graphs.label(image).numbers == torch_model.label(image).numbers).mean() > 0.999
 
 
 @pytest.mark.parametrize("learn", ["adapter", "no-prompt"])

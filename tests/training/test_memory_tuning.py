@@ -214,7 +214,7 @@ def test_a_command_tunes_the_memory_and_its_weights_track_better(
     monkeypatch.setattr(memory_tuning, "export_beside", lambda _weights, video: None)
     run, result = tmp_path / "run", tmp_path / "result.json"
     command = ["finetune", "--data", str(data), "-o", str(run), "--model", str(weights)]
-    command += ["--method", "memory", "--pictures", "30", "--json", str(result)]
+    command += ["--method", "memory", "--samples", "30", "--json", str(result)]
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "Training clips: 1, annotated frames: 6. Evaluated on 1 of the training" in printed

@@ -13,10 +13,10 @@ from anymask.base import BoolArray, DataError
 from anymask.formats import load_set
 from anymask.masks import mask_to_rle, rle_to_string
 from anymask.training import Recipe, loop, samples
+from anymask.training.images import ImageStore, SmallMasks, enough, kept_hw
 from anymask.training.loop import TrainingRun
-from anymask.training.photos import PhotoStore, SmallMasks, enough, kept_hw
 from anymask.training.recipe import RecipeStage
-from anymask.training.samples import SetPictures, TrainingPictures
+from anymask.training.samples import SetImages, TrainingImages
 from tests.training.small_data import small_recipe
 
 
@@ -25,10 +25,10 @@ def write_set(folder: Path, masks: list[BoolArray], hw: tuple[int, int] | None =
     (folder / "one" / "images").mkdir(parents=True)
     lines = []
     for number, mask in enumerate(masks):
-        photo = Image.fromarray(np.where(mask, 240, 30).astype(np.uint8)).convert("RGB")
+        image = Image.fromarray(np.where(mask, 240, 30).astype(np.uint8)).convert("RGB")
         if hw is not None:
-            photo = photo.resize(hw[::-1])
-        photo.save(folder / "one" / "images" / f"{number}.png")
+            image = image.resize(hw[::-1])
+        image.save(folder / "one" / "images" / f"{number}.png")
         told = {"rle": rle_to_string(mask_to_rle(mask)), "label": "thing"}
         row = {"image": f"images/{number}.png", "hw": list(mask.shape), "masks": [told]}
         lines.append(json.dumps(row))
@@ -60,15 +60,15 @@ def test_a_large_photo_gives_the_training_pictures_that_it_gave(
     classes: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Compared with pictures cut from the photo itself, in its own colours."""
-    monkeypatch.setattr(samples, "recolour", lambda image, _rng: image)
+    monkeypatch.setattr(samples, "recolor", lambda image, _rng: image)
     data = write_set(tmp_path, [disc((900, 1200), 200)])
     recipe = recipe_of(classes=classes)
-    (photo,) = load_set(data / "one")[1]
-    large, small = PhotoStore(tmp_path), PhotoStore(tmp_path, shorter=enough(recipe))
-    assert small.pixels(photo).shape == (224, 299, 3)
+    (pixels,) = load_set(data / "one")[1]
+    large, small = ImageStore(tmp_path), ImageStore(tmp_path, shorter=enough(recipe))
+    assert small.pixels(pixels).shape == (224, 299, 3)
     for seed in range(12):
         one, other = (
-            TrainingPictures(recipe, data, store).picture(np.random.default_rng(seed), 64, 1)
+            TrainingImages(recipe, data, store).image(np.random.default_rng(seed), 64, 1)
             for store in (large, small)
         )
         for index in (0, 1, *((5,) if classes else ())):  # picture, target, classes
@@ -83,23 +83,23 @@ def test_masks_are_made_smaller_by_the_half_rule_once(
     """Against the means of blocks of 4 x 4."""
     rng = np.random.default_rng(4)
     mask = rng.random((40, 60)) < 0.5
-    (photo,) = load_set(write_set(tmp_path, [mask]) / "one")[1]
+    (image,) = load_set(write_set(tmp_path, [mask]) / "one")[1]
     masks = SmallMasks()
-    wanted = mask.reshape(10, 4, 15, 4).mean((1, 3)) >= 0.5
-    np.testing.assert_array_equal(masks.mask(photo, (0,), (10, 15)), wanted)
-    monkeypatch.setattr("anymask.training.photos.shrunk", None)
-    np.testing.assert_array_equal(masks.mask(photo, (0,), (10, 15)), wanted)
-    np.testing.assert_array_equal(masks.mask(photo, (), (10, 15)), 0 * wanted)
-    np.testing.assert_array_equal(masks.mask(photo, (0,), (40, 60)), mask)
+    expected = mask.reshape(10, 4, 15, 4).mean((1, 3)) >= 0.5
+    np.testing.assert_array_equal(masks.mask(image, (0,), (10, 15)), expected)
+    monkeypatch.setattr("anymask.training.images.shrunk", None)
+    np.testing.assert_array_equal(masks.mask(image, (0,), (10, 15)), expected)
+    np.testing.assert_array_equal(masks.mask(image, (), (10, 15)), 0 * expected)
+    np.testing.assert_array_equal(masks.mask(image, (0,), (40, 60)), mask)
 
 
 def test_photos_that_were_kept_in_another_size_are_decoded_anew(tmp_path: Path) -> None:
     data = write_set(tmp_path, [disc((60, 80), 20)])
-    (photo,) = load_set(data / "one")[1]
+    (image,) = load_set(data / "one")[1]
     for shorter, width in ((0, 80), (30, 40), (0, 80)):
-        store = PhotoStore(tmp_path / "store", shorter=shorter)
-        store.keep([photo])
-        assert store.pixels(photo).shape[1] == width
+        store = ImageStore(tmp_path / "store", shorter=shorter)
+        store.keep([image])
+        assert store.pixels(image).shape[1] == width
 
 
 def test_a_photo_of_another_size_than_its_masks_is_named_before_learning(tmp_path: Path) -> None:
@@ -110,15 +110,15 @@ def test_a_photo_of_another_size_than_its_masks_is_named_before_learning(tmp_pat
 
 def test_objects_that_no_training_picture_shows_are_an_error(tmp_path: Path) -> None:
     data = write_set(tmp_path, [disc((900, 1200), 3), disc((48, 64), 9)])
-    ((_, seen),) = SetPictures.of(recipe_of(), data).sets
-    assert [photo.file_name for photo in seen] == ["1.png"]  # the other would be drawn in vain
+    ((_, seen),) = SetImages.of(recipe_of(), data).sets
+    assert [image.file_name for image in seen] == ["1.png"]  # the other would be drawn in vain
     tiny = write_set(tmp_path / "tiny", [disc((900, 1200), 3)])
     with pytest.raises(
         DataError, match="No mask in .* covers 16 pixels in a training crop of 64 x 64"
     ):
-        SetPictures.of(recipe_of(), tiny)
+        SetImages.of(recipe_of(), tiny)
     larger = (RecipeStage(steps=1, side=512, images=1, masks=1),)
-    assert SetPictures.of(recipe_of(stages=larger), tiny).sets
+    assert SetImages.of(recipe_of(stages=larger), tiny).sets
 
 
 def test_masks_of_whole_photos_end_in_an_error(
@@ -126,6 +126,6 @@ def test_masks_of_whole_photos_end_in_an_error(
 ) -> None:
     monkeypatch.setattr(samples, "TRIES", 20)
     data = write_set(tmp_path, [np.ones((64, 64), bool)])
-    pictures = TrainingPictures(replace(recipe_of(), turns=0.5), data)
+    images = TrainingImages(replace(recipe_of(), turns=0.5), data)
     with pytest.raises(DataError, match="between 16 pixels and 95% of the crop"):
-        pictures.picture(np.random.default_rng(1), 64, 2)
+        images.image(np.random.default_rng(1), 64, 2)

@@ -13,8 +13,8 @@ from PIL import Image
 from anymask.base import DataError, ImageError
 from anymask.formats import AnnotatedImage
 from anymask.images import image_hw, load_image
-from anymask.training import photos
-from anymask.training.photos import PhotoStore
+from anymask.training import images
+from anymask.training.images import ImageStore
 
 
 def of_file(path: Path) -> AnnotatedImage:
@@ -22,7 +22,7 @@ def of_file(path: Path) -> AnnotatedImage:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[AnnotatedImage]:
+def drawn(tmp_path: Path) -> list[AnnotatedImage]:
     rng = np.random.default_rng(3)
     paths = []
     for i, hw in enumerate([(20, 30), (7, 5), (33, 1)]):
@@ -36,53 +36,53 @@ def pictures(tmp_path: Path) -> list[AnnotatedImage]:
     return [of_file(path) for path in (*paths, tmp_path / "3.jpg")]
 
 
-def assert_decoded(store: PhotoStore, pictures: list[AnnotatedImage]) -> None:
-    for one in pictures:
+def assert_decoded(store: ImageStore, drawn: list[AnnotatedImage]) -> None:
+    for one in drawn:
         np.testing.assert_array_equal(store.pixels(one), load_image(one.source))
 
 
-def test_a_stored_photo_is_the_decoded_one(pictures: list[AnnotatedImage], tmp_path: Path) -> None:
-    store = PhotoStore(tmp_path / "store")
-    assert_decoded(store, pictures)  # those that are not kept are opened
-    store.keep(pictures)
-    assert_decoded(store, pictures)
-    assert store.pixels(pictures[3]).shape == (12, 9, 3)
+def test_a_stored_photo_is_the_decoded_one(drawn: list[AnnotatedImage], tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "store")
+    assert_decoded(store, drawn)  # those that are not kept are opened
+    store.keep(drawn)
+    assert_decoded(store, drawn)
+    assert store.pixels(drawn[3]).shape == (12, 9, 3)
 
 
 def test_photos_are_decoded_once(
-    pictures: list[AnnotatedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn: list[AnnotatedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[Path] = []
-    monkeypatch.setattr(photos, "load_image", lambda p: decoded.append(p) or load_image(p))
+    monkeypatch.setattr(images, "load_image", lambda p: decoded.append(p) or load_image(p))
     for _ in range(2):
-        store = PhotoStore(tmp_path / "store")
-        store.keep([*pictures, *pictures])
-        for one in pictures:
+        store = ImageStore(tmp_path / "store")
+        store.keep([*drawn, *drawn])
+        for one in drawn:
             store.pixels(one)
-    assert sorted(decoded) == [one.source for one in pictures]
+    assert sorted(decoded) == [one.source for one in drawn]
 
 
 def test_an_edited_photo_is_decoded_anew_and_what_is_not_asked_for_goes(tmp_path: Path) -> None:
     """A picture without compression has as many bytes whatever it shows: its time tells."""
-    path, store = tmp_path / "a.bmp", PhotoStore(tmp_path / "store")
-    for grey in (10, 200):
-        Image.new("RGB", (8, 6), (grey, grey, grey)).save(path)
-        os.utime(path, ns=(grey, grey))
+    path, store = tmp_path / "a.bmp", ImageStore(tmp_path / "store")
+    for gray in (10, 200):
+        Image.new("RGB", (8, 6), (gray, gray, gray)).save(path)
+        os.utime(path, ns=(gray, gray))
         store.keep([of_file(path)])
-        assert store.pixels(of_file(path))[0, 0, 0] == grey
+        assert store.pixels(of_file(path))[0, 0, 0] == gray
         assert len(list((tmp_path / "store").iterdir())) == 1
 
 
 def test_what_cannot_be_learned_from_is_named_before(
-    pictures: list[AnnotatedImage], tmp_path: Path
+    drawn: list[AnnotatedImage], tmp_path: Path
 ) -> None:
-    store, path = PhotoStore(tmp_path / "store"), tmp_path / "0.jpg"
+    store, path = ImageStore(tmp_path / "store"), tmp_path / "0.jpg"
     Image.new("RGB", (8, 6)).save(path)
     with pytest.raises(DataError, match=r"0\.jpg"):
-        store.keep(pictures)
+        store.keep(drawn)
     path.write_bytes(b"no picture")
     with pytest.raises(ImageError, match=r"0\.jpg"):
-        store.keep(pictures)
+        store.keep(drawn)
 
 
 KILLED = """
@@ -90,35 +90,35 @@ import os, signal, sys
 from pathlib import Path
 from anymask.formats import AnnotatedImage
 from anymask.images import image_hw
-from anymask.training import photos
-from anymask.training.photos import PhotoStore
-load = photos.load_image
+from anymask.training import images
+from anymask.training.images import ImageStore
+load = images.load_image
 def load_or_die(path):
     if path.name == "2.jpg":
         os.kill(os.getpid(), signal.SIGKILL)
     return load(path)
-photos.load_image = load_or_die
+images.load_image = load_or_die
 paths = [Path(p) for p in sys.argv[2:]]
-photos = [AnnotatedImage(file_name=p.name, hw=image_hw(p), source=p) for p in paths]
-PhotoStore(Path(sys.argv[1])).keep(photos)
+images = [AnnotatedImage(file_name=p.name, hw=image_hw(p), source=p) for p in paths]
+ImageStore(Path(sys.argv[1])).keep(images)
 """
 
 
 def test_a_store_that_was_killed_or_cut_off_is_whole_after_the_next_run(
-    pictures: list[AnnotatedImage], tmp_path: Path
+    drawn: list[AnnotatedImage], tmp_path: Path
 ) -> None:
     folder = tmp_path / "store"
-    command = [sys.executable, "-c", KILLED, str(folder), *(str(one.source) for one in pictures)]
+    command = [sys.executable, "-c", KILLED, str(folder), *(str(one.source) for one in drawn)]
     done = subprocess.run(command, env=dict(os.environ), check=False)
     assert done.returncode == -signal.SIGKILL
-    store = PhotoStore(folder)
-    store.keep(pictures)
-    assert_decoded(store, pictures)
-    assert len(list(folder.iterdir())) == len(pictures)
+    store = ImageStore(folder)
+    store.keep(drawn)
+    assert_decoded(store, drawn)
+    assert len(list(folder.iterdir())) == len(drawn)
     kept = store.place(tmp_path / "0.jpg")
     for damaged in (kept.read_bytes()[:-1], b""):
         kept.write_bytes(damaged)
-        assert_decoded(store, pictures)
-        store.keep(pictures)
-        assert_decoded(store, pictures)
+        assert_decoded(store, drawn)
+        store.keep(drawn)
+        assert_decoded(store, drawn)
         assert len(kept.read_bytes()) > 20 * 30 * 3

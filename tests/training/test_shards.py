@@ -16,7 +16,7 @@ from anymask.formats import load_set
 from anymask.training import shards as of_shards
 from anymask.training.loop import TrainingRun, train
 from anymask.training.samples import batches
-from anymask.training.shards import ShardPictures, index_shards, write_shards
+from anymask.training.shards import ShardImages, index_shards, write_shards
 from tests.training.small_data import small_recipe, write_sets
 
 
@@ -36,15 +36,15 @@ def data(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(data: Path, index: Path, seed: int = 5) -> ShardPictures:
+def opened(data: Path, index: Path, seed: int = 5) -> ShardImages:
     index.mkdir(exist_ok=True)
     index_shards(data, index)
-    return ShardPictures.open(data, index, seed)
+    return ShardImages.open(data, index, seed)
 
 
 def test_what_is_written_is_read(sets: Path, data: Path, tmp_path: Path) -> None:
-    pictures = opened(data, tmp_path)
-    found = [pictures.sample(np.random.default_rng(0), place) for place in range(6)]
+    images = opened(data, tmp_path)
+    found = [images.sample(np.random.default_rng(0), place) for place in range(6)]
     given = [one for name in ("round", "square") for one in load_set(sets / name)[1]]
     assert {one.image().tobytes() for one in found} == {one.image().tobytes() for one in given}
     by_pixels = {one.image().tobytes(): one for one in given}
@@ -59,8 +59,8 @@ def test_every_epoch_has_each_picture_once_in_an_order_of_its_own(
     monkeypatch.setattr(of_shards, "WINDOW", window)
     counts = np.array([5, 1, 7, 3, 11])
     names = tuple("abcde")
-    pictures = ShardPictures(Path(), 9, names, counts, np.zeros((27, 4), np.int64))
-    epochs = [[pictures.which(27 * epoch + i) for i in range(27)] for epoch in range(3)]
+    images = ShardImages(Path(), 9, names, counts, np.zeros((27, 4), np.int64))
+    epochs = [[images.which(27 * epoch + i) for i in range(27)] for epoch in range(3)]
     everything = {(s, i) for s, count in enumerate(counts) for i in range(count)}
     for epoch in epochs:
         assert len(epoch) == len(set(epoch))
@@ -69,7 +69,7 @@ def test_every_epoch_has_each_picture_once_in_an_order_of_its_own(
         changes = sum(a != b for a, b in itertools.pairwise(groups))
         assert window > 1 or changes == 4  # shard by shard
     assert epochs[0] != epochs[1]
-    assert pictures.which(40) == epochs[1][13]  # any place, without the ones before
+    assert images.which(40) == epochs[1][13]  # any place, without the ones before
 
 
 def test_a_run_is_resumed_in_the_middle_of_an_epoch_with_the_same_pictures(

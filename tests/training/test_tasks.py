@@ -17,14 +17,14 @@ from anymask.training.loop import TrainingRun, train
 from anymask.training.run_folder import read_state
 from anymask.training.samples import batches
 from anymask.training.step import DistillationStep, Teacher, build_step
-from anymask.training.trainee import build_trainee, make_optimiser
+from anymask.training.trainee import build_trainee, make_optimizer
 from anymask.training.weights import HEAD
 from tests.training.small_data import small_recipe
 from tests.training.test_families import TINY, one_step
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures without masks."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(1)
@@ -102,7 +102,7 @@ def test_the_layer_of_a_distillation_learns_ten_times_as_fast(data: Path, tmp_pa
     assert not getattr(model, HEAD).weight.any()
     of_head = {id(one) for one in getattr(model, HEAD).parameters()}
     told, others = set[float](), set[float]()
-    for group in make_optimiser(model, recipe).param_groups:
+    for group in make_optimizer(model, recipe).param_groups:
         for one in group["params"]:
             (told if id(one) in of_head else others).add(group["scale"])
     assert (told, max(others)) == ({10.0}, 1.0)
@@ -133,9 +133,9 @@ def test_a_teacher_that_is_not_there_or_does_not_fit_is_refused(data: Path, tmp_
 
 
 @pytest.mark.parametrize("task", ["distil"])
-def test_pictures_without_masks_are_enough(task: str, pictures: Path, tmp_path: Path) -> None:
+def test_pictures_without_masks_are_enough(task: str, images: Path, tmp_path: Path) -> None:
     recipe = replace(distilling("tiny", tmp_path), task=task, decode_once=True)  # type: ignore[arg-type]
-    train(recipe, TrainingRun(pictures, tmp_path / "run"))
+    train(recipe, TrainingRun(images, tmp_path / "run"))
     state = read_state(tmp_path / "run" / LAST)
     assert (state["progress"]["step"], state["progress"]["skipped"]) == (4, 0)
 

@@ -63,8 +63,8 @@ def test_a_bundled_model_is_exported_without_tracing(
         given = (*map(torch.from_numpy, maps), coords, labels, masks, has_mask)
         names = [one.name for one in decoder.get_inputs()]
         answer = decoder.run(None, {k: v.numpy() for k, v in zip(names, given, strict=True)})
-        wanted = eager.decode(given[:-4], *given[-4:])
-        for ours, theirs in zip(answer, wanted, strict=True):
+        expected = eager.decode(given[:-4], *given[-4:])
+        for ours, theirs in zip(answer, expected, strict=True):
             assert off(ours, theirs) < 1e-5
 
 

@@ -84,6 +84,6 @@ def test_rectangles_agree_as_squares_do(tmp_path: Path) -> None:
     exported = OnnxRuntime(tmp_path / "x")
     tall = np.random.default_rng(0).standard_normal((1, 3, TINY.image_side, 32), np.float32)
     with torch.inference_mode():
-        wanted = nano.encode(torch.from_numpy(tall))
-    for ours, theirs in zip(exported.encode_images(tall)[0].maps(), wanted, strict=True):
+        expected = nano.encode(torch.from_numpy(tall))
+    for ours, theirs in zip(exported.encode_images(tall)[0].maps(), expected, strict=True):
         np.testing.assert_allclose(ours.values, theirs[0].numpy(), atol=1e-4)

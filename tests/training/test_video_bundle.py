@@ -20,7 +20,7 @@ from anymask.runtime import (
     GraphNames,
     OnnxRuntime,
     TorchRuntime,
-    VideoAnswer,
+    VideoOutput,
     VideoRuntime,
     read_manifest,
 )
@@ -36,7 +36,7 @@ from anymask.training.export_graphs import (
 from tests.runtime import exports
 from tests.track.clips import moving_discs
 
-PICTURES, _ = moving_discs(6)
+IMAGES, _ = moving_discs(6)
 LOGIT_ERROR = 2e-3  # of the largest: memories are kept in 16 bits, which doubles a last bit's flip
 
 
@@ -63,9 +63,9 @@ def steps_of(runtime: TorchRuntime | OnnxRuntime) -> VideoRuntime:
 
 def steps_of_frame(
     steps: VideoRuntime, image: np.ndarray, number: int, banks: list[object]
-) -> tuple[list[VideoAnswer], list[object]]:
+) -> tuple[list[VideoOutput], list[object]]:
     """Two objects: on frame 0 by a point and by a mask; on frame 4 the first one is corrected."""
-    frame, prompted = steps.see_frame(image), [False, False]
+    frame, prompted = steps.encode_frame(image), [False, False]
     if number == 0:
         mask = np.zeros(image.shape[1:], np.float32)
         mask[10:40, 20:50] = 1
@@ -182,5 +182,5 @@ def test_damaged_constants_are_refused(tmp_path: Path) -> None:
 def test_sixteen_bits_are_torchs() -> None:
     values = np.random.default_rng(1).standard_normal(1000).astype(np.float32)
     values[:4] = (0, -0.0, 1 + 2**-8, 1 + 3 * 2**-8)  # the last two are ties
-    wanted = torch.from_numpy(values).to(torch.bfloat16).float().numpy()
-    np.testing.assert_array_equal(to_bfloat16(values), wanted)
+    expected = torch.from_numpy(values).to(torch.bfloat16).float().numpy()
+    np.testing.assert_array_equal(to_bfloat16(values), expected)

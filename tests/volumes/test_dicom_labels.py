@@ -92,7 +92,7 @@ def test_references_names_and_colours_stand_in_the_segmentation(tmp_path: Path) 
     scan = write_scan(tmp_path / "ct", orientations()[0], SHAPE)
     array = np.zeros(SHAPE, np.uint8)
     array[1, 1:3, 1:3], array[2, 0, 0] = 4, 9
-    labels = label_volume(array, scan, names={4: "liver"}, colours={4: (200, 30, 7)})
+    labels = label_volume(array, scan, names={4: "liver"}, colors={4: (200, 30, 7)})
     write_labels(tmp_path / "seg.dcm", labels, scan)
     seg = highdicom.seg.segread(tmp_path / "seg.dcm")
     assert (seg.PatientID, seg.StudyInstanceUID, seg.FrameOfReferenceUID) == ("7", "1.2.7", "1.2.6")
@@ -100,10 +100,10 @@ def test_references_names_and_colours_stand_in_the_segmentation(tmp_path: Path) 
     assert series.SeriesInstanceUID == "1.2.8"
     assert len(series.ReferencedInstanceSequence) == SHAPE[0]
     assert [one.SegmentLabel for one in seg.SegmentSequence] == ["liver", "Segment_9"]
-    colour = highdicom.color.CIELabColor.from_dicom_value(
+    color = highdicom.color.CIELabColor.from_dicom_value(
         seg.SegmentSequence[0].RecommendedDisplayCIELabValue
     )
-    assert np.allclose(colour.to_rgb(), (200, 30, 7), atol=2)
+    assert np.allclose(color.to_rgb(), (200, 30, 7), atol=2)
     assert np.array_equal(anymask.read_volume(tmp_path / "seg.dcm").array > 0, array > 0)
     beside = tmp_path / "ct" / "seg.dcm"
     (tmp_path / "seg.dcm").rename(beside)

@@ -14,7 +14,7 @@ from anymask.masks import mask_to_rle
 from anymask.segment import Model
 from anymask.track import ObjectMask
 from anymask.volumes import Volume, VolumeSession, VolumeSettings, open_volume_session
-from anymask.volumes.ending import Look, Past, judge, look_at
+from anymask.volumes.ending import MaskStatistics, Past, judge, measure_mask
 from anymask.volumes.session import (
     SURE,
     TRACKS,
@@ -25,7 +25,7 @@ from anymask.volumes.session import (
 )
 from anymask.volumes.volume import scaled_affine
 from tests.evaluation.small_sets import rectangle
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 SHAPE = (16, 64, 80)
 
@@ -46,7 +46,7 @@ def made(first: int = 4, last: int = 10) -> tuple[NDArray[np.int16], NDArray[np.
 
 def begin(array: Any = None, **settings: Any) -> VolumeSession:
     scan = Volume(made()[0] if array is None else array, scaled_affine((3.0, 1.0, 1.0)))
-    return open_volume_session(Model(ColourRuntime()), scan, **settings)
+    return open_volume_session(Model(ColorRuntime()), scan, **settings)
 
 
 def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
@@ -108,7 +108,7 @@ def test_a_correction_leaves_the_slices_beyond_the_next_prompt() -> None:
         assert all(session.slice(z).objects[1] == after[z] for z in range(4, 11))
         assert all(before[z] == after[z] for z in range(4, 8))
         assert (after[9].mask == drawn).all()
-        session.take_back(1, 9)
+        session.remove_prompts(1, 9)
         assert session.prompts(1) == [(0, 5), (0, 7)]
         assert all(session.slice(z).objects[1] == before[z] for z in before)
 
@@ -167,7 +167,7 @@ def test_a_negative_click_removes_a_part_of_a_tracked_slice_only() -> None:
         session.follow()
         tracked, away = session.slice(8).objects[1].mask, ~_disc(27 - 9, 5)
         for _ in range(2):  # the page sends all clicks of a slice again
-            found = session.add(8, points=[(27 - 9, 24)], labels=[0], anew=True).mask
+            found = session.add(8, points=[(27 - 9, 24)], labels=[0], replace=True).mask
             assert not found[24, 27 - 9]
             assert (found == tracked)[away].all()
             assert not (found & ~tracked).any()
@@ -197,12 +197,12 @@ def test_a_video_model_follows_slices_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "x.session"
     with open_volume_session(model, array) as session:
         session.add(4, mask=_disc(24))
-        wanted = session.follow().mask()
+        expected = session.follow().mask()
     with open_volume_session(model, array, session=path) as session:
         session.add(4, mask=_disc(24))
         next(session.propagate("forward"))
     with open_volume_session(model, array, session=path) as session:
-        assert (session.follow().mask() == wanted).all()
+        assert (session.follow().mask() == expected).all()
 
 
 def test_a_thing_that_is_gone_between_two_drawn_slices_is_filled_there() -> None:
@@ -236,47 +236,47 @@ def test_what_is_wrong_is_said(said: dict[str, Any], match: str) -> None:
 
 # Ends.
 
-ON_GREY = Look(area=400, inside=200.0, around=120.0, deviation=20.0)
+ON_GRAY = MaskStatistics(area=400, inside=200.0, around=120.0, deviation=20.0)
 
 
 @pytest.mark.parametrize(
-    ("look", "ends"),
+    ("statistics", "ends"),
     [
-        (ON_GREY, False),
-        (replace(ON_GREY, area=60), False),  # 15 % of 400
-        (replace(ON_GREY, area=59), True),
-        (replace(ON_GREY, area=0), True),
-        (replace(ON_GREY, around=160.0), False),  # half of the contrast of 80
-        (replace(ON_GREY, around=161.0), True),
-        (replace(ON_GREY, around=300.0), True),  # the other way round
-        (replace(ON_GREY, inside=229.0), False),  # 1.5 times the deviation are 30
-        (replace(ON_GREY, inside=231.0), True),
-        (replace(ON_GREY, inside=240.0, around=160.0), False),  # the whole slice is brighter
+        (ON_GRAY, False),
+        (replace(ON_GRAY, area=60), False),  # 15 % of 400
+        (replace(ON_GRAY, area=59), True),
+        (replace(ON_GRAY, area=0), True),
+        (replace(ON_GRAY, around=160.0), False),  # half of the contrast of 80
+        (replace(ON_GRAY, around=161.0), True),
+        (replace(ON_GRAY, around=300.0), True),  # the other way round
+        (replace(ON_GRAY, inside=229.0), False),  # 1.5 times the deviation are 30
+        (replace(ON_GRAY, inside=231.0), True),
+        (replace(ON_GRAY, inside=240.0, around=160.0), False),  # the whole slice is brighter
     ],
 )
-def test_a_slice_is_compared_with_the_past_by_hand(look: Look, ends: bool) -> None:
-    past = judge(Past(ON_GREY, (500, 400, 300), 200.0, 80.0), look, 7)
+def test_a_slice_is_compared_with_the_past_by_hand(statistics: MaskStatistics, ends: bool) -> None:
+    past = judge(Past(ON_GRAY, (500, 400, 300), 200.0, 80.0), statistics, 7)
     assert (past.failed == 1) is ends
     assert (past.first is not None and past.first.slice == 7) is ends
-    assert past.areas == ((500, 400, 300) if ends else (500, 400, 300, look.area))
-    assert judge(past, replace(ON_GREY, area=0), 8).ended is ends
+    assert past.areas == ((500, 400, 300) if ends else (500, 400, 300, statistics.area))
+    assert judge(past, replace(ON_GRAY, area=0), 8).ended is ends
 
 
 def test_what_does_not_stand_out_is_not_told_by_its_contrast() -> None:
-    faint = replace(ON_GREY, around=181.0)
+    faint = replace(ON_GRAY, around=181.0)
     past = Past(faint, (400,), 200.0, 19.0)
     assert not judge(past, replace(faint, around=210.0), 8).failed
 
 
 def test_a_contrast_that_fades_slowly_is_followed_down_to_a_fifth() -> None:
     """80, 56, 39, 27, 19: each .7 of the one before; the next one, 13, is a sixth of the first."""
-    past = Past(ON_GREY, (400,), 200.0, 80.0)
+    past = Past(ON_GRAY, (400,), 200.0, 80.0)
     for number, contrast in enumerate((56.0, 39.2, 27.4, 19.2)):
-        past = judge(past, replace(ON_GREY, around=200.0 - contrast), number)
+        past = judge(past, replace(ON_GRAY, around=200.0 - contrast), number)
         assert past.failed == 0
-    past = judge(past, replace(ON_GREY, around=200.0 - 13.4), 4)
+    past = judge(past, replace(ON_GRAY, around=200.0 - 13.4), 4)
     assert past.first.describe() == "the contrast is 17% of the contrast on the prompted slice"
-    at_once = judge(Past(ON_GREY, (400,), 200.0, 80.0), replace(ON_GREY, around=173.0), 4)
+    at_once = judge(Past(ON_GRAY, (400,), 200.0, 80.0), replace(ON_GRAY, around=173.0), 4)
     assert at_once.failed, "the same contrast of 27, but from one slice to the next"
 
 
@@ -297,14 +297,16 @@ def test_where_and_why_an_object_ends_is_told(tmp_path: Path) -> None:
 
 
 def test_a_look_leaves_out_the_mixed_pixels_of_the_edge() -> None:
-    grey = np.full((40, 40), 50, np.uint8)
+    gray = np.full((40, 40), 50, np.uint8)
     mask = rectangle((40, 40), (10, 10, 30, 30))
-    grey[mask] = 200
-    grey[9:31, 9:31][np.pad(np.zeros((20, 20), np.bool_), 1, constant_values=True)] = 120
-    grey[mask ^ np.pad(mask[1:-1, 1:-1] & mask[2:, 1:-1] & mask[:-2, 1:-1], 1)] = 160
-    look = look_at(mask, grey)
-    assert (look.area, look.inside, look.around) == (400, 200.0, 50.0)
-    assert look_at(np.zeros((4, 4), np.bool_), grey[:4, :4]) == Look(0, 0.0, 0.0, 0.0)
+    gray[mask] = 200
+    gray[9:31, 9:31][np.pad(np.zeros((20, 20), np.bool_), 1, constant_values=True)] = 120
+    gray[mask ^ np.pad(mask[1:-1, 1:-1] & mask[2:, 1:-1] & mask[:-2, 1:-1], 1)] = 160
+    statistics = measure_mask(mask, gray)
+    assert (statistics.area, statistics.inside, statistics.around) == (400, 200.0, 50.0)
+    assert measure_mask(np.zeros((4, 4), np.bool_), gray[:4, :4]) == MaskStatistics(
+        0, 0.0, 0.0, 0.0
+    )
 
 
 # Filling.

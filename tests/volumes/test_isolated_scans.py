@@ -36,10 +36,10 @@ def check(path: Path, folder: Path) -> tuple[Volume, Volume]:
     asked = isolated(path, folder)
     asked.read()
     unpacked, scan = asked.load()
-    wanted = anymask.read_volume(path)
-    assert np.array_equal(unpacked.array, wanted.array)
-    assert unpacked.voxels.dtype == wanted.voxels.dtype.newbyteorder("=")
-    assert np.allclose(unpacked.affine, wanted.affine)
+    expected = anymask.read_volume(path)
+    assert np.array_equal(unpacked.array, expected.array)
+    assert unpacked.voxels.dtype == expected.voxels.dtype.newbyteorder("=")
+    assert np.allclose(unpacked.affine, expected.affine)
     return unpacked, scan
 
 
@@ -58,7 +58,7 @@ def test_a_series_keeps_what_labels_refer_to_and_nothing_private(tmp_path: Path)
     from tests.volumes.test_dicom_labels import write_scan
 
     folder = tmp_path / "ct"
-    wanted = write_scan(folder, np.diag([1.0, 1.0, 2.0, 1.0]), (3, 8, 10))
+    expected = write_scan(folder, np.diag([1.0, 1.0, 2.0, 1.0]), (3, 8, 10))
     for path in folder.iterdir():
         dataset = pydicom.dcmread(path)
         dataset.private_block(0x0009, "maker", create=True).add_new(1, "OB", bytes(9000))
@@ -70,7 +70,7 @@ def test_a_series_keeps_what_labels_refer_to_and_nothing_private(tmp_path: Path)
         assert not any(element.tag.is_private for element in one)
         assert "ImageComments" not in one
     labels = label_volume(np.ones((3, 8, 10), np.uint8), scan)
-    for name, of in (("a.dcm", scan), ("b.dcm", wanted)):
+    for name, of in (("a.dcm", scan), ("b.dcm", expected)):
         write_labels(tmp_path / name, labels, of)
     ours, theirs = (pydicom.dcmread(tmp_path / name) for name in ("a.dcm", "b.dcm"))
     for name in (

@@ -154,10 +154,10 @@ def test_voxels_are_those_of_pynrrd(kind: str, encoding: str, tmp_path: Path) ->
     path = tmp_path / "a.nrrd"
     nrrd.write(str(path), array, {"encoding": encoding, "space": "LPS"}, index_order="C")
     read = anymask.read_volume(path)
-    wanted, _ = nrrd.read(str(path), index_order="C")
-    assert np.array_equal(read.array, wanted)
+    expected, _ = nrrd.read(str(path), index_order="C")
+    assert np.array_equal(read.array, expected)
     assert read.array.dtype == array.dtype.newbyteorder("=")
-    assert np.array_equal(read.slice(2, axis=2), wanted[..., 2])
+    assert np.array_equal(read.slice(2, axis=2), expected[..., 2])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from anymask.segment import Model
 from anymask.volumes import VolumeFiles, read_volume, track_volume_file
 from anymask.volumes.files import depth_text, volume_text
 from anymask.volumes.volume import scaled_affine
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 from tests.volumes.test_following import dice, made
 
 nibabel = pytest.importorskip("nibabel")
@@ -40,7 +40,7 @@ def asked(scan: Path, *outputs: str, **changes: object) -> VolumeFiles:
 def test_labels_are_written_on_their_scan_and_told(scan: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     notes = track_volume_file(
-        lambda: Model(ColourRuntime()), asked(scan, "a.nii.gz", "a.seg.nrrd"), "m",
+        lambda: Model(ColorRuntime()), asked(scan, "a.nii.gz", "a.seg.nrrd"), "m",
         lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     for name in ("a.nii.gz", "a.seg.nrrd"):
@@ -68,7 +68,7 @@ def test_an_interrupted_run_goes_on_and_another_one_begins_anew(scan: Path) -> N
         if done == 6:
             raise Stopped
 
-    model = Model(ColourRuntime())
+    model = Model(ColorRuntime())
     with pytest.raises(Stopped):
         track_volume_file(lambda: model, asked(scan, "a.nii.gz"), "m", stop)
     kept = scan.parent / ".a.nii.gz.session"
@@ -79,7 +79,7 @@ def test_an_interrupted_run_goes_on_and_another_one_begins_anew(scan: Path) -> N
     assert not kept.exists()
     before = gzip.decompress((scan.parent / "a.nii.gz").read_bytes())
 
-    whole = Model(ColourRuntime())
+    whole = Model(ColorRuntime())
     track_volume_file(lambda: whole, asked(scan, "b.nii.gz"), "m")
     assert gzip.decompress((scan.parent / "b.nii.gz").read_bytes()) == before
     assert again < len(whole.runtime.calls)  # type: ignore[attr-defined]
@@ -91,7 +91,7 @@ def test_an_interrupted_run_goes_on_and_another_one_begins_anew(scan: Path) -> N
 
 
 def test_a_session_that_is_named_is_corrected_later(scan: Path) -> None:
-    kept, model = scan.parent / "x.session", Model(ColourRuntime())
+    kept, model = scan.parent / "x.session", Model(ColorRuntime())
     first = asked(scan, "a.nii.gz", settings={"session": kept})
     track_volume_file(lambda: model, first, "m")
     mask = np.zeros((64, 80), np.uint8)
@@ -137,7 +137,7 @@ def test_what_is_wrong_is_one_error(
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         (volume_text(23.456), "23.46 ml"),
         (volume_text(0.1), "0.10 ml"),
@@ -150,8 +150,8 @@ def test_what_is_wrong_is_one_error(
         (depth_text(0.005), "5 µm"),
     ],
 )
-def test_small_volumes_and_depths_keep_their_digits(text: str, wanted: str) -> None:
-    assert text == wanted
+def test_small_volumes_and_depths_keep_their_digits(text: str, expected: str) -> None:
+    assert text == expected
 
 
 @pytest.mark.slow

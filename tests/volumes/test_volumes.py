@@ -111,13 +111,13 @@ def test_a_scan_of_itk_is_read_where_itk_has_it(tmp_path: Path) -> None:
 
 def test_names_and_colours_come_back_from_slicer_s_file(tmp_path: Path) -> None:
     scan = Volume(np.zeros(SHAPE, np.int16), np.eye(4))
-    names, colours = {1: "liver", 3: "vena cava, médiane"}, {1: (200, 30, 7)}
-    labels = label_volume(some_labels(), scan, names=names, colours=colours)
+    names, colors = {1: "liver", 3: "vena cava, médiane"}, {1: (200, 30, 7)}
+    labels = label_volume(some_labels(), scan, names=names, colors=colors)
     write_labels(tmp_path / "organs.seg.nrrd", labels)
     read = anymask.read_volume(tmp_path / "organs.seg.nrrd")
     assert read.names == {**names, 2: "Segment_2"}
-    assert read.colours[1] == (200, 30, 7)
-    assert len({*read.colours.values()}) == 3
+    assert read.colors[1] == (200, 30, 7)
+    assert len({*read.colors.values()}) == 3
 
 
 def slicer_layers(path: Path, *, over: bool) -> None:
@@ -391,12 +391,12 @@ def test_labels_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_a_window_makes_eight_bits() -> None:
     voxels = np.array([-1000, -160, 40, 240, 3000, np.nan]).reshape(1, 1, 6)
     scan = Volume(voxels, np.eye(4))
-    assert scan.picture(0, window=(40, 400)).tolist() == [[0, 0, 128, 255, 255, 0]]
-    assert scan.picture(0).dtype == np.uint8
-    assert Volume(np.full(SHAPE, 7), np.eye(4)).picture(1, axis=2).shape == (3, 4)
+    assert scan.image(0, window=(40, 400)).tolist() == [[0, 0, 128, 255, 255, 0]]
+    assert scan.image(0).dtype == np.uint8
+    assert Volume(np.full(SHAPE, 7), np.eye(4)).image(1, axis=2).shape == (3, 4)
     for window in [(40, 0), (np.nan, 400)]:
         with pytest.raises(InputError, match="window"):
-            scan.picture(0, window=window)
+            scan.image(0, window=window)
     for index, axis in [(1, 0), (-1, 0), (0, 3)]:
         with pytest.raises(InputError, match=r"out of range|Invalid axis"):
             scan.slice(index, axis)
@@ -411,7 +411,7 @@ def test_labels_are_measured_in_millimetres() -> None:
     one, box = measure_labels(scan)
     assert (one.label, one.voxels, one.volume_ml, one.area_mm2) == (1, 1, 0.01, 2.0)
     assert one.diameter_mm == pytest.approx(5**0.5)
-    assert one.centre_mm == (-58, -19, 45)
+    assert one.center_mm == (-58, -19, 45)
     assert (box.name, box.voxels, box.volume_ml) == ("box", 100, 1.0)
     assert (box.extent_mm, box.slice, box.area_mm2) == ((20, 10, 8), 3, 80)
     assert box.diameter_mm == pytest.approx((10**2 + 8**2) ** 0.5)
@@ -428,7 +428,7 @@ def test_a_packed_scan_is_read_backwards_without_starting_anew(
     image = nibabel.Nifti1Image(stored, np.eye(4))
     image.header.set_slope_inter(slope, inter)
     nibabel.save(image, tmp_path / "a.nii.gz")
-    wanted = np.asanyarray(nibabel.load(tmp_path / "a.nii.gz").dataobj).transpose(2, 1, 0)
+    expected = np.asanyarray(nibabel.load(tmp_path / "a.nii.gz").dataobj).transpose(2, 1, 0)
     volume = anymask.read_volume(tmp_path / "a.nii.gz")
     unpacked = []
     read = gzip.GzipFile.read
@@ -436,6 +436,6 @@ def test_a_packed_scan_is_read_backwards_without_starting_anew(
         gzip.GzipFile, "read", lambda file, size=-1: unpacked.append(size) or read(file, size)
     )
     for index in reversed(range(7)):
-        assert np.array_equal(volume.slice(index), wanted[index])
-    assert volume.slice(0).dtype == wanted.dtype
+        assert np.array_equal(volume.slice(index), expected[index])
+    assert volume.slice(0).dtype == expected.dtype
     assert len(unpacked) <= 2 or limit == 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from anymask.masks import ModelSpec, Prompt, geometry, mask_to_model, mask_to_rle, rle_to_coco
 from anymask.models.rules import (
-    closer_window,
+    crop_window,
     logits_around,
     mean_probability,
     object_box,
@@ -35,16 +35,16 @@ ASKED: list[tuple[tuple[int, int], dict[str, Any], tuple[float, float, float, fl
 def closer_cases() -> list[dict[str, Any]]:
     """Windows around objects, what is asked in them, and the mean of two answers."""
     rng = np.random.default_rng(21)
-    close = open_family(SPEC).closer
+    close = open_family(SPEC).crop_refinement
     assert close is not None
     cases = []
     for (height, width), asked, (cx, cy, rx, ry) in ASKED:
         y, x = np.ogrid[:height, :width]
         mask = ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 < 1
-        prompt = on_photo(asked, (height, width))
+        prompt = on_image(asked, (height, width))
         box = object_box(prompt, mask)
         assert box is not None
-        window = closer_window(box, mask.shape, close)
+        window = crop_window(box, mask.shape, close)
         case = {"size": [height, width], "asked": asked, "mask": rle_to_coco(mask_to_rle(mask)),
                 "box": _rounded(box), "window": window}  # fmt: skip
         if window is not None:
@@ -53,7 +53,7 @@ def closer_cases() -> list[dict[str, Any]]:
     return cases
 
 
-def on_photo(asked: dict[str, Any], hw: tuple[int, int]) -> Prompt:
+def on_image(asked: dict[str, Any], hw: tuple[int, int]) -> Prompt:
     """A prompt as it is checked: its box is cut at the photo."""
     prompt = Prompt.of(**asked)
     if prompt.box is None:

@@ -54,14 +54,14 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def photos() -> dict[str, np.ndarray]:
+def images() -> dict[str, np.ndarray]:
     data = pytest.importorskip("skimage.data")
     return {"coffee": data.coffee(), "cat": data.chelsea()}
 
 
 @pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
-    return Project(photos)
+def project(images: dict[str, np.ndarray]) -> Project:
+    return Project(images)
 
 
 def late(context: Any) -> Any:
@@ -84,15 +84,15 @@ class Annotator:
         self.page.goto(self.url + query)
         self.page.wait_for_selector(".stage")
 
-    def begin(self, expression: str = "s.editor?.encoded === true", wanted: Any = True) -> Self:
+    def begin(self, expression: str = "s.editor?.encoded === true", expected: Any = True) -> Self:
         """Open the page, and wait for a state: if none is given, the model has seen the photo."""
         self.open()
-        self.until(expression, wanted)
+        self.until(expression, expected)
         return self
 
-    def until(self, expression: str, wanted: Any = True) -> None:
+    def until(self, expression: str, expected: Any = True) -> None:
         """Wait for the page to reach a state; `s` is its session."""
-        self.until_so(lambda: self.ask(expression) == wanted, expression)
+        self.until_so(lambda: self.ask(expression) == expected, expression)
 
     def until_so(self, what: Callable[[], bool], name: str = "it") -> None:
         end = time.monotonic() + PATIENCE_S
@@ -212,13 +212,13 @@ def sit_down(chromium: Any) -> Iterator[Callable[..., Annotator]]:
 
 
 @pytest.fixture
-def photo_files(tmp_path: Path, photos: dict[str, np.ndarray]) -> list[Path]:
+def image_files(tmp_path: Path, images: dict[str, np.ndarray]) -> list[Path]:
     from PIL import Image
 
     files = []
-    for name, photo in photos.items():
+    for name, image in images.items():
         files.append(tmp_path / f"{name}.png")
-        Image.fromarray(photo).save(files[-1], compress_level=1)
+        Image.fromarray(image).save(files[-1], compress_level=1)
     return files
 
 
@@ -256,9 +256,9 @@ def viewer(sit: Callable[..., Any]) -> Iterator[Any]:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of two discs that drift apart."""
     from tests.track.clips import write_video
-    from tests.web.viewers import PICTURES
+    from tests.web.viewers import IMAGES
 
-    return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", PICTURES)
+    return write_video(tmp_path_factory.mktemp("clips") / "clip.mkv", IMAGES)
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ import numpy as np
 from anymask.masks import Geometry, ModelSpec, Prompt, geometry, mask_to_rle, reduced, rle_to_coco
 from anymask.segment import Prediction, SegmentSettings
 from anymask.segment.prediction import (
-    photo_for_edges,
+    image_for_edges,
     window_around,
+    window_image,
     window_logits,
-    window_photo,
     window_prompt,
     with_fine_edges,
 )
@@ -28,7 +28,7 @@ SPEC = ModelSpec(
     name="small", image_side=64, mask_side=16, mean=(127.5,) * 3, std=(127.5,) * 3,
     fit="longest_side", resample="area", family="nano", pad_point=False,
 )  # fmt: skip
-PHOTOS: list[tuple[tuple[int, int], dict[str, Any]]] = [
+IMAGES: list[tuple[tuple[int, int], dict[str, Any]]] = [
     ((90, 120), {"points": [[60.0, 44.0]], "labels": [1]}),
     ((400, 260), {"points": [[130.0, 210.0], [60.2, 300.7]], "labels": [1, 0]}),
     ((700, 900), {"box": [220.0, 160.0, 610.0, 520.0]}),
@@ -61,25 +61,25 @@ class Waves:
         return (5 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)
 
 
-def _refined(plane: np.ndarray, place: Geometry, prompt: Prompt, photo: np.ndarray) -> Any:
+def _refined(plane: np.ndarray, place: Geometry, prompt: Prompt, image: np.ndarray) -> Any:
     answer = Prediction.of_logits(
         plane[None], np.array([0.5], np.float32), np.array([0]), place, 0.0
     )
-    fine = with_fine_edges(answer, photo, prompt, SegmentSettings().min_areas, Waves())
+    fine = with_fine_edges(answer, image, prompt, SegmentSettings().min_areas, Waves())
     return rle_to_coco(fine.first.rle())
 
 
 def edge_cases() -> list[dict[str, Any]]:
     """Windows of photos, and masks with the edges that `Waves` gives them."""
     cases = []
-    for seed, (hw, asked) in enumerate(PHOTOS):
-        place, plane, photo = geometry(hw, SPEC), lumps(seed), striped(hw)
+    for seed, (hw, asked) in enumerate(IMAGES):
+        place, plane, image = geometry(hw, SPEC), lumps(seed), striped(hw)
         prompt = Prompt.of(**asked)
         near = reduced(place, 2048)
-        small = photo_for_edges(photo, place)
+        small = image_for_edges(image, place)
         window = window_around(plane, near)
         assert window is not None
-        seen = window_photo(small, window)
+        seen = window_image(small, window)
         told = window_prompt(_scaled(asked, near.image_hw[1] / hw[1]), window)
         cells = window_logits(plane, window)
         cases.append({
@@ -87,7 +87,7 @@ def edge_cases() -> list[dict[str, Any]]:
             "window": [window.x, window.y, window.cells], "pixel": _rounded(window.pixel),
             "seen": seen[::STEP, ::STEP].transpose(2, 0, 1).ravel().tolist(),
             "told": _rounded(told[:, ::STEP, ::STEP]), "cells": _rounded(cells),
-            "rle": _refined(plane, place, prompt, photo),
+            "rle": _refined(plane, place, prompt, image),
             "own": rle_to_coco(mask_to_rle(_drawn(plane, place))),
         })  # fmt: skip
     return cases

@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.web.conftest import SIZE, Annotator
-from tests.web.measuring import photo_and_browser
+from tests.web.measuring import image_and_browser
 from tests.web.project_server import Site
 
 # A click, or a box an eighth as wide as the photo; refined, or looked at closer as well.
@@ -66,11 +66,11 @@ def ask(ann: Any, x: float, y: float, kind: str) -> tuple[float, float]:
     return processor_ms() - before, wall
 
 
-def measure(browser: Any, photo: Path, clicks: int, threads: int) -> None:
+def measure(browser: Any, image: Path, clicks: int, threads: int) -> None:
     site = Site(None)
     ann = Annotator(browser.new_context(viewport=SIZE).new_page(), site.url)
     ann.open(f"?local=1&threads={threads}")
-    ann.page.set_input_files("input[type=file]", [str(photo)])
+    ann.page.set_input_files("input[type=file]", [str(image)])
     ann.until("s.editor !== null")
     ann.seen()
     height, width = ann.ask("s.editor.hw")
@@ -90,13 +90,13 @@ def measure(browser: Any, photo: Path, clicks: int, threads: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photo", type=Path, nargs="?", help="a photo; scikit-image's cup of coffee")
+    parser.add_argument("image", type=Path, nargs="?", help="a photo; scikit-image's cup of coffee")
     parser.add_argument("--clicks", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1, help="of the model")
     asked = parser.parse_args()
-    with photo_and_browser(asked.photo) as (photo, browser):
+    with image_and_browser(asked.image) as (image, browser):
         print(f"Chromium {browser.version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-        measure(browser, photo, asked.clicks, asked.threads)
+        measure(browser, image, asked.clicks, asked.threads)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.web.conftest import SIZE, Annotator
-from tests.web.measuring import photo_and_browser
+from tests.web.measuring import image_and_browser
 from tests.web.project_server import Site
 
 # Workers say how long each photo took to be seen.
@@ -43,13 +43,13 @@ TIME_ENCODING = """(() => {
 })()"""
 
 
-def measure(browser: Any, photo: Path, moves: int, *, isolated: bool, query: str) -> str:
+def measure(browser: Any, image: Path, moves: int, *, isolated: bool, query: str) -> str:
     site = Site(None, isolated=isolated)
     context = browser.new_context(viewport=SIZE)
     ann = Annotator(context.new_page(), site.url)
     ann.page.add_init_script(TIME_ENCODING)
     ann.open("?local=1" + query)
-    ann.page.set_input_files("input[type=file]", [str(photo)])
+    ann.page.set_input_files("input[type=file]", [str(image)])
     ann.until("s.editor !== null")
     ann.seen()
     height, width = ann.ask("s.editor.hw")
@@ -72,19 +72,19 @@ def measure(browser: Any, photo: Path, moves: int, *, isolated: bool, query: str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("photo", type=Path, nargs="?", help="a photo; scikit-image's cup of coffee")
+    parser.add_argument("image", type=Path, nargs="?", help="a photo; scikit-image's cup of coffee")
     parser.add_argument("--moves", type=int, default=60)
     parser.add_argument("--threads", type=int, help="of the model, where the page is isolated")
     asked = parser.parse_args()
     query = f"&threads={asked.threads}" if asked.threads else ""
-    with photo_and_browser(asked.photo) as (photo, browser):
+    with image_and_browser(asked.image) as (image, browser):
         print(f"Chromium {browser.version}, {os.cpu_count()} cores, milliseconds")
         print(
             f"{'page':13}{'threads':>8}{'moves':>7}{'5 %':>9}{'median':>9}{'95 %':>9}{'most':>9}"
             f"{'encoding':>12}"
         )
         for isolated in (True, False):
-            print(measure(browser, photo, asked.moves, isolated=isolated, query=query))
+            print(measure(browser, image, asked.moves, isolated=isolated, query=query))
         print(f"load {os.getloadavg()[0]:.1f}")
 
 

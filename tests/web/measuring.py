@@ -15,15 +15,15 @@ from tests.web.chromium import find_chromium
 
 
 @contextmanager
-def photo_and_browser(photo: Path | None) -> Iterator[tuple[Path, Any]]:
+def image_and_browser(image: Path | None) -> Iterator[tuple[Path, Any]]:
     """The photo, or scikit-image's cup of coffee, and a browser."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        if photo is None:
+        if image is None:
             from skimage import data
 
-            photo = Path(folder) / "coffee.png"
-            Image.fromarray(data.coffee()).save(photo)
+            image = Path(folder) / "coffee.png"
+            Image.fromarray(data.coffee()).save(image)
         yield (
-            photo,
+            image,
             playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"]),
         )

@@ -39,7 +39,7 @@ def close_ups() -> list[dict[str, Any]]:
         seen = close_up(striped(hw), rle, SIDE)
         cases.append({
             "mask": rle_to_coco(rle),
-            "image": seen.photo.transpose(2, 0, 1).ravel().tolist(),
+            "image": seen.image.transpose(2, 0, 1).ravel().tolist(),
             "covered": seen.mask.ravel().tolist(),
         })  # fmt: skip
     return cases

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anymask.studio.labels import nth_colour
+from anymask.studio.labels import nth_color
 
 
 def listed(project: Any) -> list[dict[str, Any]]:
@@ -14,7 +14,7 @@ def listed(project: Any) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "color": project.colours.get(name, nth_colour(place)),
+            "color": project.colors.get(name, nth_color(place)),
             "masks": used.count(name),
         }
         for place, name in enumerate(names)
@@ -28,7 +28,7 @@ def change_names(project: Any, method: str, body: dict[str, Any]) -> None:
     if method == "POST":
         project.labels = list(dict.fromkeys([*project.labels, name]))
     if "color" in body:
-        project.colours[name] = body["color"]
+        project.colors[name] = body["color"]
     if "place" in body:
         project.labels.remove(name)
         project.labels.insert(body["place"], name)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "web"
 PACKAGE = WEB / "package"
 ASSETS = ROOT / "src" / "anymask" / "assets"
-PHOTO = ASSETS / "photos" / "coffee.jpg"
+IMAGE = ASSETS / "photos" / "coffee.jpg"
 PLACES = {"lib/ort/": ASSETS / "web" / "assets" / "ort", "lib/model/": ASSETS / "nano"}
 
 
@@ -29,7 +29,7 @@ class Handler(SimpleHTTPRequestHandler):
         for folder, place in PLACES.items():
             if name.startswith(folder):
                 return str(place / name.removeprefix(folder))
-        return str(PHOTO) if name == "photo.jpg" else super().translate_path(path)
+        return str(IMAGE) if name == "photo.jpg" else super().translate_path(path)
 
     def guess_type(self, path: Any) -> str:
         kinds = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}

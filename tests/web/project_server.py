@@ -57,16 +57,16 @@ def embedding_bytes(image: np.ndarray) -> bytes:
 
 
 def _embedded(image: np.ndarray) -> bytes:
-    seen = model().encode(image)
-    maps = {one.name: one.values for one in seen.maps}
+    features = model().encode(image)
+    maps = {one.name: one.values for one in features.maps}
     header = {
-        "image_hw": seen.geometry.image_hw,
-        "input_hw": seen.geometry.input_hw,
-        "side": seen.geometry.side,
+        "image_hw": features.geometry.image_hw,
+        "input_hw": features.geometry.input_hw,
+        "side": features.geometry.side,
         "mask_side": model().spec.mask_side,
-        "model": seen.model,
-        "model_hash": seen.model_hash,
-        "image_hash": seen.image_hash,
+        "model": features.model,
+        "model_hash": features.model_hash,
+        "image_hash": features.image_hash,
         "maps": [
             {"name": name, "shape": array.shape, "dtype": "float16"} for name, array in maps.items()
         ],
@@ -80,11 +80,11 @@ def _embedded(image: np.ndarray) -> bytes:
 class Project:
     """What the server holds, and how it is to misbehave."""
 
-    photos: dict[str, np.ndarray] = field(default_factory=dict)
+    images: dict[str, np.ndarray] = field(default_factory=dict)
     stage: str = "assisted"
     arm: str = "model"
     labels: list[str] = field(default_factory=lambda: ["cat", "cup"])
-    colours: dict[str, str] = field(default_factory=dict)
+    colors: dict[str, str] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: list[dict[str, Any]] = field(default_factory=list)
     verdicts: list[dict[str, Any]] = field(default_factory=list)
@@ -215,15 +215,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def images(self, project: Project) -> Any:
         query = {name: values[0] for name, values in parse_qs(self.url.query).items()}
-        names = list(project.photos)
+        names = list(project.images)
         start = names.index(query["after"]) + 1 if "after" in query else 0
         stop = start + int(query["limit"])
         entries = [
             {
                 "id": name,
                 "name": f"{name}.png",
-                "width": project.photos[name].shape[1],
-                "height": project.photos[name].shape[0],
+                "width": project.images[name].shape[1],
+                "height": project.images[name].shape[0],
                 "status": "done" if name in project.done else "new",
                 "version": 1,
                 "records": len(project.of(name)),
@@ -241,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def shown(self, project: Project, image: str) -> np.ndarray:
         stack = project.stacks.get(image)
-        return project.photos[image] if stack is None else plane_of(stack, parse_qs(self.url.query))
+        return project.images[image] if stack is None else plane_of(stack, parse_qs(self.url.query))
 
     def pixels(self, project: Project, image: str) -> bytes:
         file = io.BytesIO()
@@ -281,9 +281,9 @@ class Handler(BaseHTTPRequestHandler):
         return {}
 
     def everything(self, project: Project, image: str) -> Any:
-        photo = self.shown(project, image)
-        wanted = {"score": 0.0, "min_objectness": 0.0}
-        found = model().everything(photo, grid=12, **wanted)
+        pixels = self.shown(project, image)
+        expected = {"score": 0.0, "min_objectness": 0.0}
+        found = model().everything(pixels, grid=12, **expected)
         found = sorted(found, key=lambda record: -record.score)
         good = [record for record in found if record.score > 0.45]
         others = [proposal(record) for record in found[len(good) :]]
@@ -299,7 +299,7 @@ class Handler(BaseHTTPRequestHandler):
         (example,) = question.get("like") or [{"record": None}]
         known = project.records.get(str(example["record"]), {})
         label = question.get("words") or known.get("label")
-        height, width = project.photos[image].shape[:2]
+        height, width = project.images[image].shape[:2]
         found = []
         for left in (20, 120):
             mask = np.zeros((height, width), np.bool_)
@@ -345,7 +345,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def thumbnail(self, project: Project, image: str) -> bytes:
         file = io.BytesIO()
-        Image.fromarray(project.photos[image][::8, ::8]).save(file, "png")
+        Image.fromarray(project.images[image][::8, ::8]).save(file, "png")
         return file.getvalue()
 
 
@@ -356,7 +356,7 @@ def describe(project: Project) -> dict[str, Any]:
         "stage": project.stage,
         "arm": project.arm,
         "user": "ann",
-        "counts": {"images": len(project.photos)},
+        "counts": {"images": len(project.images)},
     }
 
 

@@ -32,8 +32,8 @@ def subject_cases() -> list[dict[str, Any]]:
         weights = np.round(rng.normal(0, 0.3, 3 * CHANNELS + 6), 3).astype(np.float32)
         weights[0] = 2.5
         probe = SubjectProbe("made", weights, -2.0, 0.2)
-        seen = Features(seen_of(maps), geometry(size, spec), "made", "made")
-        likely = subject_map(seen, probe)
+        features = Features(seen_of(maps), geometry(size, spec), "made", "made")
+        likely = subject_map(features, probe)
         large = cv2.resize(likely, size[::-1], interpolation=cv2.INTER_LINEAR)
         prompts = subject_prompts(np.asarray(large, np.float32))
         mask = np.asarray(large > 0.3)
@@ -42,7 +42,7 @@ def subject_cases() -> list[dict[str, Any]]:
             cv2.resize(whole, likely.shape[::-1], interpolation=cv2.INTER_AREA), np.float32
         )
         cases.append({
-            "size": size, "inputHw": seen.geometry.input_hw, "side": seen.geometry.side,
+            "size": size, "inputHw": features.geometry.input_hw, "side": features.geometry.side,
             "maps": rounded(maps.ravel()), "weights": rounded(weights), "offset": probe.offset,
             "hw": likely.shape, "likely": rounded(likely.ravel()),
             "boxes": [rounded(one.box) for one in prompts if one.box is not None],

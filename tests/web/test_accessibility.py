@@ -44,9 +44,9 @@ def check(ann: Any, axe: str, screen: str) -> list[str]:
     return complaints
 
 
-def shelf(photos: dict[str, np.ndarray], **about: Any) -> Project:
+def shelf(images: dict[str, np.ndarray], **about: Any) -> Project:
     """A project with masks and proposals, with and without labels."""
-    project = Project(photos, **about)
+    project = Project(images, **about)
     for i, label in enumerate(("cat", "cup", None)):
         project.add("coffee", square(40 + 60 * i, 100, 50, (400, 600), label=label))
     project.add("coffee", {**square(300, 100, 60, (400, 600)), "state": "proposed"})
@@ -61,9 +61,9 @@ def test_opening_photos(sit_down: SitDown, axe: str) -> None:
 
 
 def test_labelling_with_a_mask_in_the_making(
-    sit_down: SitDown, photos: dict[str, np.ndarray], axe: str
+    sit_down: SitDown, images: dict[str, np.ndarray], axe: str
 ) -> None:
-    ann = sit_down(shelf(photos)).begin()
+    ann = sit_down(shelf(images)).begin()
     ann.click(300, 180)
     ann.page.get_by_role("radio").first.wait_for()
     ann.until("s.naming.shown.length > 0")
@@ -87,8 +87,8 @@ def test_labelling_with_a_mask_in_the_making(
     assert complaints == []
 
 
-def test_dialogs(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
-    ann = sit_down(shelf(photos, arm="control")).begin("s.editor !== null")
+def test_dialogs(sit_down: SitDown, images: dict[str, np.ndarray], axe: str) -> None:
+    ann = sit_down(shelf(images, arm="control")).begin("s.editor !== null")
     complaints = []
     for name, key in (
         ("Help", "?"),
@@ -111,10 +111,10 @@ def test_dialogs(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> 
 
 
 def test_a_stack_with_its_scale_and_guide_lines(
-    sit_down: SitDown, photos: dict[str, np.ndarray], axe: str
+    sit_down: SitDown, images: dict[str, np.ndarray], axe: str
 ) -> None:
     stack = np.zeros((2, 2, 400, 600), np.uint8)
-    ann = sit_down(shelf(photos, arm="control", stacks={"coffee": stack})).begin(
+    ann = sit_down(shelf(images, arm="control", stacks={"coffee": stack})).begin(
         "s.editor !== null"
     )
     ann.page.get_by_role("group", name="Planes").wait_for()
@@ -127,15 +127,15 @@ def test_a_stack_with_its_scale_and_guide_lines(
     assert complaints == []
 
 
-def test_review(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
-    project = shelf(photos, stage="review", arm="control", queue=["r2"])
+def test_review(sit_down: SitDown, images: dict[str, np.ndarray], axe: str) -> None:
+    project = shelf(images, stage="review", arm="control", queue=["r2"])
     ann = sit_down(project).begin("s.review?.item.record", "r2")
     ann.page.get_by_role("button", name="Accept A", exact=True).wait_for()
     assert check(ann, axe, "review") == []
 
 
-def test_trouble(sit_down: SitDown, photos: dict[str, np.ndarray], axe: str) -> None:
-    project = shelf(photos, arm="control", broken={"cat"})
+def test_trouble(sit_down: SitDown, images: dict[str, np.ndarray], axe: str) -> None:
+    project = shelf(images, arm="control", broken={"cat"})
     ann = sit_down(project).begin("s.editor !== null")
     ann.keys("PageDown")
     ann.page.get_by_role("heading", name="cat.png could not be opened").wait_for()

@@ -82,9 +82,9 @@ def label_the_same(first: Annotator, label: str, second: Annotator, other: str) 
 
 
 @pytest.fixture
-def ann(photo_files: list[Path], people: Callable[[str], Annotator]) -> Iterator[Annotator]:
+def ann(image_files: list[Path], people: Callable[[str], Annotator]) -> Iterator[Annotator]:
     """Somebody at the project of two photos."""
-    with annotate(photo_files[0].parent, "--user", "ann") as address:
+    with annotate(image_files[0].parent, "--user", "ann") as address:
         yield people(address).begin()
 
 
@@ -123,9 +123,9 @@ def test_open_click_label_everything_review_and_report(ann: Annotator) -> None:
 
 
 def test_two_servers_on_one_folder_share_its_project(
-    photo_files: list[Path], people: Callable[[str], Annotator]
+    image_files: list[Path], people: Callable[[str], Annotator]
 ) -> None:
-    folder = photo_files[0].parent
+    folder = image_files[0].parent
     with (
         annotate(folder, "--user", "ann") as first,
         annotate(folder, "--user", "bob") as second,

@@ -18,8 +18,8 @@ HW = (400, 600)
 @pytest.fixture
 def project() -> Project:
     """Two photos of one size; two squares that overlap, and one apart."""
-    photos = {name: np.full((*HW, 3), 90, np.uint8) for name in ("first", "second")}
-    project = Project(photos, arm="control")
+    images = {name: np.full((*HW, 3), 90, np.uint8) for name in ("first", "second")}
+    project = Project(images, arm="control")
     for x, y in ((100, 100), (130, 100), (300, 200)):
         project.add("first", square(x, y, 60, HW, label="cup"))
     return project

@@ -9,7 +9,7 @@ import pytest
 
 from tests.web.conftest import SitDown
 from tests.web.project_server import Project
-from tests.web.test_local import colours
+from tests.web.test_local import colors
 
 HW = (120, 160)
 BAR = "Composite"
@@ -24,8 +24,8 @@ def stack_of(levels: np.ndarray, dtype: str) -> np.ndarray:  # (Z, C) -> (Z, C, 
 
 def project_of(stack: np.ndarray, arm: str = "control") -> Project:
     shown = np.zeros((*HW, 3), np.uint8)
-    photos = {"dyes": shown, "more": shown, "plain": shown}
-    return Project(photos, arm=arm, stacks={"dyes": stack, "more": stack[::-1]})
+    images = {"dyes": shown, "more": shown, "plain": shown}
+    return Project(images, arm=arm, stacks={"dyes": stack, "more": stack[::-1]})
 
 
 @pytest.fixture
@@ -34,15 +34,15 @@ def project() -> Project:
     return project_of(stack_of(np.array([[200, 400], [600, 800]]), "u2"))
 
 
-def drawn(ann: Any, wanted: tuple[int, int, int]) -> None:
+def drawn(ann: Any, expected: tuple[int, int, int]) -> None:
     """Wait until the photo has these colours, give or take what a browser rounds."""
     near = [0]
 
     def arrived() -> bool:
-        near[:] = colours(ann, (80, 60))[0]
-        return max(abs(a - b) for a, b in zip(near, wanted, strict=True)) <= 1
+        near[:] = colors(ann, (80, 60))[0]
+        return max(abs(a - b) for a, b in zip(near, expected, strict=True)) <= 1
 
-    ann.until_so(arrived, f"the colours {wanted}")
+    ann.until_so(arrived, f"the colours {expected}")
 
 
 def composite(ann: Any) -> Any:

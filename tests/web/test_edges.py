@@ -50,9 +50,9 @@ def model() -> Any:
 
 
 @pytest.fixture
-def at_work(sit_down: SitDown, photos: dict[str, np.ndarray]) -> Any:
+def at_work(sit_down: SitDown, images: dict[str, np.ndarray]) -> Any:
     """Somebody whose first photo, the coffee, the model has seen."""
-    return sit_down(Project(photos))
+    return sit_down(Project(images))
 
 
 def overlap(rle: Rle, mask: np.ndarray) -> float:
@@ -67,38 +67,38 @@ def kept(ann: Any) -> np.ndarray:
     return rle_to_mask(Rle(np.array(counts, np.int64), tuple(size)))
 
 
-def test_edges_are_those_of_python(at_work: Any, photos: dict[str, np.ndarray]) -> None:
+def test_edges_are_those_of_python(at_work: Any, images: dict[str, np.ndarray]) -> None:
     """Of one look at a lone click, of two at a box and at corrected clicks."""
     ann, moved, again = at_work.begin(), [], []
-    for name in photos:
+    for name in images:
         ann.page.evaluate(f"window.anymask.session.open('{name}')")
         ann.until(f"s.editor?.entry.id === '{name}' && s.editor.encoded")
-        embedding = model().encode(photos[name])
+        embedding = model().encode(images[name])
         for prompt in ASKED[name]:
             words = {"labels": "point_labels"}
             asked = {words.get(key, key): value or None for key, value in prompt.items()}
-            wanted = model().segment(photos[name], **asked)
-            once = model().segment(photos[name], **asked, zoom=False).masks
+            expected = model().segment(images[name], **asked)
+            once = model().segment(images[name], **asked, zoom=False).masks
             own = model().segment(embedding, **asked).masks
             ours = ann.page.evaluate(REFINED, prompt)
-            assert len(ours) == len(wanted)
-            for (coco, _, _), mask, coarse in zip(ours, wanted.masks, own, strict=True):
+            assert len(ours) == len(expected)
+            for (coco, _, _), mask, coarse in zip(ours, expected.masks, own, strict=True):
                 assert overlap(coco_to_rle(coco), mask) >= SAME, (name, prompt)
                 moved.append(overlap(coco_to_rle(coco), coarse))
-            assert np.allclose([score for _, score, _ in ours], wanted.scores, atol=0.02)
-            assert ours[0][2] == list(wanted.violated_points)
+            assert np.allclose([score for _, score, _ in ours], expected.scores, atol=0.02)
+            assert ours[0][2] == list(expected.violated_points)
             again.append(overlap(coco_to_rle(ours[0][0]), once[0]) < SAME)
     assert np.mean(moved) < SAME  # edges have moved: the model's own are others
     assert sum(again) >= 3  # and what a closer look has found is something else
 
 
 def test_a_network_that_cannot_be_loaded_is_said_and_the_mask_is_kept(
-    at_work: Any, photos: dict[str, np.ndarray]
+    at_work: Any, images: dict[str, np.ndarray]
 ) -> None:
     at_work.page.route("**/model/refiner.onnx", lambda route: route.abort())
     ann = at_work.begin()
     ann.click(*CLICK)
     ann.message("The edge of the mask was not refined")
     ann.keep()
-    own = model().segment(model().encode(photos["coffee"]), points=[CLICK]).masks[0]
+    own = model().segment(model().encode(images["coffee"]), points=[CLICK]).masks[0]
     assert overlap(mask_to_rle(kept(ann)), own) >= SAME

@@ -15,9 +15,9 @@ HW = (400, 600)
 
 
 @pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
+def project(images: dict[str, np.ndarray]) -> Project:
     """A cup on the first photo."""
-    made = Project(photos)
+    made = Project(images)
     made.records["7"] = {
         **square(300, 80, 80, HW), "label": "cup", "id": "7", "version": 1, "image": "coffee",
     }  # fmt: skip

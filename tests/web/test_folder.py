@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from anymask.studio import create_project
-from anymask.studio.photo_files import FolderNews, scan_folder
+from anymask.studio.image_files import FolderNews, scan_folder
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
-from tests.studio.servers import PICTURE, inference
+from tests.studio.servers import IMAGE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served
 
@@ -20,7 +20,7 @@ from tests.web.viewers import Viewer, served
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     for name in ("a.png", "b.png"):
-        Image.fromarray(PICTURE).save(tmp_path / name)
+        Image.fromarray(IMAGE).save(tmp_path / name)
     return create_project(tmp_path)
 
 
@@ -61,7 +61,7 @@ def test_a_photo_that_is_replaced_by_one_of_its_size_is_told(
     ann.drag((60, 60), (90, 60))
     ann.keep()
     ann.saved()
-    Image.fromarray(PICTURE[:, ::-1]).save(project.folder / "a.png")  # the discs change sides
+    Image.fromarray(IMAGE[:, ::-1]).save(project.folder / "a.png")  # the discs change sides
     ann.message("The file of this image was replaced while it was open.")
     ann.page.get_by_role("button", name="Show the new file").click()
     ann.message("The file of this image was replaced after masks were drawn on it.")

@@ -26,18 +26,18 @@ PAINTED = """(() => {
 })()"""
 
 
-def at_the_coffee(sit_down: SitDown, photos: dict[str, np.ndarray]) -> Any:
+def at_the_coffee(sit_down: SitDown, images: dict[str, np.ndarray]) -> Any:
     """Somebody whose one photo the model has seen, and whose hovers are counted."""
-    ann = sit_down(Project({"coffee": photos["coffee"]}))
+    ann = sit_down(Project({"coffee": images["coffee"]}))
     ann.page.add_init_script(ASKS)
     ann.begin()
     return ann
 
 
 def test_one_move_asks_once_and_leaving_takes_the_preview_away(
-    sit_down: SitDown, photos: dict[str, np.ndarray]
+    sit_down: SitDown, images: dict[str, np.ndarray]
 ) -> None:
-    ann = at_the_coffee(sit_down, photos)
+    ann = at_the_coffee(sit_down, images)
     for i, place in enumerate([(300, 180), (90, 300), (310, 170)], start=1):
         ann.page.mouse.move(*ann.at(*place))
         ann.until("window.anymask.stage.counted", i)

@@ -16,17 +16,17 @@ from anymask.masks import Mask, coco_to_rle, measure, rle_area
 from tests.web.conftest import SitDown
 
 
-def open_photos(ann: Any, files: list[Path], query: str = "?local=1") -> None:
+def open_images(ann: Any, files: list[Path], query: str = "?local=1") -> None:
     ann.open(query)
     ann.page.set_input_files("input[type=file]", [str(file) for file in files])
     ann.until("s.editor !== null")
 
 
 def test_photos_are_labelled_kept_and_exported(
-    sit_down: SitDown, photo_files: list[Path], tmp_path: Path
+    sit_down: SitDown, image_files: list[Path], tmp_path: Path
 ) -> None:
     ann = sit_down(None)
-    open_photos(ann, photo_files)
+    open_images(ann, image_files)
     ann.seen()
     ann.click(300, 180)
     ann.name("cup")
@@ -82,10 +82,10 @@ def export(ann: Any, name: str, folder: Path) -> Path:
 
 
 def test_it_works_where_the_host_sends_no_isolation_headers(
-    sit_down: SitDown, photo_files: list[Path]
+    sit_down: SitDown, image_files: list[Path]
 ) -> None:
     ann = sit_down(None, isolated=False)
-    open_photos(ann, photo_files[:1], "")
+    open_images(ann, image_files[:1], "")
     ann.seen()
     assert ann.page.evaluate("crossOriginIsolated") is False
     assert ann.ask("s.model().threads") == 1
@@ -95,10 +95,10 @@ def test_it_works_where_the_host_sends_no_isolation_headers(
 
 def test_fifty_megapixels_stay_crisp(sit_down: SitDown, tmp_path: Path) -> None:
     height, width = 5800, 8700
-    photo = np.zeros((height, width, 3), np.uint8)
-    photo[..., 1] = 90
-    photo[5000, 8000] = (255, 255, 255)
-    cv2.imwrite(str(tmp_path / "field.png"), photo, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 1] = 90
+    image[5000, 8000] = (255, 255, 255)
+    cv2.imwrite(str(tmp_path / "field.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     ann = sit_down(None)
     ann.open("?local=1")
     ann.page.get_by_label("Mode").select_option("control")
@@ -110,7 +110,7 @@ def test_fifty_megapixels_stay_crisp(sit_down: SitDown, tmp_path: Path) -> None:
         "session.view.show([8000, 5000, 1, 1]); session.view.zoomTo(32); stage.draw(true); "
         "stage.drawNow(); })()"
     )
-    assert colours(ann, (8000.1, 5000.1), (8000.9, 5000.9), (7999.9, 5000.5), (8001.1, 5000.5)) == [
+    assert colors(ann, (8000.1, 5000.1), (8000.9, 5000.9), (7999.9, 5000.5), (8001.1, 5000.5)) == [
         [255, 255, 255], [255, 255, 255], [0, 90, 0], [0, 90, 0]
     ]  # fmt: skip
     ann.page.mouse.click(*ann.at(8000.5, 5000.5))
@@ -121,7 +121,7 @@ def test_fifty_megapixels_stay_crisp(sit_down: SitDown, tmp_path: Path) -> None:
     assert 300 < ann.ask("s.editor.state.masks[0].area") < 600
 
 
-def colours(ann: Any, *places: tuple[float, float]) -> list[list[int]]:
+def colors(ann: Any, *places: tuple[float, float]) -> list[list[int]]:
     script = """places => places.map(place => {
       const {session} = window.anymask, canvas = document.querySelector('.layer-image');
       const [x, y] = session.view.toScreen(place);

@@ -39,9 +39,9 @@ def test_ten_thousand_photos_are_listed_once_and_found_by_name(sit_down: SitDown
 
 @pytest.mark.parametrize("box", [(420, 300, 90), (5, 5, 30), (0, 0, 400)])
 def test_a_mask_under_review_is_large_and_off_the_bar(
-    sit_down: SitDown, photos: dict[str, np.ndarray], box: tuple[int, int, int]
+    sit_down: SitDown, images: dict[str, np.ndarray], box: tuple[int, int, int]
 ) -> None:
-    project = Project({"coffee": photos["coffee"]}, stage="review", arm="control", queue=["r2"])
+    project = Project({"coffee": images["coffee"]}, stage="review", arm="control", queue=["r2"])
     project.add("coffee", square(100, 100, 300, (400, 600)))
     project.add("coffee", square(*box, (400, 600)))
     ann = sit_down(project).begin("s.review?.item.record", "r2")
@@ -64,9 +64,9 @@ def test_a_mask_under_review_is_large_and_off_the_bar(
 
 
 def test_thousands_of_masks_are_one_map_and_a_short_list(
-    sit_down: SitDown, photos: dict[str, np.ndarray]
+    sit_down: SitDown, images: dict[str, np.ndarray]
 ) -> None:
-    project = Project({"coffee": photos["coffee"]}, arm="control")
+    project = Project({"coffee": images["coffee"]}, arm="control")
     for i in range(5000):
         x, y = i % 100 * 6, i // 100 * 8
         project.add("coffee", square(x, y, 5, (400, 600), label=f"n{i % 7}"))

@@ -13,8 +13,8 @@ PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
-    project = Project(photos, arm="control")
+def project(images: dict[str, np.ndarray]) -> Project:
+    project = Project(images, arm="control")
     project.add("coffee", square(100, 100, 50, (400, 600), label="cat"))
     return project
 
@@ -26,8 +26,8 @@ def test_photos_are_found_by_their_state_and_counts_are_right(
     ann.keys("i")
     dialog = ann.page.get_by_role("dialog", name="Images")
     lines = dialog.locator(".image-line")
-    pictures = "[...document.querySelectorAll('.thumb')].map(i => i.naturalWidth)"
-    ann.until_so(lambda: ann.page.evaluate(pictures) == [75, 57], "the small pictures")
+    images = "[...document.querySelectorAll('.thumb')].map(i => i.naturalWidth)"
+    ann.until_so(lambda: ann.page.evaluate(images) == [75, 57], "the small pictures")
     which = dialog.get_by_label("Filter images")
     which.select_option("With masks, not done (1)")
     assert [line.split("\n")[0] for line in lines.all_inner_texts()] == ["coffee.png"]

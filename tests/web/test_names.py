@@ -13,8 +13,8 @@ from tests.web.test_project import square
 
 
 @pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
-    project = Project(photos, arm="control")
+def project(images: dict[str, np.ndarray]) -> Project:
+    project = Project(images, arm="control")
     for i, label in enumerate(("cat", "cat", "cup")):
         project.add("coffee", square(40 + 60 * i, 100, 50, (400, 600), label=label))
     return project

@@ -27,21 +27,21 @@ CHECKPOINT = Path(anymask.__file__).parent / "assets" / "nano" / "weights.json"
 def discs() -> np.ndarray:
     """Four discs, each with a white one in it, on a soft ground."""
     y, x = np.mgrid[:360, :520]
-    photo = np.stack([90 + 60 * np.sin(x / 40), 110 + 50 * np.cos(y / 30), 120 + 0 * x], -1)
-    for (cx, cy, r), colour in {
+    image = np.stack([90 + 60 * np.sin(x / 40), 110 + 50 * np.cos(y / 30), 120 + 0 * x], -1)
+    for (cx, cy, r), color in {
         (120, 100, 60): (220, 60, 40),
         (360, 120, 80): (40, 200, 80),
         (200, 260, 70): (240, 220, 60),
         (430, 270, 50): (70, 60, 220),
     }.items():
         far = np.hypot((x - cx) / 1.2, y - cy)
-        photo[far < r] = colour
-        photo[far < r / 3] = 250
-    return photo.clip(0, 255).astype(np.uint8)
+        image[far < r] = color
+        image[far < r / 3] = 250
+    return image.clip(0, 255).astype(np.uint8)
 
 
 @cache
-def pictures() -> dict[str, np.ndarray]:
+def images() -> dict[str, np.ndarray]:
     data = pytest.importorskip("skimage.data")
     return {
         "coffee": data.coffee(),
@@ -52,11 +52,11 @@ def pictures() -> dict[str, np.ndarray]:
 
 
 @cache
-def prompts(picture: str) -> list[Prompt]:
+def prompts(image: str) -> list[Prompt]:
     """Fifty: 20 clicks, 12 times several clicks, 10 boxes, 4 boxes with a click, 4 start masks."""
-    height, width = pictures()[picture].shape[:2]
+    height, width = images()[image].shape[:2]
     size = (width, height)
-    rng = np.random.default_rng(sorted(pictures()).index(picture))
+    rng = np.random.default_rng(sorted(images()).index(image))
 
     def clicks(n: int) -> np.ndarray:
         return np.round(rng.uniform(0.05, 0.95, (n, 2)) * size, 1)
@@ -94,27 +94,27 @@ class Said:
     scores: list[list[float]]
 
 
-def asked(model: Any, picture: str) -> Said:
-    embedding = model.encode(pictures()[picture])
-    answers = model.segment(embedding, prompts=prompts(picture))
+def asked(model: Any, image: str) -> Said:
+    embedding = model.encode(images()[image])
+    answers = model.segment(embedding, prompts=prompts(image))
     masks = [answer.rles()[0] for answer in answers]
     return Said(embedding, masks, [answer.scores.tolist() for answer in answers])
 
 
 @cache
-def package(picture: str) -> Said:
-    return asked(anymask.load(), picture)
+def package(image: str) -> Said:
+    return asked(anymask.load(), image)
 
 
-def assert_same(picture: str, masks: dict[int, Any], scores: dict[int, list[float]]) -> None:
+def assert_same(image: str, masks: dict[int, Any], scores: dict[int, list[float]]) -> None:
     """First masks and all scores, by the prompt's place, are the package's; scores descend."""
-    wanted = package(picture)
+    expected = package(image)
     for place, mask in masks.items():
-        iou = float(rle_iou([mask], [wanted.masks[place]])[0, 0])
-        both_empty = not (mask.counts[1::2].any() or wanted.masks[place].counts[1::2].any())
-        assert both_empty or iou >= SAME, (picture, place, prompts(picture)[place])
-        assert scores[place] == pytest.approx(wanted.scores[place], abs=0.01), (picture, place)
-        assert scores[place] == sorted(scores[place], reverse=True), (picture, place)
+        iou = float(rle_iou([mask], [expected.masks[place]])[0, 0])
+        both_empty = not (mask.counts[1::2].any() or expected.masks[place].counts[1::2].any())
+        assert both_empty or iou >= SAME, (image, place, prompts(image)[place])
+        assert scores[place] == pytest.approx(expected.scores[place], abs=0.01), (image, place)
+        assert scores[place] == sorted(scores[place], reverse=True), (image, place)
 
 
 NAMES = ("coffee", "cat", "astronaut", "discs")
@@ -139,9 +139,9 @@ def test_torch_gives_the_first_mask_of_onnx_runtime(torch_model: Any, picture: s
 
 
 @cache
-def small(picture: str) -> list[Prompt]:
+def small(image: str) -> list[Prompt]:
     """Prompts about small things, which are looked at closer: boxes, then boxes or clicks."""
-    boxes = [prompt.box for prompt in prompts(picture) if prompt.box is not None]
+    boxes = [prompt.box for prompt in prompts(image) if prompt.box is not None]
     middles = [(box[:2] + box[2:]) / 2 for box in boxes]
     sixths = [(box[2:] - box[:2]) / 6 for box in boxes]
     around = [
@@ -200,7 +200,7 @@ def to_page(prompt: Prompt) -> dict[str, Any]:
 def at_page(sit_down: Callable[..., Any], tmp_path: Path) -> Callable[[str], Any]:
     """Opens a picture on the page."""
     for name in NAMES:
-        Image.fromarray(pictures()[name]).save(tmp_path / f"{name}.png", compress_level=1)
+        Image.fromarray(images()[name]).save(tmp_path / f"{name}.png", compress_level=1)
     ann = sit_down(None)
     ann.open("?local=1")
 
@@ -234,7 +234,7 @@ def ask(at_page: Callable[[str], Any]) -> Callable[..., tuple[Any, Any]]:
 
 def test_the_page_gives_the_first_mask_of_the_package(ask: Callable[..., Any]) -> None:
     for name in NAMES:
-        assert_same(name, *ask(name, prompts(name), closer=False))
+        assert_same(name, *ask(name, prompts(name), crop_refinement=False))
 
 
 def test_the_page_keeps_the_mask_of_the_package(ask: Callable[..., Any]) -> None:
@@ -242,12 +242,12 @@ def test_the_page_keeps_the_mask_of_the_package(ask: Callable[..., Any]) -> None
     moved = 0
     for name in NAMES[::2]:
         asked = [*small(name)[::4], *prompts(name)[40:50:3]]  # large boxes and start masks, too
-        wanted, once = (
-            anymask.load().segment(pictures()[name], prompts=asked, zoom=zoom)
+        expected, once = (
+            anymask.load().segment(images()[name], prompts=asked, zoom=zoom)
             for zoom in ("auto", False)
         )
-        masks, scores = ask(name, asked, closer=True)
-        for place, answer in enumerate(wanted):
+        masks, scores = ask(name, asked, crop_refinement=True)
+        for place, answer in enumerate(expected):
             rles = [answer.rles()[0], once[place].rles()[0]]
             same, before = rle_iou([masks[place]], rles)[0].tolist()
             assert same >= SAME, (name, asked[place])

@@ -11,7 +11,7 @@ from PIL import Image
 from anymask.studio import create_project
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
-from tests.studio.servers import PICTURE, inference
+from tests.studio.servers import IMAGE, inference
 from tests.web.conftest import Annotator
 from tests.web.viewers import Viewer, served
 
@@ -19,7 +19,7 @@ from tests.web.viewers import Viewer, served
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     for name in ("a.png", "b.png"):
-        Image.fromarray(PICTURE).save(tmp_path / name)
+        Image.fromarray(IMAGE).save(tmp_path / name)
     return create_project(tmp_path)
 
 

@@ -12,7 +12,7 @@ import pytest
 import anymask
 from anymask.masks import Mask, iou, mask_to_rle
 from anymask.segment import split_by_score
-from tests.web.package_server import ASSETS, PHOTO
+from tests.web.package_server import ASSETS, IMAGE
 
 CUP = (290, 120)
 
@@ -49,13 +49,13 @@ def test_a_click_on_the_example_page_cuts_out_what_python_cuts_out(page: Any) ->
     )
     width, height, alpha = shown
     mask = np.array(alpha).reshape(height, width) > 0
-    wanted = anymask.load().segment(PHOTO, points=[CUP])
-    assert mask.shape == wanted.masks[0].shape
-    assert iou(mask, wanted.masks[0]) > 0.97  # the browser reads the JPEG a little otherwise
+    expected = anymask.load().segment(IMAGE, points=[CUP])
+    assert mask.shape == expected.masks[0].shape
+    assert iou(mask, expected.masks[0]) > 0.97  # the browser reads the JPEG a little otherwise
     said = page.locator("#status").inner_text()
     pixels, score = re.fullmatch(r"(\d+) pixels, score (\S+), \d+ corners", said).groups()
     assert int(pixels) == mask.sum()
-    assert float(score) == pytest.approx(wanted.scores[0], abs=0.03)
+    assert float(score) == pytest.approx(expected.scores[0], abs=0.03)
 
 
 def bits(text: str, hw: tuple[int, ...]) -> np.ndarray:
@@ -77,17 +77,17 @@ def test_edges_are_refined_of_the_first_mask_of_all_or_of_none(page: Any) -> Non
         """,
     )
     model = anymask.load()
-    refined = model.segment(PHOTO, points=[CUP]).masks
-    own = model.segment(model.encode(PHOTO), points=[CUP]).masks
+    refined = model.segment(IMAGE, points=[CUP]).masks
+    own = model.segment(model.encode(IMAGE), points=[CUP]).masks
     masks = [bits(mask, own.shape[1:]) for answer in found for mask in answer]
     auto, all_of_them, none, left_out = np.array(masks).reshape(4, *own.shape)
-    for ours, wanted in zip(all_of_them, refined, strict=True):
-        assert iou(ours, wanted) > 0.97
+    for ours, expected in zip(all_of_them, refined, strict=True):
+        assert iou(ours, expected) > 0.97
     assert (none != all_of_them).any(axis=(1, 2)).all()
     np.testing.assert_array_equal(auto, [all_of_them[0], *none[1:]])
     np.testing.assert_array_equal(left_out, auto)
-    for ours, wanted in zip(none, own, strict=True):
-        assert iou(ours, wanted) > 0.97
+    for ours, expected in zip(none, own, strict=True):
+        assert iou(ours, expected) > 0.97
 
 
 SPOON = (430, 180, 480, 230)
@@ -360,14 +360,14 @@ def test_further_clicks_correct_the_answer_before_them(page: Any) -> None:
     assert at_once == step_by_step
     model = anymask.load()
     words = {"points": [CUP, (310, 250), (120, 200)], "point_labels": [1, 1, 0]}
-    (wanted,) = model.segment(model.encode(PHOTO), **words).masks
-    assert iou(bits(step_by_step, wanted.shape), wanted) > 0.97
+    (expected,) = model.segment(model.encode(IMAGE), **words).masks
+    assert iou(bits(step_by_step, expected.shape), expected) > 0.97
     assert refused == [
         "points must start with the points of the previous result (3). Add new points at the end.",
         "previous must be a result of segment() for the same image.",
         "Candidate 3 does not exist: the previous result has 3 masks.",
     ]
-    features = model.encode(PHOTO)
+    features = model.encode(IMAGE)
     part = model.segment(features, points=[CUP]).picked([2])
-    (wanted,) = model.segment(features, **words, previous=part).masks
-    assert iou(bits(other, wanted.shape), wanted) > 0.97
+    (expected,) = model.segment(features, **words, previous=part).masks
+    assert iou(bits(other, expected.shape), expected) > 0.97

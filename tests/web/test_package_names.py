@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import anymask
-from tests.web.package_server import PHOTO
+from tests.web.package_server import IMAGE
 from tests.web.test_package import ask, bits
 
 # Chromium reads the photo's JPEG with other rounding than Python, by a level or two of 256.
@@ -58,12 +58,12 @@ def test_names_are_those_that_python_suggests(page: Any) -> None:
     for pixels, told in answers:
         mask = bits(pixels, (height, width))
         for names, ours in zip(CHOICES, told, strict=False):
-            (wanted,) = model.suggest_labels(PHOTO, mask, names=names)
-            assert ours[0]["label"] == wanted[0].label
-            assert len(ours) == len(wanted)
-            chances = {one["label"]: one["probability"] for one in ours}
-            for one in wanted:
-                assert chances.get(one.label, 0) == pytest.approx(one.probability, abs=NEAR)
+            (expected,) = model.suggest_labels(IMAGE, mask, names=names)
+            assert ours[0]["label"] == expected[0].label
+            assert len(ours) == len(expected)
+            probabilities = {one["label"]: one["probability"] for one in ours}
+            for one in expected:
+                assert probabilities.get(one.label, 0) == pytest.approx(one.probability, abs=NEAR)
         assert told[2] == told[0][:1]
     assert len({told[0][0]["label"] for _, told in answers}) > 1
 

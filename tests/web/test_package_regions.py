@@ -13,13 +13,13 @@ import pytest
 import anymask
 from anymask.images import load_image
 from anymask.masks import iou
-from tests.web.package_server import PHOTO
+from tests.web.package_server import IMAGE
 from tests.web.test_package import ask, bits
 
 
-def png_address(photo: np.ndarray) -> str:
+def png_address(image: np.ndarray) -> str:
     """Of a photo whose pixels every browser reads alike."""
-    png = base64.b64encode(cv2.imencode(".png", photo[..., ::-1])[1])
+    png = base64.b64encode(cv2.imencode(".png", image[..., ::-1])[1])
     return f"data:image/png;base64,{png.decode()}"
 
 
@@ -45,11 +45,11 @@ def test_holes_and_islands_go_below_the_sizes_that_python_knows(
     page: Any, asked: dict[str, Any], chosen: list[Any]
 ) -> None:
     sizes = ", ".join(f"[{given}]" for given, *_ in chosen)
-    photo = load_image(PHOTO)
+    image = load_image(IMAGE)
     found = ask(
         page,
         f"""
-        const photo = await (await fetch("{png_address(photo)}")).blob();
+        const photo = await (await fetch("{png_address(image)}")).blob();
         const features = await model.encode(photo);
         const answers = [];
         for (const [maxHoleArea, minIslandArea] of [{sizes}]) {{
@@ -61,18 +61,18 @@ def test_holes_and_islands_go_below_the_sizes_that_python_knows(
         """,
     )
     model = anymask.load()
-    wanted = [
-        model.segment(photo, **asked, max_hole_area=holes, min_island_area=islands).masks
+    expected = [
+        model.segment(image, **asked, max_hole_area=holes, min_island_area=islands).masks
         for _, holes, islands in chosen
     ]
     for place, masks in enumerate(found):
-        ours = bits(masks[0], wanted[0].shape[1:])
-        alike = [iou(ours, other[0]) for other in wanted]
+        ours = bits(masks[0], expected[0].shape[1:])
+        alike = [iou(ours, other[0]) for other in expected]
         assert alike[place] > 0.999
         assert alike[place] == max(alike)  # some sizes differ in a few pixels
         assert min(alike) < 0.998
     _, *rest = found[-1]  # the first mask alone gets edges of the photo
     _, holes, islands = chosen[-1]
     own = {"max_hole_area": holes, "min_island_area": islands, "refine_edges": False}
-    for mask, other in zip(rest, model.segment(photo, **asked, **own).masks[1:], strict=True):
+    for mask, other in zip(rest, model.segment(image, **asked, **own).masks[1:], strict=True):
         assert iou(bits(mask, other.shape), other) > 0.999

@@ -12,7 +12,7 @@ import anymask
 from anymask.cli.main import main
 from anymask.masks import iou
 from tests.web import package_server
-from tests.web.package_server import PHOTO, example_page
+from tests.web.package_server import IMAGE, example_page
 from tests.web.test_package import CUP, bits
 
 
@@ -40,8 +40,8 @@ def test_its_answer_is_pythons_at_that_side(page: Any) -> None:
     )
     found = bits(pixels, (height, width))
     asked = {"points": [CUP], "refine_edges": False, "zoom": False}
-    wanted, usual = (
-        anymask.load(name).segment(PHOTO, **asked).best.mask for name in ("nano@256", "nano")
+    expected, usual = (
+        anymask.load(name).segment(IMAGE, **asked).best.mask for name in ("nano@256", "nano")
     )
-    assert iou(found, wanted) > 0.97  # the browser reads the JPEG a little otherwise
-    assert iou(found, wanted) > iou(found, usual)
+    assert iou(found, expected) > 0.97  # the browser reads the JPEG a little otherwise
+    assert iou(found, expected) > iou(found, usual)

@@ -20,33 +20,33 @@ from tests.web.test_package import ask, bits
 from tests.web.test_package_regions import png_address
 
 
-def subject_of(page: Any, photo: np.ndarray) -> tuple[np.ndarray, float] | None:
+def subject_of(page: Any, image: np.ndarray) -> tuple[np.ndarray, float] | None:
     found = ask(
         page,
         f"""
-        const photo = await (await fetch("{png_address(photo)}")).blob();
+        const photo = await (await fetch("{png_address(image)}")).blob();
         const mask = await (await model.encode(photo)).subject();
         return mask && [Array.from(mask.toArray(), Number).join(""), mask.score];
         """,
     )
     assert not isinstance(found, str), found
-    return None if found is None else (bits(found[0], photo.shape[:2]), found[1])
+    return None if found is None else (bits(found[0], image.shape[:2]), found[1])
 
 
 @pytest.mark.parametrize("name", ["cat", "coffee", "rocket"])
 def test_the_subject_is_that_of_python(page: Any, name: str) -> None:
-    photo, model, probe = load_image(sample(name)), anymask.load("nano"), shipped_probe("nano")
-    features = model.encode(photo)
-    wanted = best_candidate(model, features, subject_map(features, probe))
-    assert wanted is not None
-    found = subject_of(page, photo)
-    if wanted.score < probe.least:
+    image, model, probe = load_image(sample(name)), anymask.load("nano"), shipped_probe("nano")
+    features = model.encode(image)
+    expected = best_candidate(model, features, subject_map(features, probe))
+    assert expected is not None
+    found = subject_of(page, image)
+    if expected.score < probe.least:
         assert found is None
         return
     assert found is not None
     mask, score = found
-    assert iou(mask, wanted.mask) >= 0.95
-    assert score == pytest.approx(wanted.score, abs=0.02)
+    assert iou(mask, expected.mask) >= 0.95
+    assert score == pytest.approx(expected.score, abs=0.02)
 
 
 def test_the_example_page_cuts_out_the_main_subject(page: Any) -> None:

@@ -31,17 +31,17 @@ ANSWER = """async ({points, labels, box}) => {
 
 
 def test_masks_are_the_same_as_in_python(
-    sit_down: SitDown, project: Project, photos: dict[str, np.ndarray]
+    sit_down: SitDown, project: Project, images: dict[str, np.ndarray]
 ) -> None:
     import anymask
 
     ann = sit_down(project).begin()
     model = anymask.load()
-    seen = model.encode(photos["coffee"])  # `answer` has the model's own edges, too
+    features = model.encode(images["coffee"])  # `answer` has the model's own edges, too
     for prompt in PROMPTS:
         ours = ann.page.evaluate(ANSWER, prompt)
         answer = model.segment(
-            seen,
+            features,
             points=prompt["points"] or None,
             point_labels=prompt["labels"] or None,
             box=prompt["box"],

@@ -17,9 +17,9 @@ HW = (400, 600)
 
 
 @pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
+def project(images: dict[str, np.ndarray]) -> Project:
     """Two cups and a cat, of which a review asks for cups, and for a bowl that is not there."""
-    made = Project(photos, stage="review", arm="control")
+    made = Project(images, stage="review", arm="control")
     for x, label in ((50, "cup"), (150, "cup"), (250, "cat")):
         made.add("coffee", square(x, 100, 60, HW, label=label))
     made.phrases = [("coffee", "cup"), ("coffee", "bowl"), ("cat", "cat")]

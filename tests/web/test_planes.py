@@ -9,7 +9,7 @@ import pytest
 
 from tests.web.conftest import SitDown
 from tests.web.project_server import Project
-from tests.web.test_local import colours
+from tests.web.test_local import colors
 from tests.web.test_project import square
 
 HW = (120, 160)
@@ -20,8 +20,8 @@ def project() -> Project:
     """A stack whose plane z, c has the level 40 z + 100 c, and a plain photo of its size."""
     levels = 40 * np.arange(3)[:, None] + 100 * np.arange(2)
     stack = np.broadcast_to(levels[..., None, None], (3, 2, *HW)).astype(np.uint8)
-    photos = {"stack": np.repeat(stack[0, 0][..., None], 3, 2), "plain": np.zeros((*HW, 3), "u1")}
-    project = Project(photos, arm="control", stacks={"stack": stack})
+    images = {"stack": np.repeat(stack[0, 0][..., None], 3, 2), "plain": np.zeros((*HW, 3), "u1")}
+    project = Project(images, arm="control", stacks={"stack": stack})
     project.add("stack", square(10, 10, 20, HW, label="cup", page=0))
     project.add("stack", square(50, 50, 30, HW, label="cat", page=10))
     return project
@@ -29,7 +29,7 @@ def project() -> Project:
 
 def level(ann: Any) -> int:
     """Of the photo as it is drawn, beside the masks."""
-    ((value, _, _),) = colours(ann, (100, 20))
+    ((value, _, _),) = colors(ann, (100, 20))
     return value
 
 

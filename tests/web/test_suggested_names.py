@@ -14,8 +14,8 @@ SHOWN = "s.naming.shown.map(one => one.label).join()"
 
 
 @pytest.fixture
-def project(photos: dict[str, np.ndarray]) -> Project:
-    return Project(photos, labels=[])
+def project(images: dict[str, np.ndarray]) -> Project:
+    return Project(images, labels=[])
 
 
 def suggested(ann: Any) -> Any:

@@ -18,27 +18,27 @@ from tests.track.clips import write_video
 from tests.web.viewers import FRAMES, TRUTH, Viewer, served
 
 
-def textured_clip(photo: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def textured_clip(image: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """A piece of a photo, a disc, that moves over a dim ground; and its masks."""
     rows, columns = np.mgrid[:160, :240]
-    piece = cv2.resize(photo[60:260, 100:300], (72, 72))
+    piece = cv2.resize(image[60:260, 100:300], (72, 72))
     ground = np.full((160, 240, 3), (60, 90, 70), np.uint8)
     ground[::20] = (70, 100, 80)
-    pictures, masks = [], []
+    images, masks = [], []
     for step in range(FRAMES):
         x, y = 50 + 12 * step, 70 + 3 * step
         mask = (columns - x) ** 2 + (rows - y) ** 2 < 34**2
         whole = np.zeros_like(ground)
         whole[y - 36 : y + 36, max(0, x - 36) : x + 36] = piece[:, max(0, 36 - x) :]
-        pictures.append(np.where(mask[..., None], whole, ground))
+        images.append(np.where(mask[..., None], whole, ground))
         masks.append(mask)
-    return pictures, masks
+    return images, masks
 
 
 def test_nano_follows_what_was_clicked_on_and_our_reader_reads_the_export(
-    sit: Callable[..., Viewer], photos: dict[str, np.ndarray], tmp_path: Path
+    sit: Callable[..., Viewer], image_files: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    pictures, truth = textured_clip(photos["cat"])
+    pictures, truth = textured_clip(image_files["cat"])
     path = write_video(tmp_path / "cat.mp4", pictures, codec="libx264", pix_fmt="yuv420p")
     with served(inference(partial(anymask.load, "small"))) as address:
         ann = sit(address)

@@ -17,7 +17,7 @@ from anymask.studio.records import TrackEntry
 from tests.studio.servers import inference
 from tests.track.clips import HW, write_video
 from tests.web.test_accessibility import axe
-from tests.web.viewers import FRAMES, PICTURES, TRUTH, Viewer, served
+from tests.web.viewers import FRAMES, IMAGES, TRUTH, Viewer, served
 
 __all__ = ["axe"]  # a fixture
 
@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Project:
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("drive.mkv", "walk.mkv", "fresh.mkv"):
-        write_video(folder / name, PICTURES)
+        write_video(folder / name, IMAGES)
     made = create_project(folder, labels=["disc"])
     for name in ("drive.mkv", "walk.mkv"):
         made.tracks.add_clip(name, HW, FRAMES, 25.0)

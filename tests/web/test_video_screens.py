@@ -37,8 +37,8 @@ def test_a_video_that_is_dropped_is_opened(viewer: Viewer, clip: Path) -> None:
 def test_every_screen_of_a_video_passes_axe_and_fits(
     sit: Callable[..., Viewer], tmp_path: Path, axe: str, size: dict[str, int]
 ) -> None:
-    pictures, _ = moving_discs(FRAMES, hidden=[4, 5])
-    path = write_video(tmp_path / "hidden.mkv", pictures)
+    images, _ = moving_discs(FRAMES, hidden=[4, 5])
+    path = write_video(tmp_path / "hidden.mkv", images)
     with served(clips={"hidden": path}) as address:
         viewer = sit(address, size)
         viewer.keys("Control+Shift+O")

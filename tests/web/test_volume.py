@@ -106,16 +106,16 @@ def test_nano_follows_what_was_clicked_on_and_the_export_is_the_library_s(
     with model.volume(path, window=(110, 220)) as session:
         points = [one[:2] for one in said]
         session.add(12, points=points, labels=[one[2] for one in said])
-        wanted = session.follow().labels()
+        expected = session.follow().labels()
     image = nibabel.load(exported)
     found = np.asarray(image.dataobj).T
-    assert np.array_equal(found, wanted.array)
+    assert np.array_equal(found, expected.array)
     assert np.allclose(image.affine, nibabel.load(path).affine)
     assert found.any(axis=(1, 2)).sum() > 4
     for plane, (labels, index) in shown.items():
         assert np.array_equal(labels, np.take(found, index, axis=plane))
         assert labels.any()
-    (measured,) = measure_labels(wanted)
+    (measured,) = measure_labels(expected)
     assert told[0] == "Object 1"
     assert float(told[1]) == pytest.approx(measured.volume_ml, rel=1e-3)
     assert float(told[3]) == pytest.approx(measured.diameter_mm, rel=1e-3)

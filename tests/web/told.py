@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.images import PictureView
+from anymask.images import ImageView
 from anymask.images.decoding import array_to_image, value_range
 from anymask.jobs import parse_ranges
 
@@ -42,7 +42,7 @@ def plane_of(stack: np.ndarray, query: dict[str, list[str]]) -> np.ndarray:  # -
     if "bands" not in query:
         return array_to_image(planes[channel])
     bands = [int(band) for band in query["bands"][0].split(",")]
-    view = PictureView.of(bands, ranges=parse_ranges(query.get("ranges", [":"])[0]))
+    view = ImageView.of(bands, ranges=parse_ranges(query.get("ranges", [":"])[0]))
     return array_to_image(planes.transpose(1, 2, 0), view=view)
 
 

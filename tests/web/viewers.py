@@ -17,7 +17,7 @@ from tests.track.clips import moving_discs
 from tests.web.conftest import Annotator
 
 FRAMES = 8
-PICTURES, TRUTH = moving_discs(FRAMES)
+IMAGES, TRUTH = moving_discs(FRAMES)
 NARROW = {"width": 390, "height": 780}
 
 

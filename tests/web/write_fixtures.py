@@ -37,7 +37,7 @@ from anymask.masks import (
     rle_box_xywh,
     rle_to_coco,
 )
-from anymask.masks.answer import chances, facts, with_middle_clicks
+from anymask.masks.answer import mask_features, probabilities, with_middle_clicks
 from anymask.models.rules import NanoFamily, family_names, open_family
 from anymask.segment import Prediction, split_by_score
 from anymask.segment.everything.filter import without_duplicates
@@ -289,23 +289,23 @@ def region_sizes() -> list[dict[str, Any]]:
     return cases
 
 
-def pictures() -> list[dict[str, Any]]:
+def images() -> list[dict[str, Any]]:
     rng = np.random.default_rng(6)
     cases = []
     for size in ((17, 25), (61, 40), (32, 32), (64, 64)):
         y, x = np.mgrid[: size[0], : size[1]]
         waves = [np.sin(x / a) * np.cos(y / b) * 110 + 127 for a, b in rng.uniform(3, 15, (3, 2))]
-        photo = np.stack(waves, -1).astype(np.uint8)
+        image = np.stack(waves, -1).astype(np.uint8)
         for resample in ("area", "pillow_bilinear", "torch_bilinear"):
             step = 8 if resample == "area" else 0
             spec = small_spec(resample=resample, image_side=32, pad_multiple=step)
-            seen = image_to_model(photo, spec)
+            seen = image_to_model(image, spec)
             case = {
                 "size": size,
                 "resample": resample,
                 "pad_multiple": step,
                 "input": seen.shape[1:],
-                "image": photo.ravel().tolist(),
+                "image": image.ravel().tolist(),
             }
             cases.append({**case, "seen": rounded(seen.ravel())})
     return cases
@@ -325,12 +325,12 @@ def rankings() -> list[dict[str, Any]]:
         planes = np.round(planes, NUMBERS).astype(np.float32)
         score = np.round(rng.random(4), NUMBERS).astype(np.float32)
         click = np.array([x, y], np.float32)
-        found, shared = facts(score, planes, click, place, spec, OPENCV)
+        found, shared = mask_features(score, planes, click, place, spec, OPENCV)
         _, numbers, order = nano.ranked(planes, score, click, place)
         cases.append({"click": [x, y], "size": size, "planes": rounded(planes.reshape(4, 256)),
                       "score": rounded(score), "found": rounded(found),
                       "shared": rounded(shared),
-                      "likely": rounded(chances(found, nano.weights)),
+                      "likely": rounded(probabilities(found, nano.weights)),
                       "numbers": rounded(numbers), "order": order.tolist()})  # fmt: skip
     return cases
 
@@ -402,7 +402,7 @@ FIXTURES = {
     "otherCleanings": other_cleanings,
     "crumbs": crumbs,
     "regionSizes": region_sizes,
-    "pictures": pictures,
+    "pictures": images,
     "starts": starts,
     "rankings": rankings,
     "edges": edge_cases,

@@ -21,10 +21,10 @@ def handler(context: Any, event: Any) -> Any:
     model: CvatModel = context.user_data.model
     try:
         body = event.body if isinstance(event.body, dict) else json.loads(event.body)
-        seen = model.preprocess(base64.b64decode(body["image"]))
+        features = model.preprocess(base64.b64decode(body["image"]))
         box = [value for corner in body.get("obj_bbox") or () for value in corner] or None
         found = model.interact(
-            seen, body.get("pos_points") or (), body.get("neg_points") or (), box
+            features, body.get("pos_points") or (), body.get("neg_points") or (), box
         )
     except AnymaskError as error:
         return _reply(context, {"error": str(error)}, 400)
@@ -33,10 +33,10 @@ def handler(context: Any, event: Any) -> Any:
             f"The request is invalid ({error!r}). Expected JSON with image, pos_points, neg_points."
         )
         return _reply(context, {"error": told}, 400)
-    height, width = seen.image_hw
+    height, width = features.image_hw
     if found is None:
         return _reply(context, {"mask": [[0] * width] * height}, 200)
-    mask = shape_to_mask("mask", found.mask, seen.image_hw).astype("uint8") * 255
+    mask = shape_to_mask("mask", found.mask, features.image_hw).astype("uint8") * 255
     return _reply(context, {"mask": mask.tolist()}, 200)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from anymask.segment import Model
 from tests.conftest import hasty_disk, one_thread, repository  # noqa: F401  # sets variables, too
-from tests.segment.fakes import ColourRuntime
+from tests.segment.fakes import ColorRuntime
 
 
 @pytest.fixture(autouse=True)
@@ -15,4 +15,4 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def model() -> Model:
     """The model that programs of others call."""
-    return Model(ColourRuntime())
+    return Model(ColorRuntime())

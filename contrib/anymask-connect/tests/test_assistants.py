@@ -37,7 +37,7 @@ class Cups:
 
     name, threshold, about = "cups", 0.3, {"detector": "cups"}
 
-    def detect(self, photo: UintImage, phrases: Sequence[str], side: int | None = None) -> Boxes:
+    def detect(self, image: UintImage, phrases: Sequence[str], side: int | None = None) -> Boxes:
         scores = [[0.9 if "cup" in phrase else 0.0 for phrase in phrases]]
         return Boxes(np.float32([CUP]), np.float32(scores))
 
@@ -51,16 +51,16 @@ def model() -> anymask.Model:
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
     """A folder with photos, a secret beside it, and links from the one to the other."""
-    photos = tmp_path / "photos"
-    (photos / "sub").mkdir(parents=True)
-    (photos / "coffee.jpg").write_bytes(anymask.sample("coffee").read_bytes())
-    (photos / "sub" / "cat.jpg").write_bytes(anymask.sample("cat").read_bytes())
+    images = tmp_path / "photos"
+    (images / "sub").mkdir(parents=True)
+    (images / "coffee.jpg").write_bytes(anymask.sample("coffee").read_bytes())
+    (images / "sub" / "cat.jpg").write_bytes(anymask.sample("cat").read_bytes())
     (tmp_path / "photos2").mkdir()
     for secret in (tmp_path / "secret.jpg", tmp_path / "photos2" / "secret.jpg"):
         secret.write_bytes(anymask.sample("coffee").read_bytes())
-    (photos / "link.jpg").symlink_to(tmp_path / "secret.jpg")
-    (photos / "out").symlink_to(tmp_path, target_is_directory=True)
-    (photos / "inside.jpg").symlink_to(photos / "coffee.jpg")
+    (images / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    (images / "out").symlink_to(tmp_path, target_is_directory=True)
+    (images / "inside.jpg").symlink_to(images / "coffee.jpg")
     (tmp_path / "cuts").mkdir()
     return tmp_path
 
@@ -122,15 +122,15 @@ def test_tools_say_what_they_do(desk: Path, model: anymask.Model) -> None:
 
 def test_a_thing_is_clicked_refined_and_cut_out(desk: Path, model: anymask.Model) -> None:
     server = open_server(desk, model, out=desk / "cuts")
-    photo = {"image": "coffee.jpg"}
+    image = {"image": "coffee.jpg"}
     listed, opened, clicked, better, boxed, cut = ask(
         server,
         ("list_images", {}),
-        ("open_image", photo),
-        ("click", photo | {"points": [[290, 120]]}),
-        ("refine", photo | {"mask": 1, "points": [[370, 290]], "labels": [0]}),
-        ("box", photo | {"box": CUP}),
-        ("cut_out", photo | {"mask": 3, "save_as": "cup.png"}),
+        ("open_image", image),
+        ("click", image | {"points": [[290, 120]]}),
+        ("refine", image | {"mask": 1, "points": [[370, 290]], "labels": [0]}),
+        ("box", image | {"box": CUP}),
+        ("cut_out", image | {"mask": 3, "save_as": "cup.png"}),
     )
     assert facts(listed) == {"images": ["coffee.jpg", "inside.jpg", "sub/cat.jpg"], "count": 3}
     told = facts(opened)
@@ -139,9 +139,9 @@ def test_a_thing_is_clicked_refined_and_cut_out(desk: Path, model: anymask.Model
     assert told["pixels_per_shown_pixel"] == pytest.approx(600 / 512, abs=1e-3)
 
     (one,) = facts(clicked)["masks"]
-    (wanted,) = model.segment(anymask.sample("coffee"), points=[(290, 120)])[:1]
+    (expected,) = model.segment(anymask.sample("coffee"), points=[(290, 120)])[:1]
     assert one["mask"] == 1
-    assert coco_to_rle(one["rle"]) == wanted.rle
+    assert coco_to_rle(one["rle"]) == expected.rle
     (two,) = facts(better)["masks"]
     both = model.segment(
         anymask.sample("coffee"), points=[(290, 120), (370, 290)], point_labels=[1, 0]
@@ -161,13 +161,13 @@ def test_a_thing_is_clicked_refined_and_cut_out(desk: Path, model: anymask.Model
 
 def test_words_and_everything_give_numbered_masks(desk: Path, model: anymask.Model) -> None:
     server = open_server(desk, model, detector=Cups())
-    photo = {"image": "coffee.jpg"}
+    image = {"image": "coffee.jpg"}
     found, none, every, refined = ask(
         server,
-        ("find", photo | {"words": ["red cup", "dog"]}),
-        ("find", photo | {"words": ["dog"]}),
-        ("everything", photo | {"most": 3}),
-        ("refine", photo | {"mask": 1}),
+        ("find", image | {"words": ["red cup", "dog"]}),
+        ("find", image | {"words": ["dog"]}),
+        ("everything", image | {"most": 3}),
+        ("refine", image | {"mask": 1}),
     )
     (cup,) = facts(found)["masks"]
     assert (cup["label"], cup["score"], cup["mask"]) == ("red cup", 0.9, 1)
@@ -239,11 +239,11 @@ def test_what_makes_no_sense_is_an_answer_that_tells_why(
     tool: str, given: dict[str, Any], word: str, desk: Path, model: anymask.Model
 ) -> None:
     (desk / "cuts" / "taken.png").symlink_to(desk / "elsewhere.png")
-    photo = {"image": "coffee.jpg"}
+    image = {"image": "coffee.jpg"}
     _, answer = ask(
         open_server(desk, model, out=desk / "cuts"),
-        ("click", photo | {"points": [[290, 120]]}),
-        (tool, photo | given),
+        ("click", image | {"points": [[290, 120]]}),
+        (tool, image | given),
     )
     assert answer.is_error
     assert word in answer.content[0].text
@@ -251,12 +251,12 @@ def test_what_makes_no_sense_is_an_answer_that_tells_why(
 
 
 def test_nothing_is_written_unless_a_folder_was_named(desk: Path, model: anymask.Model) -> None:
-    photo = {"image": "coffee.jpg"}
+    image = {"image": "coffee.jpg"}
     _, shown, refused = ask(
         open_server(desk, model),
-        ("click", photo | {"points": [[290, 120]]}),
-        ("cut_out", photo | {"mask": 1}),
-        ("cut_out", photo | {"mask": 1, "save_as": "cup.png"}),
+        ("click", image | {"points": [[290, 120]]}),
+        ("cut_out", image | {"mask": 1}),
+        ("cut_out", image | {"mask": 1, "save_as": "cup.png"}),
     )
     assert picture(shown).mode == "RGBA"
     assert refused.is_error

@@ -9,21 +9,21 @@ from anymask.base import InputError
 from anymask.formats import mask_to_cvat
 from anymask.segment import Model
 from anymask_connect import CvatModel, mask_to_shape, shape_to_mask
-from tests.segment.fakes import ColourRuntime, discs, iou
-from tests.studio.servers import LEFT, PICTURE, RIGHT
+from tests.segment.fakes import ColorRuntime, discs, iou
+from tests.studio.servers import IMAGE, LEFT, RIGHT
 
-MODEL = CvatModel(Model(ColourRuntime()))
+MODEL = CvatModel(Model(ColorRuntime()))
 HW = (80, 120)
 
 
 def test_detection_finds_what_everything_finds() -> None:
-    wanted = [mask_to_cvat(record.rle) for record in MODEL.model.everything(PICTURE)]
-    found = MODEL.detect(PICTURE)
+    expected = [mask_to_cvat(record.rle) for record in MODEL.model.everything(IMAGE)]
+    found = MODEL.detect(IMAGE)
     assert found
-    assert [one.mask for one in found] == wanted
+    assert [one.mask for one in found] == expected
     assert all(0 <= one.score <= 1 for one in found)
     least = sorted(one.score for one in found)[-1]
-    assert all(one.score >= least for one in MODEL.detect(PICTURE, least))
+    assert all(one.score >= least for one in MODEL.detect(IMAGE, least))
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_detection_finds_what_everything_finds() -> None:
     ],
 )
 def test_interaction_answers_clicks_and_boxes(positive, negative, box, disc) -> None:
-    seen = MODEL.preprocess(PICTURE)
-    found = MODEL.interact(seen, positive, negative, box)
+    features = MODEL.preprocess(IMAGE)
+    found = MODEL.interact(features, positive, negative, box)
     assert found is not None
     assert iou(shape_to_mask("mask", found.mask, HW), disc) > 0.8
 
@@ -49,8 +49,8 @@ def test_tracking_follows_a_disc_that_moves(kind: str) -> None:
     for image, (disc,) in frames[1:]:
         points = MODEL.follow(MODEL.preprocess_frame(image), state)
         assert points is not None
-        wanted = shape_to_mask(kind, mask_to_shape(kind, disc), HW)
-        assert iou(shape_to_mask(kind, points, HW), wanted) > 0.75
+        expected = shape_to_mask(kind, mask_to_shape(kind, disc), HW)
+        assert iou(shape_to_mask(kind, points, HW), expected) > 0.75
 
 
 def test_an_object_that_is_gone_is_not_made_up() -> None:

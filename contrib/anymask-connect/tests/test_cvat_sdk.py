@@ -23,11 +23,11 @@ from anymask.segment import Model
 from anymask_connect import CvatModel, mask_to_shape, shape_to_mask
 from anymask_connect import agent as ours
 from tests.masks.strategies import Pixels, masks, quickly
-from tests.segment.fakes import ColourRuntime, discs, iou
-from tests.studio.servers import LEFT, PICTURE, RIGHT
+from tests.segment.fakes import ColorRuntime, discs, iou
+from tests.studio.servers import IMAGE, LEFT, RIGHT
 
-HW = PICTURE.shape[:2]
-PHOTO = Image.fromarray(PICTURE)
+HW = IMAGE.shape[:2]
+PIL_IMAGE = Image.fromarray(IMAGE)
 
 
 class Loader:
@@ -42,7 +42,7 @@ class Loader:
 
 def started(kind: str) -> Any:
     """The driver's module, its worker holding our function."""
-    function = getattr(ours, kind)(CvatModel(Model(ColourRuntime())))
+    function = getattr(ours, kind)(CvatModel(Model(ColorRuntime())))
     names = iter(str(number) for number in range(100))
     agent._worker_init(Loader(function), lambda: next(names))
     driver = agent.get_function_driver_class(agent._worker_job_get_function_spec())
@@ -58,7 +58,7 @@ def test_the_agent_s_interaction_sees_a_picture_once() -> None:
 
     key = (1, 0, ())
     assert driver._worker_job_interact_from_cache(key, prompts(((35, 40),))) is None
-    (left,) = driver._worker_job_interact(key, PHOTO, prompts(((35, 40),)))
+    (left,) = driver._worker_job_interact(key, PIL_IMAGE, prompts(((35, 40),)))
     (right,) = driver._worker_job_interact_from_cache(key, prompts(box=((75, 20), (115, 60))))
     for shape, disc in ((left, LEFT), (right, RIGHT)):
         assert isinstance(shape, cvataa.InteractionResultShape)
@@ -74,8 +74,8 @@ def test_the_agent_s_tracking_follows(kind: str) -> None:
     states = driver._worker_job_init_tracking(7, Image.fromarray(first), [shape])
     (found,) = driver._worker_job_track(7, Image.fromarray(second), states)
     assert isinstance(found, cvataa.TrackableShape)
-    wanted = shape_to_mask(kind, mask_to_shape(kind, moved), HW)
-    assert iou(shape_to_mask(kind, found.points, HW), wanted) > 0.75
+    expected = shape_to_mask(kind, mask_to_shape(kind, moved), HW)
+    assert iou(shape_to_mask(kind, found.points, HW), expected) > 0.75
 
 
 @pytest.mark.parametrize("polygons", [False, True])
@@ -85,13 +85,13 @@ def test_the_agent_s_detection_finds_everything(polygons: bool) -> None:
     class Context(cvataa.DetectionFunctionContext):
         frame_name, conf_threshold, conv_mask_to_poly = "a.png", None, polygons
 
-    shapes = agent.worker_current_function().detect(Context(), PHOTO)
+    shapes = agent.worker_current_function().detect(Context(), PIL_IMAGE)
     kind = "polygon" if polygons else "mask"
     assert {str(shape.type) for shape in shapes} == {kind}
     assert {shape.label_id for shape in shapes} == {0}
-    wanted = CvatModel(Model(ColourRuntime())).detect(PICTURE)
-    assert len(shapes) == len(wanted) > 0
-    for shape, own in zip(shapes, wanted, strict=True):
+    expected = CvatModel(Model(ColorRuntime())).detect(IMAGE)
+    assert len(shapes) == len(expected) > 0
+    for shape, own in zip(shapes, expected, strict=True):
         mask = shape_to_mask("mask", own.mask, HW)
         assert shape.points == pytest.approx(mask_to_shape(kind, mask))  # a polygon has no holes
 

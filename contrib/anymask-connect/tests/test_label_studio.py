@@ -15,11 +15,11 @@ from anymask.base import InputError
 from anymask.formats import brush_to_rle
 from anymask.masks import rle_to_mask
 from anymask.segment import Model
-from anymask.studio import Limits, Refusal
-from anymask_connect import TaskPictures, label_studio_routes
+from anymask.studio import Limits, RequestError
+from anymask_connect import TaskImages, label_studio_routes
 from anymask_connect.commands.label_studio import COMMAND
-from tests.segment.fakes import ColourRuntime
-from tests.studio.servers import JSON, PATIENCE_S, PICTURE, client, inference, png
+from tests.segment.fakes import ColorRuntime
+from tests.studio.servers import IMAGE, JSON, PATIENCE_S, client, inference, png
 from tests.studio.test_schema import compare, described
 
 CONFIG = """<View><Image name="image" value="$photo"/>
@@ -43,9 +43,9 @@ def rectangle(x0: float, y0: float, x1: float, y1: float) -> dict:
 @pytest.fixture
 def http(tmp_path: Path):
     (tmp_path / "shelf").mkdir()
-    (tmp_path / "shelf/a.png").write_bytes(png(PICTURE))
+    (tmp_path / "shelf/a.png").write_bytes(png(IMAGE))
     behind = inference()
-    with client(behind, routers=(label_studio_routes(TaskPictures(tmp_path)),)) as started:
+    with client(behind, routers=(label_studio_routes(TaskImages(tmp_path)),)) as started:
         behind.model.result(PATIENCE_S)
         yield started
 
@@ -68,12 +68,12 @@ def ask(http, regions: list, **changes: object):
     ],
 )
 def test_prompts_in_percent_become_a_brush(http, regions, prompt, label) -> None:
-    model = Model(ColourRuntime())
-    wanted = model.segment(PICTURE, **prompt)
+    model = Model(ColorRuntime())
+    expected = model.segment(IMAGE, **prompt)
     (found,) = ask(http, regions).json()["results"]
     (region,) = found["result"]
     got = rle_to_mask(brush_to_rle(region["value"]["rle"], (80, 120)))
-    np.testing.assert_array_equal(got, wanted.masks[0])
+    np.testing.assert_array_equal(got, expected.masks[0])
     assert region["value"]["brushlabels"] == [label]
     assert (region["from_name"], region["to_name"]) == ("tag", "image")
     assert (region["original_width"], region["original_height"]) == (120, 80)
@@ -124,9 +124,9 @@ def test_pictures_elsewhere_are_not_read(tmp_path: Path, address: str) -> None:
     root.mkdir()
     (tmp_path / "secret.png").write_bytes(b"secret")
     (root / "link.png").symlink_to(tmp_path / "secret.png")
-    for pictures in (TaskPictures(root), TaskPictures(root, "http://127.0.0.1:1")):
-        with pytest.raises(Refusal) as refused:
-            pictures.read(address, Limits())
+    for images in (TaskImages(root), TaskImages(root, "http://127.0.0.1:1")):
+        with pytest.raises(RequestError) as refused:
+            images.read(address, Limits())
         assert refused.value.status_code in (422, 502)
 
 
@@ -185,7 +185,7 @@ def test_a_region_with_labels_of_another_kind_has_the_brushs_first(http) -> None
 
 
 def test_no_key_is_shown() -> None:
-    assert "a-secret" not in repr(TaskPictures(key="a-secret"))
+    assert "a-secret" not in repr(TaskImages(key="a-secret"))
 
 
 # The description of the addresses.
@@ -196,7 +196,7 @@ ADDRESSES |= {"/webhook": "POST"}
 
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    routes = label_studio_routes(TaskPictures(tmp_path_factory.mktemp("photos")))
+    routes = label_studio_routes(TaskImages(tmp_path_factory.mktemp("photos")))
     with described(routers=(routes,)) as found:
         yield found
 
@@ -228,7 +228,7 @@ def test_the_command_serves_the_routes(tmp_path: Path, monkeypatch: pytest.Monke
     given: dict[str, Any] = {}
     monkeypatch.setattr(anymask, "serve", lambda model, **words: given.update(words, model=model))
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "a-key")
-    words = ["--photos", str(tmp_path), "--port", "9090", "--model", "nano"]
+    words = ["--images", str(tmp_path), "--port", "9090", "--model", "nano"]
     COMMAND.execute(COMMAND.parser("x").parse_args(["http://127.0.0.1:8080", *words]))
     assert (given["model"], given["port"]) == ("nano", 9090)
     (routes,) = given["routers"]
@@ -237,8 +237,8 @@ def test_the_command_serves_the_routes(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [([], "Pass the URL of Label Studio, --photos DIR, or both"),
-     (["--photos", "absent"], "absent is not a folder of images")],
+    [([], "Pass the URL of Label Studio, --images DIR, or both"),
+     (["--images", "absent"], "absent is not a folder of images")],
 )  # fmt: skip
 def test_the_command_wants_a_place_of_the_images(words: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):

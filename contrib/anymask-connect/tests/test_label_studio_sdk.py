@@ -24,10 +24,10 @@ import pytest
 from PIL import Image
 
 import anymask
-from anymask.formats import AnnotatedImage, Policy, picture_hw, read_annotations, write_annotations
+from anymask.formats import AnnotatedImage, Policy, read_annotations, read_hw, write_annotations
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from anymask.studio import ServerParts
-from anymask_connect import TaskPictures, label_studio_routes
+from anymask_connect import TaskImages, label_studio_routes
 from tests.formats.annotated import rings
 from tests.studio.servers import PATIENCE_S, inference, listening
 
@@ -101,7 +101,7 @@ def model() -> anymask.Model:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = pytest.importorskip("skimage.data")
     folder = tmp_path_factory.mktemp("photos")
     for name in ("coffee", "chelsea"):
@@ -129,10 +129,10 @@ def regions(kind: str, prompt: dict[str, Any], hw: tuple[int, int]) -> list[dict
 
 
 @contextmanager
-def labelling(model: anymask.Model, photos: Path) -> Iterator[str]:
+def labeling(model: anymask.Model, images: Path) -> Iterator[str]:
     """The real server, as a model of Label Studio, on an address of this machine."""
     behind = inference(lambda: model)
-    routes = label_studio_routes(TaskPictures(photos))
+    routes = label_studio_routes(TaskImages(images))
     with listening(ServerParts(behind, routers=(routes,))) as address:
         behind.model.result(PATIENCE_S)
         yield address
@@ -148,9 +148,9 @@ def exported(image: AnnotatedImage, name: str, folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def drawn(model: anymask.Model, photos: Path) -> AnnotatedImage:
+def drawn(model: anymask.Model, images: Path) -> AnnotatedImage:
     """A photo's masks: the network's, a ring of two parts, one pixel in the far corner."""
-    answer = model.segment(photos / "chelsea.png", points=[(220, 110)], point_labels=[1])
+    answer = model.segment(images / "chelsea.png", points=[(220, 110)], point_labels=[1])
     height, width = answer.masks[0].shape
     ring, corner = np.zeros((2, height, width), np.bool_)
     ring[20:90, 30:120] = ring[150:180, 10:40] = True
@@ -163,7 +163,7 @@ def drawn(model: anymask.Model, photos: Path) -> AnnotatedImage:
 
 @pytest.fixture(scope="module")
 def seen(
-    sdk: Path, model: anymask.Model, photos: Path, drawn: AnnotatedImage,
+    sdk: Path, model: anymask.Model, images: Path, drawn: AnnotatedImage,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[dict[str, Any], Path]:  # fmt: skip
     """What Label Studio's library said, and the folder of its files."""
@@ -171,13 +171,13 @@ def seen(
     Image.fromarray(rle_to_mask(rings().masks[0].rle)).save(out / "ring.png")
     asked = []
     for name, kind, prompt in PROMPTS:
-        hw = picture_hw(photos / f"{name}.png")
+        hw = read_hw(images / f"{name}.png")
         task = {"id": 1, "data": {"photo": f"/data/local-files/?d=shelf/{name}.png"}}
         asked.append({"task": task, "regions": regions(kind, prompt, hw)})
     names = {"brush": "label-studio", "polygons": "label-studio-polygon"}
     job = {"config": CONFIG, "asked": asked, "mask": str(out / "ring.png")}
     job |= {"exports": {key: exported(drawn, name, out) for key, name in names.items()}}
-    with labelling(model, photos) as server:
+    with labeling(model, images) as server:
         (out / "job.json").write_text(json.dumps(job | {"server": server}), "utf-8")
         done = subprocess.run(
             [sys.executable, "-W", "ignore", CLIENT, out / "job.json"],
@@ -197,17 +197,17 @@ def test_the_addresses_of_a_model_answer(seen: tuple[dict[str, Any], Path]) -> N
 
 @pytest.mark.parametrize("number", range(len(PROMPTS)))
 def test_predictions_are_valid_and_decode_to_the_model_s_masks(
-    seen: tuple[dict[str, Any], Path], model: anymask.Model, photos: Path, number: int
+    seen: tuple[dict[str, Any], Path], model: anymask.Model, images: Path, number: int
 ) -> None:
     name, _, prompt = PROMPTS[number]
     told, pixels = seen[0]["server"]["answers"][number], np.load(seen[1] / f"answer-{number}.npy")
-    wanted = model.segment(photos / f"{name}.png", **prompt)
-    assert wanted.masks[0].any()
-    np.testing.assert_array_equal(pixels, 255 * np.repeat(wanted.masks[0][..., None], 4, axis=2))
+    expected = model.segment(images / f"{name}.png", **prompt)
+    assert expected.masks[0].any()
+    np.testing.assert_array_equal(pixels, 255 * np.repeat(expected.masks[0][..., None], 4, axis=2))
     assert told["same_bytes"]
     assert told["errors"]["but_bytes"] == []
     assert told["task"] is True
-    assert told["score"] == pytest.approx(float(wanted.scores[0]), abs=1e-6)
+    assert told["score"] == pytest.approx(float(expected.scores[0]), abs=1e-6)
     assert told["model_version"] == seen[0]["server"]["setup"]["model_version"]
 
 
@@ -236,8 +236,8 @@ def test_its_brush_pictures_are_our_masks(
     for mask in drawn.masks:
         number = counts[mask.label] = counts.get(mask.label, -1) + 1
         (path,) = (seen[1] / "BRUSH_TO_PNG").glob(f"task-1-*-tag-{mask.label}-{number}.png")
-        with Image.open(path) as picture:
-            np.testing.assert_array_equal(np.asarray(picture), 255 * rle_to_mask(mask.rle))
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(np.asarray(image), 255 * rle_to_mask(mask.rle))
     assert len(list((seen[1] / "BRUSH_TO_PNG").iterdir())) == len(drawn.masks)
 
 
@@ -248,7 +248,7 @@ def test_its_coco_of_our_brushes_outlines_every_part(
     coco = json.loads((seen[1] / "BRUSH_TO_COCO/result_coco.json").read_text("utf-8"))
     labels = {row["id"]: row["name"] for row in coco["categories"]}
     for label in {mask.label for mask in drawn.masks}:
-        found, wanted = np.zeros((2, *drawn.hw), np.uint8)
+        found, expected = np.zeros((2, *drawn.hw), np.uint8)
         for row in coco["annotations"]:
             if labels[row["category_id"]] == label:
                 corners = np.array(row["segmentation"][0], np.int32).reshape(-1, 1, 2)
@@ -259,8 +259,8 @@ def test_its_coco_of_our_brushes_outlines_every_part(
                     rle_to_mask(mask.rle).astype(np.uint8), cv2.RETR_EXTERNAL,
                     cv2.CHAIN_APPROX_NONE,
                 )  # fmt: skip
-                cv2.drawContours(wanted, [part for part in parts if len(part) > 2], -1, 1, -1)
-        np.testing.assert_array_equal(found, wanted)
+                cv2.drawContours(expected, [part for part in parts if len(part) > 2], -1, 1, -1)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_its_coco_of_our_polygons_is_read_again_pixel_for_pixel(

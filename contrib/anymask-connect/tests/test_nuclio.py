@@ -22,12 +22,12 @@ import yaml
 from anymask.segment import Model
 from anymask_connect import CvatModel, shape_to_mask
 from tests.scripts import loaded_script
-from tests.segment.fakes import ColourRuntime, iou
-from tests.studio.servers import LEFT, PICTURE, RIGHT, png
+from tests.segment.fakes import ColorRuntime, iou
+from tests.studio.servers import IMAGE, LEFT, RIGHT, png
 
-HW = PICTURE.shape[:2]
-MODEL = CvatModel(Model(ColourRuntime()))
-IMAGE = base64.b64encode(png(PICTURE)).decode()
+HW = IMAGE.shape[:2]
+MODEL = CvatModel(Model(ColorRuntime()))
+IMAGE_BASE64 = base64.b64encode(png(IMAGE)).decode()
 
 # nuclio-sdk 0.6 calls what Python 3.12 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:.*utcfromtimestamp:DeprecationWarning")
@@ -69,7 +69,12 @@ class Worker:
 
     def ask(self, **prompts: Any) -> Any:
         """What CVAT's page gets for a picture and prompts, as its lambda manager sends them."""
-        payload = {"image": IMAGE, "pos_points": [], "neg_points": [], "obj_bbox": None} | prompts
+        payload = {
+            "image": IMAGE_BASE64,
+            "pos_points": [],
+            "neg_points": [],
+            "obj_bbox": None,
+        } | prompts
         answer = self.call(json.dumps(payload).encode())
         assert answer["status_code"] == 200, answer["body"]
         assert answer["content_type"] == "application/json"
@@ -109,10 +114,10 @@ def test_clicks_and_boxes_are_drawn_as_the_model_s_mask(
     worker: Worker, prompts: dict[str, Any], own: tuple[Any, Any, Any], disc: np.ndarray
 ) -> None:
     reply = worker.ask(**prompts)
-    wanted = MODEL.interact(MODEL.preprocess(PICTURE), *own)
-    assert wanted is not None
+    expected = MODEL.interact(MODEL.preprocess(IMAGE), *own)
+    assert expected is not None
     mask = drawn_by_the_page(reply)
-    np.testing.assert_array_equal(mask, shape_to_mask("mask", wanted.mask, HW))
+    np.testing.assert_array_equal(mask, shape_to_mask("mask", expected.mask, HW))
     assert iou(mask, disc) > 0.8
     assert {value for row in reply["mask"] for value in row} == {0, 255}
 
@@ -132,7 +137,7 @@ def test_an_empty_mask_has_the_picture_s_size(
     [
         (json.dumps({"image": "bm9uZQ==", "pos_points": [[35, 40]]}), "not a supported image"),
         (
-            json.dumps({"image": IMAGE, "pos_points": [], "neg_points": []}),
+            json.dumps({"image": IMAGE_BASE64, "pos_points": [], "neg_points": []}),
             "The prompt is empty",
         ),
         (json.dumps({"pos_points": [[35, 40]]}), "Expected JSON with image"),
@@ -150,7 +155,7 @@ def test_what_is_no_request_is_refused_in_a_sentence(
 
 
 def test_a_body_that_nuclio_leaves_alone_is_read(worker: Worker) -> None:
-    body = json.dumps({"image": IMAGE, "pos_points": [[35, 40]]}).encode()
+    body = json.dumps({"image": IMAGE_BASE64, "pos_points": [[35, 40]]}).encode()
     answer = worker.call(body, "text/plain")
     assert json.loads(answer["body"]) == worker.ask(pos_points=[[35, 40]])
 

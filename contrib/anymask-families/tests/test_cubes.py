@@ -33,20 +33,20 @@ def oriented(letters: str, spacing: tuple[float, float, float], shape: tuple[int
 @pytest.mark.parametrize("letters", ORIENTATIONS)
 def test_the_cube_is_the_canonical_scan_at_one_and_a_half_millimetres(letters: str) -> None:
     volume = oriented(letters, (0.9, 2.0, 3.0), (20, 24, 30))
-    centre = np.array([11.0, 9.0, 17.0])
-    place = CubePlace.around(volume, centre, 32)
+    center = np.array([11.0, 9.0, 17.0])
+    place = CubePlace.around(volume, center, 32)
     # The same by nibabel's axes and SciPy's linear reading, both in (x, y, z).
     image = nibabel.Nifti1Image(volume.array.transpose(2, 1, 0), volume.affine)
     canonical = nibabel.as_closest_canonical(image)
-    world = volume.affine @ [*centre[::-1], 1]
+    world = volume.affine @ [*center[::-1], 1]
     middle = np.linalg.solve(canonical.affine, world)[:3]
     steps = 1.5 / np.array(canonical.header.get_zooms())
     axes = [middle[i] + steps[i] * (np.arange(32) - 16) for i in range(3)]
-    wanted = map_coordinates(
+    expected = map_coordinates(
         canonical.get_fdata(), np.meshgrid(*axes, indexing="ij"), order=1, mode="grid-constant"
     )
-    np.testing.assert_allclose(place.cut(volume), wanted, atol=1e-4)
-    np.testing.assert_allclose(place.to_cube(centre[None])[0], [16, 16, 16])
+    np.testing.assert_allclose(place.cut(volume), expected, atol=1e-4)
+    np.testing.assert_allclose(place.to_cube(center[None])[0], [16, 16, 16])
 
 
 @pytest.mark.parametrize("letters", ORIENTATIONS)
@@ -74,20 +74,22 @@ def clicks() -> ClicksInVolumes:
 
 def test_a_click_is_answered_on_the_scans_own_voxels(clicks: ClicksInVolumes) -> None:
     volume = oriented("LPS", (1.0, 1.0, 2.0), (16, 40, 44))
-    seen = clicks.encode(volume, around=(8, 20, 22))
-    first = clicks.segment(seen, [(8, 20, 22)])
+    features = clicks.encode(volume, around=(8, 20, 22))
+    first = clicks.segment(features, [(8, 20, 22)])
     assert first.masks.shape == (1, *volume.shape)
     assert first.mask.any()
     assert not first.mask.all()
     again = clicks.segment(volume, [(8, 20, 22)])
     np.testing.assert_array_equal(first.mask, again.mask)
     several = clicks.segment(
-        seen, [(8, 20, 22), (2, 30, 30)], [1, 0], mask=first.logits[:1][0], multimask=True
+        features, [(8, 20, 22), (2, 30, 30)], [1, 0], mask=first.logits[:1][0], multimask=True
     )
     assert several.masks.shape == (3, *volume.shape)
     assert (np.diff(several.scores) <= 0).all()
     # The second click and the earlier logits count.
-    assert np.abs(several.logits - clicks.segment(seen, [(8, 20, 22)], multimask=True).logits).max()
+    assert np.abs(
+        several.logits - clicks.segment(features, [(8, 20, 22)], multimask=True).logits
+    ).max()
 
 
 def test_wrong_clicks_are_told(clicks: ClicksInVolumes) -> None:

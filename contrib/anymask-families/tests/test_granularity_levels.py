@@ -35,9 +35,9 @@ def write_checkpoint(shared: Path, path: Path) -> None:
     torch.save({"model": weights}, path)
 
 
-def assert_near(found: np.ndarray, wanted: np.ndarray) -> None:
-    assert found.shape == wanted.shape
-    assert np.abs(found - wanted).max() <= WITHIN * np.abs(wanted).max()
+def assert_near(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= WITHIN * np.abs(expected).max()
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +62,11 @@ def test_maps_masks_and_scores_are_the_references(opened: Any, shared: Path) -> 
     # The reference decodes both clicks in one call, where they attend to each other.
     module = opened.runtime._module
     with torch.inference_mode():
-        seen = module.encode(torch.from_numpy(image_to_model(photo, opened.spec))[None])
+        encoded = module.encode(torch.from_numpy(image_to_model(photo, opened.spec))[None])
         size = reference["in_size"].astype(np.float32)
         points = torch.from_numpy(reference["in_points"][:, :2] * size)
         labels = torch.ones(1, 2, dtype=torch.int64)
-        logits, quality = module.decode(seen, points[None], labels, None, None)
+        logits, quality = module.decode(encoded, points[None], labels, None, None)
         shown = logits[0, :, :80, :120][None]
         whole = F.interpolate(shown, (320, 480), mode="bilinear", align_corners=False)
     assert_near(quality.numpy().reshape(1, 2, 6), reference["ious"])

@@ -8,7 +8,7 @@ import torch
 
 from anymask.volumes import Volume
 from anymask_families import load_cube_model
-from anymask_families.cubes import CubePlace, SeenCube
+from anymask_families.cubes import CubeFeatures, CubePlace
 from anymask_families.sam_med3d import CubeModel
 from tests.golden.parity import LOGITS, QUALITY, assert_embedding, made_weights
 
@@ -42,14 +42,14 @@ def test_sam_med3d(shared: Path, tmp_path: Path) -> None:
                 first = logits[0, 0].numpy()
     # A scan of the cube's own voxels: its x is the cube's first axis.
     scan = Volume(cube[0, 0].transpose(2, 1, 0), np.diag([1.5, 1.5, 1.5, 1.0]))
-    seen = SeenCube(CubePlace.around(scan, np.full(3, 64.0), 128), features)
+    encoded = CubeFeatures(CubePlace.around(scan, np.full(3, 64.0), 128), features)
     kinds = reference["in_labels"][0].tolist()
-    answer = model.segment(seen, reference["in_points"][0][:, ::-1], kinds, mask=first)
+    answer = model.segment(encoded, reference["in_points"][0][:, ::-1], kinds, mask=first)
     np.testing.assert_allclose(answer.scores, reference["refine_scores"][0], atol=QUALITY)
     np.testing.assert_allclose(
         answer.logits[:, ::2, ::2, ::2], reference["refine_lowres_s2"][0], atol=LOGITS
     )
-    wanted = reference["refine_logits_s8"][0, 0]
-    sure = np.abs(wanted) > LOGITS
+    expected = reference["refine_logits_s8"][0, 0]
+    sure = np.abs(expected) > LOGITS
     found = answer.mask.transpose(2, 1, 0)[::8, ::8, ::8]
-    np.testing.assert_array_equal(found[sure], wanted[sure] > 0)
+    np.testing.assert_array_equal(found[sure], expected[sure] > 0)

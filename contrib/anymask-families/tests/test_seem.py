@@ -61,17 +61,17 @@ def agrees(seem: Seem, answer: Answer, reference: dict[str, np.ndarray], name: s
 
 
 def test_all_prompts_are_the_references(seem: Seem, reference: dict[str, np.ndarray]) -> None:
-    photos = [
+    images = [
         resized(Image.open(SHARED / "images" / name), 256)
         for name in ("truck.jpg", "groceries.jpg")
     ]
-    for photo, size in zip(photos, ("in_size", "ref_size"), strict=True):
-        assert photo.shape[1::-1] == tuple(reference[size])
-    np.testing.assert_array_equal(photos[0][::8, ::8].transpose(2, 0, 1), reference["pixels_s8"])
-    scene, other = (seem.encode(photo) for photo in photos)
-    stroke = seem.stroke(scene, strip(photos[0].shape[:2]))
+    for image, size in zip(images, ("in_size", "ref_size"), strict=True):
+        assert image.shape[1::-1] == tuple(reference[size])
+    np.testing.assert_array_equal(images[0][::8, ::8].transpose(2, 0, 1), reference["pixels_s8"])
+    scene, other = (seem.encode(image) for image in images)
+    stroke = seem.stroke(scene, strip(images[0].shape[:2]))
     near(stroke.mean[None], reference["stroke_pspatials"], 1e-3)
-    example = seem.stroke(other, strip(photos[1].shape[:2]))
+    example = seem.stroke(other, strip(images[1].shape[:2]))
     near(example.mean[None], reference["example_pvisuals"], 1e-3)
     vocabulary = BytePairs.read(SHARED / "data" / "text")
     words = seem.words(vocabulary.encode(str(reference["text"])))
@@ -96,8 +96,8 @@ def test_prompts_are_combined() -> None:
     ).eval().requires_grad_(False)  # fmt: skip
     for parameter in tiny.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    photo = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
-    scene = tiny.encode(photo)
+    image = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
+    scene = tiny.encode(image)
     assert scene.padded_hw == (96, 96)
     stroke = tiny.stroke(scene, strip((70, 90)))
     clicked = np.zeros((70, 90), bool)
@@ -108,7 +108,7 @@ def test_prompts_are_combined() -> None:
     words = tiny.words([5, 6])
     parts: dict[str, Any] = {
         "stroke": stroke,
-        "example": tiny.stroke(tiny.encode(photo[::-1]), clicked),
+        "example": tiny.stroke(tiny.encode(image[::-1]), clicked),
         "words": words,
     }
     together = tiny.segment(scene, SeemPrompt(**parts))

@@ -19,7 +19,7 @@ from anymask_families.deformable import DeformableAttention
 from anymask_families.semantic_sam import TINY, TINY_SPEC, SemanticSam
 from anymask_families.swin import from_windows, hidden_pairs, to_windows
 
-PHOTO = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def model() -> Model:
 
 
 def test_granularity_selects_each_of_the_six_levels_by_size(model: Model) -> None:
-    features = model.encode(PHOTO)
+    features = model.encode(IMAGE)
     answer = model.segment(features, points=[(30, 40)])
     assert sorted(answer.order.tolist()) == [0, 1, 2, 3, 4, 5]
     assert (np.diff(answer.scores) <= 0).all()
@@ -47,15 +47,15 @@ def test_granularity_selects_each_of_the_six_levels_by_size(model: Model) -> Non
 
 
 def test_a_level_is_selected_whatever_its_score(model: Model) -> None:
-    answer = model.segment(PHOTO, points=[(30, 40)])
+    answer = model.segment(IMAGE, points=[(30, 40)])
     place = answer.granularity_of(len(answer) - 1)  # the worst score
-    again = model.segment(PHOTO, points=[(30, 40)], granularity=place)
+    again = model.segment(IMAGE, points=[(30, 40)], granularity=place)
     assert again.order[0] == answer.order[-1]
 
 
 def test_prompts_of_one_call_do_not_depend_on_each_other(model: Model) -> None:
     prompts = [anymask.Prompt.of(points=[at]) for at in ((30, 40), (100, 10), (60, 80))]
-    features = model.encode(PHOTO)
+    features = model.encode(IMAGE)
     together = model.segment(features, prompts=prompts)
     for prompt, one in zip(prompts, together, strict=True):
         alone = model.segment(features, prompts=[prompt])[0]
@@ -66,18 +66,18 @@ def test_prompts_of_one_call_do_not_depend_on_each_other(model: Model) -> None:
     "asked",
     [
         {"points": [(3, 4), (9, 9)]}, {"points": [(3, 4)], "point_labels": [0]},
-        {"box": (3, 4, 50, 60)}, {"points": [(3, 4)], "mask": PHOTO[..., 0] > 99},
+        {"box": (3, 4, 50, 60)}, {"points": [(3, 4)], "mask": IMAGE[..., 0] > 99},
     ],
 )  # fmt: skip
 def test_other_prompts_are_refused(model: Model, asked: dict[str, object]) -> None:
     with pytest.raises(PromptError, match=r"supports (at most 1 points|positive points\.)"):
-        model.segment(PHOTO, **asked)  # type: ignore[call-overload]
+        model.segment(IMAGE, **asked)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("hw", [(90, 120), (120, 90), (20, 200), (1, 1), (7, 3)])
 def test_images_of_any_shape(model: Model, hw: tuple[int, int]) -> None:
-    photo = np.random.default_rng(1).integers(0, 256, (*hw, 3), np.uint8)
-    features = model.encode(photo)
+    image = np.random.default_rng(1).integers(0, 256, (*hw, 3), np.uint8)
+    features = model.encode(image)
     covered, spec = geometry(hw, model.spec).input_hw, model.spec
     assert max(covered) <= spec.image_side
     assert min(covered) <= spec.image_side / 2
@@ -88,7 +88,7 @@ def test_images_of_any_shape(model: Model, hw: tuple[int, int]) -> None:
 
 
 def test_an_embedding_survives_a_file(model: Model, tmp_path: Path) -> None:
-    features = model.encode(PHOTO)
+    features = model.encode(IMAGE)
     features.save(tmp_path / "photo.npz")
     again = Features.load(tmp_path / "photo.npz")
     first, second = (model.segment(one, points=[(30, 40)]) for one in (features, again))
@@ -96,9 +96,9 @@ def test_an_embedding_survives_a_file(model: Model, tmp_path: Path) -> None:
 
 
 def test_everything_keeps_masks_of_all_levels(model: Model) -> None:
-    found = model.everything(PHOTO, grid=3, score=0.0, stability=0.0, iou=1.0, contained=1.0)
+    found = model.everything(IMAGE, grid=3, score=0.0, stability=0.0, iou=1.0, contained=1.0)
     assert len(found) > 0
-    assert all(one.rle.size == PHOTO.shape[:2] for one in found)
+    assert all(one.rle.size == IMAGE.shape[:2] for one in found)
 
 
 def test_it_is_never_converted(tmp_path: Path) -> None:

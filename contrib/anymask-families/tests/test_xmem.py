@@ -37,8 +37,8 @@ def steps(shared: Path) -> XMemSteps:
 
 
 def padded_frame(path: Path) -> np.ndarray:  # -> (3, 240, 432)
-    with Image.open(path) as photo:
-        image = np.asarray(photo.convert("RGB").resize((427, 240), Image.Resampling.BILINEAR))
+    with Image.open(path) as pixels:
+        image = np.asarray(pixels.convert("RGB").resize((427, 240), Image.Resampling.BILINEAR))
     normal = ((image - MEAN) / STD).transpose(2, 0, 1)
     return np.ascontiguousarray(np.pad(normal, ((0, 0), *PADDED)), np.float32)
 

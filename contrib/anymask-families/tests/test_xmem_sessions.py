@@ -63,29 +63,31 @@ def settings(weights: Path) -> dict[str, Any]:
 
 
 def test_a_session_gives_the_masks_of_the_networks_own_steps(nano: Model, weights: Path) -> None:
-    pictures = list(SCENE.pictures(FRAMES))
-    with nano.track(pictures, **settings(weights)) as session:
+    images = list(SCENE.images(FRAMES))
+    with nano.track(images, **settings(weights)) as session:
         for number in (0, 1):
             session.add(frame=0, id=number, mask=SCENE.mask(number))
         found = masks_of(session)
 
     tracker = open_xmem(nano, weights)
-    seen = [tracker.encode_frame(one, reduce_frame(one)) for one in pictures]
+    features = [tracker.encode_frame(one, reduce_frame(one)) for one in images]
     states = []
     for number in (0, 1):
         prompt = Prompt.of(mask=SCENE.mask(number))
         states.append(
-            tracker.begin(seen[0], TrackMoment(0), tracker.answer(seen[0], prompt, None), None)
+            tracker.begin(
+                features[0], TrackMoment(0), tracker.answer(features[0], prompt, None), None
+            )
         )
         assert (found[0][number] == SCENE.mask(number)).all()
     for place in range(1, FRAMES):
-        answers = tracker.track(seen[place], TrackMoment(place), states)
+        answers = tracker.track(features[place], TrackMoment(place), states)
         for number, answer in enumerate(answers):
             expected = rle_to_mask(answer.rle)
             assert (found[place][number] == expected).all()
         assert not (found[place][0] & found[place][1]).any(), "a pixel belongs to one object"
         states = [
-            tracker.remember(seen[place], TrackMoment(place), state, answer, sure=True)
+            tracker.remember(features[place], TrackMoment(place), state, answer, sure=True)
             for state, answer in zip(states, answers, strict=True)
         ]
     assert [state.last for state in states] == [5, 5]
@@ -94,31 +96,31 @@ def test_a_session_gives_the_masks_of_the_networks_own_steps(nano: Model, weight
 def test_a_saved_session_continues_with_its_memories(
     nano: Model, weights: Path, tmp_path: Path
 ) -> None:
-    pictures = list(SCENE.pictures(FRAMES))
-    with nano.track(pictures, **settings(weights)) as session:
+    images = list(SCENE.images(FRAMES))
+    with nano.track(images, **settings(weights)) as session:
         session.add(frame=0, mask=SCENE.mask(0))
         whole = masks_of(session)
     path = tmp_path / "clip.session"
     for stop in (0, 6, None):  # before the first frame is encoded, after the second memory
-        with nano.track(pictures, session=path, **settings(weights)) as session:
+        with nano.track(images, session=path, **settings(weights)) as session:
             if not session.objects:
                 session.add(frame=0, mask=SCENE.mask(0))
             list(session.propagate(stop=stop))
-            assert session.follower.startswith(f"xmem:nano:{nano.runtime.weights_hash[:16]}:")
-    with nano.track(pictures, session=path, **settings(weights)) as session:
+            assert session.tracker_id.startswith(f"xmem:nano:{nano.runtime.weights_hash[:16]}:")
+    with nano.track(images, session=path, **settings(weights)) as session:
         for before, now in zip(whole, masks_of(session), strict=True):
             assert (before[1] == now[1]).all()
     with pytest.raises(InputError, match="xmem"):
-        nano.track(pictures, session=path, tracker="match")
+        nano.track(images, session=path, tracker="match")
 
 
 def test_any_prompt_of_the_image_model_begins_an_object_and_corrects_it(
     nano: Model, weights: Path
 ) -> None:
-    pictures = list(SCENE.pictures(4))
+    images = list(SCENE.images(4))
     y, x = np.argwhere(SCENE.mask(1)).mean(0)
-    image_model = nano.segment(pictures[0], points=[(x, y)])
-    with nano.track(pictures, **settings(weights)) as session:
+    image_model = nano.segment(images[0], points=[(x, y)])
+    with nano.track(images, **settings(weights)) as session:
         first = session.add(frame=0, points=[(x, y)])
         assert (first.mask == image_model.mask).all()
         list(session.propagate())
@@ -135,8 +137,8 @@ def test_any_prompt_of_the_image_model_begins_an_object_and_corrects_it(
 def test_the_command_tracks_and_writes(weights: Path, tmp_path: Path) -> None:
     clip = tmp_path / "clip"
     clip.mkdir()
-    for number, picture in enumerate(SCENE.pictures(3)):
-        Image.fromarray(picture).save(clip / f"{number:05d}.png")
+    for number, image in enumerate(SCENE.images(3)):
+        Image.fromarray(image).save(clip / f"{number:05d}.png")
     y, x = np.argwhere(SCENE.mask(0)).mean(0)
     code = main([
         "track", str(clip), "--point", f"{x:.0f},{y:.0f}", "--tracker", "xmem",
@@ -151,7 +153,7 @@ def test_missing_weights_name_the_command(
 ) -> None:
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match="anymask models get xmem"):
-        nano.track(list(SCENE.pictures(2)), tracker="xmem")
+        nano.track(list(SCENE.images(2)), tracker="xmem")
     with pytest.raises(WeightsError, match="not found"):
         nano.track(None, tracker="xmem", tracker_weights=tmp_path / "none.pth")
 
@@ -189,7 +191,7 @@ def test_the_tracker_is_no_image_model() -> None:
 def test_the_named_image_model_answers_the_prompts(weights: Path) -> None:
     small = anymask.load("small")
     with small.track(None, **settings(weights)) as session:
-        assert session.follower.startswith("xmem:small:")
+        assert session.tracker_id.startswith("xmem:small:")
 
 
 @pytest.mark.parametrize("hw", [(48, 80), (100, 37), (31, 31), (480, 854)])

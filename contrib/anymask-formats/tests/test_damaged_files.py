@@ -37,7 +37,7 @@ def tools(root: Path) -> Target:
     values[2:5, 3:9], values[6:9, 1:4] = 1, 2
     np.save(root / "a_seg.npy", {"masks": values, "outlines": values * 0, "filename": "a.jpg"})
     files = tuple(path for path in sorted(root.iterdir()) if path.suffix != ".jpg")
-    return Target("tools", root, files, lambda path: read_annotations(path, pictures=root))
+    return Target("tools", root, files, lambda path: read_annotations(path, image_root=root))
 
 
 def targets(root: Path) -> list[Target]:

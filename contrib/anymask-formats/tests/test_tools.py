@@ -115,9 +115,9 @@ ENCORD = [
 
 def supervisely_bitmap(mask: list[list[bool]]) -> str:
     """As their SDK packs it: a palette PNG whose first colour is transparent, zlib, base64."""
-    picture, file = Image.fromarray(np.array(mask, np.uint8), "P"), io.BytesIO()
-    picture.putpalette([0, 0, 0, 255, 255, 255])
-    picture.save(file, "PNG", transparency=0)
+    image, file = Image.fromarray(np.array(mask, np.uint8), "P"), io.BytesIO()
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(file, "PNG", transparency=0)
     return base64.b64encode(zlib.compress(file.getvalue())).decode()
 
 
@@ -210,12 +210,12 @@ def test_superviselys_own_bitmap_and_project(tmp_path: Path) -> None:
     assert anymask.read(tmp_path).form == "supervisely"
     (image,), _ = read_annotations(tmp_path, "supervisely")
     assert image.file_name == "p.jpg"
-    wanted = np.zeros((4, 6), np.bool_)
-    wanted[1:4, 2:5] = [[1, 1, 1], [1, 0, 0], [1, 1, 1]]
-    np.testing.assert_array_equal(rle_to_mask(image.masks[0].rle), wanted)
-    photo = tmp_path / "ds0" / "img" / "p.jpg"
-    photo.parent.mkdir()
-    photo.touch()
+    expected = np.zeros((4, 6), np.bool_)
+    expected[1:4, 2:5] = [[1, 1, 1], [1, 0, 0], [1, 1, 1]]
+    np.testing.assert_array_equal(rle_to_mask(image.masks[0].rle), expected)
+    pixels = tmp_path / "ds0" / "img" / "p.jpg"
+    pixels.parent.mkdir()
+    pixels.touch()
     (image,), _ = read_annotations(tmp_path, "supervisely")
     assert image.file_name == "ds0/img/p.jpg"
 

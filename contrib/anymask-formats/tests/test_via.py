@@ -42,13 +42,13 @@ SHAPES: dict[str, tuple[dict[str, Any], np.ndarray]] = {
 
 
 @pytest.fixture(autouse=True)
-def photos(tmp_path: Path) -> None:
+def images(tmp_path: Path) -> None:
     """Two pictures beside the file."""
     for name in ("a.jpg", "b.jpg"):
         Image.new("RGB", (20, 10)).save(tmp_path / name)
 
 
-def picture(*shapes: dict[str, Any], **attributes: Any) -> dict[str, Any]:
+def sample_image(*shapes: dict[str, Any], **attributes: Any) -> dict[str, Any]:
     """A picture's record of VIA 2."""
     regions = [{"shape_attributes": one, "region_attributes": attributes} for one in shapes]
     return {"filename": "a.jpg", "size": 830, "regions": regions, "file_attributes": {}}
@@ -76,8 +76,8 @@ def masks_of(path: Path) -> list[tuple[str | None, np.ndarray]]:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", ["project", "export", "export 1"])
 def test_the_shapes_of_via_2_are_read(tmp_path: Path, shape: str, kind: str) -> None:
-    numbers, wanted = SHAPES[shape]
-    record = picture(numbers, **{"class": "cat"})
+    numbers, expected = SHAPES[shape]
+    record = sample_image(numbers, **{"class": "cat"})
     if kind == "export 1":  # VIA 1 numbers the regions
         record["regions"] = dict(enumerate(record["regions"])) | {}
         record |= {"fileref": "", "base64_img_data": ""}
@@ -86,13 +86,15 @@ def test_the_shapes_of_via_2_are_read(tmp_path: Path, shape: str, kind: str) -> 
     assert anymask.read(tmp_path / "via.json").form == "via"
     ((label, mask),) = masks_of(tmp_path / "via.json")
     assert label == "cat"
-    assert np.array_equal(mask, wanted)
+    assert np.array_equal(mask, expected)
 
 
 def test_points_and_lines_are_reported(tmp_path: Path) -> None:
     line = {"name": "polyline", "all_points_x": [1, 5], "all_points_y": [1, 5]}
     point = {"name": "point", "cx": 1, "cy": 2}
-    (tmp_path / "via.json").write_text(json.dumps({"k": picture(point, line, SHAPES["rect"][0])}))
+    (tmp_path / "via.json").write_text(
+        json.dumps({"k": sample_image(point, line, SHAPES["rect"][0])})
+    )
     (image,), report = read_annotations(tmp_path / "via.json")
     assert len(image.masks) == 1
     assert [loss.reason for loss in report.losses] == [
@@ -121,7 +123,7 @@ def test_an_attribute_names_the_class(
     tmp_path: Path, attributes: dict[str, Any], label: str | None, extra: dict[str, Any]
 ) -> None:
     about = {"class": {"type": "dropdown", "options": {"1": "car", "cat": "a small animal"}}}
-    document = project(picture(SHAPES["rect"][0], **attributes), **about)
+    document = project(sample_image(SHAPES["rect"][0], **attributes), **about)
     (tmp_path / "via.json").write_text(json.dumps(document))
     (image,), _ = read_annotations(tmp_path / "via.json")
     assert (image.masks[0].label, image.masks[0].extra) == (label, extra)
@@ -129,7 +131,7 @@ def test_an_attribute_names_the_class(
 
 def test_attributes_of_files_and_the_class_list_are_kept(tmp_path: Path) -> None:
     options = {"type": "dropdown", "options": {"cat": "", "dog": ""}}
-    record = picture(SHAPES["rect"][0], **{"class": "dog"}) | {
+    record = sample_image(SHAPES["rect"][0], **{"class": "dog"}) | {
         "file_attributes": {"light": "dusk", "note": ""}
     }
     (tmp_path / "via2.json").write_text(json.dumps(project(record, **{"class": options})))
@@ -165,8 +167,8 @@ def test_the_csv_of_via_2_is_read(tmp_path: Path) -> None:
         (tmp_path / "via.csv").write_text(begin + text.getvalue())
         assert anymask.read(tmp_path / "via.csv").form == "via"
         found = masks_of(tmp_path / "via.csv")
-        for (_, mask), (_, wanted) in zip(found, SHAPES.values(), strict=True):
-            assert np.array_equal(mask, wanted)
+        for (_, mask), (_, expected) in zip(found, SHAPES.values(), strict=True):
+            assert np.array_equal(mask, expected)
         images, _ = read_annotations(tmp_path / "via.csv")
         assert [(image.file_name, len(image.masks)) for image in images] == [
             ("a.jpg", 5), ("b.jpg", 0),
@@ -203,13 +205,13 @@ def project_3(**metadata: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("shape", THREE)
 def test_the_shapes_of_via_3_are_read(tmp_path: Path, shape: str) -> None:
-    numbers, wanted = THREE[shape]
+    numbers, expected = THREE[shape]
     row = {"vid": "1", "flg": 0, "z": [], "xy": numbers, "av": {"1": "1"}}
     (tmp_path / "via.json").write_text(json.dumps(project_3(**{"1_abc": row})))
     assert anymask.read(tmp_path / "via.json").form == "via"
     ((label, mask),) = masks_of(tmp_path / "via.json")
     assert label == "dog"
-    assert np.array_equal(mask, wanted)
+    assert np.array_equal(mask, expected)
 
 
 def test_times_and_regions_of_videos_are_reported(tmp_path: Path) -> None:
@@ -238,9 +240,9 @@ def test_the_csv_of_via_3_is_read(tmp_path: Path) -> None:
     (tmp_path / "via.csv").write_text("\n".join(rows) + "\n")
     assert anymask.read(tmp_path / "via.csv").form == "via"
     found = masks_of(tmp_path / "via.csv")
-    for (label, mask), (_, wanted) in zip(found, THREE.values(), strict=True):
+    for (label, mask), (_, expected) in zip(found, THREE.values(), strict=True):
         assert label == "cat"
-        assert np.array_equal(mask, wanted)
+        assert np.array_equal(mask, expected)
 
 
 BROKEN: dict[str, Any] = {
@@ -256,7 +258,7 @@ BROKEN: dict[str, Any] = {
 
 def test_broken_regions_are_skipped_alone(tmp_path: Path) -> None:
     shapes = [SHAPES["rect"][0], *BROKEN.values(), SHAPES["circle"][0]]
-    (tmp_path / "via.json").write_text(json.dumps(project(picture(*shapes))))
+    (tmp_path / "via.json").write_text(json.dumps(project(sample_image(*shapes))))
     (image,), report = read_annotations(tmp_path / "via.json")
     assert len(image.masks) == 2
     assert report.skipped == len(BROKEN)
@@ -265,7 +267,7 @@ def test_broken_regions_are_skipped_alone(tmp_path: Path) -> None:
 
 
 def test_pictures_may_lie_elsewhere_or_be_missing(tmp_path: Path) -> None:
-    record = picture(SHAPES["rect"][0]) | {"filename": "https://host/cam1/0001.jpg"}
+    record = sample_image(SHAPES["rect"][0]) | {"filename": "https://host/cam1/0001.jpg"}
     (tmp_path / "via.json").write_text(json.dumps({"k": record}))
     with pytest.raises(
         DataError, match=r"cam1/0001.jpg: The size of the image is unknown.*--images DIR"
@@ -273,7 +275,7 @@ def test_pictures_may_lie_elsewhere_or_be_missing(tmp_path: Path) -> None:
         read_annotations(tmp_path / "via.json")
     (tmp_path / "other/cam1").mkdir(parents=True)
     Image.new("RGB", (20, 10)).save(tmp_path / "other/cam1/0001.jpg")
-    (image,), _ = read_annotations(tmp_path / "via.json", pictures=tmp_path / "other")
+    (image,), _ = read_annotations(tmp_path / "via.json", image_root=tmp_path / "other")
     assert (image.file_name, len(image.masks)) == ("cam1/0001.jpg", 1)
 
 
@@ -283,7 +285,7 @@ def test_boxes_that_are_corners_get_one_line(tmp_path: Path) -> None:
         dict(zip(("x", "y", "width", "height"), box, strict=True)) | {"name": "rect"}
         for box in boxes
     ]
-    (tmp_path / "via.json").write_text(json.dumps(project(picture(*rects))))
+    (tmp_path / "via.json").write_text(json.dumps(project(sample_image(*rects))))
     _, report = read_annotations(tmp_path / "via.json")
     assert report.notes == [
         "1 box extends beyond its image. The numbers may be x0 y0 x1 y1, "

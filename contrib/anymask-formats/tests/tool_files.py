@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.formats.test_bad_records import ABSENT, BOX, CORNERS, HW, change, dumped, spread
-from tests.formats.traits import COLOUR, SQUARE, Traits, write_json
+from tests.formats.traits import COLOR, SQUARE, Traits, write_json
 from tests.formats.traits import HW as SIZE
 
 
@@ -22,8 +22,8 @@ def write_v7(folder: Path) -> tuple[Path, Traits]:
     }  # fmt: skip
     item = {"name": "a.jpg", "path": "/", "slots": [{"width": 100, "height": 60}]}
     item |= {"source_info": {"dataset": {"name": "Quays of Bergen"}}}
-    colour = {"name": "boat", "type": "polygon", "color": "rgba(1,171,33,1.0)"}
-    classes = [colour, {"name": "gangway", "type": "polygon", "description": "shoreside"}]
+    color = {"name": "boat", "type": "polygon", "color": "rgba(1,171,33,1.0)"}
+    classes = [color, {"name": "gangway", "type": "polygon", "description": "shoreside"}]
     write_json(folder / "v" / ".v7" / "metadata.json", {"version": "1.0", "classes": classes})
     document = {"version": "2.0", "item": item, "annotations": [annotation]}
     write_json(folder / "v" / "a.json", document)
@@ -31,7 +31,7 @@ def write_v7(folder: Path) -> tuple[Path, Traits]:
         "labels": "boat", "ids": "4711", "attributes": "clinker wood.*teal|teal.*clinker wood",
         "description": "moored at noon", "scores": "0.62517", "annotators": "Ada Lund",
         "reviewers": "Ole Nygaard", "source_info": "Quays of Bergen",
-        "color of classes": COLOUR, "unused classes": "gangway",
+        "color of classes": COLOR, "unused classes": "gangway",
         "description of classes": "shoreside",
     }  # fmt: skip
 
@@ -59,7 +59,7 @@ def write_encord(folder: Path) -> tuple[Path, Traits]:
         "labels": "boat", "scores": "0.62517", "createdBy": "ada@l.test", "createdAt": "2091-05-06",
         "trackHash": "t7713", "attributes": "clinker", "classifications": "sleet",
         "dataset_title": "Quays of Bergen", "branch_name": "night-watch",
-        "color of classes": COLOUR, "unused classes": "gangway",
+        "color of classes": COLOR, "unused classes": "gangway",
         "required of classes": "always",
     }  # fmt: skip
 
@@ -74,14 +74,14 @@ def write_supervisely(folder: Path) -> tuple[Path, Traits]:
     }  # fmt: skip
     about = {"size": {"height": 60, "width": 100}, "objects": [one], "description": "Pier Nine"}
     about |= {"tags": [{"name": "weather", "value": "sleet"}]}
-    colour = {"title": "boat", "shape": "polygon", "color": "#01AB21", "hotkey": "Ctrl-9"}
-    meta = {"classes": [colour, {"title": "gangway"}], "tags": [], "projectType": "images"}
+    color = {"title": "boat", "shape": "polygon", "color": "#01AB21", "hotkey": "Ctrl-9"}
+    meta = {"classes": [color, {"title": "gangway"}], "tags": [], "projectType": "images"}
     write_json(folder / "s" / "meta.json", meta | {"projectSettings": {"multiView": "quay-view"}})
     write_json(folder / "s" / "ds" / "ann" / "a.jpg.json", about)
     return folder / "s", {
         "labels": "boat", "labelerLogin": '"ada"', "description": "moored at noon",
         "attributes": "clinker", "createdAt": "2091-05-06", "instance": "i7713",
-        "color of classes": COLOUR, "hotkey of classes": "Ctrl-9",
+        "color of classes": COLOR, "hotkey of classes": "Ctrl-9",
         "unused classes": "gangway", "projectSettings": "quay-view",
     }  # fmt: skip
 

@@ -18,12 +18,12 @@ from anymask.cli.main import main
 from anymask.segment import Model
 from anymask_inpaint import open_diffusion
 from anymask_inpaint.diffusion import dilated, fill_by
-from tests.segment.fakes import ColourRuntime, discs
+from tests.segment.fakes import ColorRuntime, discs
 
 GREEN = (10, 200, 30)
 
 
-def photo(seed: int, hw: tuple[int, int]) -> np.ndarray:
+def pixels(seed: int, hw: tuple[int, int]) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (*hw, 3)).astype(np.uint8)
 
 
@@ -74,15 +74,15 @@ def test_only_the_dilated_mask_changes_and_the_mask_changes_wholly(hw, box, seed
     mask = np.zeros(hw, bool)
     y, x = int(top * height), int(left * width)
     mask[y : y + max(1, int(high * height)), x : x + max(1, int(wide * width))] = True
-    image, given_ = photo(seed, hw), []
+    image, given_ = pixels(seed, hw), []
 
-    def generate(picture: Image.Image, place: Image.Image) -> Image.Image:
-        given_.append((picture, np.asarray(place)))
-        return Image.new("RGB", picture.size, GREEN)
+    def generate(source_image: Image.Image, place: Image.Image) -> Image.Image:
+        given_.append((source_image, np.asarray(place)))
+        return Image.new("RGB", source_image.size, GREEN)
 
     out = fill_by(image, mask, generate, side=64)
-    ((picture, place),) = given_
-    assert picture.size == (64, 64)
+    ((source_image, place),) = given_
+    assert source_image.size == (64, 64)
     assert set(np.unique(place)) <= {0, 255}
     assert place.any()
     _, hole = dilated(mask)
@@ -94,19 +94,21 @@ def test_the_seam_is_soft_and_content_keeps_its_place() -> None:
     image = np.full((200, 300, 3), 200, np.uint8)
     mask = np.zeros((200, 300), bool)
     mask[60:140, 100:200] = True
-    black = fill_by(image, mask, lambda picture, _: Image.new("RGB", picture.size), side=512)
+    black = fill_by(
+        image, mask, lambda source_image, _: Image.new("RGB", source_image.size), side=512
+    )
     row = black[100, 90:101, 0].astype(int)
     assert (np.diff(row) <= 0).all()  # from the surroundings to the new content
     assert len(set(row.tolist())) > 3
-    same = fill_by(photo(1, (200, 300)), mask, lambda picture, _: picture, side=160)
-    smooth = cv2.GaussianBlur(photo(1, (200, 300)), (0, 0), 3)
+    same = fill_by(pixels(1, (200, 300)), mask, lambda source_image, _: source_image, side=160)
+    smooth = cv2.GaussianBlur(pixels(1, (200, 300)), (0, 0), 3)
     apart = cv2.GaussianBlur(same, (0, 0), 3).astype(int) - smooth
     assert np.abs(apart[mask]).mean() < 2  # an image that is returned as it is stays in place
 
 
 def test_the_pipeline_gets_prompt_mask_and_seed(tmp_path: Path, pipeline: Pipeline) -> None:
     fill = open_diffusion(model_folder(tmp_path / "sd"), "a plant", seed=5)
-    image, mask = photo(0, (60, 90)), discs((60, 90), [(5, 5, 12)])[1][0]
+    image, mask = pixels(0, (60, 90)), discs((60, 90), [(5, 5, 12)])[1][0]
     fill(image, mask)
     fill(image, mask)
     first, second = pipeline.asked
@@ -120,9 +122,9 @@ def test_the_command_fills_the_object(
     tmp_path: Path, pipeline: Pipeline, monkeypatch: Any, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColourRuntime()))
-    picture, (disc,) = discs((60, 90), [(30, 30, 20)])
-    Image.fromarray(picture).save("a.png")
+    monkeypatch.setattr(anymask, "load", lambda *_, **__: Model(ColorRuntime()))
+    image, (disc,) = discs((60, 90), [(30, 30, 20)])
+    Image.fromarray(image).save("a.png")
     model_folder(tmp_path / "sd")
     words = ["edit", "a.png", "--fill", "a plant", "--point", "30,30"]
     assert main([*words, "--with", "sd"]) == 0

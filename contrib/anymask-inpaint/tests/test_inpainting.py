@@ -13,16 +13,16 @@ from anymask.cli.main import main
 from anymask_inpaint import open_lama, remove
 from anymask_inpaint.inpainting import inpaint_hole
 
-GREY = np.full((700, 900, 3), 90, np.uint8)
+GRAY = np.full((700, 900, 3), 90, np.uint8)
 
 
-def red(photo: np.ndarray, hole: np.ndarray) -> np.ndarray:
+def red(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Stands for a network: it answers red, and checks what it is given."""
-    assert photo.shape[1:] == hole.shape
-    assert photo.dtype == hole.dtype == np.float32
+    assert image.shape[1:] == hole.shape
+    assert image.dtype == hole.dtype == np.float32
     assert max(hole.shape) <= 512
     assert not any(side % 8 for side in hole.shape)
-    assert 0 <= photo.min() <= photo.max() <= 1
+    assert 0 <= image.min() <= image.max() <= 1
     assert set(np.unique(hole)) <= {0, 1}
     return np.stack([np.ones_like(hole), np.zeros_like(hole), np.zeros_like(hole)])
 
@@ -37,11 +37,11 @@ def red(photo: np.ndarray, hole: np.ndarray) -> np.ndarray:
     ids=["small", "half the photo", "several"],
 )
 def test_only_the_hole_is_changed(places: list[tuple[slice, slice]]) -> None:
-    hole = np.zeros(GREY.shape[:2], bool)
+    hole = np.zeros(GRAY.shape[:2], bool)
     for place in places:
         hole[place] = True
-    filled = inpaint_hole(GREY, hole, red)
-    np.testing.assert_array_equal(filled[~hole], GREY[~hole])
+    filled = inpaint_hole(GRAY, hole, red)
+    np.testing.assert_array_equal(filled[~hole], GRAY[~hole])
     assert (filled[hole][:, 0] > 250).all()
 
 
@@ -53,9 +53,9 @@ def test_odd_sizes(size: tuple[int, int]) -> None:
 
 
 def test_an_object_is_taken_out_with_its_margin() -> None:
-    mask = np.zeros(GREY.shape[:2], bool)
+    mask = np.zeros(GRAY.shape[:2], bool)
     mask[200:260, 300:400] = True
-    changed = remove(GREY, mask, lambda image, hole: np.where(hole[..., None], 7, image))
+    changed = remove(GRAY, mask, lambda image, hole: np.where(hole[..., None], 7, image))
     assert (changed[mask] == 7).all()
     assert (changed[197, 350] == 7).all()
     assert (changed[150, 350] == 90).all()
@@ -63,7 +63,7 @@ def test_an_object_is_taken_out_with_its_margin() -> None:
 
 def test_a_photo_that_is_all_hole_is_refused() -> None:
     with pytest.raises(InputError, match="whole"):
-        inpaint_hole(GREY, np.ones(GREY.shape[:2], bool), red)
+        inpaint_hole(GRAY, np.ones(GRAY.shape[:2], bool), red)
 
 
 def test_weights_are_never_fetched_and_the_remedy_is_told(
@@ -71,7 +71,7 @@ def test_weights_are_never_fetched_and_the_remedy_is_told(
 ) -> None:
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(GREY).save("a.png")
+    Image.fromarray(GRAY).save("a.png")
     words = ["edit", "a.png", "--box", "5,5,90,90"]
     assert main([*words, "--remove", "--with", "lama"]) == 2
     assert "hf download Carve/LaMa-ONNX" in capsys.readouterr().err
@@ -94,12 +94,12 @@ def test_a_checkpoint_fills_as_its_network_does(tmp_path: Path) -> None:
     kept = {"state_dict": model.state_dict() | {"discriminator.model0.0.weight": torch.ones(2)}}
     torch.save(kept, tmp_path / "best.ckpt")
     fill = open_lama(tmp_path / "best.ckpt")
-    photo = np.random.default_rng(1).integers(0, 255, (60, 90, 3)).astype(np.uint8)
+    image = np.random.default_rng(1).integers(0, 255, (60, 90, 3)).astype(np.uint8)
     hole = np.zeros((60, 90), bool)
     hole[20:40, 30:60] = True
-    filled = fill(photo, hole)
-    np.testing.assert_array_equal(filled[~hole], photo[~hole])
-    shown = torch.from_numpy(photo.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    filled = fill(image, hole)
+    np.testing.assert_array_equal(filled[~hole], image[~hole])
+    shown = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
     masked = torch.from_numpy(hole.astype(np.float32))[None, None]
     with torch.inference_mode():
         expected = model(pad_to_step(shown), pad_to_step(masked))[0, :, :60, :90]
@@ -129,8 +129,8 @@ def test_a_graph_takes_squares_and_answers_in_either_range(tmp_path: Path, most:
     )  # fmt: skip
     opset = make.make_opsetid("", 13)
     onnx.save(make.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "lama.onnx")
-    hole = np.zeros(GREY.shape[:2], bool)
+    hole = np.zeros(GRAY.shape[:2], bool)
     hole[100:200, 650:900] = True
-    filled = open_lama(tmp_path / "lama.onnx")(GREY, hole)
+    filled = open_lama(tmp_path / "lama.onnx")(GRAY, hole)
     assert (filled[hole] == 255).all()
-    np.testing.assert_array_equal(filled[~hole], GREY[~hole])
+    np.testing.assert_array_equal(filled[~hole], GRAY[~hole])

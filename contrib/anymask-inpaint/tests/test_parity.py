@@ -27,8 +27,8 @@ def opened(name: str, shared: Path) -> Lama:
 
 
 def inputs(shared: Path) -> tuple[np.ndarray, np.ndarray]:
-    with Image.open(shared / "images" / "truck.jpg") as photo:
-        image = np.asarray(photo.convert("RGB").resize((243, 161), Image.Resampling.BILINEAR))
+    with Image.open(shared / "images" / "truck.jpg") as pixels:
+        image = np.asarray(pixels.convert("RGB").resize((243, 161), Image.Resampling.BILINEAR))
     hole = np.zeros((161, 243), np.float32)
     hole[40:110, 60:150] = 1
     return image, hole
@@ -50,12 +50,12 @@ def test_every_layer_answers_as_the_reference_does(name: str, shared: Path) -> N
     for number in (1, 4, 5):
         model.generator.model[number].register_forward_hook(note(number))  # type: ignore[operator, union-attr, index]
     image, hole = inputs(shared)
-    photo = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
     masked = torch.from_numpy(hole)[None, None]
     with torch.inference_mode():
-        predicted = model(pad_to_step(photo), pad_to_step(masked))
+        predicted = model(pad_to_step(pixels), pad_to_step(masked))
     seen["predicted"] = predicted[..., ::2, ::2]
-    whole = masked * predicted[..., :161, :243] + (1 - masked) * photo
+    whole = masked * predicted[..., :161, :243] + (1 - masked) * pixels
     seen["inpainted_s2"] = whole[..., ::2, ::2]
     assert set(seen) == set(expected.files)
     for key in expected.files:

@@ -11,7 +11,7 @@ from anymask.base import InputError, MissingExtra, ModelError, PromptError
 from anymask.cli.main import main
 from anymask_points import load_point_model
 from anymask_points.clicks import ClicksInClouds
-from anymask_points.point_sam import TINY, TINY_SPEC, PointModel, farthest_points, neighbours
+from anymask_points.point_sam import TINY, TINY_SPEC, PointModel, farthest_points, neighbors
 
 CLOUD = np.random.default_rng(0).normal(size=(300, 3)) * 5 + [1000, -400, 7]
 COLORS = np.random.default_rng(1).uniform(size=(300, 3))
@@ -24,7 +24,7 @@ def test_farthest_points_and_neighbours_by_their_definition() -> None:
     for place in range(1, 12):  # each is the farthest from all before it
         far = np.linalg.norm(CLOUD[:, None] - CLOUD[chosen[:place]], axis=2).min(axis=1)
         assert far[chosen[place]] == pytest.approx(far.max())
-    distances, found = neighbours(at[:5], at, 4)
+    distances, found = neighbors(at[:5], at, 4)
     all_of_them = np.linalg.norm(CLOUD[:5, None] - CLOUD, axis=2)
     np.testing.assert_array_equal(found, np.argsort(all_of_them, axis=1)[:, :4])
     np.testing.assert_allclose(distances, np.sort(all_of_them, axis=1)[:, :4], atol=1e-5)
@@ -40,16 +40,16 @@ def clicks() -> ClicksInClouds:
 
 
 def test_an_answer_depends_on_the_prompts_and_not_on_the_unit(clicks: ClicksInClouds) -> None:
-    seen = clicks.encode(CLOUD, COLORS)
-    first = clicks.segment(seen, CLOUD[:1])
+    features = clicks.encode(CLOUD, COLORS)
+    first = clicks.segment(features, CLOUD[:1])
     assert first.masks.shape == (3, 300)
     assert (np.diff(first.scores) <= 0).all()
     other = clicks.encode(CLOUD * 1000 + 5, COLORS)  # millimetres, another origin
     same = clicks.segment(other, CLOUD[:1] * 1000 + 5)
     np.testing.assert_allclose(same.logits, first.logits, atol=1e-3)
-    one = clicks.segment(seen, CLOUD[:2], [1, 0])
+    one = clicks.segment(features, CLOUD[:2], [1, 0])
     assert one.masks.shape == (1, 300)
-    refined = clicks.segment(seen, CLOUD[:2], [1, 0], mask=first.logits[0])
+    refined = clicks.segment(features, CLOUD[:2], [1, 0], mask=first.logits[0])
     assert np.abs(refined.logits - one.logits).max() > 1e-3
     dark = clicks.segment(clicks.encode(CLOUD, COLORS * 0), CLOUD[:1])
     assert np.abs(dark.logits - first.logits).max() > 1e-3
@@ -64,17 +64,17 @@ def test_clouds_of_any_size(clicks: ClicksInClouds, count: int) -> None:
 
 
 def test_wrong_prompts_are_reported(clicks: ClicksInClouds) -> None:
-    seen = clicks.encode(CLOUD)
+    features = clicks.encode(CLOUD)
     with pytest.raises(PromptError, match=r"Point \(0, 0, 0\) is outside the cloud, which extends"):
-        clicks.segment(seen, [(0, 0, 0)])
+        clicks.segment(features, [(0, 0, 0)])
     with pytest.raises(PromptError, match=r"an array \(P, 3\)"):
-        clicks.segment(seen, [(0, np.nan, 0)])
+        clicks.segment(features, [(0, np.nan, 0)])
     with pytest.raises(PromptError, match="at least one foreground point"):
-        clicks.segment(seen, CLOUD[:1], [0])
+        clicks.segment(features, CLOUD[:1], [0])
     with pytest.raises(PromptError, match="1 point_labels"):
-        clicks.segment(seen, CLOUD[:1], [1, 0])
+        clicks.segment(features, CLOUD[:1], [1, 0])
     with pytest.raises(InputError, match=r"array \(300,\) of finite numbers"):
-        clicks.segment(seen, CLOUD[:1], mask=np.zeros(299))
+        clicks.segment(features, CLOUD[:1], mask=np.zeros(299))
     with pytest.raises(InputError, match="colors= requires an array"):
         clicks.encode("a.ply", COLORS)
 
@@ -97,10 +97,10 @@ def test_the_command_writes_the_mask_and_reports(
     assert main(["points", str(source), "--point", place, "-o", str(out)]) == 0
     told = capsys.readouterr().err
     assert "skipped 1 points" in told
-    wanted = clicks.segment(clicks.encode(CLOUD, COLORS), CLOUD[:1])
-    assert f"{wanted.mask.sum()} of 300 points" in told
+    expected = clicks.segment(clicks.encode(CLOUD, COLORS), CLOUD[:1])
+    assert f"{expected.mask.sum()} of 300 points" in told
     with np.load(out) as found:
-        np.testing.assert_array_equal(found["mask"], wanted.mask)
+        np.testing.assert_array_equal(found["mask"], expected.mask)
     for words, message in (
         ([], "No prompt was passed. Add --point X,Y,Z"),
         (["--point", "1,2"], "Expected 3 numbers"),

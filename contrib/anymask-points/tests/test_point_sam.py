@@ -41,11 +41,9 @@ def test_point_sam(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     coords = torch.from_numpy(points)
     with torch.inference_mode():
         features = model._module.encode(coords, torch.from_numpy(colors))
-    np.testing.assert_array_equal(features.centres, reference["centre_index"][0])
-    np.testing.assert_array_equal(
-        features.neighbours.sort(dim=1).values, reference["neighbours"][0]
-    )
-    np.testing.assert_array_equal(coords[features.centres], reference["centres"][0])
+    np.testing.assert_array_equal(features.centers, reference["centre_index"][0])
+    np.testing.assert_array_equal(features.neighbors.sort(dim=1).values, reference["neighbours"][0])
+    np.testing.assert_array_equal(coords[features.centers], reference["centres"][0])
     assert_near(features.tokens.numpy(), reference["embedding"])
     same = EncodedCloud(PointCloud.of(points, colors), np.zeros(3), 1.0, features)
     clicks, labels = reference["in_points"][0], reference["in_labels"][0].tolist()

@@ -16,9 +16,9 @@ from anymask_napari import AnymaskWidget
 from anymask_napari._widget import BOXES, CLICKS, FOUND
 
 
-def disc(shape: tuple[int, int], centre: tuple[float, float], radius: float) -> np.ndarray:
+def disc(shape: tuple[int, int], center: tuple[float, float], radius: float) -> np.ndarray:
     y, x = np.mgrid[: shape[0], : shape[1]]
-    return (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2
+    return (y - center[0]) ** 2 + (x - center[1]) ** 2 <= radius**2
 
 
 def scene(number: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -47,9 +47,9 @@ def test_the_manifest_names_the_widget() -> None:
 
 
 def test_a_click_and_a_box_become_labels(widget: AnymaskWidget) -> None:
-    picture, truth = scene()
+    image, truth = scene()
     viewer = widget.viewer
-    viewer.add_image(picture, contrast_limits=(5_000, 32_000))
+    viewer.add_image(image, contrast_limits=(5_000, 32_000))
     widget._run(widget.segment)
     assert "no click and no box" in widget.says.text()
     widget._run(widget.new_prompts)
@@ -66,8 +66,8 @@ def test_a_click_and_a_box_become_labels(widget: AnymaskWidget) -> None:
 
 
 def test_n_turns_points_negative(widget: AnymaskWidget) -> None:
-    picture, truth = scene()
-    widget.viewer.add_image(picture, contrast_limits=(5_000, 32_000))
+    image, truth = scene()
+    widget.viewer.add_image(image, contrast_limits=(5_000, 32_000))
     widget._run(widget.new_prompts)
     clicks = widget.viewer.layers[CLICKS]
     clicks.add([(48, 40), (10, 110)])
@@ -78,8 +78,8 @@ def test_n_turns_points_negative(widget: AnymaskWidget) -> None:
 
 
 def test_everything_of_a_slice(widget: AnymaskWidget) -> None:
-    picture, truth = scene()
-    widget.viewer.add_image(picture, contrast_limits=(5_000, 32_000))
+    image, truth = scene()
+    widget.viewer.add_image(image, contrast_limits=(5_000, 32_000))
     widget._run(widget.everything)
     labels = widget.viewer.layers[FOUND].data
     assert max(overlap(labels == one, truth) for one in np.unique(labels)) > 0.8

@@ -38,7 +38,7 @@ class TrackerNode(Node):
         self.waiting: list[tuple[float, float]] = []
         self.masks: dict[int, NDArray[np.bool_]] = {}
         self.last, self.frame = 0, -1
-        self.picture = np.zeros((1, 1, 3), np.uint8)  # the last one
+        self.source_image = np.zeros((1, 1, 3), np.uint8)  # the last one
         self.labels = self.create_publisher(Image, "labels", 10)
         self.objects = self.create_publisher(String, "objects", 10)
         self.create_subscription(Image, "image", self.on_image, qos_profile_sensor_data)
@@ -58,17 +58,17 @@ class TrackerNode(Node):
     def on_image(self, message: Any) -> None:
         """Track the objects into an image and publish their masks."""
         try:
-            picture = to_rgb(message)
+            image = to_rgb(message)
         except ValueError as error:
             self.get_logger().error(f"{error} The image is skipped.")
             return
         try:
-            found = self.track(picture) if self.waiting or self.session is not None else {}
+            found = self.track(image) if self.waiting or self.session is not None else {}
         except (AnymaskError, ValueError) as error:
             self.get_logger().error(f"{error} All objects are dropped.")
             self.forget()
             return
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         labels = np.zeros((height, width), np.uint16)
         rows = []
         for number, one in found.items():
@@ -78,14 +78,14 @@ class TrackerNode(Node):
         self.labels.publish(to_message(labels, message.header))
         self.objects.publish(String(data=json.dumps(rows)))
 
-    def track(self, picture: NDArray[np.uint8]) -> dict[int, Any]:
+    def track(self, image: NDArray[np.uint8]) -> dict[int, Any]:
         """Masks of all objects on the next image."""
         if self.session is not None and self.frame + 1 >= self.renewed:
             self.renew()
         elif self.session is None:
             self.session = self.model.track(None)
-        found = dict(self.session.step(picture).objects)
-        self.picture, self.frame = picture, self.frame + 1
+        found = dict(self.session.step(image).objects)
+        self.source_image, self.frame = image, self.frame + 1
         waiting, self.waiting = self.waiting, []
         for point in waiting:
             number = self.last + 1
@@ -99,10 +99,10 @@ class TrackerNode(Node):
     def renew(self) -> None:
         """Continue in a new session, so that the memory of a long stream does not grow."""
         known = {number: mask for number, mask in self.masks.items() if mask.any()}
-        last, picture = self.last, self.picture
+        last, image = self.last, self.source_image
         self.forget()
         self.last, self.session = last, self.model.track(None)
-        self.session.step(picture)
+        self.session.step(image)
         for number, mask in known.items():
             self.session.add(frame=0, id=number, mask=mask)
         self.frame = 0

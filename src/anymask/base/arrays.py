@@ -47,12 +47,12 @@ def read_array(file: BinaryIO) -> NDArray[Any]:
             raise DataError(f"Its format version {version} is not supported.")
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read_header(file)
-        wanted = math.prod(shape) * dtype.itemsize
+        requested = math.prod(shape) * dtype.itemsize
         if dtype.kind not in "buif" or min(shape, default=0) < 0:
             raise DataError(f"Expected a numeric array, got dtype {dtype} with shape {shape}.")
-        if wanted > size - file.tell():
+        if requested > size - file.tell():
             raise DataError(
-                f"Its header declares {wanted} bytes with shape {shape}, but the file "
+                f"Its header declares {requested} bytes with shape {shape}, but the file "
                 f"contains only {size - file.tell()}. Copy it again."
             )
         file.seek(start)

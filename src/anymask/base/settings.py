@@ -80,18 +80,21 @@ _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, _SHOWN, _SHOWN
 class Setting:
     """Description, range and command-line form of a setting."""
 
-    does: str  # Description for docstring, command line and documentation: one line, no full stop
-    least: float = 0  # Minimum value
-    above: float | None = None  # Exclusive minimum
-    most: float = math.inf  # Maximum value
-    below: float | None = math.inf  # Exclusive maximum. None also allows infinity.
+    description: (
+        str  # Description for docstring, command line and documentation: one line, no full stop
+    )
+    ge: float = 0  # Minimum value
+    gt: float | None = None  # Exclusive minimum
+    le: float = math.inf  # Maximum value
+    lt: float | None = math.inf  # Exclusive maximum. None also allows infinity.
     unit: str = ""  # Unit of a number, such as "pixels"
-    # Description of the default, if its value is not self-explanatory. None: `does` states it.
+    # Description of the default, if its value is not self-explanatory. None: `description` states
+    # it.
     default: str | None = ""
     # Function that raises InputError for invalid values, instead of the built-in check
     check: Callable[[object], object] | None = None
     option: str = ""  # Command-line option, if it is not the name with hyphens
-    form: str = ""  # Metavar of the option, such as "LOW,HIGH"
+    metavar: str = ""  # Metavar of the option, such as "LOW,HIGH"
     repeat: bool = False  # Whether the option can be repeated; the value is a list
     # Function that converts the command-line text to a value, instead of a conversion by type.
     # Raises InputError.
@@ -130,31 +133,31 @@ class DeclaredSetting:
         return self.about.default or plain
 
     @property
-    def wanted(self) -> str:
+    def expected(self) -> str:
         """Allowed values, formatted for error messages."""
         ways = ["True", "False"] if bool in self.members else []
         ways += [f'"{word}"' for word in self.words]
         ways += ["text"] if str in self.members else []
         ways += ["a path"] if Path in self.members else []
-        ways += [self._wanted_number()] if self.number else []
+        ways += [self._expected_number()] if self.number else []
         for kind, part in self._parts().items():
-            each = re.sub(r"^a (whole )?number", r"\1numbers", part.wanted)
+            each = re.sub(r"^a (whole )?number", r"\1numbers", part.expected)
             ways += [f"a {'list' if kind is tuple else 'table'} of {each or 'values'}"]
         ways += ["None"] if NoneType in self.members else []
         return " or ".join([", ".join(ways[:-1]), ways[-1]] if len(ways) > 1 else ways)
 
-    def _wanted_number(self) -> str:
+    def _expected_number(self) -> str:
         about = self.about
-        most = "" if about.most == math.inf else f" and at most {about.most:g}"
+        most = "" if about.le == math.inf else f" and at most {about.le:g}"
         if self.number is int:
-            return f"a whole number of at least {about.least:g}{most}"
+            return f"a whole number of at least {about.ge:g}{most}"
         kind = f"a number of {about.unit}" if about.unit else "a number"
-        if about.above is not None:
-            return f"{kind} above {about.above:g}{most}"
+        if about.gt is not None:
+            return f"{kind} above {about.gt:g}{most}"
         if most:
-            return f"{kind} from {about.least:g} to {about.most:g}"
-        most = "" if about.below in (None, math.inf) else f" and less than {about.below:g}"
-        return f"{kind}, {about.least:g} or more{most}"
+            return f"{kind} from {about.ge:g} to {about.le:g}"
+        most = "" if about.lt in (None, math.inf) else f" and less than {about.lt:g}"
+        return f"{kind}, {about.ge:g} or more{most}"
 
     def check(self, value: object) -> None:
         """Raise InputError if a value is not allowed."""
@@ -165,11 +168,11 @@ class DeclaredSetting:
                 return
             if isinstance(value, int) and abs(value) > _LARGEST:
                 raise InputError(f"{self.name} is out of range, got {_shown(value)}.")
-            share = self.about.most == 1 or self.about.below == 2  # predicted IoUs can exceed 1
+            share = self.about.le == 1 or self.about.lt == 2  # predicted IoUs can exceed 1
             remedy = ""
             if share and isinstance(value, int | float) and 2 <= value <= 100:
                 remedy = f"; for {value:g} % write {value / 100:.2g}"
-            raise InputError(f"{self.name} must be {self.wanted}, got {_shown(value)}{remedy}.")
+            raise InputError(f"{self.name} must be {self.expected}, got {_shown(value)}{remedy}.")
 
     def _parts(self) -> dict[type, DeclaredSetting]:
         """Setting of the items of a list, `tuple[int, ...]`, and of the values of a table."""
@@ -204,9 +207,9 @@ class DeclaredSetting:
             return False
         if isinstance(value, int) and abs(value) > _LARGEST:
             return False
-        high_enough = self.about.above is None or value > self.about.above
-        low_enough = self.about.below is None or value < self.about.below
-        return high_enough and low_enough and self.about.least <= value <= self.about.most
+        high_enough = self.about.gt is None or value > self.about.gt
+        low_enough = self.about.lt is None or value < self.about.lt
+        return high_enough and low_enough and self.about.ge <= value <= self.about.le
 
 
 def _shown(value: object) -> str:
@@ -303,7 +306,7 @@ def settings_from_table(
             )
     for name, one in declared.items():
         if one.default is MISSING and name not in table:
-            raise ConfigError(f"Missing {name} in {where}. Set it to {one.wanted}.")
+            raise ConfigError(f"Missing {name} in {where}. Set it to {one.expected}.")
     values = {key: tuple(one) if isinstance(one, list) else one for key, one in table.items()}
     try:
         return kind(**more, **values)
@@ -318,7 +321,8 @@ def describe_settings(declared: type[Settings]) -> type[Settings]:
     """
     rows = [
         textwrap.fill(
-            f"{setting.name}: {setting.about.does[:1].upper()}{setting.about.does[1:]}.",
+            f"{setting.name}: "
+            f"{setting.about.description[:1].upper()}{setting.about.description[1:]}.",
             100,
             initial_indent=" " * 8,
             subsequent_indent=" " * 12,
@@ -383,14 +387,14 @@ def _explained(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def refuse_text(wanted: str, **values: object) -> None:
+def refuse_text(requested: str, **values: object) -> None:
     """Raise InputError for text in place of True or False, or of a list.
 
     Else "no" counts as True, and "12" as a list of "1" and "2".
     """
     for name, value in values.items():
         if isinstance(value, str | bytes):
-            raise InputError(f"{name} must be {wanted}, got {_shown(value)}.")
+            raise InputError(f"{name} must be {requested}, got {_shown(value)}.")
 
 
 def check_number(

@@ -20,7 +20,7 @@ COMMAND_WORDS = _by_other_name(
         "models": "download list",
         "annotate": "label app gui",
         "finetune": "fine-tune",
-        "distil": "distill",
+        "distill": "distil",
         "evaluate": "val eval test score",
         "project": "engine",
         "bench": "benchmark",
@@ -45,6 +45,11 @@ OPTION_WORDS = _by_other_name(
         "--page": "--frame --slice",
         "--workers": "--jobs --num-workers",
         "--score": "--conf",
+        "--color": "--colour",
+        "--colors": "--colours",
+        "--image": "--photo",
+        "--images": "--photos",
+        "--samples": "--pictures",
         "--limit": "--most",
     }
 )
@@ -70,6 +75,10 @@ ARGUMENTS = _by_other_name(
         "name=, a name listed by `anymask models list`": "model_type model",
         'precision="fp16"': "half",
         "min_score=": "min_quality",
+        "color=": "colour",
+        "colors=": "colours",
+        "samples=": "pictures",
+        "replace=True": "anew",
         'precision="bf16"': "dtype torch_dtype",
     }
 )

@@ -4,12 +4,12 @@ from anymask.cli.command import Exclusive as Exclusive
 from anymask.cli.command import Group as Group
 from anymask.cli.command import Settings as Settings
 from anymask.cli.command_table import SUMMARIES as SUMMARIES
+from anymask.cli.options import IMAGES as IMAGES
 from anymask.cli.options import MODEL as MODEL
-from anymask.cli.options import PICTURES as PICTURES
 from anymask.cli.options import open_sources as open_sources
+from anymask.cli.options import read_images as read_images
 from anymask.cli.options import read_model as read_model
 from anymask.cli.options import read_options as read_options
-from anymask.cli.options import read_pictures as read_pictures
 from anymask.cli.outputs import check_outputs as check_outputs
 from anymask.cli.outputs import is_stdout as is_stdout
 from anymask.cli.outputs import or_stdout as or_stdout

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import get_args
 
 from anymask.cli.command import Argument, Command, Settings
-from anymask.cli.options import MODEL, read_pictures
+from anymask.cli.options import MODEL, read_images
 from anymask.cli.project import PROJECT, login, make_project
 from anymask.cli.serve import SERVER, read_server
-from anymask.jobs import PictureChoice
+from anymask.jobs import ImageSettings
 from anymask.studio.options import Stage, need_engine, need_server
 from anymask.studio.server_options import ServerOptions
 
@@ -21,11 +21,11 @@ def run(args: argparse.Namespace) -> None:
     need_engine()
     from anymask.studio.start import annotate
 
-    server, pictures, model = read_server(args), read_pictures(args), args.model
+    server, image_settings, model = read_server(args), read_images(args), args.model
     ServerOptions(**server)  # before the project is created
     annotate(
         make_project(args), model, user=args.user,
-        stage=args.stage, pictures=pictures, **server,
+        stage=args.stage, images=image_settings, **server,
     )  # fmt: skip
 
 
@@ -38,7 +38,7 @@ COMMAND = Command(run, (
     Argument("--stage", choices=get_args(Stage),
         help="annotation mode to start in (default: the last one used)"),
     PROJECT,
-    Settings(PictureChoice, "input options"),
+    Settings(ImageSettings, "input options"),
     SERVER,
     MODEL,
 ))

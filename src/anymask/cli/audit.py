@@ -11,7 +11,7 @@ from anymask.cli.outputs import new_folder
 from anymask.cli.reports import JSON, write_report
 from anymask.evaluation.audit_options import AuditOptions
 from anymask.formats import ReadSettings
-from anymask.jobs import ModelChoice
+from anymask.jobs import ModelSettings
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
 SEARCH = ("form", "split", "images", "limit", "below", "top", "grid")
@@ -42,7 +42,7 @@ COMMAND = Command(run, (
              common=("proposals", "to")),
     Settings(AuditOptions, "grading", only=("grades",)),
     Settings(ReadSettings),
-    Settings(ModelChoice, "model options", common=("model",),
+    Settings(ModelSettings, "model options", common=("model",),
              defaults={"model": DEFAULT_VIDEO_MODEL}),
 ))
 # fmt: on

@@ -26,7 +26,7 @@ from anymask.cli.reports import JSON, write_report
 from anymask.evaluation.report import Report, Section, TextTable
 
 PROMPT_COUNTS = (1, 16, 64, 256)
-PHOTO_HW = (683, 1024)
+IMAGE_HW = (683, 1024)
 RUNTIMES = ("onnx", "torch")
 MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "decoder_precision": "model"},
@@ -64,20 +64,20 @@ def run(args: argparse.Namespace) -> Report:
     args.model = args.name or args.model
     machine = this_machine()
     with tempfile.TemporaryDirectory() as folder, thread_setting(args.threads):
-        photo = Path(args.photo) if args.photo else _draw_photo(Path(folder) / "photo.jpg")
-        if not photo.is_file():
+        pixels = Path(args.image) if args.image else _draw_image(Path(folder) / "photo.jpg")
+        if not pixels.is_file():
             raise InputError(
-                f"The image {args.photo} does not exist. Check the path after --photo."
+                f"The image {args.image} does not exist. Check the path after --image."
             )
-        image = args.photo or f"a generated image of {PHOTO_HW[1]} x {PHOTO_HW[0]} pixels"
+        image = args.image or f"a generated image of {IMAGE_HW[1]} x {IMAGE_HW[0]} pixels"
         parts = "" if args.everything else "cold start, encoding, prompts and "
         rounds = "in every mode" if args.everything else f"{args.rounds} rounds"
         say(
             f"Measuring {read_model(args).model} on {image}: {parts}automatic mask generation, "
             f"{rounds}. This takes a minute or more; nothing is downloaded. Press Ctrl+C to stop."
         )
-        figures = [] if args.everything else _measure_processes(args, photo, Path(folder), notes)
-        figures += _measure_steps(args, photo, notes)
+        figures = [] if args.everything else _measure_processes(args, pixels, Path(folder), notes)
+        figures += _measure_steps(args, pixels, notes)
     columns = list(dict.fromkeys(figure.runtime for figure in figures))
     cells = {(figure.what, figure.runtime): figure.text() for figure in figures}
     rows = [
@@ -95,23 +95,23 @@ def run(args: argparse.Namespace) -> Report:
     )
 
 
-def _draw_photo(path: Path) -> Path:
+def _draw_image(path: Path) -> Path:
     """Write an image of smooth blobs, equal in every run; returns its path."""
     import cv2
     import numpy as np
 
     small = np.random.default_rng(0).integers(0, 256, (12, 18, 3), np.uint8)
-    image = cv2.resize(small, PHOTO_HW[::-1], interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(small, IMAGE_HW[::-1], interpolation=cv2.INTER_CUBIC)
     path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
     return path
 
 
 def _measure_processes(
-    args: argparse.Namespace, photo: Path, folder: Path, notes: list[str]
+    args: argparse.Namespace, image: Path, folder: Path, notes: list[str]
 ) -> list[Measurement]:
     """Measure import and `anymask segment` in separate processes, with peak memory."""
     given = [f"--{name}={value}" for name in ("model", "weights") if (value := vars(args)[name])]
-    segment = ["-m", "anymask", "segment", str(photo), "--point", "40,40"]
+    segment = ["-m", "anymask", "segment", str(image), "--point", "40,40"]
     jobs = {
         "python": ["-c", "pass"],
         "import": ["-c", "import anymask"],
@@ -168,12 +168,12 @@ def run_process(words: list[str]) -> tuple[float, int | None]:
     return seconds, peak
 
 
-def _measure_steps(args: argparse.Namespace, photo: Path, notes: list[str]) -> list[Measurement]:
+def _measure_steps(args: argparse.Namespace, pixels: Path, notes: list[str]) -> list[Measurement]:
     """Measure the steps in this process, for each runtime that can load the model."""
     from anymask.images import load_image
     from anymask.segment import EmbeddingCache
 
-    image = load_image(photo)
+    image = load_image(pixels)
     notes.append(
         f"image: {image.shape[1]} x {image.shape[0]} pixels, loaded before the measurement"
     )
@@ -283,7 +283,7 @@ COMMAND = Command(run, (
     Argument("name", metavar="MODEL", nargs="?", help="model to measure; the same as --model"),
     MODEL,
     Argument("--everything", action="store_true", help="measure only automatic mask generation"),
-    Argument("--photo", metavar="FILE", help="image file (default: a generated image)"),
+    Argument("--image", metavar="FILE", help="image file (default: a generated image)"),
     Argument("--threads", metavar="N", type=int, help="number of threads (default: all)"),
     Argument("--rounds", metavar="N", type=read_count, default=5,
         help="number of measurement rounds (default: 5)"),

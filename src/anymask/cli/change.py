@@ -10,8 +10,8 @@ import numpy as np
 from anymask.base import InputError, need_packages, say
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.maps import open_scene, read_map, write_survey
-from anymask.cli.options import MODEL, OF_MAPS, PICTURES, map_options, read_model, read_options
-from anymask.jobs import EverythingTask, LookChoice
+from anymask.cli.options import IMAGES, MODEL, OF_MAPS, map_options, read_model, read_options
+from anymask.jobs import EverythingTask, TilingSettings
 from anymask.segment import Grid
 
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
                 "Both maps must have the same bands: add --bands, such as --bands 1,2,3."
             )
         work = task.open()
-        tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
+        tile = TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile
         make = partial(
             ChangeProcessor, first, second, work.model, work.segment_tile, about=work.about
         )
@@ -61,7 +61,7 @@ COMMAND = Command(run, (
         help="do not correct a displacement of the later map of a few pixels"),
     Settings(Grid, "grid options", only=("grid", "score", "stability"), common=("grid", "score")),
     map_options(),
-    PICTURES,
+    IMAGES,
     MODEL,
 ))
 # fmt: on

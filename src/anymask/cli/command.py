@@ -524,7 +524,7 @@ class Settings:
                 continue
             default = self.defaults.get(setting.name, setting.default_in_words)
             default = {"True": "yes", "False": "no"}.get(default, default)  # as on the command line
-            text = setting.about.does
+            text = setting.about.description
             text += "" if setting.about.default is None else f" (default: {default})"
             action = group.add_argument(
                 *setting.option.split(),
@@ -547,7 +547,7 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
             except InputError as error:
                 raise argparse.ArgumentTypeError(str(error)) from error
 
-        return {"metavar": about.form or "X", "type": read, "default": kept}
+        return {"metavar": about.metavar or "X", "type": read, "default": kept}
     if bool in members:
         words = ("yes", "no", *setting.words)
         return {
@@ -559,13 +559,13 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
     if setting.words and not setting.number:
         return {"choices": setting.words}
     if setting.number and (setting.words or str in members):
-        return {"metavar": about.form or "WORD|X", "type": _number_or_word}
+        return {"metavar": about.metavar or "WORD|X", "type": _number_or_word}
     if setting.number:
         letter = "N" if setting.number is int else "X"
-        return {"metavar": about.form or about.unit.upper() or letter, "type": setting.number}
-    kind = {"type": new_folder if about.form == "NEW_DIR" else Path} if Path in members else {}
+        return {"metavar": about.metavar or about.unit.upper() or letter, "type": setting.number}
+    kind = {"type": new_folder if about.metavar == "NEW_DIR" else Path} if Path in members else {}
     more = {"action": "append"} if about.repeat else {}
-    return {"metavar": about.form or ("FILE" if kind else "NAME"), **kind, **more}
+    return {"metavar": about.metavar or ("FILE" if kind else "NAME"), **kind, **more}
 
 
 _TRUTHS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}

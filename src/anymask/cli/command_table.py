@@ -25,7 +25,7 @@ SUMMARIES: dict[str, str] = {
     "models": "list, download, convert, verify and remove model weights",
     "train": "train a model from a config file",
     "finetune": "fine-tune a model on annotated images and measure the gain",
-    "distil": "train a small model to reproduce the masks of a larger one",
+    "distill": "train a small model to reproduce the masks of a larger one",
     "export": "export a model to ONNX",
     "evaluate": "evaluate models on annotated images or videos, or score result files",
     "audit": "find annotation errors in a dataset",

@@ -12,19 +12,19 @@ from typing import Any
 
 from anymask.base import InputError, ProgressBar, file_suffix, say
 from anymask.cli.command import Argument, Command, Settings
-from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
+from anymask.cli.folders import FOLDER, read_job, run_folder, run_image
 from anymask.cli.options import (
+    IMAGES,
     MODEL,
-    PICTURES,
     check_not_address,
     is_video,
     open_sources,
     read_count,
     read_default_model,
     read_example,
+    read_images,
     read_model,
     read_options,
-    read_pictures,
     sources,
 )
 from anymask.cli.outputs import (
@@ -50,11 +50,11 @@ NO_OBJECT = "No object found in this image. Pass other words or exemplars, --box
 def run(args: argparse.Namespace) -> None:
     """Process images or a video. Raises DataError at the end if some failed."""
     if is_video(args.sources):
-        cut_film(args)
+        cut_video(args)
         return
     args.outputs = or_stdout(args.outputs, args.sources)
     # Create a task from the options
-    model, pictures = read_model(args), read_pictures(args)
+    model, image_settings = read_model(args), read_images(args)
     settings: dict[str, Any] = {
         **read_options(args, CutoutSettings),
         **read_one_prompt(args),
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
         "score": args.score,
         "top_k": args.top_k,
         "model": model,
-        "pictures": pictures,
+        "image_settings": image_settings,
     }
     if args.detector and not args.words:
         raise InputError("--detector requires --words.")
@@ -81,26 +81,26 @@ def run(args: argparse.Namespace) -> None:
             run_folder(job, task, args.json, nothing)
             return
         item = job.item()
-        check_outputs([item.output(suffix)], item.photo, *args.read)
-        found = run_photo(job, task, args.json)
+        check_outputs([item.output(suffix)], item.image, *args.read)
+        found = run_image(job, task, args.json)
         if found == 0:
-            raise InputError(f"{item.photo}: {nothing}")
+            raise InputError(f"{item.image}: {nothing}")
         if any(map(is_stdout, args.outputs)):
             write_stdout(item.output(suffix).read_bytes())
         else:
             say(f"{'exists:' if found is None else 'wrote'} {item.output(suffix)}")
 
 
-def cut_film(args: argparse.Namespace) -> None:
+def cut_video(args: argparse.Namespace) -> None:
     """Cut out the subject of a video. Raises AnymaskError for user errors."""
     from anymask.masks import Prompt
-    from anymask.track import CutoutLook, TrackFiles, cut_words, track_files
+    from anymask.track import CutoutStyle, TrackFiles, cut_words, track_files
 
     if args.like:
         raise InputError("--like does not support videos. Pass --words or a prompt.")
     check_not_address(args.sources[0])
     video, prompt, model = Path(args.sources[0]), read_one_prompt(args), read_default_model(args)
-    look = CutoutLook(read_options(args, CutoutSettings), folders=True)
+    style = CutoutStyle(read_options(args, CutoutSettings), folders=True)
     outputs = args.outputs or [f"{video.stem}.cut.webm"]
     with ProgressBar("frames", None) as bar:
         if args.words is not None:
@@ -110,12 +110,12 @@ def cut_film(args: argparse.Namespace) -> None:
                 )
             given: Any = read_options(args, FindSettings)
             paths = [Path(text) for text in outputs]
-            notes = cut_words(model.load, video, args.words, paths, look, bar.update, **given)
+            notes = cut_words(model.load, video, args.words, paths, style, bar.update, **given)
         else:
             own = {{"point_labels": "labels"}.get(name, name): one for name, one in prompt.items()}
             prompts = [Prompt.of(**own)] if prompt else []
             job = TrackFiles(
-                video=str(video), prompts=prompts, outputs=outputs, cutout=look, subject=not prompt
+                video=str(video), prompts=prompts, outputs=outputs, cutout=style, subject=not prompt
             )
             notes = track_files(model.load, job, str(model), bar.update)
     tell(notes)
@@ -132,11 +132,11 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
         is_folder = len(paths) == 1 and paths[0].is_dir()
         one = len(paths) == 1 and not is_folder
         if len(outputs) == 1 and NAME in Path(outputs[0]).name:
-            _check_picture(outputs[0])
+            _check_image(outputs[0])
             suffix = file_suffix(outputs[0])
             yield read_job(args, paths, outputs, ("", ""), suffix), suffix
         elif len(outputs) == 1 and is_file_name(outputs[0]):
-            _check_picture(outputs[0])
+            _check_image(outputs[0])
             if not one:
                 suffix = "" if is_stdout(outputs[0]) else file_suffix(outputs[0])
                 raise InputError(
@@ -156,7 +156,7 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
             yield read_job(args, paths, outputs, (".cut", "-cutouts")), ".png"
 
 
-def _check_picture(output: str) -> None:
+def _check_image(output: str) -> None:
     """Raise InputError if an output is not an image."""
     name = f"stdout{stdout_suffix(output)}" if is_stdout(output) else output
     if output_kind(Path(name)) != "cutout":
@@ -195,7 +195,7 @@ COMMAND = Command(run, (
     ONE_PROMPT,
     Settings(CutoutSettings, "output image", common=("soft", "background", "crop")),
     FOLDER,
-    PICTURES,
+    IMAGES,
     MODEL,
 ), stdout=True)
 # fmt: on

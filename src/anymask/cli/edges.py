@@ -11,12 +11,12 @@ import numpy as np
 from anymask.base import InputError, say, write_whole
 from anymask.cli.command import Argument, Command
 from anymask.cli.options import (
+    IMAGES,
     MODEL,
-    PICTURES,
     open_sources,
     read_count,
+    read_images,
     read_model,
-    read_pictures,
     report_pages,
 )
 
@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> None:
 
     from anymask.segment.edge_maps import find_edges, suppress
 
-    model, pictures = read_model(args), read_pictures(args)
-    with open_sources([args.photo], allow_url=args.allow_url) as paths:
-        if pictures.page == 0:
+    model, image_settings = read_model(args), read_images(args)
+    with open_sources([args.image], allow_url=args.allow_url) as paths:
+        if image_settings.page == 0:
             report_pages(paths[0], say, model)
-        image = pictures.load(paths[0])
+        image = image_settings.load(paths[0])
     edges = find_edges(model.load(), image, args.grid)
     if args.thin:
         edges = suppress(edges)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    Argument("photo", metavar="PHOTO", help="image, or sample:coffee, a sample image"),
+    Argument("image", metavar="IMAGE", help="image, or sample:coffee, a sample image"),
     Argument("-o --output", metavar="FILE", type=Path, required=True,
         help=".png (8-bit gray, strong edges are white) or .npy (32-bit numbers in 0..1)"),
     Argument("--thin", action="store_true",
@@ -65,7 +65,7 @@ COMMAND = Command(run, (
         help="clicks along each side of the image (default: 16)"),
     Argument("--allow-url", action="store_true",
         help="download an image that is passed as an http or https URL (off by default)"),
-    PICTURES,
+    IMAGES,
     MODEL,
 ))
 # fmt: on

@@ -6,21 +6,21 @@ import argparse
 
 from anymask.base import say
 from anymask.cli.command import Argument, Command
-from anymask.cli.folders import FOLDER, read_job, run_folder, run_photo
-from anymask.cli.options import MODEL, PICTURES, open_sources, read_model, read_pictures, sources
+from anymask.cli.folders import FOLDER, read_job, run_folder, run_image
+from anymask.cli.options import IMAGES, MODEL, open_sources, read_images, read_model, sources
 from anymask.jobs import EncodeTask
 
 
 def run(args: argparse.Namespace) -> None:
     """Encode all images. Raises DataError at the end if some failed."""
-    task = EncodeTask(read_model(args), read_pictures(args))
+    task = EncodeTask(read_model(args), read_images(args))
     with open_sources(args.sources, allow_url=args.allow_url) as paths:
         job = read_job(args, paths, args.outputs, ("", "-embeddings"), ".npz")
         if not job.one:
             run_folder(job, task, args.json)
             return
         item = job.item()
-        say(f"{'wrote' if run_photo(job, task, args.json) else 'exists:'} {item.output('.npz')}")
+        say(f"{'wrote' if run_image(job, task, args.json) else 'exists:'} {item.output('.npz')}")
 
 
 # fmt: off
@@ -31,7 +31,7 @@ COMMAND = Command(run, (
              "its embedding by the same model exists (default: PHOTO.npz in the current folder, "
              "FOLDER-embeddings/ for a folder)"),
     FOLDER,
-    PICTURES,
+    IMAGES,
     MODEL,
 ))
 # fmt: on

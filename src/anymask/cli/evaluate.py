@@ -19,7 +19,7 @@ from anymask.evaluation.report import Report
 from anymask.evaluation.selection import EvalSettings
 from anymask.find import FindSettings, Method
 from anymask.formats import ReadSettings
-from anymask.jobs import ModelChoice
+from anymask.jobs import ModelSettings
 from anymask.models.rules import default_model
 from anymask.track import MemorySettings
 
@@ -30,9 +30,9 @@ KINDS = {"video": "tracks", "volume": "volume", "concepts": "concepts", "masks":
 # fmt: on
 
 
-def evaluate_photos(args: argparse.Namespace) -> Report:
+def evaluate_images(args: argparse.Namespace) -> Report:
     """Evaluate prompts and automatic mask generation."""
-    return evaluate(read_methods(args), args.data, **read_photos(args))
+    return evaluate(read_methods(args), args.data, **read_images(args))
 
 
 def evaluate_videos(args: argparse.Namespace) -> Report:
@@ -62,7 +62,7 @@ def score_files(args: argparse.Namespace) -> Report:
     )  # fmt: skip
 
 
-def read_methods(args: argparse.Namespace) -> list[ModelChoice]:
+def read_methods(args: argparse.Namespace) -> list[ModelSettings]:
     """Return the models of --model and --weights. Raises InputError."""
     words = args.model or [default_model()]
     if args.weights and len(words) > 1:
@@ -73,7 +73,7 @@ def read_methods(args: argparse.Namespace) -> list[ModelChoice]:
     return [read_model(args, model=name, weights=file or args.weights) for name, file in pairs]
 
 
-def read_photos(args: argparse.Namespace) -> dict[str, Any]:
+def read_images(args: argparse.Namespace) -> dict[str, Any]:
     """Return the other options of `photos` as arguments of `evaluate`. Raises InputError."""
     if args.only and not args.measure:
         raise InputError("--only requires at least one --measure NAME.")
@@ -89,7 +89,7 @@ def read_photos(args: argparse.Namespace) -> dict[str, Any]:
 
 # fmt: off
 ACTIONS = {
-    "photos": Command(evaluate_photos, (
+    "photos": Command(evaluate_images, (
         Argument("data", metavar="LABELS",
             help="labeled dataset in any format that `anymask convert` reads, or a folder of sets"),
         Argument("--model", action="append", default=[], metavar="NAME[=WEIGHTS]",
@@ -106,7 +106,7 @@ ACTIONS = {
             help="number of worker processes (default: 1 or 2)"),
         Argument("--resume", action="store_true",
             help="skip sets that the --json file (.json) already contains"),
-        Settings(ModelChoice, "model options", only=WHERE),
+        Settings(ModelSettings, "model options", only=WHERE),
         Settings(EvalSettings, only=("clicks", "limit", "per_image", "grid", "crop_n_layers"),
                  common=("clicks", "limit", "grid")),
         Group("labels", (

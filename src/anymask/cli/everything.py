@@ -8,18 +8,18 @@ from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.everything_files import process_files
 from anymask.cli.folders import FOLDER
 from anymask.cli.options import (
+    IMAGES,
     MODEL,
     OVERLAY,
-    PICTURES,
     map_options,
+    read_images,
     read_model,
     read_options,
-    read_pictures,
     sources,
     wants_map,
 )
-from anymask.jobs import EverythingTask, LookChoice, NamesChoice
-from anymask.segment import Arrangement, Grid
+from anymask.jobs import EverythingTask, NamesSettings, TilingSettings
+from anymask.segment import Grid, MaskFilter
 
 NOTHING = "No mask passed the filters. Lower --score or --stability."
 
@@ -27,9 +27,9 @@ NOTHING = "No mask passed the filters. Lower --score or --stability."
 def run(args: argparse.Namespace) -> None:
     """Process all images. Raises DataError at the end if some failed."""
     task = EverythingTask(
-        read_model(args), read_pictures(args), read_options(args, Grid),
-        read_options(args, Arrangement), LookChoice(**read_options(args, LookChoice)),
-        NamesChoice(**read_options(args, NamesChoice)), args.overlay,
+        read_model(args), read_images(args), read_options(args, Grid),
+        read_options(args, MaskFilter), TilingSettings(**read_options(args, TilingSettings)),
+        NamesSettings(**read_options(args, NamesSettings)), args.overlay,
     )  # fmt: skip
     if wants_map(args):
         from anymask.cli.maps import search_map
@@ -56,12 +56,12 @@ COMMAND = Command(run, (
         "crop_nms_thresh", "crop_overlap_ratio", "crop_n_points_downscale_factor",
         "min_mask_region_area",
     )),
-    Settings(Arrangement, "filter options", common=("alike", "layout")),
-    Settings(NamesChoice, "naming options", common=("names",)),
-    Settings(LookChoice, "options for large images", common=("tile",)),
+    Settings(MaskFilter, "filter options", common=("alike", "layout")),
+    Settings(NamesSettings, "naming options", common=("names",)),
+    Settings(TilingSettings, "options for large images", common=("tile",)),
     map_options(tile=False),
     FOLDER,
-    PICTURES,
+    IMAGES,
     MODEL,
 ), stdout=True)
 # fmt: on

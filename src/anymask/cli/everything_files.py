@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anymask.base import InputError, ProgressBar, parse_json, say
-from anymask.cli.folders import read_job, run_folder, run_photo
+from anymask.cli.folders import read_job, run_folder, run_image
 from anymask.cli.options import open_sources
 from anymask.cli.outputs import (
     STDOUT,
@@ -22,7 +22,7 @@ from anymask.cli.outputs import (
     write_stdout,
 )
 from anymask.formats import has_place
-from anymask.jobs import EverythingTask, FindTask, FolderJob, PhotoItem, PictureChoice
+from anymask.jobs import EverythingTask, FindTask, FolderJob, ImageItem, ImageSettings
 from anymask.masks import counted
 
 STDOUT_RECORDS = "-.json"  # meaning of `-`
@@ -35,7 +35,7 @@ class Files:
     """Named outputs of one image."""
 
     records: Path | None  # JSON file of the masks, or None
-    picture: Path | None  # Image with the masks drawn on it, or None
+    source_image: Path | None  # Image with the masks drawn on it, or None
     # Other outputs: .svg, .geojson, .xml, .txt, .npy, .csv, cut-outs, ...
     others: tuple[Target, ...] = ()
     # Temporary file of `records` or `picture` that is written to standard output
@@ -63,7 +63,7 @@ def open_job(
             job = read_job(args, sources, args.outputs, endings)
             if job.one:
                 item = job.item()
-                check_outputs([item.output(".json"), item.output(".png")], item.photo, *args.read)
+                check_outputs([item.output(".json"), item.output(".png")], item.image, *args.read)
             yield job, None
             return
         if len(files) < len(args.outputs):
@@ -75,9 +75,9 @@ def open_job(
             raise InputError(
                 f"-o {files[0]} is a file, but there are several images. Pass a folder: out/"
             )
-        named = read_files(files, job.item().photo, Path(aside))
+        named = read_files(files, job.item().image, Path(aside))
         named = replace(named, inputs=frozenset(args.read))
-        own = ((".json", named.records), (".png", named.picture))
+        own = ((".json", named.records), (".png", named.source_image))
         pairs = [(suffix, path) for suffix, path in own if path is not None]
         places = [one.path for one in named.others if one.path] + [path for _, path in pairs]
         first = (places or [Path(aside, "stdout")])[0]
@@ -86,22 +86,22 @@ def open_job(
         log.unlink(missing_ok=True)  # everything is written
 
 
-def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
+def read_files(outputs: Sequence[str], image: Path, aside: Path) -> Files:
     """Parse the `-o` options of one image. Raises InputError.
 
     Args:
         aside: Temporary folder for standard output; `-` means the records.
     """
     words = [STDOUT_RECORDS if output == STDOUT else output for output in outputs]
-    targets = plan_targets(words, photo.stem, "overlay", several=False, many=True)
-    check_outputs([target.path for target in targets if target.path], photo)
+    targets = plan_targets(words, image.stem, "overlay", several=False, many=True)
+    check_outputs([target.path for target in targets if target.path], image)
     own = [one for one in targets if one.kind in ("sa1b", "overlay")]
     others = [one for one in targets if one not in own]
     printed = [aside / f"stdout{one.suffix}" for one in own if one.path is None]
-    records, pictures = (
+    records, image_settings = (
         [one.path or printed[0] for one in own if one.kind == kind] for kind in ("sa1b", "overlay")
     )
-    if len(records) > 1 or len(pictures) > 1:
+    if len(records) > 1 or len(image_settings) > 1:
         raise InputError(
             f"-o cannot write {', '.join(outputs)}. Expected a folder, one .json, one "
             "image such as .png, .csv, .svg, .geojson, .xml, .txt or .npy. To write "
@@ -114,13 +114,13 @@ def read_files(outputs: Sequence[str], photo: Path, aside: Path) -> Files:
             )
     return Files(
         records[0] if records else None,
-        pictures[0] if pictures else None,
+        image_settings[0] if image_settings else None,
         tuple(others),
         printed[0] if printed else None,
     )
 
 
-def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list[str]:
+def write_others(files: Files, item: ImageItem, image_settings: ImageSettings) -> list[str]:
     """Write the other outputs from the existing records; return the file names."""
     if not files.others:
         return []
@@ -133,10 +133,13 @@ def write_others(files: Files, item: PhotoItem, pictures: PictureChoice) -> list
     document = parse_json(path.read_bytes(), path)
     records = read_sa1b(document["annotations"])
     about = document["image"]
-    picture = ImageFile(item.photo, item.page or 0, about["file_name"])
-    masks, shown = Masks(records, image_hw=(about["height"], about["width"]), picture=picture), None
-    if any(target.shows_photo for target in files.others):
-        shown = pictures.load(item.photo, item.page, alpha=True)
+    image = ImageFile(item.image, item.page or 0, about["file_name"])
+    masks, shown = (
+        Masks(records, image_hw=(about["height"], about["width"]), source_image=image),
+        None,
+    )
+    if any(target.shows_image for target in files.others):
+        shown = image_settings.load(item.image, item.page, alpha=True)
     with ProgressBar("write"):
         return [
             name
@@ -164,13 +167,13 @@ def process_files(
             run_folder(job, task, args.json, each="mask")
             return
         item = job.item()
-        task = task if files is None else replace(task, overlay=files.picture is not None)
-        found = run_photo(job, task, args.json, "search")
+        task = task if files is None else replace(task, overlay=files.source_image is not None)
+        found = run_image(job, task, args.json, "search")
         named = [item.output(".json"), *([item.output(".png")] if task.overlay else [])]
         written: list[str] = []
         if files is not None:
-            written = write_others(files, item, task.pictures)
-            kept = (files.records, files.picture)
+            written = write_others(files, item, task.image_settings)
+            kept = (files.records, files.source_image)
             named = [one for one in kept if one is not None and one != files.printed]
             if files.printed is not None:
                 write_stdout(files.printed.read_bytes())

@@ -11,18 +11,18 @@ from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.everything_files import process_files
 from anymask.cli.folders import FOLDER
 from anymask.cli.options import (
+    IMAGES,
     MODEL,
     OVERLAY,
-    PICTURES,
     check_not_address,
     is_video,
     map_options,
     read_count,
     read_default_model,
     read_example,
+    read_images,
     read_model,
     read_options,
-    read_pictures,
     sources,
     wants_map,
 )
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     elif args.every is not None or is_video(args.sources):
         raise InputError("--like does not support videos. Pass text to search a video.")
     like, unlike = (given or None for given in (args.like, args.unlike))
-    task = FindTask(phrases, settings, model, read_pictures(args), args.overlay, like, unlike)
+    task = FindTask(phrases, settings, model, read_images(args), args.overlay, like, unlike)
     if wants_map(args):
         from anymask.cli.maps import search_map
 
@@ -130,7 +130,7 @@ COMMAND = Command(run, (
     OVERLAY,
     map_options(),
     FOLDER,
-    PICTURES,
+    IMAGES,
     MODEL,
 ), usage="%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]", stdout=True)
 # fmt: on

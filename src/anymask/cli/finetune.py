@@ -28,7 +28,7 @@ COMMAND = Command(run, (
         help=f"model name, or the folder of an earlier run (default: {DEFAULT_IMAGE_MODEL}, or the "
              f"value of {MODEL_VARIABLE})"),
     Settings(TuningOptions, omit=("keep",), common=(
-        "method", "val", "split", "images", "pictures", "kind", "classes",
+        "method", "val", "split", "images", "samples", "kind", "classes",
     )),
 ), needs=need_torch)
 # fmt: on

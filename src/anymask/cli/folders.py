@@ -18,8 +18,8 @@ from anymask.cli.outputs import NAME, check_suffix
 from anymask.jobs import (
     FIRST_FAILURES,
     FolderJob,
-    ModelChoice,
-    PhotoTask,
+    ImageTask,
+    ModelSettings,
     Summary,
     finish_job,
     run_job,
@@ -82,7 +82,7 @@ def read_job(
 
 
 def run_folder(
-    job: FolderJob, task: PhotoTask, summary_file: Path | None, empty: str = "", each: str = ""
+    job: FolderJob, task: ImageTask, summary_file: Path | None, empty: str = "", each: str = ""
 ) -> None:
     """Process the images of a folder and print a summary. Raises DataError if images failed.
 
@@ -92,7 +92,9 @@ def run_folder(
     """
     with contextlib.ExitStack() as stack, finish_job():
         summary = run_job(job, task, JobReporter(job, stack, empty, each).show)
-    counts = f"{summary.done} done, {summary.there} skipped (done before), {summary.failed} failed"
+    counts = (
+        f"{summary.done} done, {summary.skipped} skipped (done before), {summary.failed} failed"
+    )
     if empty and summary.empty:
         counts += f", {summary.empty} of those done without a result"
     pace = f"; {clock_text(summary.seconds)}, {_rate(summary.rate)} images per second"
@@ -107,8 +109,8 @@ def _rate(rate: float) -> str:
     return f"{rate:.2g}" if rate < 10 else f"{rate:.0f}"
 
 
-def run_photo(
-    job: FolderJob, task: PhotoTask, summary_file: Path | None, what: str = ""
+def run_image(
+    job: FolderJob, task: ImageTask, summary_file: Path | None, what: str = ""
 ) -> int | None:
     """Process one image; return the number of results, or None if they exist already.
 
@@ -118,15 +120,15 @@ def run_photo(
         what: Name of its steps, for a progress bar.
     """
     item = job.item()
-    if item.page is None and isinstance(model := getattr(task, "model", None), ModelChoice):
-        report_pages(item.photo, say, model)
+    if item.page is None and isinstance(model := getattr(task, "model", None), ModelSettings):
+        report_pages(item.image, say, model)
     with contextlib.ExitStack() as stack:
         on_step = stack.enter_context(ProgressBar(what)).update if what else None
         stack.enter_context(finish_job())
         summary = run_job(job, task, on_step=on_step)
     if summary_file:
         write_json(summary_file, summary.to_json(job), indent=2)
-    return None if summary.there else summary.made
+    return None if summary.skipped else summary.made
 
 
 class JobReporter:
@@ -142,23 +144,23 @@ class JobReporter:
 
     def show(self, now: Summary) -> None:
         """Update the progress bar, and print the failure if there is a new one."""
-        self.bar.total = now.photos
+        self.bar.total = now.images
         if not self.is_shown:
             self.is_shown = True
             self.stack.enter_context(self.bar)
         if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
             with self.bar.silent():
                 further = f"all other failures are listed in {self.job.log}"
-                line = f"{now.failure.photo}: {now.failure.reason}"
+                line = f"{now.failure.image}: {now.failure.reason}"
                 print(
                     f"anymask: {line if now.failed <= FIRST_FAILURES else further}", file=sys.stderr
                 )
         found, self.made = now.made - self.made, now.made
-        if now.photo is not None and self.each:
+        if now.image is not None and self.each:
             with self.bar.silent():
-                print(f"{now.photo}: {counted(found, self.each)}", flush=True)
-        elif now.photo is not None and self.empty and not found and now.empty <= FIRST_FAILURES:
+                print(f"{now.image}: {counted(found, self.each)}", flush=True)
+        elif now.image is not None and self.empty and not found and now.empty <= FIRST_FAILURES:
             with self.bar.silent():
-                print(f"anymask: {now.photo}: {self.empty}", file=sys.stderr)
+                print(f"anymask: {now.image}: {self.empty}", file=sys.stderr)
         self.bar.note = f"{now.failed} failed" if now.failed else ""
-        self.bar.update(now.tried, free=now.there)
+        self.bar.update(now.tried, free=now.skipped)

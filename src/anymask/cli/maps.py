@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anymask.base import InputError, ProgressBar, say
-from anymask.cli.options import open_sources, read_model, read_options, read_pictures
-from anymask.jobs import LookChoice, MapChoice
+from anymask.cli.options import open_sources, read_images, read_model, read_options
+from anymask.jobs import MapSettings, TilingSettings
 from anymask.masks import counted, percent
 from anymask.models.rules import FIELD_MODELS
 
@@ -29,24 +29,25 @@ HOUSE = 10.0  # side of a small house in meters
 FEW, MOST = 0.05, 0.5  # minimum coverage of a map, and of one that is too coarse for houses
 
 
-def read_map(args: argparse.Namespace) -> MapChoice:
+def read_map(args: argparse.Namespace) -> MapSettings:
     """Read the map options. Raises InputError."""
-    return MapChoice(**read_options(args, MapChoice))
+    return MapSettings(**read_options(args, MapSettings))
 
 
 @contextlib.contextmanager
 def open_scene(
-    args: argparse.Namespace, sources: Sequence[str], settings: MapChoice
+    args: argparse.Namespace, sources: Sequence[str], settings: MapSettings
 ) -> Iterator[Scene]:
     """Open the map of a command line. Raises InputError or ImageError."""
     from anymask.maps import open_map
 
-    pictures = read_pictures(args)
+    image_settings = read_images(args)
     with (
         open_sources(sources, allow_url=getattr(args, "allow_url", False)) as paths,
         open_map(
-            paths, colours=settings.colours, bands=pictures.bands, stretch=pictures.stretch,
-            ranges=pictures.ranges, gsd=settings.gsd,
+            paths, colors=settings.colors, bands=image_settings.bands,
+            stretch=image_settings.stretch,
+            ranges=image_settings.ranges, gsd=settings.gsd,
         ) as scene,
     ):  # fmt: skip
         yield scene
@@ -67,7 +68,7 @@ def advise_on_map(
     if report.coverage >= (MOST if smallest > HOUSE else FEW):
         return
     say(
-        f"The {counted(report.things, 'object')} cover {percent(report.coverage)} of the map. At "
+        f"The {counted(report.objects, 'object')} cover {percent(report.coverage)} of the map. At "
         f"{pixel:.2g} m per pixel of the model's input, most objects smaller than {smallest:.2g} m "
         f"are missed. To find more, use {other}a smaller --tile or --gsd, or a point or box for "
         f"each object: anymask segment {source} --prompts LAYER.gpkg -o objects.gpkg"
@@ -92,7 +93,7 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
             work.segment_tile,
             about=work.about,
             prompt=prompt,
-            tile=LookChoice(**read_options(args, LookChoice, ("tile",))).tile,
+            tile=TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile,
             nested=nested,
         )
         report = write_survey(args, scene, processor, settings)
@@ -116,13 +117,13 @@ def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
     with open_scene(args, args.sources, settings) as scene:
         prompts = read_map_prompts(args, scene, settings)
         model = read_model(args).load()
-        tile = LookChoice(**read_options(args, LookChoice, ("tile",))).tile
+        tile = TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile
         write_survey(
             args, scene, PromptProcessor(scene, model, prompts, tile=tile, settings=given), settings
         )
 
 
-def read_map_prompts(args: argparse.Namespace, scene: Scene, settings: MapChoice) -> list[Prompt]:
+def read_map_prompts(args: argparse.Namespace, scene: Scene, settings: MapSettings) -> list[Prompt]:
     """Read prompts of command line and layer, in pixels of the scene. Raises PromptError."""
     from anymask.cli.prompts import parts_by_object
     from anymask.cli.prompts import read_prompts as read_words
@@ -151,7 +152,7 @@ def read_map_prompts(args: argparse.Namespace, scene: Scene, settings: MapChoice
 
 
 def write_survey(
-    args: argparse.Namespace, scene: Scene, processor: Any, settings: MapChoice
+    args: argparse.Namespace, scene: Scene, processor: Any, settings: MapSettings
 ) -> MapReport:
     """Process all windows and report the results. Raises AnymaskError."""
     from anymask.maps import segment_tiles
@@ -161,7 +162,7 @@ def write_survey(
             scene, processor, args.outputs, simplify=settings.simplify, min_area=settings.min_area,
             right_angles=settings.right_angles, progress=bar.update,
         )  # fmt: skip
-    found, windows = counted(report.things, "object"), counted(report.windows, "window")
+    found, windows = counted(report.objects, "object"), counted(report.windows, "window")
     for output in args.outputs:
         say(f"wrote {output}: {found} from {windows}")
     if report.left_out:

@@ -86,7 +86,7 @@ def get(name: str, *, converts: bool = True) -> None:
     from anymask.runtime import fetch
 
     what = catalogue.entry(name)
-    warn_of_licence(what)
+    warn_of_license(what)
     if not what.bundled and what.published_hash != "sha256":
         say(f"{name}: download {_UNVERIFIED[what.published_hash]}")
     with ProgressBar(f"{name}, kB") as bar:
@@ -289,7 +289,7 @@ def state_of(name: str) -> Installed:
         return Installed(name=name, status="absent")
 
 
-def warn_of_licence(what: Checkpoint) -> None:
+def warn_of_license(what: Checkpoint) -> None:
     """Print a warning if a licence forbids commercial use."""
     if not what.licence.commercial:
         print(

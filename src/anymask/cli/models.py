@@ -14,7 +14,7 @@ from anymask.cli.model_facts import (
     show_info,
     show_list,
     show_verify,
-    warn_of_licence,
+    warn_of_license,
 )
 from anymask.find import known_detectors
 from anymask.runtime import SAYS, catalogue, split_side, store
@@ -61,7 +61,7 @@ def add(args: Namespace) -> None:
     refuse_detector(name, f"Download it: anymask models get {name}, or pass its folder: --detector")
     state = store.add(name, args.file, link=args.link)
     print(f"{name}: {state.path}\n  {SAYS[state.status]}")
-    warn_of_licence(catalogue.entry(name))
+    warn_of_license(catalogue.entry(name))
 
 
 # fmt: off

@@ -21,11 +21,11 @@ from anymask.base import AnymaskError, InputError, list_settings, need_packages
 from anymask.cli.command import Argument, Group, Settings
 from anymask.formats import LAYERS
 from anymask.images import VIDEO_SUFFIXES, sample
-from anymask.jobs import LookChoice, MapChoice, ModelChoice, PictureChoice
+from anymask.jobs import ImageSettings, MapSettings, ModelSettings, TilingSettings
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
-MODEL = Settings(ModelChoice, "model options", common=("model",))
-PICTURES = Settings(PictureChoice, "input options")
+MODEL = Settings(ModelSettings, "model options", common=("model",))
+IMAGES = Settings(ImageSettings, "input options")
 SPLIT = Argument("--split", metavar="NAME", help="split of the dataset, such as val")
 OVERLAY = Argument(
     "--no-overlay", dest="overlay", action="store_false",
@@ -46,13 +46,13 @@ def map_options(*, prompts: bool = False, tile: bool = True) -> Group:
         tile: Whether to add `--tile`, if the command does not have it already.
     """
     own = [] if prompts else ["crs", "prompts"]
-    names = [name for name in MapChoice.__dataclass_fields__ if name not in own]
-    tiles = Settings(LookChoice, only=("tile",), common=("tile",),
+    names = [name for name in MapSettings.__dataclass_fields__ if name not in own]
+    tiles = Settings(TilingSettings, only=("tile",), common=("tile",),
                      defaults={"tile": "auto; 1024 pixels for maps"})  # fmt: skip
     return Group(
         "options for maps (GeoTIFF, COG, VRT, JPEG 2000 or a folder of tiles; -o "
         ".gpkg, .fgb, .shp, .geojson or .tif)",
-        (Settings(MapChoice, only=names, common=("crs", "prompts")), *[tiles] * tile),
+        (Settings(MapSettings, only=names, common=("crs", "prompts")), *[tiles] * tile),
     )
 
 
@@ -63,7 +63,7 @@ def wants_map(args: argparse.Namespace) -> bool:
         MissingExtra: It does, but the packages are not installed.
         InputError: It does not, but has options of maps.
     """
-    if not (is_map := _writes_map(args)) and (given := read_options(args, MapChoice)):
+    if not (is_map := _writes_map(args)) and (given := read_options(args, MapSettings)):
         raise InputError(
             f"{', '.join(map(option_of, given))}: Only for maps. Pass a georeferenced image and -o "
             f"with a name ending in {', '.join((*LAYERS, *_MAYBE[:2]))}."
@@ -99,24 +99,24 @@ def _writes_map(args: argparse.Namespace) -> bool:
     return is_map(first)
 
 
-def read_pictures(args: argparse.Namespace) -> PictureChoice:
+def read_images(args: argparse.Namespace) -> ImageSettings:
     """Read and validate the image options. Raises InputError."""
-    return PictureChoice(**read_options(args, PictureChoice))
+    return ImageSettings(**read_options(args, ImageSettings))
 
 
-def report_pages(photo: Path, say: Callable[[str], None], model: ModelChoice) -> None:
+def report_pages(image: Path, say: Callable[[str], None], model: ModelSettings) -> None:
     """Print which page of a multi-page file is used, unless the model uses all as channels."""
     from anymask.images import read_pages
     from anymask.runtime import stated_channels
 
-    pages = read_pages(photo)
+    pages = read_pages(image)
     if pages.count == 1 or stated_channels(model.model, model.weights):
         return
     place = pages.place(0)
     shown = f" ({place})" if place else ""
     other = f" or {place.lower().replace(' ', '').replace(',', '')}" if place else ""
     say(
-        f"{photo.name} has {pages.count} pages{pages.axes_in_words()}; using page 0{shown}. "
+        f"{image.name} has {pages.count} pages{pages.axes_in_words()}; using page 0{shown}. "
         f"--page N{other} selects another page, --page all processes all pages."
     )
 
@@ -149,18 +149,18 @@ def read_count(text: str, least: int = 1) -> int:
     )
 
 
-def read_model(args: argparse.Namespace, **chosen: object) -> ModelChoice:
+def read_model(args: argparse.Namespace, **chosen: object) -> ModelSettings:
     """Read the options of `MODEL`, overridden by `chosen`; paths become absolute."""
     from anymask.runtime.open import stated_model
 
-    given = read_options(args, ModelChoice) | chosen
+    given = read_options(args, ModelSettings) | chosen
     if given.get("weights") is not None:
         given["weights"] = Path(given["weights"]).expanduser().absolute()
     given.setdefault("model", stated_model(given.get("weights")))
-    return ModelChoice(**given)
+    return ModelSettings(**given)
 
 
-def read_default_model(args: argparse.Namespace) -> ModelChoice:
+def read_default_model(args: argparse.Namespace) -> ModelSettings:
     """Like `read_model`; videos, scans and audits default to `DEFAULT_VIDEO_MODEL`."""
     return (
         read_model(args)
@@ -293,12 +293,12 @@ def check_not_address(word: str) -> None:
 
 def _fetch(address: str, folder: Path) -> Path:
     """Download an image to a new folder, keeping its file name."""
-    from anymask.images import fetch_picture
+    from anymask.images import fetch_image
 
     name = Path(unquote(urlsplit(address).path)).name or "picture"
     folder.mkdir()
     path = folder / name
-    path.write_bytes(fetch_picture(address))
+    path.write_bytes(fetch_image(address))
     return path
 
 

@@ -36,15 +36,15 @@ from anymask.formats import (
     DOCUMENTS,
     LAYERS,
     OUTPUT_SUFFIXES,
+    ImageKind,
     Kind,
-    PictureKind,
     each_output,
     output_kind,
-    shows_photo,
+    shows_image,
     suffix_instead,
     write_masks,
 )
-from anymask.masks import picture_format
+from anymask.masks import image_format
 
 if TYPE_CHECKING:
     from anymask.base import UintImage
@@ -168,9 +168,9 @@ class Target:
     many: bool = False
 
     @property
-    def shows_photo(self) -> bool:
+    def shows_image(self) -> bool:
         """Whether it requires the pixels of the image."""
-        return shows_photo(self.kind)
+        return shows_image(self.kind)
 
 
 def is_stdout(output: str) -> bool:
@@ -200,7 +200,7 @@ def is_file_name(output: str) -> bool:
     if is_stdout(output):
         return True
     suffix = file_suffix(output)
-    if suffix and (suffix in DOCUMENTS or picture_format(suffix) is not None):
+    if suffix and (suffix in DOCUMENTS or image_format(suffix) is not None):
         return True
     converted = (
         f"To write {suffix}, convert the .json with anymask convert. "
@@ -213,11 +213,11 @@ def is_file_name(output: str) -> bool:
 
 def plan_targets(
     outputs: Sequence[str],
-    photo: str,
-    plain: PictureKind,
+    image: str,
+    plain: ImageKind,
     *,
     several: bool,
-    default: PictureKind | None = None,
+    default: ImageKind | None = None,
     many: bool = False,
 ) -> list[Target]:
     """Parse the outputs of one image.
@@ -226,7 +226,7 @@ def plan_targets(
 
     Args:
         outputs: `-o` options. Defaults to a file in the current folder.
-        photo: Name of the image without suffix.
+        image: Name of the image without suffix.
         plain: Content of an image output without a further word in its name.
         several: Whether there are other images, which require other outputs.
         default: Content of the default output. Defaults to `plain`.
@@ -234,11 +234,11 @@ def plan_targets(
     """
     if not outputs:
         kind = default or plain
-        return [Target(Path(photo + ENDINGS[kind]), kind, ".png")]
-    return [_target(output, photo, plain, several, many) for output in outputs]
+        return [Target(Path(image + ENDINGS[kind]), kind, ".png")]
+    return [_target(output, image, plain, several, many) for output in outputs]
 
 
-def _target(output: str, photo: str, plain: PictureKind, several: bool, many: bool) -> Target:
+def _target(output: str, image: str, plain: ImageKind, several: bool, many: bool) -> Target:
     if is_stdout(output):
         if several:
             raise InputError(
@@ -246,17 +246,17 @@ def _target(output: str, photo: str, plain: PictureKind, several: bool, many: bo
             )
         return _of_name(None, Path("stdout" + stdout_suffix(output)), plain, many)
     if is_folder(output):
-        return Target(Path(output, photo + ENDINGS[plain]), plain, ".png")
+        return Target(Path(output, image + ENDINGS[plain]), plain, ".png")
     if several and NAME not in output:
         raise InputError(
             f"-o {output} is one file, but there are several images. Pass a folder, "
             f"such as out/, or include {NAME} in the file name: -o '{NAME}{Path(output).suffix}'"
         )
-    path = Path(output.replace(NAME, photo))
+    path = Path(output.replace(NAME, image))
     return _of_name(path, path, plain, many)
 
 
-def _of_name(path: Path | None, name: Path, plain: PictureKind, many: bool) -> Target:
+def _of_name(path: Path | None, name: Path, plain: ImageKind, many: bool) -> Target:
     return Target(path, output_kind(name, plain, many=many), name.suffix.lower(), many)
 
 
@@ -290,7 +290,7 @@ def write_objects(
     paths, outputs = [], each_output(target.path or Path("stdout"), found)
     for path, _ in outputs:
         same = inputs & {Path(os.path.realpath(path))}
-        refuse_inputs(path, getattr(found.picture, "path", None), *same)
+        refuse_inputs(path, getattr(found.source_image, "path", None), *same)
     for path, few in outputs:
         file, masks = io.BytesIO(), found[few]
         one = len(masks) == 1 and not (target.many and path == target.path)
@@ -442,7 +442,7 @@ def _option(name: str) -> str:
 def _is_of_files(suffix: str) -> bool:
     """Return whether a suffix belongs to a known kind of file."""
     known = suffix in _OF_FILES or suffix in DOCUMENTS
-    return known or bool(suffix and picture_format(suffix))
+    return known or bool(suffix and image_format(suffix))
 
 
 def _one_of(suffixes: tuple[str, ...]) -> str:

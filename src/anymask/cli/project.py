@@ -66,7 +66,7 @@ def make_project(args: argparse.Namespace) -> Project:
     from anymask.studio.project import create_project
 
     settings = read_settings(args.settings)
-    check_photos(args.folder)
+    check_images(args.folder)
     project = create_project(
         args.folder, name=args.name, labels=args.labels, database=args.database, settings=settings,
         failed=skipped,
@@ -83,16 +83,16 @@ def skipped(name: str, why: str) -> None:
     say(f"skipped {name}: {why}")
 
 
-def check_photos(folder: Path) -> None:
+def check_images(folder: Path) -> None:
     """Raise InputError if a new project would contain no images or videos."""
-    from anymask.images import SUFFIXES, VIDEO_SUFFIXES, find_images, use_instead
+    from anymask.images import SUFFIXES, VIDEO_SUFFIXES, find_images, suggest_command
     from anymask.studio.places import FOLDER
 
     if not folder.is_dir() or (folder / FOLDER).is_dir():
         return
     if next(find_images(folder, suffixes=SUFFIXES | VIDEO_SUFFIXES), None) is None:
         raise InputError(
-            use_instead(folder, "image")
+            suggest_command(folder, "image")
             or f"{folder} contains no images or videos. Add some, or choose another folder."
         )
 
@@ -115,7 +115,7 @@ def take(args: argparse.Namespace) -> None:
     from anymask.studio.project import create_project
 
     ACTIONS["import"].check_inputs(args)
-    check_photos(args.folder)
+    check_images(args.folder)
     project = create_project(args.folder, failed=skipped)
     if args.page == "all":
         raise InputError("--page all is not supported here. Choose one page, such as 2 or z1c0.")
@@ -156,36 +156,36 @@ def run_on_images(
         masks_of: Number of masks of one result.
     """
     failures: list[str] = []
-    photos = masks = 0
+    images = masks = 0
     with ProgressBar(stage, limit) as progress:
         results = begin(lambda *why: failures.append(": ".join(why)))
         for one in results if limit is None else islice(results, max(0, limit)):
-            photos, masks = photos + 1, masks + masks_of(one)
-            progress.update(photos)
+            images, masks = images + 1, masks + masks_of(one)
+            progress.update(images)
     for failure in failures:
         say(f"skipped {failure}")
-    return photos, masks
+    return images, masks
 
 
-def run_photos(args: argparse.Namespace) -> None:
+def run_images(args: argparse.Namespace) -> None:
     """Run a stage on new images. An interrupted run is resumed by the same command."""
     from anymask import load
     from anymask.masks import counted
 
     project = opened(args)
-    model = load(args.model or project.lead())
+    model = load(args.model or project.current_model())
 
     def count_waiting() -> int:
         return sum(image.status == "new" for image in project.images)
 
     waiting = count_waiting()
     most = waiting if args.limit is None else min(args.limit, waiting)
-    photos, masks = run_on_images(
+    images, masks = run_on_images(
         args.stage, most, lambda failed: project.run(model, args.stage, failed=failed),
         lambda image: image.records,
     )  # fmt: skip
     say(
-        f"{counted(photos, 'image')}, {counted(masks, 'mask')}; "
+        f"{counted(images, 'image')}, {counted(masks, 'mask')}; "
         f"{counted(count_waiting(), 'image')} left"
     )
 
@@ -193,7 +193,7 @@ def run_photos(args: argparse.Namespace) -> None:
 # find
 
 
-def find_things(args: argparse.Namespace) -> None:
+def find_objects(args: argparse.Namespace) -> None:
     """Propose labeled masks from prompts. An interrupted run is resumed by the same command."""
     from anymask import load
     from anymask.masks import counted
@@ -206,15 +206,15 @@ def find_things(args: argparse.Namespace) -> None:
     words = args.words
     if words is not None and Path(words).suffix and Path(words).is_file():
         words = Path(words)
-    model = load(args.model or project.lead())
-    photos, masks = run_on_images(
+    model = load(args.model or project.current_model())
+    images, masks = run_on_images(
         "find", args.limit, lambda failed: project.find(
             model, words, like=like, unlike=unlike, label=args.label, detector=args.detector,
             score=args.score, failed=failed,
         ), lambda kept: len(kept.records),
     )  # fmt: skip
     say(
-        f"{counted(photos, 'image')}, {counted(masks, 'proposal')}; images that are done or were "
+        f"{counted(images, 'image')}, {counted(masks, 'proposal')}; images that are done or were "
         "searched before are skipped"
     )
 
@@ -248,11 +248,11 @@ def review_concepts(args: argparse.Namespace) -> None:
     """Propose hard negatives, store answers, and list the phrases of every image."""
     from anymask import load
     from anymask.masks import counted
-    from anymask.studio.concepts import concepts, propose_concepts, take_answers
+    from anymask.studio.concepts import concepts, import_answers, propose_concepts
 
     project = opened(args)
     if args.answers is not None:
-        take_answers(project.store, args.answers, args.user)
+        import_answers(project.store, args.answers, args.user)
     else:
         naming = load(args.model or default_model()).runtime.naming
         table = None if naming is None else naming.name_table()
@@ -295,19 +295,19 @@ def export(args: argparse.Namespace) -> None:
 
 def clips(args: argparse.Namespace) -> None:
     """Add, list or export clips. Raises InputError, DataError, Conflict."""
-    from anymask.studio.exchange import propose_tracks, take_clip
+    from anymask.studio.exchange import import_clip, propose_tracks
     from anymask.studio.exports import export_tracks
 
     project = opened(args)
     if args.take is not None:
-        take_clip(project, args.take, args.session, label=args.label, who=args.user)
+        import_clip(project, args.take, args.session, label=args.label, who=args.user)
     elif args.session is not None or args.label is not None:
         raise InputError("--session and --label require --take. Add --take VIDEO.")
     if args.propose:
         from anymask import load
 
         with ProgressBar("frames", None) as progress:
-            model = load(args.model or project.lead())
+            model = load(args.model or project.current_model())
             notes = list(propose_tracks(project, model, progress.update))
         say("\n".join(notes or ["every video already has tracks"]))
     if args.output is not None:
@@ -388,14 +388,14 @@ ACTIONS = {
             help="page of an image stack for masks whose file names contain no page, counted from "
                  "0 (default: 0)"),
     ), summary="import masks of any format; a folder of images becomes a project"),
-    "run": Command(run_photos, (
+    "run": Command(run_images, (
         FOLDER,
         Argument("--stage", choices=UNATTENDED, default="auto",
             help="stage to run (default: auto)"),
         LIMIT,
         BEST,
     ), summary="run a stage on new images; resumes after an interruption"),
-    "find": Command(find_things, (
+    "find": Command(find_objects, (
         FOLDER,
         Argument("words", metavar="WORDS", nargs="?",
             help="text prompts as in `anymask find`, such as 'helmet, red cup' or 'lorry = "

@@ -35,7 +35,7 @@ FORMS: dict[Kind, tuple[str, int]] = {
 
 ABOUT_VALUES = (
     "how to interpret the image of --mask: labels (each pixel value is an object), binary (pixels "
-    "of at least half of white are the object; labels are merged) or colours (each color is an "
+    "of at least half of white are the object; labels are merged) or colors (each color is an "
     "object); auto detects it, and reports an error if the image is ambiguous"
 )
 
@@ -71,7 +71,7 @@ PROMPTS = Group(
         Argument("--next", dest="parts", action="append_const", const=("next", ""), default=[],
             rare=True,
             help="start another object: the prompts that follow belong to it"),
-        _part("--mask-values", "values", "{auto,labels,binary,colours}", ABOUT_VALUES,
+        _part("--mask-values", "values", "{auto,labels,binary,colors}", ABOUT_VALUES,
               rare=True),
     ),
 )
@@ -248,7 +248,7 @@ TRACKED_PROMPTS = (
         for name, (shape, about) in TRACKED.items()
     ),
     Argument(
-        "--mask-values", choices=("auto", "labels", "binary", "colours"), default="auto",
+        "--mask-values", choices=("auto", "labels", "binary", "colors"), default="auto",
         help=ABOUT_VALUES, rare=True,
     ),
 )  # fmt: skip

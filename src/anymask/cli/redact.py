@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from anymask.base import InputError, ProgressBar, say
 from anymask.cli.command import Argument, Command
-from anymask.cli.folders import FOLDER, run_folder, run_photo
+from anymask.cli.folders import FOLDER, run_folder, run_image
 from anymask.cli.options import (
     MODEL,
     check_not_address,
@@ -27,14 +27,14 @@ from anymask.find import FindSettings
 from anymask.images import MaskValues
 from anymask.jobs import (
     FolderJob,
-    PhotoTask,
+    ImageTask,
     Redaction,
     RedactReport,
     beside,
-    redact_photos,
+    redact_images,
     write_list,
 )
-from anymask.masks import counted, picture_format
+from anymask.masks import counted, image_format
 
 UNDONE = "a blur can be partly reversed; use `solid` for sensitive content"
 ROUGH = (
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     if args.how == "blur":
         say(f"note: {UNDONE}")
     if is_video(args.sources):
-        redact_film(args)
+        redact_video_file(args)
         return
     writes = args.labels is not None or args.force
     if writes and args.output is None and or_stdout([], args.sources):
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
             redact_to_stdout(args, paths, writes)
             return
         redaction = read_redaction(args, paths)
-        report = redact_photos(redaction, lambda job, task: _do(job, task, args.json))
+        report = redact_images(redaction, lambda job, task: _do(job, task, args.json))
     say("\n".join(describe_redaction(redaction, report, args.sources)))
 
 
@@ -84,13 +84,13 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
         args.output = Path(aside, f"stdout{stdout_suffix(str(args.output))}")
         args.list_to = args.list_to or Path(aside, "without.csv")
         redaction = read_redaction(args, sources)
-        report = redact_photos(redaction, lambda job, task: _do(job, task, args.json))
+        report = redact_images(redaction, lambda job, task: _do(job, task, args.json))
         if not redaction.out.is_file():
             raise InputError(
                 f"{args.labels} has no labels for this image. Pass its labels, or --force."
             )
         write_stdout(redaction.out.read_bytes())
-    say(f"wrote standard output, with {counted(report.things, 'object')} redacted")
+    say(f"wrote standard output, with {counted(report.objects, 'object')} redacted")
 
 
 def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redaction:
@@ -100,7 +100,7 @@ def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redacti
         source=[*sources] if one is None else one,
         out=args.output or default_output(one),
         words=args.words, like=args.like, labels=args.labels,
-        mask_values=args.mask_values, how=args.how, colour=args.colour,
+        mask_values=args.mask_values, how=args.how, color=args.color,
         force=args.force, list_to=args.list_to,
         finding={"model": read_model(args)} | read_options(args, FindSettings),
         sharing=read_options(args, FolderJob),
@@ -114,12 +114,12 @@ def default_output(source: Path | None) -> Path:
     if source.is_dir():
         return Path(f"{source.resolve().name}-redacted")
     suffix = source.suffix.lower()
-    return Path(f"{source.stem}.redacted{suffix if picture_format(suffix) else '.png'}")
+    return Path(f"{source.stem}.redacted{suffix if image_format(suffix) else '.png'}")
 
 
-def _do(job: FolderJob, task: PhotoTask, summary: Path | None) -> None:
+def _do(job: FolderJob, task: ImageTask, summary: Path | None) -> None:
     if job.one:
-        run_photo(job, task, summary)
+        run_image(job, task, summary)
     else:
         run_folder(job, task, summary)
 
@@ -130,14 +130,14 @@ def describe_redaction(
     """Describe what was found or written, and the next steps."""
     lines = [f"wrote {redaction.list}"]
     if report.without:
-        listed = f"{len(report.without)} of {counted(report.photos, 'image')}"
+        listed = f"{len(report.without)} of {counted(report.images, 'image')}"
         lines.append(
             f"images without a detection: {listed}, listed in {redaction.list}. Check these images"
         )
-    things = counted(report.things, "object")
+    objects = counted(report.objects, "object")
     if report.written or redaction.labels is not None:
         return [
-            f"wrote {redaction.out}: {things} redacted in "
+            f"wrote {redaction.out}: {objects} redacted in "
             f"{counted(report.written, 'copied image')}",
             *lines,
         ]
@@ -145,14 +145,14 @@ def describe_redaction(
     again = f"anymask redact {source} --labels"
     rough = [ROUGH] if redaction.words is not None and "detector" not in redaction.finding else []
     look = [
-        f"found {things} in {counted(report.photos, 'image')}. No copies are "
+        f"found {objects} in {counted(report.images, 'image')}. No copies are "
         "written before a review",
         *lines,
         *rough,
         f"1. check the images in {review}",
         f"2. if all masks are correct: {again} {review} -o {redaction.out}",
     ]
-    if isinstance(redaction.photos, Path) and redaction.photos.is_dir():
+    if isinstance(redaction.images, Path) and redaction.images.is_dir():
         look += [
             "   if a mask is wrong or missing, correct it in the page first:",
             f"   anymask project init {source} && anymask project import {source} "
@@ -167,14 +167,14 @@ def describe_redaction(
 # Videos.
 
 
-def redact_film(args: argparse.Namespace) -> None:
+def redact_video_file(args: argparse.Namespace) -> None:
     """Find objects in a video, or write its redacted copy. Raises AnymaskError for user errors."""
-    from anymask.track import check_film, find_for_review, redact_video
+    from anymask.track import check_video_output, find_for_review, redact_video
 
     check_not_address(args.sources[0])
     video = Path(args.sources[0])
     out = args.output or Path(f"{video.stem}.redacted.mp4")
-    check_film(out, "picture")
+    check_video_output(out, "picture")
     review, tracks = beside(out, "-review"), args.labels
     if tracks is None:
         if args.words is None or args.like:
@@ -195,7 +195,7 @@ def redact_film(args: argparse.Namespace) -> None:
             )
             return
     with ProgressBar("frames", None) as bar:
-        gaps = redact_video(video, tracks, out, args.how, args.colour, bar.update)
+        gaps = redact_video(video, tracks, out, args.how, args.color, bar.update)
     place = args.list_to or beside(out, "-without.csv")
     rows = [(str(gap.frame), f"{gap.seconds:.3f}", gap.reason) for gap in gaps]
     write_list(place, ("frame", "seconds", "reason"), rows)
@@ -227,7 +227,7 @@ COMMAND = Command(run, (
              "image; for a video, a .jsonl of `anymask track` or `find`"),
     Argument("--mask-values", choices=get_args(MaskValues), default="auto",
         help="how to interpret mask images among the labels: labels (each pixel value is an "
-             "object), binary (one object) or colours (each color is an object); auto detects it, "
+             "object), binary (one object) or colors (each color is an object); auto detects it, "
              "and reports an error if the image is ambiguous (default: auto)"),
     Argument("--force", action="store_true",
         help="write redacted copies without a review; images without a detection are copied "
@@ -235,7 +235,7 @@ COMMAND = Command(run, (
     Argument("--how", choices=("solid", "pixels", "blur"), default="solid",
         help=f"how to redact: a solid color, large cells of the mean color, or a blur; {UNDONE} "
              "(default: solid)"),
-    Argument("--colour", metavar="COLOUR", default="black",
+    Argument("--color", metavar="COLOR", default="black",
         help="color for `--how solid` (default: black)"),
     Argument("-o --output", metavar="DIR|FILE", type=Path,
         help="output folder; for one image, also a file, or - for standard output (-.jpg: as "

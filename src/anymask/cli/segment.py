@@ -20,14 +20,14 @@ import numpy as np
 from anymask.base import DataError, InputError, PromptError, say, write_whole
 from anymask.cli.command import Argument, Command, Group, Settings
 from anymask.cli.options import (
+    IMAGES,
     MODEL,
-    PICTURES,
     check_own_names,
     map_options,
     open_sources,
+    read_images,
     read_model,
     read_options,
-    read_pictures,
     report_pages,
     sources,
     wants_map,
@@ -44,11 +44,18 @@ from anymask.cli.outputs import (
     write_stdout,
 )
 from anymask.cli.prompts import PROMPTS, read_prompts, scaled_prompt_hint
-from anymask.jobs import FolderJob, ModelChoice, NamesChoice, PhotoFile, PhotoItem, PictureChoice
+from anymask.jobs import (
+    FolderJob,
+    ImageItem,
+    ImageSettings,
+    LazyImageFile,
+    ModelSettings,
+    NamesSettings,
+)
 from anymask.segment import PartSettings, SegmentSettings
 
 if TYPE_CHECKING:
-    from anymask.formats import PictureKind
+    from anymask.formats import ImageKind
     from anymask.masks import Mask, Prompt
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model, PartSettingsDict, Prediction, SegmentSettingsDict
@@ -57,7 +64,7 @@ EMBEDDING = ".npz"  # suffix of files written by `anymask encode`
 CLASSES = ".classes.png"  # default ending of label maps
 LABEL_MAPS = (".overlay.png", ".png", ".npy")
 
-Work = list[tuple[PhotoItem, Callable[[], None]]]  # each image with the function that processes it
+Work = list[tuple[ImageItem, Callable[[], None]]]  # each image with the function that processes it
 
 
 def run(args: argparse.Namespace) -> None:
@@ -70,29 +77,29 @@ def run(args: argparse.Namespace) -> None:
         segment_map(args, dict(read_settings(args)))
         return
     with open_sources(args.sources, allow_url=args.allow_url) as paths:
-        pictures = read_pictures(args)
-        items = list_items(paths, pictures)
+        image_settings = read_images(args)
+        items = list_items(paths, image_settings)
         if not args.outputs and len(paths) > 1:
             check_own_names(paths)
         plan = plan_label_maps if args.semantic else plan_masks
-        process_each(plan(args, pictures, items), paths.as_typed)
+        process_each(plan(args, image_settings, items), paths.as_typed)
 
 
-def list_items(paths: Sequence[Path], pictures: PictureChoice) -> list[PhotoItem]:
+def list_items(paths: Sequence[Path], image_settings: ImageSettings) -> list[ImageItem]:
     """Return images, pages and embeddings; stems are names relative to the output folder."""
     for path in paths:
         if path.is_dir():
-            from anymask.images import use_instead
+            from anymask.images import suggest_command
 
             raise InputError(
-                use_instead(path, "image")
+                suggest_command(path, "image")
                 or f"{str(path)!r} is a folder. Pass the images in it: '{path}/*.jpg'"
             )
-    encoded = [PhotoItem(path, Path(path.stem)) for path in paths if is_embedding(path)]
+    encoded = [ImageItem(path, Path(path.stem)) for path in paths if is_embedding(path)]
     images = tuple(path for path in paths if not is_embedding(path))
     if not images:
         return encoded
-    return encoded + FolderJob(source=images, output=Path(), page=pictures.page).items()
+    return encoded + FolderJob(source=images, output=Path(), page=image_settings.page).items()
 
 
 def is_embedding(path: Path) -> bool:
@@ -118,7 +125,7 @@ def process_each(work: Work, as_typed: Callable[[str], str]) -> None:
         except (InputError, PromptError, DataError) as error:
             failed += 1
             page = "" if item.page is None else f", page {item.page}"
-            print(as_typed(f"anymask: {item.photo}{page}: {error}"), file=sys.stderr, flush=True)
+            print(as_typed(f"anymask: {item.image}{page}: {error}"), file=sys.stderr, flush=True)
     if failed:
         raise DataError(
             f"{failed} of {len(work)} images failed. Fix or remove them, then run it again."
@@ -138,8 +145,8 @@ class Job:
 
     prompts: list[Prompt]
     settings: SegmentSettingsDict
-    pictures: PictureChoice
-    model: ModelChoice  # Model to use
+    image_settings: ImageSettings
+    model: ModelSettings  # Model to use
     several: bool  # Whether there are several images
     report: TextIO  # Stream for the report on each mask
     inputs: frozenset[Path]  # Resolved paths of all files read
@@ -148,36 +155,38 @@ class Job:
     names: ChosenNames | None = None  # Names to choose from, if masks are to be labeled
 
 
-def plan_masks(args: argparse.Namespace, pictures: PictureChoice, items: list[PhotoItem]) -> Work:
+def plan_masks(
+    args: argparse.Namespace, image_settings: ImageSettings, items: list[ImageItem]
+) -> Work:
     """Validate all options, load the model, and return the work of each image."""
-    names = NamesChoice(**read_options(args, NamesChoice))
+    names = NamesSettings(**read_options(args, NamesSettings))
     outputs = or_stdout(args.outputs, args.sources)
     parts = cast("PartSettingsDict", read_options(args, PartSettings, ("max_parts",)))
     if parts and not args.split:
         raise InputError("--max-parts requires --parts.")
     PartSettings(**parts)
     chosen: dict[str, str] = {}
-    if args.model is None and items and is_embedding(items[0].photo):
+    if args.model is None and items and is_embedding(items[0].image):
         from anymask.masks import Features
 
-        chosen["model"] = Features.load(items[0].photo).model
+        chosen["model"] = Features.load(items[0].image).model
     job = Job(
         prompts=read_prompts(args.parts),
         settings=read_settings(args),
-        pictures=pictures,
+        image_settings=image_settings,
         model=read_model(args, **chosen),
         several=len(items) > 1,
         report=sys.stderr if any(map(is_stdout, outputs)) else sys.stdout,
-        inputs=frozenset(args.read) | {Path(os.path.realpath(item.photo)) for item in items},
+        inputs=frozenset(args.read) | {Path(os.path.realpath(item.image)) for item in items},
         parts=parts if args.split else None,
     )
     owners: dict[Path, Path] = {}
     planned = [(item, plan_outputs(outputs, item, job.several, args.read)) for item in items]
     for item, targets in planned:
         for path in (target.path for target in targets if target.path is not None):
-            if owners.setdefault(path, item.photo) is not item.photo:
+            if owners.setdefault(path, item.image) is not item.image:
                 raise InputError(
-                    f"The results of {str(owners[path])!r} and {str(item.photo)!r} would both be "
+                    f"The results of {str(owners[path])!r} and {str(item.image)!r} would both be "
                     f"written to {str(path)!r}. Segment the two images in separate runs."
                 )
     model = job.model.load()
@@ -186,53 +195,55 @@ def plan_masks(args: argparse.Namespace, pictures: PictureChoice, items: list[Ph
 
 
 def plan_outputs(
-    outputs: list[str], item: PhotoItem, several: bool, inputs: Sequence[Path]
+    outputs: list[str], item: ImageItem, several: bool, inputs: Sequence[Path]
 ) -> list[Target]:
     """Return the outputs of an image. Raises InputError, also if they are one of the inputs."""
-    encoded = is_embedding(item.photo)
-    default: PictureKind | None = "mask" if encoded else None
+    encoded = is_embedding(item.image)
+    default: ImageKind | None = "mask" if encoded else None
     name = item.stem.as_posix()
     targets = plan_targets(outputs, name, "cutout", several=several, default=default)
-    if encoded and any(target.shows_photo for target in targets):
+    if encoded and any(target.shows_image for target in targets):
         raise InputError(
-            f"{str(item.photo)!r} is an embedding, which does not contain the pixels of the image. "
+            f"{str(item.image)!r} is an embedding, which does not contain the pixels of the image. "
             "Write a .mask.png, .json, .csv, .svg, .geojson or .npy, or pass the image itself."
         )
-    check_outputs([target.path for target in targets if target.path], item.photo, *inputs)
+    check_outputs([target.path for target in targets if target.path], item.image, *inputs)
     return targets
 
 
-def segment_image(model: Model, job: Job, item: PhotoItem, targets: Sequence[Target]) -> None:
+def segment_image(model: Model, job: Job, item: ImageItem, targets: Sequence[Target]) -> None:
     """Segment all prompts in one image, write the masks and report them."""
     from anymask.images import ImageFile
     from anymask.masks import Features, Masks
-    from anymask.segment import EncodedPhoto
+    from anymask.segment import EncodedImage
 
     image: Any
     pixels: Any = None
     shown = None
-    if is_embedding(item.photo):
-        image = Features.load(item.photo)
+    if is_embedding(item.image):
+        image = Features.load(item.image)
         image_hw, name = image.image_hw, item.stem.name
         if job.names is not None:
             raise InputError(
                 "--names requires the image, but only its embedding was passed. Pass the image."
             )
     else:
-        photo = PhotoFile(item, job.pictures, model.spec.channels)
-        pixels = photo.pixels
-        if any(target.shows_photo for target in targets):
-            shown = photo.layered
+        source = LazyImageFile(item, job.image_settings, model.spec.channels)
+        pixels = source.pixels
+        if any(target.shows_image for target in targets):
+            shown = source.layered
         image_hw, name = (pixels.shape[0], pixels.shape[1]), item.name
         if item.page is None:
-            report_pages(item.photo, say, job.model)
-        image = EncodedPhoto(model.encode(pixels), pixels)
+            report_pages(item.image, say, job.model)
+        image = EncodedImage(model.encode(pixels), pixels)
     answers = predict(model, image, job.prompts, job.settings)
     if job.names is not None:
         answers = [model.with_labels(pixels, answer, names=job.names) for answer in answers]
     lines = list[str]()
-    picture = ImageFile(item.photo, item.page or 0, name)
-    found = Masks(image_hw=image_hw, picture=picture)  # other candidate masks are never decoded
+    source_image = ImageFile(item.image, item.page or 0, name)
+    found = Masks(
+        image_hw=image_hw, source_image=source_image
+    )  # other candidate masks are never decoded
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         best = replace(answer, prompt=prompt).best
         report = report_lines(best, prompt, answer.ambiguous)
@@ -287,15 +298,15 @@ def zoom_report(
     model: Model, image: Any, job: Job, prompt: Prompt, answer: Prediction
 ) -> str | None:
     """Explain why `--zoom` had no effect; None if it had."""
-    from anymask.models.rules import closer_window, object_box
-    from anymask.segment import UNCERTAIN
+    from anymask.models.rules import crop_window, object_box
+    from anymask.segment import SINGLE_CLICK_CROP
 
     (first,) = predict(model, image, [prompt], job.settings | {"zoom": False})
     mask = first.first.pixels()
     if (mask != answer.first.pixels()).any():
         return None
     box = object_box(prompt, mask)
-    if box is None or closer_window(box, first.geometry.image_hw, UNCERTAIN) is None:
+    if box is None or crop_window(box, first.geometry.image_hw, SINGLE_CLICK_CROP) is None:
         return "--zoom had no effect because the object is too large for a crop"
     return "--zoom had no effect because the mask of the crop has a lower predicted IoU"
 
@@ -342,7 +353,7 @@ def report_lines(mask: Mask, prompt: Prompt, ambiguous: bool = False) -> list[st
 
 
 def plan_label_maps(
-    args: argparse.Namespace, pictures: PictureChoice, items: list[PhotoItem]
+    args: argparse.Namespace, image_settings: ImageSettings, items: list[ImageItem]
 ) -> Work:
     """Plan the label map of each image. Raises InputError if prompts are given."""
     if args.parts:
@@ -361,11 +372,11 @@ def plan_label_maps(
     if len(items) > 1 and any(map(is_stdout, outputs)):
         raise InputError("Only one label map can be written to standard output. Pass file names.")
     for item, paths in planned:
-        check_outputs([path for path in paths if not is_stdout(str(path))], item.photo)
+        check_outputs([path for path in paths if not is_stdout(str(path))], item.image)
     model = read_model(args).load()
     report = sys.stderr if any(map(is_stdout, outputs)) else sys.stdout
     return [
-        (item, partial(label_image, model, pictures, item, paths, report))
+        (item, partial(label_image, model, image_settings, item, paths, report))
         for item, paths in planned
     ]
 
@@ -376,24 +387,24 @@ def suffix_of_map(path: Path) -> str:
 
 
 def label_image(
-    model: Model, pictures: PictureChoice, item: PhotoItem, paths: list[Path], report: TextIO
+    model: Model, image_settings: ImageSettings, item: ImageItem, paths: list[Path], report: TextIO
 ) -> None:
     """Write the label map of one image by suffix, and print class fractions.
 
     A map is a palette image, an overlay on the image, or an array. Raises as `Model.label`.
     """
     from anymask.formats import encode_palette
-    from anymask.masks import overlay, save_picture
+    from anymask.masks import overlay, save_image
 
-    photo = PhotoFile(item, pictures, model.spec.channels)
-    found = model.label(photo.pixels)
+    image = LazyImageFile(item, image_settings, model.spec.channels)
+    found = model.label(image.pixels)
     for path in paths:
         file = io.BytesIO()
         if suffix_of_map(path).endswith(".npy"):
             np.save(file, found.numbers)
         elif suffix_of_map(path).endswith(".overlay.png"):
             masks = np.stack([found.mask(one) for one in found.classes])
-            save_picture(file, overlay(photo.shown, masks), ".png")
+            save_image(file, overlay(image.shown, masks), ".png")
         else:
             file.write(encode_palette(found.numbers))
         if is_stdout(str(path)):
@@ -408,7 +419,7 @@ def label_image(
 
 # fmt: off
 COMMAND = Command(run, (
-    *sources("PHOTO", "; or an .npz file of `anymask encode`"),
+    *sources("IMAGE", "; or an .npz file of `anymask encode`"),
     PROMPTS,
     Argument("--semantic", action="store_true",
         help="without prompts: predict the class of every pixel with a semantic segmentation "
@@ -424,7 +435,7 @@ COMMAND = Command(run, (
                  "(default: PHOTO.cut.png in the current folder; standard output for an image "
                  "from standard input)"),
         Settings(SegmentSettings, common=("multimask",), omit=("ranking",)),
-        Settings(NamesChoice, common=("names",)),
+        Settings(NamesSettings, common=("names",)),
     )),
     Group("parts", (
         Argument("--parts", action="store_true", dest="split",
@@ -432,7 +443,7 @@ COMMAND = Command(run, (
         Settings(PartSettings, only=("max_parts",)),
     )),
     map_options(prompts=True),
-    PICTURES,
+    IMAGES,
     MODEL,
 ), stdout=True)
 # fmt: on

@@ -19,7 +19,7 @@ from anymask.cli.outputs import tell
 from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
 from anymask.track import (
     GROUPS,
-    CutoutLook,
+    CutoutStyle,
     FrameSampling,
     MaskletSettings,
     MemorySettings,
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"{option_of(next(iter(masklets)))} requires --everything. Add it.")
     job = TrackFiles(
         video=args.video, prompts=read_tracked_prompts(args), outputs=args.outputs,
-        cutout=CutoutLook() if args.cutout else None, direction=args.direction, known=args.known,
+        cutout=CutoutStyle() if args.cutout else None, direction=args.direction, known=args.known,
         masklets=MaskletSettings(**masklets) if args.everything else None, settings=settings,
     )  # fmt: skip
     check_not_address(args.video)

@@ -1,7 +1,7 @@
 from anymask.edit.cutouts import CutoutKeywords as CutoutKeywords
 from anymask.edit.cutouts import CutoutSettings as CutoutSettings
+from anymask.edit.cutouts import cut_image as cut_image
 from anymask.edit.cutouts import cut_out as cut_out
-from anymask.edit.cutouts import cut_photo as cut_photo
 from anymask.edit.cutouts import object_pixels as object_pixels
 from anymask.edit.cutouts import objects_sought as objects_sought
 from anymask.edit.cutouts import save_cutout as save_cutout

@@ -61,19 +61,19 @@ def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (
         return alpha
     top, left, bottom, right, scale = surroundings(mask)
     here = np.s_[top:bottom, left:right]
-    photo, hard = image[here], alpha[here]
+    pixels, hard = image[here], alpha[here]
     if scale == 1:
-        alpha[here] = _solved(photo, mask[here])
+        alpha[here] = _solved(pixels, mask[here])
         return alpha
-    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-    small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     small_mask = cv2.resize(hard, size, interpolation=cv2.INTER_AREA) >= 0.5
     solved = _solved(small, small_mask)
-    alpha[here] = _at_full_size(photo, hard, small, solved)
+    alpha[here] = _at_full_size(pixels, hard, small, solved)
     return alpha
 
 
-def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H, W, 3), (H, W)
+def foreground_colors(image: UintImage, alpha: FloatArray) -> UintImage:  # (H, W, 3), (H, W)
     """Foreground colors: removes the background color where alpha is below 1.
 
     The colors of object and background are blurred into the rim, each from its own side, then the
@@ -90,10 +90,10 @@ def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H,
     for first in range(int(ys.min()), int(ys.max()) + 1, step):
         rows, start = slice(first, first + step), max(0, first - FAR)  # the blurs reach less far
         around = np.s_[start : first + step + FAR, columns]
-        photo, part = image[around].astype(np.float32), alpha[around][..., None]
-        front, back = photo, photo
+        pixels, part = image[around].astype(np.float32), alpha[around][..., None]
+        front, back = pixels, pixels
         for width in (FAR, NEAR):
-            front, back = _blur_fusion(photo, part, front, back, width)
+            front, back = _blur_fusion(pixels, part, front, back, width)
         whole = np.clip(np.round(front[first - start :][:step]), 0, 255)
         here = np.s_[rows, columns]
         out[here] = np.where(soft[here][..., None], whole, out[here])
@@ -101,7 +101,7 @@ def foreground_colours(image: UintImage, alpha: FloatArray) -> UintImage:  # (H,
 
 
 def _blur_fusion(
-    photo: FloatArray, alpha: FloatArray, front: FloatArray, back: FloatArray, width: int
+    image: FloatArray, alpha: FloatArray, front: FloatArray, back: FloatArray, width: int
 ) -> tuple[FloatArray, FloatArray]:
     """One step of the estimation of foreground and background, by a box blur of this width."""
 
@@ -112,7 +112,7 @@ def _blur_fusion(
     covered = blur(alpha)
     front = blur(front * alpha) / (covered + 1e-5)
     back = blur(back * (1 - alpha)) / (1 - covered + 1e-5)
-    front = front + alpha * (photo - alpha * front - (1 - alpha) * back)
+    front = front + alpha * (image - alpha * front - (1 - alpha) * back)
     return np.clip(front, 0, 255), back
 
 
@@ -132,7 +132,7 @@ def surroundings(mask: BoolArray) -> tuple[int, int, int, int, float]:
     )
 
 
-def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
+def _solved(image: UintImage, mask: BoolArray) -> FloatArray:
     """Alpha in a narrow band, and in a wide band where the edge is out of focus."""
     # Distance of each pixel's centre to the mask's outline.
     inside = mask.astype(np.uint8)
@@ -147,11 +147,11 @@ def _solved(photo: UintImage, mask: BoolArray) -> FloatArray:
     deepest[deepest > REACHES[-1]] = np.inf
     settled = np.asarray(mask & (distance >= OUTER * deepest[labels]), np.bool_)
     rim = np.asarray(cv2.GaussianBlur(hard, (0, 0), RIM), np.float32)
-    alpha = closed_form_alpha(photo, hard, rim, (distance <= NARROW) & ~settled, PULL)
+    alpha = closed_form_alpha(image, hard, rim, (distance <= NARROW) & ~settled, PULL)
     alpha = np.clip((alpha - FAINT) / (1 - 2 * FAINT), 0, 1)
-    blurred = edge_width(photo, mask, distance) > BLURRED
+    blurred = edge_width(image, mask, distance) > BLURRED
     if (blurred & (distance <= 1)).any():
-        wide, share = _out_of_focus(photo, mask, distance, blurred, settled)
+        wide, share = _out_of_focus(image, mask, distance, blurred, settled)
         alpha = alpha + share * (wide - alpha)
     return np.asarray(alpha, np.float32)
 
@@ -164,17 +164,17 @@ def size_error(image: UintImage, mask: BoolArray) -> InputError:
     )
 
 
-def edge_width(photo: UintImage, mask: BoolArray, distance: FloatArray) -> FloatArray:
+def edge_width(image: UintImage, mask: BoolArray, distance: FloatArray) -> FloatArray:
     """Sigma of the image's edge along the outline, in pixels, around each pixel.
 
     A color step blurred by a Gaussian has a maximum slope of its height / (sigma * sqrt(2 pi)).
     Texture increases slopes, so the width is a lower bound.
     """
-    colours = photo.astype(np.float32)
-    inside, outside = _means(colours, mask, (distance > REACHES[0]) & (distance <= FARTHEST))
+    colors = image.astype(np.float32)
+    inside, outside = _means(colors, mask, (distance > REACHES[0]) & (distance <= FARTHEST))
     step = inside - outside
     height = np.linalg.norm(step, axis=2) + 1e-3
-    smooth = cv2.GaussianBlur(colours, (0, 0), 1.0)
+    smooth = cv2.GaussianBlur(colors, (0, 0), 1.0)
     slopes = [
         (cv2.Sobel(smooth, -1, across, 1 - across, scale=0.125) * step).sum(axis=2) / height
         for across in (1, 0)
@@ -201,7 +201,7 @@ def _means(
 
 
 def _out_of_focus(
-    photo: UintImage,
+    image: UintImage,
     mask: BoolArray,
     distance: FloatArray,
     blurred: BoolArray,
@@ -212,35 +212,35 @@ def _out_of_focus(
     wide = np.zeros(mask.shape, bool)
     band = (distance <= REACHES[0]) & ~settled
     start = np.asarray(cv2.GaussianBlur(hard, (0, 0), 1.0), np.float32)
-    alpha = closed_form_alpha(photo, hard, start, band)
+    alpha = closed_form_alpha(image, hard, start, band)
     for reach, next_reach in itertools.pairwise(REACHES):
         outer = ((distance > reach * OUTER) & (distance <= reach)).astype(np.float32)
         window = (8 * reach + 1,) * 2
         undecided = cv2.blur(np.abs(alpha - hard) * outer, window)
         open_here = undecided > OPEN * cv2.blur(outer, window)
-        open_here &= blurred & (_apart(photo, mask, distance, next_reach) > APART)
+        open_here &= blurred & (_apart(image, mask, distance, next_reach) > APART)
         more = (distance <= next_reach) & open_here & ~band & ~settled
         if not more.any():
             break
         band |= more
         wide |= open_here
-        alpha = closed_form_alpha(photo, hard, alpha, band)
+        alpha = closed_form_alpha(image, hard, alpha, band)
     best, share = _as_blur(alpha, hard, band & wide, distance)
     return best, share * ~settled
 
 
-def _apart(photo: UintImage, mask: BoolArray, distance: FloatArray, reach: int) -> FloatArray:
+def _apart(image: UintImage, mask: BoolArray, distance: FloatArray, reach: int) -> FloatArray:
     """Color difference of object and background around each pixel, in spreads.
 
     If both are similar, the color does not determine the edge, and the mask does.
     """
     near = (distance > OUTER * reach) & (distance <= 3 * reach)
-    colours = photo.astype(np.float32)
-    inside, outside = _means(colours, mask, near, reach)
+    colors = image.astype(np.float32)
+    inside, outside = _means(colors, mask, near, reach)
     variances = (
         square - mean**2
         for square, mean in zip(
-            _means(colours**2, mask, near, reach), (inside, outside), strict=True
+            _means(colors**2, mask, near, reach), (inside, outside), strict=True
         )
     )
     spread = np.sqrt(np.maximum(sum(variances), 0).sum(axis=2)) + 4
@@ -275,14 +275,14 @@ def _as_blur(
 
 
 def closed_form_alpha(
-    photo: UintImage, hard: FloatArray, start: FloatArray, band: BoolArray, pull: float = 0.0
+    image: UintImage, hard: FloatArray, start: FloatArray, band: BoolArray, pull: float = 0.0
 ) -> FloatArray:  # (H, W, 3), three (H, W) -> (H, W)
     """Solve alpha in the band by the matting Laplacian and conjugate gradients; `hard` outside.
 
     If the band covers the whole image, `start` is returned.
 
     Args:
-        photo: Image (H, W, 3).
+        image: Image (H, W, 3).
         hard: Alpha outside the band (H, W).
         start: Initial alpha (H, W).
         band: Pixels to solve (H, W).
@@ -290,16 +290,16 @@ def closed_form_alpha(
     """
     height, width = band.shape
     ys, xs = np.nonzero(band)
-    weights = _laplacian(photo, band)  # (B, 25)
+    weights = _laplacian(image, band)  # (B, 25)
     weights[:, 12] += np.float32(pull)
     padded = np.pad(np.where(band, start, hard), 2, mode="edge").astype(np.float32).ravel()
     around = np.array([y * (width + 4) + x for y in range(-2, 3) for x in range(-2, 3)])
     middle = (ys + 2) * (width + 4) + xs + 2
-    neighbours = middle[:, None] + around
+    neighbors = middle[:, None] + around
     diagonal = np.maximum(weights[:, 12], 1e-6)
 
     def product(values: FloatArray) -> FloatArray:
-        return np.asarray(np.einsum("bk,bk->b", weights, values[neighbours]), np.float32)
+        return np.asarray(np.einsum("bk,bk->b", weights, values[neighbors]), np.float32)
 
     residual = np.float32(pull) * padded[middle] - product(padded)
     ready = residual / diagonal
@@ -322,15 +322,15 @@ def closed_form_alpha(
     return out
 
 
-def _laplacian(photo: UintImage, band: BoolArray) -> FloatArray:  # -> (B, 25)
+def _laplacian(image: UintImage, band: BoolArray) -> FloatArray:  # -> (B, 25)
     """Rows of the matting Laplacian in the band: weights of each pixel's 5 x 5 neighbours."""
     height, width = band.shape
     wide = width + 4  # two pixels around the image, so that all windows are inside
-    colours = np.pad(photo.astype(np.float32) / 255, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    colors = np.pad(image.astype(np.float32) / 255, ((2, 2), (2, 2), (0, 0)), mode="reflect")
     inside = np.pad(band.astype(np.uint8), 2)
     windows = np.flatnonzero(cv2.dilate(inside, np.ones((3, 3), np.uint8)))
     places = [y * wide + x for y in range(-1, 2) for x in range(-1, 2)]
-    members = colours.reshape(-1, 3)[windows[:, None] + np.array(places)]  # (windows, 9, 3)
+    members = colors.reshape(-1, 3)[windows[:, None] + np.array(places)]  # (windows, 9, 3)
     members = members - members.mean(axis=1, keepdims=True, dtype=np.float64)
     covariance = members.swapaxes(1, 2) @ members / 9 + np.eye(3) * (EPSILON / 9)
     weighed = members @ np.linalg.inv(covariance)
@@ -344,10 +344,10 @@ def _laplacian(photo: UintImage, band: BoolArray) -> FloatArray:  # -> (B, 25)
 
 
 def _at_full_size(
-    photo: UintImage, hard: FloatArray, small: UintImage, solved: FloatArray
+    image: UintImage, hard: FloatArray, small: UintImage, solved: FloatArray
 ) -> FloatArray:  # (H, W, 3), (H, W), (h, w, 3), (h, w) -> (H, W)
     """Alpha at full size, by the linear functions of color that give the solved alpha."""
-    size = (photo.shape[1], photo.shape[0])
+    size = (image.shape[1], image.shape[0])
     # Slope and offset of the linear function of color around each pixel
     guide = small.astype(np.float64) / 255
 
@@ -364,7 +364,7 @@ def _at_full_size(
     slope, offset = mean(np.asarray(slope, np.float64)).astype(np.float32), offset
     alpha = np.asarray(cv2.resize(offset, size), np.float32)
     for channel in range(3):  # one by one: of a large image, the three together take much memory
-        alpha += cv2.resize(slope[..., channel], size) * (photo[..., channel] / np.float32(255))
+        alpha += cv2.resize(slope[..., channel], size) * (image[..., channel] / np.float32(255))
     soft = ((solved > 0) & (solved < 1)).astype(np.uint8)
     near = cv2.resize(
         cv2.dilate(soft, np.ones((3, 3), np.uint8)), size, interpolation=cv2.INTER_NEAREST

@@ -24,10 +24,10 @@ from anymask.base import (
     describe_settings,
     whole_file,
 )
-from anymask.edit.alpha import FAR, foreground_colours, size_error, soft_alpha, surroundings
+from anymask.edit.alpha import FAR, foreground_colors, size_error, soft_alpha, surroundings
 from anymask.edit.subject import prompted_object
-from anymask.images import ImageSource, load_image, shown_picture, strips
-from anymask.masks import TRANSPARENT, Masks, picture_format, save_picture
+from anymask.images import ImageSource, display_image, load_image, strips
+from anymask.masks import TRANSPARENT, Masks, image_format, save_image
 
 if TYPE_CHECKING:
     from anymask.find import Examples, Phrases
@@ -43,7 +43,7 @@ SHADE = 0.45  # opacity of a shadow, 0..1
 def parse_background(text: str) -> Background:
     """Parse a color, `blur`, or an image file by its suffix. Raises InputError."""
     suffix = Path(text).suffix.lower()
-    chosen = Path(text).expanduser().absolute() if suffix and picture_format(suffix) else text
+    chosen = Path(text).expanduser().absolute() if suffix and image_format(suffix) else text
     check_background(chosen)
     return chosen
 
@@ -113,7 +113,7 @@ class CutoutSettings:
             "new background: a color (white, #20a0ff), an image file (scaled to cover "
             "the output), or `blur` (the original background, blurred)",
             check=check_background,
-            form="COLOR|FILE|blur",
+            metavar="COLOR|FILE|blur",
             parse=parse_background,
             default="transparent",
         ),
@@ -134,7 +134,7 @@ class CutoutSettings:
         return asdict(self) | {"background": background}
 
 
-def cut_photo(
+def cut_image(
     model: Model,
     image: ImageSource,
     prompt: Mapping[str, Any],
@@ -155,19 +155,19 @@ def cut_photo(
     sought = {"words": words, "like": rest.pop("like", None), "unlike": rest.pop("unlike", None)}
     source = {name: rest.pop(name) for name in ("bgr", "allow_url") if name in rest}
     CutoutSettings(**rest)  # validates before the image is read
-    photo = load_image(image, alpha=True, **source)
-    mask = object_pixels(model, shown_picture(photo), prompt, sought)
-    return Image.fromarray(cut_out(photo, mask, **rest))
+    pixels = load_image(image, alpha=True, **source)
+    mask = object_pixels(model, display_image(pixels), prompt, sought)
+    return Image.fromarray(cut_out(pixels, mask, **rest))
 
 
 def object_pixels(
-    model: Model, photo: UintImage, prompt: Mapping[str, Any], sought: Mapping[str, Any]
+    model: Model, image: UintImage, prompt: Mapping[str, Any], sought: Mapping[str, Any]
 ) -> BoolArray:  # (H, W, 3) -> (H, W)
     """Pixels of a prompt, of all matches of a text or exemplar, or of the main subject.
 
     Args:
         model: The model.
-        photo: Image (H, W, 3).
+        image: Image (H, W, 3).
         prompt: Prompt arguments of `Model.segment`, or None.
         sought: Arguments words, like and unlike of `Model.find`, or None.
 
@@ -181,8 +181,8 @@ def object_pixels(
             "Prompts for one object cannot be combined with a text prompt or an exemplar."
         )
     if found:
-        return objects_sought(model, photo, sought).union().mask
-    cut = prompted_object(model, photo, photo, given)
+        return objects_sought(model, image, sought).union().mask
+    cut = prompted_object(model, image, image, given)
     if cut is None:
         raise PromptError(
             "No main subject found in this image. Pass points, a box or a text prompt."
@@ -190,14 +190,14 @@ def object_pixels(
     return cut.mask
 
 
-def objects_sought(model: Model, photo: UintImage, sought: Mapping[str, Any]) -> Masks:
+def objects_sought(model: Model, image: UintImage, sought: Mapping[str, Any]) -> Masks:
     """All matches of a text or exemplar in an image (H, W, 3).
 
     Raises:
         PromptError: Nothing is found.
     """
     given = {name: value for name, value in sought.items() if value is not None}
-    found: Masks = model.find(photo, **given)
+    found: Masks = model.find(image, **given)
     if not found:
         relation = (
             f"matches {given['words']!r}" if "words" in given else "is similar to the exemplar"
@@ -227,9 +227,9 @@ def cut_out(
         raise InputError("The mask is empty. Pass a point, a box or a non-empty mask.")
     here = _window(mask, how)
     part, inside = image[here], mask[here]
-    alpha = soft_alpha(shown_picture(part), inside) if how.soft else inside.astype(np.float32)
-    colours = np.ascontiguousarray(part[..., :3])
-    colours = foreground_colours(colours, alpha) if how.soft else colours
+    alpha = soft_alpha(display_image(part), inside) if how.soft else inside.astype(np.float32)
+    colors = np.ascontiguousarray(part[..., :3])
+    colors = foreground_colors(colors, alpha) if how.soft else colors
     if part.shape[2] == 4:
         alpha *= part[..., 3] / np.float32(255)
     shade = _shadow(alpha, mask.shape) if how.shadow else np.zeros_like(alpha)
@@ -238,18 +238,18 @@ def cut_out(
     top, left = (max(0, one.start - beyond) for one in here)
     drawn = slice(top, here[0].stop + beyond), slice(left, here[1].stop + beyond)
     if how.background is None:
-        behind, picture = None, np.zeros((*mask[drawn].shape, 4), np.uint8)
+        behind, source_image = None, np.zeros((*mask[drawn].shape, 4), np.uint8)
     else:
         behind = _behind(image, mask, how.background)[drawn]
-        picture = np.rint(behind).astype(np.uint8)
+        source_image = np.rint(behind).astype(np.uint8)
     corner = here[0].start - top, here[1].start - left
     inner = tuple(slice(one, one + size) for one, size in zip(corner, alpha.shape, strict=True))
     for rows in strips(alpha.shape):
-        layers = colours[rows], alpha[rows], shade[rows]
-        picture[inner][rows] = (
+        layers = colors[rows], alpha[rows], shade[rows]
+        source_image[inner][rows] = (
             _transparent(*layers) if behind is None else _on(behind[inner][rows], *layers)
         )
-    return picture[box_slices(alpha > 0, how.margin, corner)] if how.crop else picture
+    return source_image[box_slices(alpha > 0, how.margin, corner)] if how.crop else source_image
 
 
 def _window(mask: BoolArray, how: CutoutSettings) -> tuple[slice, slice]:
@@ -300,7 +300,7 @@ def write_cutout(
     settings = {**settings}
     if suffix not in TRANSPARENT and settings.get("background") is None:
         settings["background"] = "white"
-    save_picture(file, cut_out(image, mask, empty=empty, **settings), suffix)
+    save_image(file, cut_out(image, mask, empty=empty, **settings), suffix)
 
 
 def box_slices(
@@ -317,22 +317,20 @@ def box_slices(
     )
 
 
-def _transparent(colours: UintImage, alpha: FloatArray, shade: FloatArray) -> UintImage:
+def _transparent(colors: UintImage, alpha: FloatArray, shade: FloatArray) -> UintImage:
     """RGBA; a shadow is black behind the object, not premultiplied."""
     whole = alpha + shade * (1 - alpha)
     share = np.where(whole > 0, alpha / np.maximum(whole, 1e-6), 0)
-    rgb = np.round(colours * share[..., None] if shade.any() else colours).astype(np.uint8)
+    rgb = np.round(colors * share[..., None] if shade.any() else colors).astype(np.uint8)
     shown = np.round(whole * 255).astype(np.uint8)
     rgb[shown == 0] = 0
     return np.dstack([rgb, shown])
 
 
-def _on(
-    behind: NDArray[Any], colours: UintImage, alpha: FloatArray, shade: FloatArray
-) -> UintImage:
+def _on(behind: NDArray[Any], colors: UintImage, alpha: FloatArray, shade: FloatArray) -> UintImage:
     """RGB of the object and its shadow on a background."""
     behind = behind * (1 - shade[..., None])
-    mixed = colours * alpha[..., None] + behind * (1 - alpha[..., None])
+    mixed = colors * alpha[..., None] + behind * (1 - alpha[..., None])
     return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
 
 
@@ -343,7 +341,7 @@ def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImag
     if isinstance(background, np.ndarray):
         return covering(background, mask.shape)
     if background == "blur":
-        return _blurred_background(shown_picture(image), mask)
+        return _blurred_background(display_image(image), mask)
     return np.broadcast_to(np.array(ImageColor.getrgb(background)[:3], np.uint8), (*mask.shape, 3))
 
 
@@ -358,12 +356,12 @@ def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:
     return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), whole)
 
 
-def covering(picture: UintImage, hw: tuple[int, int]) -> UintImage:
+def covering(image: UintImage, hw: tuple[int, int]) -> UintImage:
     """Scale an image to cover (H, W), and crop it to the centre."""
-    scale = max(hw[0] / picture.shape[0], hw[1] / picture.shape[1])
-    size = [max(n, round(m * scale)) for n, m in zip(hw, picture.shape[:2], strict=True)]
+    scale = max(hw[0] / image.shape[0], hw[1] / image.shape[1])
+    size = [max(n, round(m * scale)) for n, m in zip(hw, image.shape[:2], strict=True)]
     shrinks = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    large = cv2.resize(picture[..., :3], (size[1], size[0]), interpolation=shrinks)
+    large = cv2.resize(image[..., :3], (size[1], size[0]), interpolation=shrinks)
     top, left = (size[0] - hw[0]) // 2, (size[1] - hw[1]) // 2
     return np.asarray(large[top : top + hw[0], left : left + hw[1]], np.uint8)
 

@@ -30,9 +30,7 @@ CELLS = 4  # along the longer side of an object redacted by cells
 HAZE = 6  # sigmas of a redacting blur along the object's longer side
 
 
-def redact(
-    image: UintImage, what: Where, how: Hiding = "solid", colour: str = "black"
-) -> UintImage:
+def redact(image: UintImage, what: Where, how: Hiding = "solid", color: str = "black") -> UintImage:
     """Make the mask's pixels, and a margin, unrecognizable.
 
     Args:
@@ -40,13 +38,13 @@ def redact(
         what: The mask or masks. An empty mask changes nothing.
         how: "solid": one color; "pixels": the mean of a few large cells; "blur": looks better, but
             the content can be guessed.
-        colour: Color of "solid".
+        color: Color of "solid".
 
     Raises:
         InputError: The mask has another size, or a value is invalid.
     """
     mask = union_mask(image[..., :3], what, allow_empty=True)
-    check_hiding(how, colour)
+    check_hiding(how, color)
     reach = max(1, round(GROWN * max(mask.shape)))
     wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
     wide = np.asarray(wide, np.uint8)
@@ -54,7 +52,7 @@ def redact(
     whole[(whole[..., 3:] == 0).any(axis=2)] = 0  # may hide what the picture does not show
     out = whole[..., :3]
     if how == "solid":
-        out[wide > 0] = ImageColor.getrgb(colour)[:3]
+        out[wide > 0] = ImageColor.getrgb(color)[:3]
         return whole
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(wide)
     for number in range(1, count):
@@ -91,28 +89,28 @@ class Redactor:
     """
 
     how: Hiding = "solid"
-    colour: str = "black"
+    color: str = "black"
 
     def __post_init__(self) -> None:
-        check_hiding(self.how, self.colour)
+        check_hiding(self.how, self.color)
 
     def hide(self, image: UintImage, rles: Iterable[Rle]) -> UintImage:  # (H, W, 3 or 4)
         """Redact the objects in a frame; returns the frame itself if there are none."""
         hidden = list(rles)
         if not hidden:
             return image
-        return redact(image, rle_to_mask(rle_merge(hidden)), self.how, self.colour)
+        return redact(image, rle_to_mask(rle_merge(hidden)), self.how, self.color)
 
 
-def check_hiding(how: str, colour: str) -> None:
+def check_hiding(how: str, color: str) -> None:
     """Raises InputError if the method or color is invalid."""
     if how not in get_args(Hiding):
         raise InputError(f'Unknown method {how!r}. Use "solid", "pixels" or "blur".')
     try:
-        ImageColor.getrgb(colour)
+        ImageColor.getrgb(color)
     except ValueError:
         raise InputError(
-            f"Invalid color {colour!r}. Use a name or a hex code, such as black or #20a0ff."
+            f"Invalid color {color!r}. Use a name or a hex code, such as black or #20a0ff."
         ) from None
 
 

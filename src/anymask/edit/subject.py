@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from anymask.base import DataError, FloatArray, UintImage, WeightsError, brief, parse_json
-from anymask.masks import Features, Mask, Prompt, centre_click, open_box
+from anymask.masks import Features, Mask, Prompt, center_click, open_box
 from anymask.runtime import ASSETS, open_runtime, without_advice
 
 if TYPE_CHECKING:
@@ -94,14 +94,14 @@ def subject_map(features: Features, probe: SubjectProbe) -> FloatArray:  # -> (h
     return np.asarray(1 / (1 + np.exp(-np.clip(likely, -30, 30))), np.float32)
 
 
-def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
+def main_subject(model: Model, image: UintImage) -> Mask | None:  # (H, W, 3)
     """Mask of the main subject, or None if there is no clear subject.
 
     The score of the mask is the clarity of the subject, 0..1.
 
     Args:
         model: The model. If it is not `small`, that model is also loaded, once.
-        photo: Image (H, W, 3).
+        image: Image (H, W, 3).
 
     Raises:
         WeightsError: `small` has other weights than the bundled ones.
@@ -115,13 +115,13 @@ def main_subject(model: Model, photo: UintImage) -> Mask | None:  # (H, W, 3)
             f"{SUBJECT_MODEL!r}."
         )
     with without_advice():  # another model does not find subjects
-        features = seer.encode(photo)
+        features = seer.encode(image)
     best = best_candidate(seer, features, subject_map(features, probe))
     return best if best is not None and best.score >= probe.least else None
 
 
 def prompted_object(
-    model: Model, photo: UintImage, shown: UintImage, prompt: Mapping[str, Any]
+    model: Model, image: UintImage, shown: UintImage, prompt: Mapping[str, Any]
 ) -> Mask | None:
     """Object of the arguments of `Model.segment`, or without them the main subject, if any.
 
@@ -133,7 +133,7 @@ def prompted_object(
     if given.keys() == {"points", "point_labels"} and not np.any(given["point_labels"]):
         less = less_of_subject(Prompt.of(*given.values()), main_subject(model, shown))
         given |= {"mask": less.mask, "box": less.box}
-    return model.segment(photo, **given).best
+    return model.segment(image, **given).best
 
 
 def less_of_subject(prompt: Prompt, subject: Mask | None) -> Prompt:
@@ -177,7 +177,7 @@ def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask
     scores = np.array([answer.scores[place] for answer, place in places])
     chosen, place = places[int(np.argmax(alike.sum(axis=1) * np.clip(scores, 0.01, 1)))]
     clear = max(agreement(one, likely) for one in small)
-    return replace(chosen[place], score=clear, points=(), picture=None)
+    return replace(chosen[place], score=clear, points=(), source_image=None)
 
 
 def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)
@@ -191,7 +191,7 @@ def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)
         largest = labels == 1 + int(mass.argmax())
         prompts += [Prompt.of(box=open_box(largest)), Prompt.of(box=open_box(labels > 0))]
         if level == 0.5:
-            click = centre_click(largest)
+            click = center_click(largest)
             prompts += [
                 Prompt.of(points=[click]),
                 Prompt.of(points=[click], box=open_box(largest)),

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 from anymask.base import BoolArray, InputError, UintImage, brief
 from anymask.evaluation.protocols import PlainAnswer, Segmenter
-from anymask.jobs import ModelChoice, model_choice
+from anymask.jobs import ModelSettings, model_settings
 from anymask.masks import ModelSpec, Prompt, PromptKind
-from anymask.segment import EncodedPhoto, Model, Prediction, encode_image
+from anymask.segment import EncodedImage, Model, Prediction, encode_image
 
-Method = Segmenter | ModelChoice | str | None  # an object, or a model's name
+Method = Segmenter | ModelSettings | str | None  # an object, or a model's name
 
 
 @brief
@@ -73,12 +73,12 @@ class EdgesRefined:
         self._model: Any = model  # accepts an EncodedPhoto like an image
         self._mirror = mirror
 
-    def encode(self, image: UintImage) -> EncodedPhoto:
+    def encode(self, image: UintImage) -> EncodedImage:
         """Encode an image and keep it with its embedding."""
-        return EncodedPhoto(encode_image(self.runtime, image, mirror=self._mirror), image)
+        return EncodedImage(encode_image(self.runtime, image, mirror=self._mirror), image)
 
     def segment(
-        self, embedding: EncodedPhoto, *, prompts: Sequence[Prompt], **options: Any
+        self, embedding: EncodedImage, *, prompts: Sequence[Prompt], **options: Any
     ) -> list[Prediction]:
         """Segment with the image."""
         settings = {"mirror": self._mirror} | options
@@ -103,12 +103,12 @@ def open_methods(
     found: list[Segmenter] = []
     for place, one in enumerate(chosen):
         if one in chosen[:place]:
-            title = one.model if isinstance(one, ModelChoice) else getattr(one, "name", one)
+            title = one.model if isinstance(one, ModelSettings) else getattr(one, "name", one)
             raise InputError(f"Duplicate model {title}. Pass each model once.")
-        if one is not None and not isinstance(one, (str, ModelChoice)):
+        if one is not None and not isinstance(one, (str, ModelSettings)):
             found.append(one)
             continue
-        choice = model_choice(one)
+        choice = model_settings(one)
         model = choice.load()
         taken = model.spec.name in [other.spec.name for other in found]
         word = f"{choice.model}={choice.weights.name}" if choice.weights else choice.model

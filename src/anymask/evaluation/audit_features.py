@@ -28,7 +28,7 @@ from anymask.masks import (
     Features,
     Prompt,
     Rle,
-    centre_click,
+    center_click,
     logits_to_masks,
     mask_iou,
     measure,
@@ -183,7 +183,7 @@ class MaskFeatures:
 
 @brief
 @dataclass(frozen=True, eq=False)
-class AuditPhoto:
+class AuditImage:
     """Image data that all features of its masks use."""
 
     embedding: Features  # Image embedding
@@ -196,7 +196,7 @@ class AuditPhoto:
         return (self.lab.shape[0], self.lab.shape[1])
 
 
-def prepare_photo(model: Model, image: UintImage) -> AuditPhoto:  # (H, W, 3)
+def prepare_image(model: Model, image: UintImage) -> AuditImage:  # (H, W, 3)
     """Encode an image and compute its edges, once for all of its masks."""
     embedding = model.encode(image)
     height, width = reduced(embedding.geometry, COMPARED_SIDE).image_hw
@@ -207,7 +207,7 @@ def prepare_photo(model: Model, image: UintImage) -> AuditPhoto:  # (H, W, 3)
     across = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8)
     strength = np.sqrt((down**2 + across**2).sum(axis=2))
     edges = strength / max(float(np.quantile(strength, 0.95)), 1.0)
-    return AuditPhoto(embedding, np.asarray(lab, np.float32), np.asarray(edges, np.float32))
+    return AuditImage(embedding, np.asarray(lab, np.float32), np.asarray(edges, np.float32))
 
 
 def shrink_mask(rle: Rle, size: tuple[int, int]) -> BoolArray:  # of (H, W) -> (h, w)
@@ -230,7 +230,7 @@ def shrink_mask(rle: Rle, size: tuple[int, int]) -> BoolArray:  # of (H, W) -> (
 
 def measure_features(
     model: Model,
-    view: AuditPhoto,
+    view: AuditImage,
     rles: Sequence[Rle],
     others: Sequence[Sequence[Rle]],
     odd_sizes: Sequence[float],
@@ -257,7 +257,7 @@ def measure_features(
             "size": float(np.sqrt(shape.area / np.prod(rles[number].size))),
             "tiny": float(np.clip(np.log(32**2 / max(shape.area, 1)), 0, None)),
             "odd_size": float(min(abs(odd_sizes[number]), 5)),
-            **_compare_neighbours(small, beside),
+            **_compare_neighbors(small, beside),
         }
         table = np.array([values[name] for name in FEATURES])
         threshold = model.spec.mask_threshold
@@ -268,7 +268,7 @@ def measure_features(
 # Predictions of the model.
 
 
-def _ask_model(model: Model, view: AuditPhoto, rles: Sequence[Rle]) -> list[list[MaskAnswer]]:
+def _ask_model(model: Model, view: AuditImage, rles: Sequence[Rle]) -> list[list[MaskAnswer]]:
     prompts: list[list[tuple[str, Prompt]]] = [_prompts(model, rle) for rle in rles]
     flat = [prompt for some in prompts for _, prompt in some]
     replies = iter(model.segment(view.embedding, prompts=flat))
@@ -316,12 +316,12 @@ def _prompts(model: Model, rle: Rle) -> list[tuple[str, Prompt]]:
 
 def _pick_two_clicks(crop: BoolArray) -> tuple[tuple[float, float], tuple[float, float]]:  # (h, w)
     """Return the innermost pixel, and that of the half of the mask farther from it."""
-    first = centre_click(crop)
+    first = center_click(crop)
     y, x = np.nonzero(crop)
     away = (x - first[0]) ** 2 + (y - first[1]) ** 2
     far = np.zeros_like(crop)
     far[y[away >= np.median(away)], x[away >= np.median(away)]] = True
-    return first, centre_click(far)
+    return first, center_click(far)
 
 
 def _compare_answers(
@@ -384,7 +384,7 @@ def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
 # Neighbors of the mask.
 
 
-def _compare_neighbours(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:
+def _compare_neighbors(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:
     """Maximum IoU with another mask, and maximum coverage of another mask."""
     if not others:
         return {"overlap": 0.0, "swallows": 0.0}

@@ -156,13 +156,13 @@ def load_grader(path: str | Path | None = None) -> Grader:
     path = SHIPPED_GRADER if path is None else Path(path)
     try:
         raw = parse_json(path.read_bytes(), path)
-        for key, wanted in (
+        for key, requested in (
             ("format", GRADER_FORMAT),
             ("evidence", FEATURES),
             ("answers", ANSWER_FEATURES),
         ):
             got = tuple(raw[key]) if isinstance(raw[key], list) else raw[key]
-            if got != wanted:
+            if got != requested:
                 raise ValueError(f"{key} does not match")
         return Grader(
             usual=FeatureScale(_array(raw["middle"], FEATURES), _array(raw["spread"], FEATURES)),

@@ -29,19 +29,20 @@ class AuditOptions(ReadSettings):
     """Options of an audit. Raises InputError if a value is invalid."""
 
     form: Annotated[
-        str | None, Setting("annotation format", option="--from", form="FORMAT", default="detected")
+        str | None,
+        Setting("annotation format", option="--from", metavar="FORMAT", default="detected"),
     ] = None
     split: Annotated[str | None, Setting("split of the dataset, such as val", default=None)] = None
     images: Annotated[
-        Path | None, Setting("folder or archive of the images", form="DIR", default=None)
+        Path | None, Setting("folder or archive of the images", metavar="DIR", default=None)
     ] = None
-    limit: Annotated[int | None, Setting("maximum number of images", least=1, default="all")] = None
+    limit: Annotated[int | None, Setting("maximum number of images", ge=1, default="all")] = None
     below: Annotated[
-        float, Setting("report masks with a grade below this as suspects", most=1, form="GRADE")
+        float, Setting("report masks with a grade below this as suspects", le=1, metavar="GRADE")
     ] = 0.5
     top: Annotated[
         int,
-        Setting("maximum number of suspect masks, and of missing objects, in the report", least=1),
+        Setting("maximum number of suspect masks, and of missing objects, in the report", ge=1),
     ] = 20
     grid: Annotated[
         int,
@@ -51,16 +52,16 @@ class AuditOptions(ReadSettings):
     proposals: Annotated[
         Path | None,
         Setting("write a corrected copy of the dataset and a list of the origin of each proposal "
-                "to this folder", form="NEW_DIR", default=None),
+                "to this folder", metavar="NEW_DIR", default=None),
     ] = None  # fmt: skip
     to: Annotated[
         str | None,
-        Setting("format of --proposals", form="FORMAT", default="the input format, or coco"),
+        Setting("format of --proposals", metavar="FORMAT", default="the input format, or coco"),
     ] = None
     accept: Annotated[
         Collection[int] | None,
         Setting("apply only the proposals for these suspects, for example 1,4-9",
-                form="NUMBERS", parse=parse_numbers, default="all"),
+                metavar="NUMBERS", parse=parse_numbers, default="all"),
     ] = None  # fmt: skip
     grades: Annotated[
         Path | None,

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from anymask.base import BoolArray, UintImage
-from anymask.evaluation.audit_photos import AuditHeader, ExaminedPhoto
+from anymask.evaluation.audit_images import AuditHeader, ExaminedImage
 from anymask.evaluation.label_errors import GradedMask, Suspect
 from anymask.evaluation.page import Series, bar_plot, jpeg_bytes
 from anymask.evaluation.report import Report, Section, Shot, TextTable
 from anymask.masks import (
-    Colour,
+    Color,
     Rle,
     counted,
     overlay,
@@ -26,8 +26,8 @@ from anymask.masks import (
 )
 
 AUDIT_FORMAT = 1
-GIVEN_COLOUR: Colour = (255, 112, 67)
-PROPOSED_COLOUR: Colour = (60, 200, 90)
+GIVEN_COLOR: Color = (255, 112, 67)
+PROPOSED_COLOR: Color = (60, 200, 90)
 PANEL_SIDE = 360  # longest side of a panel in pixels; images are magnified at most four times
 WINDOW_MARGIN = 0.35  # margin around both masks, relative to their size
 MASK_HEADER = ("no.", "image", "mask", "label", "grade", "proposal", "why")
@@ -42,19 +42,19 @@ class AuditResult:
     name: str  # Name of the dataset
     header: AuditHeader  # Model and settings
     below: float  # Grade threshold of suspects
-    photos: Sequence[ExaminedPhoto]  # Examined images
+    images: Sequence[ExaminedImage]  # Examined images
     graded: Sequence[GradedMask]  # All masks with grades
     suspects: Sequence[Suspect]  # Numbered suspects
 
     def image_of(self, one: Suspect | GradedMask) -> str:
         """Return the name of the image of a suspect or mask."""
-        return self.photos[one.photo].file_name
+        return self.images[one.image].file_name
 
 
 def report_audit(
     result: AuditResult,
     top: int,
-    pictures: Sequence[tuple[Suspect, UintImage]] = (),
+    images: Sequence[tuple[Suspect, UintImage]] = (),
     notes: Sequence[str] = (),
 ) -> Report:
     """Report the counts, and the first `top` suspects and missing objects, with images."""
@@ -71,12 +71,12 @@ def report_audit(
         Section(
             title="Suspects",
             tables=[TextTable(MASK_HEADER, rows, align="rlrlrll")],
-            pictures=[_card(result, s, p) for s, p in pictures if s.mask is not None],
+            images=[_card(result, s, p) for s, p in images if s.mask is not None],
         ),
         Section(
             title="Objects without a mask",
             tables=[TextTable(OBJECT_HEADER, objects, align="rlrrl")],
-            pictures=[_card(result, s, p) for s, p in pictures if s.mask is None],
+            images=[_card(result, s, p) for s, p in images if s.mask is None],
         ),
     ]
     reading = [
@@ -84,7 +84,7 @@ def report_audit(
         "use --top N."
     ] * (hidden > 0)
     reading += ["images: the current mask is on the left, the proposed mask on the right"] * bool(
-        pictures
+        images
     )
     graded = [
         {
@@ -104,7 +104,7 @@ def report_audit(
             "name": result.name,
             **asdict(result.header),
             "below": result.below,
-            "images": [photo.file_name for photo in result.photos],
+            "images": [image.file_name for image in result.images],
             "grades": graded,
             "suspects": [suspect_to_json(result, suspect) for suspect in result.suspects],
         },
@@ -117,7 +117,7 @@ def _summary(result: AuditResult, grades: np.ndarray[Any, Any]) -> list[str]:
     low = sum(suspect.mask is not None for suspect in result.suspects)
     mean = f", mean grade {grades.mean():.2f}" if len(grades) else ""
     return [
-        f"{result.name}: {counted(len(result.photos), 'image')}, "
+        f"{result.name}: {counted(len(result.images), 'image')}, "
         f"{counted(len(grades), 'mask')}{mean}",
         f"{counted(low, 'mask')} with a grade below {result.below:g}: {actions.count('replace')} "
         f"to replace, {actions.count('remove')} to remove, {actions.count('keep')} to review",
@@ -144,14 +144,16 @@ def _object_row(result: AuditResult, suspect: Suspect) -> tuple[str, ...]:
     return f"{suspect.number}", image, f"{found.score:.2f}", f"{found.area}", box
 
 
-def _card(result: AuditResult, suspect: Suspect, picture: UintImage) -> Shot:
+def _card(result: AuditResult, suspect: Suspect, source_image: UintImage) -> Shot:
     image = result.image_of(suspect)
     title = f"{suspect.number}. {suspect.label or image}"
     if suspect.grade is not None:
         title += f" · grade {suspect.grade:.2f}"
     about = image if suspect.mask is None else f"{image}, mask {suspect.mask}"
     action = _proposal(suspect) or "review"
-    return Shot(jpeg_bytes(picture), [title, f"{about} · proposal: {action}", *suspect.reasons])
+    return Shot(
+        jpeg_bytes(source_image), [title, f"{about} · proposal: {action}", *suspect.reasons]
+    )
 
 
 def suspect_to_json(result: AuditResult, suspect: Suspect) -> dict[str, Any]:
@@ -191,9 +193,9 @@ def draw_suspect(pixels: UintImage, suspect: Suspect) -> UintImage:  # (H, W, 3)
     x0, y0, x1, y1 = window
     crop = np.ascontiguousarray(pixels[y0:y1, x0:x1])
     panels = []
-    for rle, colour in ((suspect.given, GIVEN_COLOUR), (proposal, PROPOSED_COLOUR)):
+    for rle, color in ((suspect.given, GIVEN_COLOR), (proposal, PROPOSED_COLOR)):
         mask = None if rle is None else rle_to_mask(rle_in_window(rle, window))
-        panels.append(_draw_panel(crop, mask, colour))
+        panels.append(_draw_panel(crop, mask, color))
     gap = np.full((panels[0].shape[0], 6, 3), 128, np.uint8)
     return np.concatenate([panels[0], gap, panels[1]], axis=1)
 
@@ -210,7 +212,7 @@ def _find_window(rles: Sequence[Rle]) -> tuple[int, int, int, int]:
     return (low_x, low_y, min(int(x1) + dx, width), min(int(y1) + dy, height))
 
 
-def _draw_panel(crop: UintImage, mask: BoolArray | None, colour: Colour) -> UintImage:
+def _draw_panel(crop: UintImage, mask: BoolArray | None, color: Color) -> UintImage:
     scale = min(PANEL_SIDE / max(crop.shape[:2]), 4)
     size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
     kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -218,4 +220,4 @@ def _draw_panel(crop: UintImage, mask: BoolArray | None, colour: Colour) -> Uint
     if mask is None:
         return shown
     near = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    return overlay(shown, near.reshape(1, size[1], size[0]) > 0, alpha=0.3, palette=[colour])
+    return overlay(shown, near.reshape(1, size[1], size[0]) > 0, alpha=0.3, palette=[color])

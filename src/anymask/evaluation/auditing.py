@@ -23,14 +23,14 @@ from anymask.base import (
     write_whole,
 )
 from anymask.evaluation.audit_grading import Grader, grader_to_json, load_grader
-from anymask.evaluation.audit_options import AuditOptions, AuditSettings
-from anymask.evaluation.audit_photos import (
+from anymask.evaluation.audit_images import (
     AuditFile,
     AuditHeader,
     count_sizes,
-    examine_photo,
+    examine_image,
     hash_masks,
 )
+from anymask.evaluation.audit_options import AuditOptions, AuditSettings
 from anymask.evaluation.audit_report import AuditResult, draw_suspect, report_audit, suspect_to_json
 from anymask.evaluation.label_errors import Suspect, apply_proposals, grade_masks, list_suspects
 from anymask.evaluation.page import jpeg_bytes
@@ -43,12 +43,12 @@ from anymask.formats import (
     read,
     write_annotations,
 )
-from anymask.jobs import ModelChoice, model_choice
+from anymask.jobs import ModelSettings, model_settings
 from anymask.masks import contact_sheet, counted
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.segment import Model
 
-PHOTOS = "photos.jsonl"  # intermediate results
+IMAGES = "photos.jsonl"  # intermediate results
 REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
 ANNOTATIONS, PROVENANCE = "annotations", "proposals.json"
 SHEET_COLUMNS = 3
@@ -64,7 +64,7 @@ class NotAudited(DataError):
 
 def audit(
     data: str | Path,
-    model: Model | ModelChoice | str | None = None,
+    model: Model | ModelSettings | str | None = None,
     *,
     out: str | Path,
     **settings: Unpack[AuditSettings],
@@ -100,10 +100,10 @@ def audit(
         notes = list(stream.unread_lines())
         if options.proposals:
             notes += _write_proposals(options.proposals, stream, options, result)
-        pictures = _draw_suspects(stream, result, options.limit, options.top)
-        _write_pictures(folder, result, pictures)
+        images = _draw_suspects(stream, result, options.limit, options.top)
+        _write_images(folder, result, images)
         notes.append(f"wrote {folder}: {REPORT}, {PAGE}, {SUSPECTS}/")
-        report = report_audit(result, options.top, pictures, notes)
+        report = report_audit(result, options.top, images, notes)
         report.save(folder / PAGE)
         report.save(folder / REPORT)
         if failed:
@@ -132,25 +132,25 @@ def _examine(
     folder: Path,
     options: AuditOptions,
     grader: Grader,
-    model: Model | ModelChoice | str | None,
+    model: Model | ModelSettings | str | None,
 ) -> tuple[AuditResult, int]:
     """Examine the remaining images and grade all masks; return the number of failed images."""
     sizes = count_sizes(islice(stream, options.limit))
     if not sizes.masks:
-        pictures = f"{counted(sizes.images, 'image')} and no masks"
+        counts = f"{counted(sizes.images, 'image')} and no masks"
         raise DataError(
             f"{stream.source} contains no masks: it was read as {stream.form} and has "
-            f"{pictures}. Pass a dataset with instance masks."
+            f"{counts}. Pass a dataset with instance masks."
         )
     if not isinstance(model, Model):
-        model = model_choice(model or DEFAULT_VIDEO_MODEL).load()
+        model = model_settings(model or DEFAULT_VIDEO_MODEL).load()
     header = AuditHeader(
         model=model.name,
         weights=model.runtime.weights_hash,
         grid=options.grid,
         grader=f"{zlib.crc32(json_bytes(grader_to_json(grader))):08x}",
     )
-    file = AuditFile(folder / PHOTOS, header)
+    file = AuditFile(folder / IMAGES, header)
 
     done: dict[str, None] = {}  # in order
     failed = 0
@@ -161,19 +161,19 @@ def _examine(
                 raise DataError(
                     "Another image of the dataset has the same name. Rename one of the images."
                 )
-            if name not in file.photos or file.photos[name].key != hash_masks(image):
-                pixels = _open_picture(stream, image)
-                file.add(examine_photo(model, grader, image, pixels, sizes, options.grid))
+            if name not in file.images or file.images[name].key != hash_masks(image):
+                pixels = _open_image(stream, image)
+                file.add(examine_image(model, grader, image, pixels, sizes, options.grid))
             done[name] = None
         except (AnymaskError, OSError) as error:
             failed += 1
             clear = "\r\x1b[K" if sys.stderr.isatty() else ""
             print(f"{clear}anymask: {name}: {error}", file=sys.stderr)
-    photos = [file.photos[name] for name in done]
-    graded = grade_masks(grader, photos, options.below)
-    suspects = list_suspects(photos, graded, options.below)
+    images = [file.images[name] for name in done]
+    graded = grade_masks(grader, images, options.below)
+    suspects = list_suspects(images, graded, options.below)
     return AuditResult(
-        name=stream.name, header=header, below=options.below, photos=photos, graded=graded,
+        name=stream.name, header=header, below=options.below, images=images, graded=graded,
         suspects=suspects,
     ), failed  # fmt: skip
 
@@ -181,7 +181,7 @@ def _examine(
 # Outputs.
 
 
-def _open_picture(stream: Dataset, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
+def _open_image(stream: Dataset, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
     """Load the pixels of an image. Raises DataError if their size differs from the masks."""
     return replace(image, source=stream.pixels(image)).image()
 
@@ -195,12 +195,12 @@ def _draw_suspects(
     """
     masks = [suspect for suspect in result.suspects if suspect.mask is not None]
     missing = [suspect for suspect in result.suspects if suspect.mask is None]
-    wanted = _by_image(result, (*masks[:top], *missing[:top]))
+    requested = _by_image(result, (*masks[:top], *missing[:top]))
     drawn = []
     for image in islice(stream, limit):
-        for suspect in wanted.get(image.file_name, ()):
+        for suspect in requested.get(image.file_name, ()):
             try:
-                drawn.append((suspect, draw_suspect(_open_picture(stream, image), suspect)))
+                drawn.append((suspect, draw_suspect(_open_image(stream, image), suspect)))
             except (AnymaskError, OSError):
                 continue
     return sorted(drawn, key=lambda pair: pair[0].number)
@@ -213,21 +213,21 @@ def _by_image(result: AuditResult, suspects: Iterable[Suspect]) -> dict[str, lis
     return found
 
 
-def _write_pictures(
-    folder: Path, result: AuditResult, pictures: Sequence[tuple[Suspect, UintImage]]
+def _write_images(
+    folder: Path, result: AuditResult, images: Sequence[tuple[Suspect, UintImage]]
 ) -> None:
     """Write one image per suspect, named by number, and a contact sheet; delete older ones."""
-    names = {f"{suspect.number:04d}.jpg": picture for suspect, picture in pictures}
-    for name, picture in names.items():
-        write_whole(folder / SUSPECTS / name, jpeg_bytes(picture))
+    names = {f"{suspect.number:04d}.jpg": image for suspect, image in images}
+    for name, image in names.items():
+        write_whole(folder / SUSPECTS / name, jpeg_bytes(image))
     for path in (folder / SUSPECTS).glob("[0-9]*.jpg"):
         if path.name not in names:
             path.unlink()
     cells = []
-    for suspect, picture in pictures:
+    for suspect, image in images:
         grade = "missing" if suspect.grade is None else f"{suspect.grade:.2f}"
         what = suspect.label or result.image_of(suspect)
-        cells.append((picture, f"{suspect.number}. {what}: {grade}"))
+        cells.append((image, f"{suspect.number}. {what}: {grade}"))
     if cells:
         write_whole(folder / SHEET, jpeg_bytes(contact_sheet(cells, columns=SHEET_COLUMNS)))
 

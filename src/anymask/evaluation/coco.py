@@ -26,7 +26,7 @@ import numpy as np
 from anymask.base import BoolArray, Floats, IntArray, OnProgress, brief, need_packages
 from anymask.evaluation.detections import DETECTIONS_FILE, Detection, read_detections
 from anymask.evaluation.metrics import NAN
-from anymask.evaluation.protocols import NotMeasured, Segmenter, ask_in_parts
+from anymask.evaluation.protocols import NotMeasured, Segmenter, predict_in_parts
 from anymask.evaluation.report import Report, report_values
 from anymask.evaluation.results import Curve, MetricValue, SetResult
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
@@ -54,12 +54,12 @@ COCO_STATS = (
     *("AR1", "AR10", "AR100", "ARs", "ARm", "ARl"),
 )
 MAX_A_CLASS = 100  # COCO
-MAX_A_PHOTO = 300  # LVIS
+MAX_A_IMAGE = 300  # LVIS
 FREQUENCIES = {"r": "APr", "c": "APc", "f": "APf"}
 
 
 @dataclass(frozen=True)
-class ComparedPhoto:
+class ComparedImage:
     """Rows of one image in COCO format, with class names as categories."""
 
     hw: tuple[int, int]  # (H, W)
@@ -84,7 +84,7 @@ def _pycocotools() -> tuple[Any, Any]:
     return COCO, COCOeval
 
 
-def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int) -> Any:
+def match_all(image_files: Sequence[ComparedImage], labels: Sequence[str], most: int) -> Any:
     """Run `COCOeval` on all images, classes and area ranges, with at most `most` masks of each.
 
     Raises MissingExtra without pycocotools.
@@ -92,16 +92,16 @@ def match_all(photos: Sequence[ComparedPhoto], labels: Sequence[str], most: int)
     COCO, COCOeval = _pycocotools()
     numbers = {label: number for number, label in enumerate(labels, start=1)}
     images = [
-        {"id": n, "height": photo.hw[0], "width": photo.hw[1]}
-        for n, photo in enumerate(photos, start=1)
+        {"id": n, "height": pixels.hw[0], "width": pixels.hw[1]}
+        for n, pixels in enumerate(image_files, start=1)
     ]
     with redirect_stdout(io.StringIO()):  # it prints every step
         sides = []
         for part in ("truths", "found"):
             rows = [
                 row | {"image_id": image, "category_id": numbers[row["category_id"]]}
-                for image, photo in enumerate(photos, start=1)
-                for row in getattr(photo, part)
+                for image, pixels in enumerate(image_files, start=1)
+                for row in getattr(pixels, part)
             ]
             side = COCO()
             side.dataset = {
@@ -133,7 +133,7 @@ class Matches:
         return hits
 
 
-def match_photo(
+def match_image(
     hw: tuple[int, int],
     masks: Sequence[Rle],
     scores: Floats,
@@ -151,7 +151,7 @@ def match_photo(
     drawn = [coco_row(rle, "") for rle in truths]
     drawn += [] if crowd is None else [coco_row(crowd, "", iscrowd=1)]
     found = [coco_row(rle, "", score=float(s)) for rle, s in zip(masks, scores, strict=True)]
-    run = match_all([ComparedPhoto(hw, drawn, found, frozenset({""}))], [""], most)
+    run = match_all([ComparedImage(hw, drawn, found, frozenset({""}))], [""], most)
     none = np.zeros((len(IOU_THRESHOLDS), 0), np.bool_)
     return {
         size: Matches(none, none, 0)
@@ -215,7 +215,7 @@ def _complete(rows: list[Any], hws: Mapping[int, tuple[int, int]]) -> list[dict[
 
 @brief
 @dataclass(frozen=True)
-class DetectedPhoto:
+class DetectedImage:
     """Image with annotations, and the masks, labels and scores of detected boxes."""
 
     truth: AnnotatedImage
@@ -243,25 +243,25 @@ def measure_instance_ap(
     images = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
     answered = []
     for done, number in enumerate(images, start=1):
-        sample, boxes = one.samples[int(number)], found.photos[int(number)]
+        sample, boxes = one.samples[int(number)], found.images[int(number)]
         embedding = method.encode(sample.image()) if boxes else None
         prompts = [Prompt.of(box=box.box) for box in boxes]
-        answers = ask_in_parts(method, embedding, prompts)
+        answers = predict_in_parts(method, embedding, prompts)
         masks = tuple(mask_to_rle(answer.masks[0]) for answer in answers)
-        answered.append(DetectedPhoto(sample, masks, boxes))
+        answered.append(DetectedImage(sample, masks, boxes))
         progress(done, len(images))
     result = ap_result(answered, found.frequency)
     return replace(result, notes=(*result.notes, *report.lines(source=path)))
 
 
 def ap_result(
-    photos: Sequence[DetectedPhoto], frequency: Mapping[str, str] | None = None
+    images: Sequence[DetectedImage], frequency: Mapping[str, str] | None = None
 ) -> SetResult:
     """Compute AP, AP50, AP75, AP by size and by frequency, and the curve over IoU.
 
     Raises MissingExtra without pycocotools.
     """
-    by_size = _precisions(photos)
+    by_size = _precisions(images)
     whole = by_size["all"]
     figures = [_ap("AP", whole), _ap("AP50", whole, 0), _ap("AP75", whole, 5)]
     figures += [
@@ -282,14 +282,14 @@ def _ap(name: str, precision: Mapping[str, Floats], level: int | None = None) ->
     return MetricValue(name=name, value=float(np.mean(tables)) if tables else NAN)
 
 
-def _precisions(photos: Sequence[DetectedPhoto]) -> dict[str, dict[str, Floats]]:
+def _precisions(images: Sequence[DetectedImage]) -> dict[str, dict[str, Floats]]:
     """Return the precision at every recall, (T, R), by area range and class."""
-    compared = [_compare(photo) for photo in photos]
+    compared = [_compare(image) for image in images]
     labels = sorted({label for one in compared for label in one.labels})
     if not labels:
         return {size: {} for size in AREA_RANGES}
-    federated = any(photo.truth.benchmark.federated for photo in photos)
-    run = match_all(compared, labels, MAX_A_PHOTO if federated else MAX_A_CLASS)
+    federated = any(image.truth.benchmark.federated for image in images)
+    run = match_all(compared, labels, MAX_A_IMAGE if federated else MAX_A_CLASS)
     for row in filter(None, run.evalImgs):  # LVIS: unmatched masks of such classes are ignored
         if labels[row["category_id"] - 1] in compared[row["image_id"] - 1].partial:
             row["dtIgnore"] |= row["dtMatches"] == 0
@@ -302,13 +302,13 @@ def _precisions(photos: Sequence[DetectedPhoto]) -> dict[str, dict[str, Floats]]
     }
 
 
-def _compare(photo: DetectedPhoto) -> ComparedPhoto:
+def _compare(image: DetectedImage) -> ComparedImage:
     """Return the classes that count in an image, their annotations, crowds and masks."""
-    sample, federated = photo.truth, photo.truth.benchmark.federated
+    sample, federated = image.truth, image.truth.benchmark.federated
     drawn = {mask.label for mask in sample.objects if mask.label is not None}
-    scores = np.array([one.score for one in photo.detections], np.float64)
-    kept = np.sort(np.argsort(-scores, kind="stable")[: MAX_A_PHOTO if federated else None])
-    labels = drawn | {photo.detections[int(n)].label for n in kept}
+    scores = np.array([one.score for one in image.detections], np.float64)
+    kept = np.sort(np.argsort(-scores, kind="stable")[: MAX_A_IMAGE if federated else None])
+    labels = drawn | {image.detections[int(n)].label for n in kept}
     if federated:
         labels &= drawn | federated.absent
     truths = [coco_row(mask.rle, mask.label) for mask in sample.objects if mask.label in labels]
@@ -319,9 +319,9 @@ def _compare(photo: DetectedPhoto) -> ComparedPhoto:
         if mask.crowd and mask.label in (label, VOID_LABEL)
     ]
     found = [
-        coco_row(photo.masks[int(n)], one.label, score=one.score)
+        coco_row(image.masks[int(n)], one.label, score=one.score)
         for n in kept
-        if (one := photo.detections[int(n)]).label in labels
+        if (one := image.detections[int(n)]).label in labels
     ]
     partial = frozenset(federated.partial if federated else ())
-    return ComparedPhoto(sample.hw, truths, found, frozenset(labels), partial)
+    return ComparedImage(sample.hw, truths, found, frozenset(labels), partial)

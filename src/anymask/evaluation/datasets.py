@@ -81,7 +81,7 @@ class SetQuery:
         stream = read(path, self.form, self.images, self.split, **vars(self.reading))
         stream = stream.with_sizes_checked()
         # Load one file or folder of annotations.
-        samples = [replace(one, source=stream.picture(one)) for one in stream]
+        samples = [replace(one, source=stream.image_path(one)) for one in stream]
         if not samples:
             raise DataError(
                 f"{stream.source} contains no labeled images (read as {stream.form}). Label some."

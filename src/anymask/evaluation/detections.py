@@ -36,7 +36,7 @@ class Detection:
 class Detections:
     """Detections of a set."""
 
-    photos: tuple[tuple[Detection, ...], ...]  # Detections of each image, in the order of the set
+    images: tuple[tuple[Detection, ...], ...]  # Detections of each image, in the order of the set
     frequency: Mapping[str, str]  # "r", "c" or "f" by class, if declared
 
 
@@ -57,7 +57,7 @@ def read_detections(
     places: dict[str | int, int] = {one.name: n for n, one in enumerate(samples)}
     ids = [one.benchmark.image_id for one in samples]
     places |= {image_id: n for n, image_id in enumerate(ids) if image_id is not None}
-    photos: list[list[Detection]] = [[] for _ in samples]
+    images: list[list[Detection]] = [[] for _ in samples]
     read = other = 0
     with report.record(path):
         names = category_names(document["categories"], report)
@@ -66,7 +66,7 @@ def read_detections(
                 image, detection = _detection(fields.as_record(row, "annotation"), names)
                 read += 1
                 if image in places:
-                    photos[places[image]].append(detection)
+                    images[places[image]].append(detection)
                 else:
                     other += 1
     report.check_records(path, read)
@@ -78,7 +78,7 @@ def read_detections(
         for row in rows
         if "frequency" in row and row.get("name") in names.values()
     }
-    return Detections(tuple(tuple(photo) for photo in photos), frequency)
+    return Detections(tuple(tuple(pixels) for pixels in images), frequency)
 
 
 def _detection(row: Mapping[str, Any], names: Mapping[int, str]) -> tuple[str | int, Detection]:

@@ -25,8 +25,8 @@ from anymask.base import (
 )
 from anymask.evaluation.adapters import FromFunction, Method, open_methods, weights_hash
 from anymask.evaluation.datasets import SetQuery
+from anymask.evaluation.image_report import draw_worst_cases, report_images
 from anymask.evaluation.measures import MEASURES, check_requirements, score_set
-from anymask.evaluation.photo_report import draw_worst_cases, report_photos
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import Report
 from anymask.evaluation.results import Evaluation, SetScores, evaluation_to_json, sets_from_json
@@ -34,13 +34,13 @@ from anymask.evaluation.score_files import FILE_PROTOCOLS, score_files
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.evaluation.video_protocols import VIDEO_PROTOCOLS, VideoSettings, evaluate_videos
 from anymask.formats import ReadKeywords, ReadSettings
-from anymask.jobs import ItemDone, ItemLost, ItemStep, Work, run_in_pool
+from anymask.jobs import ItemCrashed, ItemDone, ItemStep, Work, run_in_pool
 from anymask.masks import counted
 
 MANY = 1000  # masks from which a second process saves time
 
 
-class PhotoSettings(ReadKeywords, total=False):
+class ImageEvaluationSettings(ReadKeywords, total=False):
     """Keyword arguments of `evaluate` on images, besides `anymask.formats.ReadSettings`."""
 
     also: Sequence[str]  # Measures in addition to the default ones
@@ -63,7 +63,7 @@ class PhotoSettings(ReadKeywords, total=False):
     skipped: Sequence[tuple[str, str]]  # (method, reason) of methods that could not run
 
 
-class EvaluateSettings(PhotoSettings, VideoSettings, total=False):
+class EvaluateSettings(ImageEvaluationSettings, VideoSettings, total=False):
     """Keyword arguments of all protocols: those of images, those of videos, and others."""
 
     rules: str  # "tracks": "davis" (default), "all-frames" or "unsupervised"
@@ -112,7 +112,7 @@ def evaluate(
     )
     refuse_text("a list", also=given.get("also"))
     videos = bool(names) and names[0] in VIDEO_PROTOCOLS
-    taken = (VideoSettings if videos else PhotoSettings).__annotations__
+    taken = (VideoSettings if videos else ImageEvaluationSettings).__annotations__
     if names and names[0] in FILE_PROTOCOLS:
         return score_files(cast(str, model), data, names[0], **given)
     if unknown := sorted(set(given) - set(taken)):
@@ -122,16 +122,16 @@ def evaluate(
         )
     if videos:
         return evaluate_videos(cast(Method, model), cast(str, data), names[0], **given)
-    return evaluate_photos(model, data, protocol=names, **given)
+    return evaluate_images(model, data, protocol=names, **given)
 
 
-def evaluate_photos(
+def evaluate_images(
     model: Method | Sequence[Method],
     data: str | Path | Sequence[EvalSet],
     *,
     protocol: Sequence[str] = (),
     name: str = "",
-    **settings: Unpack[PhotoSettings],
+    **settings: Unpack[ImageEvaluationSettings],
 ) -> Report:
     """Run `evaluate` with the protocols of images, also on loaded datasets, `name` in the title."""
     given: dict[str, Any] = dict(settings)
@@ -180,7 +180,7 @@ def evaluate_photos(
             for done, (one, scores) in enumerate(zip(sets, run.sets, strict=True), start=1):
                 cases[scores.name] = draw_worst_cases(subject, one, scores, how.min_area)
                 progress.update(done)
-    return report_photos(run, cases)
+    return report_images(run, cases)
 
 
 def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any]) -> SetQuery:
@@ -305,7 +305,7 @@ def score_in_workers(
         closing(run_in_pool(task, places, workers)) as events,
     ):
         for event in events:
-            if isinstance(event, ItemLost):
+            if isinstance(event, ItemCrashed):
                 raise AnymaskError(
                     f"The worker that evaluated {names[event.item]!r} {event.how}. If the "
                     "system is out of memory, use workers=1. If you write an output file, you "

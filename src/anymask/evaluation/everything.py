@@ -35,18 +35,18 @@ from anymask.base import Floats, OnProgress, brief
 from anymask.evaluation.coco import (
     AREA_RANGES,
     IOU_THRESHOLDS,
-    ComparedPhoto,
+    ComparedImage,
     Matches,
     coco_row,
     match_all,
-    match_photo,
+    match_image,
 )
 from anymask.evaluation.metrics import NAN, Shares
 from anymask.evaluation.protocols import NotMeasured, Segmenter
 from anymask.evaluation.results import Curve, DetailTable, MetricValue, SetResult, shares_to_metric
 from anymask.evaluation.selection import EvalSet, EvalSettings, choose_masks
 from anymask.formats import AnnotatedImage
-from anymask.masks import UNLABELLED, Mask
+from anymask.masks import UNLABELED, Mask
 
 # Automatic masks compared with annotations: AP over all, recall and precision by class.
 #
@@ -61,67 +61,67 @@ HEADER = ("class", "objects", "AR", "recall .5", "precision .5", "AP", "shown")
 
 @brief
 @dataclass(frozen=True)
-class ShownPhoto:
+class ShownImage:
     """Image with annotated masks, and the masks that a method predicts."""
 
     truth: AnnotatedImage
     shown: Sequence[Mask]
 
 
-def shown_ap(photos: Sequence[ShownPhoto]) -> tuple[MetricValue, MetricValue, DetailTable]:
+def shown_ap(images: Sequence[ShownImage]) -> tuple[MetricValue, MetricValue, DetailTable]:
     """Compute class-agnostic AP and AP50, and a table by class.
 
     Raises MissingExtra without pycocotools.
     """
-    run = _matched(photos, named=False)
+    run = _matched(images, named=False)
     precision = run.eval["precision"][:, :, 0, 0, 0]  # (T, R); -1 without annotations
     values = [precision, precision[HALF]]
     ap, ap50 = (float(one.mean()) if one.min() >= 0 else NAN for one in values)
-    table = DetailTable(title="by class", header=HEADER, rows=tuple(_rows(photos, run)))
+    table = DetailTable(title="by class", header=HEADER, rows=tuple(_rows(images, run)))
     return MetricValue(name="AP", value=ap), MetricValue(name="AP50", value=ap50), table
 
 
-def _matched(photos: Sequence[ShownPhoto], *, named: bool) -> Any:
+def _matched(images: Sequence[ShownImage], *, named: bool) -> Any:
     """Run `COCOeval` on all images, class-agnostic or by class name."""
     compared = []
-    for photo in photos:
-        labels = [_class_of(mask) if named else "" for mask in photo.truth.objects]
-        truths = [coco_row(m.rle, x) for m, x in zip(photo.truth.objects, labels, strict=True)]
-        crowd = photo.truth.ignore
-        classes = _classes(photos) if named else [""]
+    for image in images:
+        labels = [_class_of(mask) if named else "" for mask in image.truth.objects]
+        truths = [coco_row(m.rle, x) for m, x in zip(image.truth.objects, labels, strict=True)]
+        crowd = image.truth.ignore
+        classes = _classes(images) if named else [""]
         truths += [coco_row(crowd, x, iscrowd=1) for x in classes if crowd is not None]
         found = [
             coco_row(mask.rle, (mask.label or "") if named else "", score=mask.score)
-            for mask in photo.shown
+            for mask in image.shown
             if not named or mask.label in classes
         ]
-        compared.append(ComparedPhoto(photo.truth.hw, truths, found, frozenset(classes)))
-    most = max([len(photo.shown) for photo in photos], default=0)
-    run = match_all(compared, _classes(photos) if named else [""], max(most, 1))
+        compared.append(ComparedImage(image.truth.hw, truths, found, frozenset(classes)))
+    most = max([len(image.shown) for image in images], default=0)
+    run = match_all(compared, _classes(images) if named else [""], max(most, 1))
     with redirect_stdout(io.StringIO()):  # it prints every step
         run.accumulate()
     return run
 
 
 def _class_of(mask: Mask) -> str:
-    return mask.label or UNLABELLED
+    return mask.label or UNLABELED
 
 
-def _classes(photos: Sequence[ShownPhoto]) -> list[str]:
-    return sorted({_class_of(mask) for photo in photos for mask in photo.truth.objects})
+def _classes(images: Sequence[ShownImage]) -> list[str]:
+    return sorted({_class_of(mask) for image in images for mask in image.truth.objects})
 
 
-def _rows(photos: Sequence[ShownPhoto], run: Any) -> list[tuple[str | float, ...]]:
+def _rows(images: Sequence[ShownImage], run: Any) -> list[tuple[str | float, ...]]:
     """Return a row for each annotated class, from class-agnostic matches and from named masks."""
-    found: dict[str, list[Floats]] = {label: [] for label in _classes(photos)}
-    for photo, row in zip(photos, run.evalImgs, strict=False):  # area range "all" comes first
+    found: dict[str, list[Floats]] = {label: [] for label in _classes(images)}
+    for image, row in zip(images, run.evalImgs, strict=False):  # area range "all" comes first
         if row is None:
             continue
         order = np.argsort(row["gtIds"])  # ids are in the order of the annotations
         hits = (row["gtMatches"] > 0)[:, order].T  # (G, T)
-        for mask, hit in zip(photo.truth.objects, hits, strict=False):  # a crowd comes last
+        for mask, hit in zip(image.truth.objects, hits, strict=False):  # a crowd comes last
             found[_class_of(mask)].append(hit)
-    by_name = _by_name(photos, list(found))
+    by_name = _by_name(images, list(found))
     rows: list[tuple[str | float, ...]] = []
     for label, hits in found.items():
         of_class = np.array(hits, np.float64)  # (objects, T)
@@ -133,15 +133,15 @@ def _rows(photos: Sequence[ShownPhoto], run: Any) -> list[tuple[str | float, ...
 
 
 def _by_name(
-    photos: Sequence[ShownPhoto], classes: Sequence[str]
+    images: Sequence[ShownImage], classes: Sequence[str]
 ) -> dict[str, tuple[float, float, int]]:
     """Return precision at IoU 0.50, AP, and number of masks of each predicted class."""
-    if not any(mask.label in classes for photo in photos for mask in photo.shown):
+    if not any(mask.label in classes for image in images for mask in image.shown):
         return {}
-    run = _matched(photos, named=True)
+    run = _matched(images, named=True)
     answers = {}
     for number, label in enumerate(classes):
-        rows = run.evalImgs[number * len(AREA_RANGES) * len(photos) :][: len(photos)]
+        rows = run.evalImgs[number * len(AREA_RANGES) * len(images) :][: len(images)]
         there = [row for row in rows if row is not None]
         hit = sum(
             np.count_nonzero((r["dtMatches"] > 0)[HALF] & ~r["dtIgnore"][HALF]) for r in there
@@ -178,7 +178,7 @@ def measure_everything(
         raise NotMeasured("This model does not support point prompts.")
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     images = np.unique(chosen.image)
-    photos, counts = [], []
+    image_files, counts = [], []
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]
         records: Sequence[Mask] = cast(Any, method).everything(
@@ -187,8 +187,8 @@ def measure_everything(
         )  # fmt: skip
         truths = [sample.rles[int(n)] for n in chosen.mask[chosen.image == number]]
         rles = [record.rle for record in records]
-        photos.append(
-            match_photo(
+        image_files.append(
+            match_image(
                 sample.hw, rles, rank_scores(records), truths, sample.ignore,
                 most=RECALL_LIMITS[-1],
             )
@@ -198,7 +198,7 @@ def measure_everything(
     sides = [2**layer for layer in range(1, settings.crop_n_layers + 1)]
     crops = "".join(f" and in each of {n} x {n} crops" for n in sides)
     clicks = f"{settings.grid} x {settings.grid} clicks{crops}, " if accepts else ""
-    return recall_result(photos, f"{clicks}{np.mean(counts):.0f} masks per image on average")
+    return recall_result(image_files, f"{clicks}{np.mean(counts):.0f} masks per image on average")
 
 
 def rank_scores(records: Sequence[Mask]) -> Floats:  # -> (N,)
@@ -206,15 +206,15 @@ def rank_scores(records: Sequence[Mask]) -> Floats:  # -> (N,)
     return np.array([(record.score + (record.stability or 0.0)) / 2 for record in records], float)
 
 
-def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetResult:
+def recall_result(images: Sequence[dict[str, Matches]], note: str = "") -> SetResult:
     """Summarize matched images: metrics, a table by size and the curve over IoU."""
     most = RECALL_LIMITS[-1]
     metrics = [(f"AR@{limit}", "all", limit) for limit in RECALL_LIMITS]
     metrics += [(f"AR@{most} {size}", size, most) for size in list(AREA_RANGES)[1:]]
-    by_size = {size: [photo[size] for photo in photos] for size in AREA_RANGES}
+    by_size = {size: [image[size] for image in images] for size in AREA_RANGES}
     rows: list[tuple[str | float, ...]] = []
     for size, matches in by_size.items():
-        objects = sum(photo.truths for photo in matches)
+        objects = sum(image.truths for image in matches)
         rows.append((size, objects, *(average_recall(matches, limit) for limit in RECALL_LIMITS)))
     objects = max(sum(one.truths for one in by_size["all"]), 1)
     found = np.sum([one.found(most) for one in by_size["all"]], axis=0) / objects
@@ -234,16 +234,16 @@ def recall_result(photos: Sequence[dict[str, Matches]], note: str = "") -> SetRe
     )
 
 
-def recall_shares(photos: Sequence[Matches], most: int) -> Shares:
+def recall_shares(images: Sequence[Matches], most: int) -> Shares:
     """Return for each image the matched objects, averaged over thresholds, and the objects."""
-    found = np.array([photo.found(most).mean() for photo in photos], np.float64)
-    objects = np.array([photo.truths for photo in photos], np.float64)
+    found = np.array([image.found(most).mean() for image in images], np.float64)
+    objects = np.array([image.truths for image in images], np.float64)
     return Shares(found, objects, objects)
 
 
-def average_recall(photos: Sequence[Matches], most: int) -> float:
+def average_recall(images: Sequence[Matches], most: int) -> float:
     """Return COCO's AR with at most `most` masks per image; NaN without objects."""
-    shares = recall_shares(photos, most)
+    shares = recall_shares(images, most)
     return float(shares.top.sum() / total) if (total := shares.bottom.sum()) else NAN
 
 
@@ -258,14 +258,14 @@ def measure_shown(
         raise NotMeasured("This model does not support automatic mask generation.")
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     images = np.unique(chosen.image)  # with all of their objects, which precision requires
-    rows, photos = [], []
+    rows, image_files = [], []
     for done, number in enumerate(images, start=1):
         sample = one.samples[int(number)]
         records: Sequence[Mask] = cast(Any, method).everything(sample.image())
-        photos.append(ShownPhoto(sample, records))
+        image_files.append(ShownImage(sample, records))
         scores = np.array([record.score for record in records], np.float64)
         rles, most = [record.rle for record in records], max(len(records), 1)
-        sizes = match_photo(sample.hw, rles, scores, sample.rles, sample.ignore, most=most)
+        sizes = match_image(sample.hw, rles, scores, sample.rles, sample.ignore, most=most)
         matches = sizes["all"]
         counted = np.count_nonzero(~matches.ignored[HALF])
         hits = matches.found()
@@ -273,7 +273,7 @@ def measure_shown(
         progress(done, len(images))
     found, levels, truths, shown = np.array(rows, np.float64).reshape(-1, 4).T
     each = np.ones(len(found))
-    ap, ap50, table = shown_ap(photos)
+    ap, ap50, table = shown_ap(image_files)
     return SetResult(
         figures=(
             shares_to_metric("recall .5", Shares(found, truths, truths)),

@@ -35,9 +35,9 @@ from anymask.base import BoolArray, DataError, FloatArray, Floats, UintImage, br
 from anymask.evaluation.coco import IOU_THRESHOLDS
 from anymask.evaluation.report import Report, report_values
 from anymask.find import (
+    CandidateMasks,
     ExampleFinder,
     FindSettings,
-    SeenMasks,
     find_phrases,
     known_spelling,
     open_detector,
@@ -67,14 +67,14 @@ class FindAnswer:
     # Masks that the predictions were selected from, None if unknown
     candidates: Sequence[Rle] | None = None
     # All labelled pixels of the image, of any label. None if everything is labelled.
-    labelled: Rle | None = None
+    labeled: Rle | None = None
 
     def unlabelled(self) -> BoolArray:  # -> (n,)
         """Return which predicted masks lie mostly on unlabelled pixels."""
-        if self.labelled is None or not self.found:
+        if self.labeled is None or not self.found:
             return np.zeros(len(self.found), np.bool_)
         areas = np.array([rle_area(rle) for rle in self.found])
-        return 2 * rle_intersection(self.found, [self.labelled])[:, 0] < areas
+        return 2 * rle_intersection(self.found, [self.labeled])[:, 0] < areas
 
     def candidate_recall(self) -> Floats:  # -> (m,)
         """Return which annotated masks overlap a candidate with an IoU of at least 0.50."""
@@ -192,7 +192,7 @@ def _hits(one: FindAnswer, threshold: float) -> Floats:  # -> (n,)
     return hits
 
 
-Way = Literal["example", "words", "colours", "names"]
+Way = Literal["example", "words", "colors", "names"]
 Ask = Callable[[UintImage], Sequence[Mask]]
 Learn = Callable[[str, UintImage, Rle], Ask]  # label, and image and mask of an exemplar
 
@@ -201,13 +201,13 @@ def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
     """Return a method for exemplar queries: the exemplar itself, or a baseline that filters
     automatic masks by the exemplar's colors or by its predicted name."""
 
-    def learn(label: str, photo: UintImage, rle: Rle) -> Ask:
+    def learn(label: str, pixels: UintImage, rle: Rle) -> Ask:
         if way == "example":
-            example = (photo, {"mask": rle_to_mask(rle)})
+            example = (pixels, {"mask": rle_to_mask(rle)})
             return ExampleFinder(model, example, None, settings).find
-        if way == "colours":
-            return lambda image: same_colours(model, image, histogram(photo, rle), settings.score)
-        label = model.suggest_labels(photo, [Mask(rle)], top=1)[0][0].label
+        if way == "colors":
+            return lambda image: same_colors(model, image, histogram(pixels, rle), settings.score)
+        label = model.suggest_labels(pixels, [Mask(rle)], top=1)[0][0].label
         return lambda image: model.find(
             image, [label], detector=settings.detector, score=settings.score, side=settings.side
         )
@@ -215,23 +215,23 @@ def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
     return learn
 
 
-def same_colours(model: Model, photo: UintImage, wanted: FloatArray, score: Any) -> list[Mask]:
+def same_colors(model: Model, image: UintImage, requested: FloatArray, score: Any) -> list[Mask]:
     """Return automatic masks whose color histogram is similar to the given one."""
     least = ALIKE if score is None else score
-    found = model.everything(photo)
-    alike = [float(np.minimum(wanted, histogram(photo, one.rle)).sum()) for one in found]
+    found = model.everything(image)
+    alike = [float(np.minimum(requested, histogram(image, one.rle)).sum()) for one in found]
     rows = zip(found, alike, strict=True)
     return [replace(one, score=share) for one, share in rows if share >= least]
 
 
-def histogram(photo: UintImage, rle: Rle, bins: int = 8) -> FloatArray:  # -> (bins ** 3,)
+def histogram(image: UintImage, rle: Rle, bins: int = 8) -> FloatArray:  # -> (bins ** 3,)
     """Return the fractions of a mask's pixels in cubes of Lab space."""
-    lab, mask = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB), rle_to_mask(rle).view(np.uint8)
+    lab, mask = cv2.cvtColor(image, cv2.COLOR_RGB2LAB), rle_to_mask(rle).view(np.uint8)
     counts = cv2.calcHist([lab], [0, 1, 2], mask, [bins] * 3, [0, 256] * 3).ravel()
     return np.asarray(counts / max(float(counts.sum()), 1.0), np.float32)
 
 
-def ask_photos(
+def query_images(
     learn: Learn, there: Dataset, absent: Dataset | None = None, limit: int | None = None
 ) -> Iterator[FindAnswer]:
     """Query every image for each label that another image of the dataset has as well.
@@ -242,12 +242,12 @@ def ask_photos(
     Args:
         limit: Maximum number of (label, image) pairs.
     """
-    photos = [(image, of_label(image)) for image in there]
+    images = [(image, of_label(image)) for image in there]
     others = [] if absent is None else [*absent]
-    labels = sorted({label for _, masks in photos for label in masks})
+    labels = sorted({label for _, masks in images for label in masks})
     pairs = []
     for label in labels:
-        same = [one for one in photos if label in one[1]]
+        same = [one for one in images if label in one[1]]
         pairs += [(label, one, same[n - 1]) for n, one in enumerate(same) if len(same) > 1]
     chosen = np.linspace(0, len(pairs) - 1, min(limit or len(pairs), len(pairs))).astype(int)
     for number, place in enumerate(chosen):
@@ -257,7 +257,7 @@ def ask_photos(
             continue
         method = learn(label, there.pixels(other), example)
         queries = [(there, image, masks[label])]
-        without = [one for one, shown in photos if label not in shown]
+        without = [one for one, shown in images if label not in shown]
         if absent is not None and others:
             queries.append((absent, others[number % len(others)], []))
         elif without:
@@ -294,8 +294,8 @@ class WordQuestions:
         detector, where this costs nothing, else as many as are present. If an image lists its
         absent phrases, as in SA-Co, only these are queried.
         """
-        photos = [(image, of_label(image)) for image in self.there]
-        shown = [(image, masks) for image, masks in photos if set(masks) & set(self.labels)]
+        images = [(image, of_label(image)) for image in self.there]
+        shown = [(image, masks) for image, masks in images if set(masks) & set(self.labels)]
         total = sum(len(set(masks) & set(self.labels)) for _, masks in shown)
         most = min(total, limit or total)
         count = -(-most * len(shown) // max(total, 1))
@@ -319,20 +319,20 @@ class WordQuestions:
                 yield from self._query_image(other, {label: [] for label in present}, None)
 
     def _query_image(
-        self, photo: UintImage, queries: Mapping[str, list[Rle]], labelled: Rle | None
+        self, image: UintImage, queries: Mapping[str, list[Rle]], labeled: Rle | None
     ) -> Iterator[FindAnswer]:
         """Query one image for labels with these annotated masks."""
-        detector, candidates, seen = None, None, None
+        detector, candidates, encoded = None, None, None
         if self.settings.detector is None:
-            seen = SeenMasks.of(self.model, photo)
-            candidates = [one.rle for one in seen.records]
+            encoded = CandidateMasks.of(self.model, image)
+            candidates = [one.rle for one in encoded.records]
         else:
             detector = open_detector(self.settings.detector, self.settings.device)
         for label, truths in queries.items():
             phrases = read_phrases([label], self.settings.score)
-            found = find_phrases(self.model, photo, phrases, detector, self.settings, seen)
+            found = find_phrases(self.model, image, phrases, detector, self.settings, encoded)
             rles, scores = [one.rle for one in found], [one.score for one in found]
-            yield FindAnswer(label, rles, scores, truths, candidates, labelled)
+            yield FindAnswer(label, rles, scores, truths, candidates, labeled)
 
 
 def of_label(image: AnnotatedImage) -> dict[str, list[Rle]]:
@@ -374,19 +374,19 @@ def evaluate_finding(
             notes.append(
                 f"Skipped labels that the model has no name for: {', '.join(questions.skipped)}"
             )
-        wanted = "any label that the model has a name for. Text prompts require known names"
+        requested = "any label that the model has a name for. Text prompts require known names"
     else:
-        answers = [*ask_photos(finding_by(way, model, settings), there, other, limit)]
+        answers = [*query_images(finding_by(way, model, settings), there, other, limit)]
         notes.append(
             f"{model.name}, {len(answers)} prompts: each exemplar is the largest mask "
             "with its label"
         )
-        wanted = (
+        requested = (
             "any label that occurs in at least two images. An exemplar prompt requires "
             "another image with the same label"
         )
     if not answers:
-        raise DataError(f"{data} does not have {wanted}.")
+        raise DataError(f"{data} does not have {requested}.")
     title = f"Text and exemplar prompts on {data}"
     report = report_values(title, way, measure_finding(answers), [*notes, *there.unread_lines()])
     about = {"model": model.name, "data": str(data), "questions": len(answers)}

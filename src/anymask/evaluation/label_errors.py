@@ -20,10 +20,10 @@ import numpy as np
 from anymask.base import Floats
 from anymask.evaluation.audit_features import FEATURES
 from anymask.evaluation.audit_grading import Grader, fit_scale
-from anymask.evaluation.audit_photos import (
+from anymask.evaluation.audit_images import (
     MIN_USUAL_MASKS,
+    ExaminedImage,
     ExaminedMask,
-    ExaminedPhoto,
     object_certainty,
 )
 from anymask.formats import AnnotatedImage
@@ -94,7 +94,7 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
 class GradedMask:
     """Grade of one mask."""
 
-    photo: int  # Index of the image among those examined
+    image: int  # Index of the image among those examined
     found: ExaminedMask  # Examination result of the mask
     grade: float  # 0..1, how likely the mask is correct
     error: str = ""  # Most likely kind of error; "" if it is not a suspect
@@ -104,14 +104,14 @@ class GradedMask:
 
 
 def grade_masks(
-    grader: Grader, photos: Sequence[ExaminedPhoto], below: float = SUSPECT_BELOW
+    grader: Grader, images: Sequence[ExaminedImage], below: float = SUSPECT_BELOW
 ) -> list[GradedMask]:
     """Grade every mask, in the order of images and masks.
 
     Args:
         below: Masks with a lower grade are suspects.
     """
-    places = [(n, one) for n, photo in enumerate(photos) for one in photo.masks]
+    places = [(n, one) for n, image in enumerate(images) for one in image.masks]
     filled = [one.values for _, one in places if len(one.values)]
     values = np.stack(filled) if filled else np.zeros((0, len(FEATURES)))
     usual = fit_scale(values) if len(values) >= MIN_USUAL_MASKS else None
@@ -122,8 +122,8 @@ def grade_masks(
         strict=True,
     )
     verdicts = []
-    for photo, found in places:
-        one = GradedMask(photo=photo, found=found, grade=0.0)
+    for image, found in places:
+        one = GradedMask(image=image, found=found, grade=0.0)
         if not len(found.values):
             verdicts.append(replace(one, reasons=(EMPTY_REASON,), action="remove"))
             continue
@@ -150,7 +150,7 @@ class Suspect:
     """Suspected label error."""
 
     number: int  # Number in this audit
-    photo: int  # Index of the image
+    image: int  # Index of the image
     mask: int | None  # Index of the mask in its image; None for a missing object
     label: str | None  # Class of the mask
     grade: float | None  # 0..1; None for a missing object
@@ -163,26 +163,26 @@ class Suspect:
 
 
 def list_suspects(
-    photos: Sequence[ExaminedPhoto], verdicts: Sequence[GradedMask], below: float = SUSPECT_BELOW
+    images: Sequence[ExaminedImage], verdicts: Sequence[GradedMask], below: float = SUSPECT_BELOW
 ) -> list[Suspect]:
     """List all suspects in the order of their numbers."""
     suspects: list[Suspect] = []
     low = [verdict for verdict in verdicts if verdict.grade < below]
-    for one in sorted(low, key=lambda one: (one.grade, one.photo, one.found.mask)):
+    for one in sorted(low, key=lambda one: (one.grade, one.image, one.found.mask)):
         found, replaced = one.found, one.action == "replace"
         suspects.append(
             Suspect(
-                number=len(suspects) + 1, photo=one.photo, mask=found.mask, label=found.label,
+                number=len(suspects) + 1, image=one.image, mask=found.mask, label=found.label,
                 grade=one.grade, reasons=one.reasons, action=one.action, given=found.rle,
                 proposal=found.answer if replaced else None, gain=one.gain,
                 prompt_kind=found.prompt_kind if replaced else "",
             )
         )  # fmt: skip
-    missing = [(place, record) for place, photo in enumerate(photos) for record in photo.missing]
+    missing = [(place, record) for place, image in enumerate(images) for record in image.missing]
     for place, record in sorted(missing, key=lambda pair: -object_certainty(pair[1])):
         suspects.append(
             Suspect(
-                number=len(suspects) + 1, photo=place, mask=None, label=None, grade=None,
+                number=len(suspects) + 1, image=place, mask=None, label=None, grade=None,
                 reasons=(MISSING_REASON,), action="add", given=None, proposal=record,
                 prompt_kind="click",
             )

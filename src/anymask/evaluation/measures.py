@@ -40,25 +40,25 @@ from anymask.evaluation.protocols import (
     NotMeasured,
     Segmenter,
     TruthMask,
-    ask_in_parts,
     box_scores,
     click_masks,
     click_rounds,
     deepest_click,
     harm_of,
+    predict_in_parts,
     score_first,
     tight_box,
 )
 from anymask.evaluation.results import SetResult, SetScores
 from anymask.evaluation.selection import (
     ChosenMasks,
-    EvalPhoto,
+    EvalImage,
     EvalSet,
     EvalSettings,
     choose_masks,
     mask_limit,
 )
-from anymask.masks import Prompt, PromptKind, centre_click
+from anymask.masks import Prompt, PromptKind, center_click
 
 NOC_CLICKS = 20
 COCO_PACKAGES = ("pycocotools",)
@@ -130,11 +130,11 @@ def _score_boundary(
     """Boundary IoU of the first mask for a center click, and of the mask for the box."""
     answers = []
     if "point" in method.spec.accepts:
-        clicks = [centre_click(truth.mask) for truth in truths]
+        clicks = [center_click(truth.mask) for truth in truths]
         answers.append(click_masks(method, embedding, clicks))
     if "box" in method.spec.accepts:
         prompts = [Prompt(box=tight_box(truth.mask)) for truth in truths]
-        answers.append(ask_in_parts(method, embedding, prompts))
+        answers.append(predict_in_parts(method, embedding, prompts))
     return tuple(score_first(some, truths, boundary_iou) for some in answers)
 
 
@@ -294,25 +294,25 @@ def _score_masks(
     tell: OnNamedProgress,
 ) -> dict[tuple[str, str], Floats]:
     """Score every mask with every method, image by image; NaN if a method was not evaluated."""
-    wanted = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]
+    requested = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]
     plans = []
     for method in methods:
-        given = [(measure, measure.columns(method.spec.accepts, settings)) for measure in wanted]
+        given = [(measure, measure.columns(method.spec.accepts, settings)) for measure in requested]
         names = [name for _, columns in given for name in columns]
         measures = [measure for measure, columns in given if columns]
         plans.append((method, measures, names, np.full((len(chosen.image), len(names)), np.nan)))
     done = 0
     for image in np.unique(chosen.image):
         rows = np.flatnonzero(chosen.image == image)
-        photo = EvalPhoto(int(image), one.samples[int(image)], chosen.mask[rows])
+        pixels = EvalImage(int(image), one.samples[int(image)], chosen.mask[rows])
         for method, measures, _, table in plans:  # (N, M)
             counted = rows[chosen.rank[rows] < mask_limit(method, settings)]
             if not len(counted) or not measures:
                 continue
-            embedding = method.encode(photo.image)
+            embedding = method.encode(pixels.image)
             for start in range(0, len(counted), PROMPTS_A_CALL):
                 part = counted[start : start + PROMPTS_A_CALL]
-                truths = photo.truths(chosen.mask[part])
+                truths = pixels.truths(chosen.mask[part])
                 scores = [m.score(method, embedding, truths, settings) for m in measures]
                 table[part] = np.stack([values for some in scores for values in some], axis=1)
         done += len(rows)

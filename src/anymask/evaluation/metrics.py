@@ -90,10 +90,10 @@ def cluster_mean(values: Floats, clusters: IntArray) -> Mean:  # (N,), (N,) -> M
 
 def mean_of_means(groups: list[tuple[Floats, IntArray]]) -> Mean:
     """Mean over groups (datasets) of their means, with clusters resampled inside each group."""
-    return mean_of_shares([sum_by_photo(image, values) for values, image in groups])
+    return mean_of_shares([sum_by_image(image, values) for values, image in groups])
 
 
-def sum_by_photo(image: IntArray, top: Floats, bottom: Floats | None = None) -> Shares:
+def sum_by_image(image: IntArray, top: Floats, bottom: Floats | None = None) -> Shares:
     """Sum the values (N,) of masks by image; `image` (N,) is the image of each mask.
 
     Args:
@@ -134,12 +134,12 @@ def mean_of_shares(sets: list[Shares]) -> Mean:
 
 def _resample(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
     """Return top and bottom of each resample, divided by its count."""
-    draws = draw_photos(len(shares.count))
+    draws = draw_images(len(shares.count))
     counts = draws @ shares.count
     return (draws @ shares.top) / counts, (draws @ shares.bottom) / counts
 
 
-def draw_photos(photos: int) -> IntArray:  # -> (R, I)
+def draw_images(images: int) -> IntArray:  # -> (R, I)
     """Return how often each image occurs in each of RESAMPLES fixed bootstrap resamples."""
-    even = np.full(photos, 1 / photos)
-    return np.random.default_rng(0).multinomial(photos, even, size=RESAMPLES)
+    even = np.full(images, 1 / images)
+    return np.random.default_rng(0).multinomial(images, even, size=RESAMPLES)

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from anymask.base import Floats, UintImage, brief
 
-COLOURS = 8  # number of series classes in the style sheet
+COLORS = 8  # number of series classes in the style sheet
 WIDTH, HEIGHT = 520, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 52
 
@@ -111,15 +111,15 @@ def note(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
-def jpeg_bytes(picture: UintImage, quality: int = 88) -> bytes:  # (H, W, 3) RGB
+def jpeg_bytes(image: UintImage, quality: int = 88) -> bytes:  # (H, W, 3) RGB
     """Encode an image as JPEG."""
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     assert done
     return data.tobytes()
 
 
-def picture_tag(jpeg: bytes, about: str) -> str:
+def image_tag(jpeg: bytes, about: str) -> str:
     """Embed a JPEG file in the page; `about` is its alternative text."""
     data = base64.b64encode(jpeg).decode("ascii")
     return f'<img alt="{escape(about)}" src="data:image/jpeg;base64,{data}">'
@@ -165,7 +165,7 @@ def line_plot(
         points = " ".join(
             f"{x:.1f},{_y(share, top):.1f}" for x, share in zip(middles, one.values, strict=True)
         )
-        style = f"line s{number % COLOURS}"
+        style = f"line s{number % COLORS}"
         parts.append(f'<polyline class="{style}" points="{points}">{_title(one.name)}</polyline>')
     return _svg(parts, x_label)
 
@@ -192,12 +192,12 @@ def curve_plot(curves: Sequence[Points], x_label: str) -> str:
     wide = WIDTH - LEFT - RIGHT - 24
     parts += [_tick(LEFT + 12 + (x - low) / span * wide, f"{x:.3g}") for x in places]
     for number, (one, (xs, ys)) in enumerate(zip(curves, there, strict=True)):
-        colour = f"s{number % COLOURS}"
+        color = f"s{number % COLORS}"
         across, up = LEFT + 12 + (xs - low) / span * wide, _y(np.clip(ys, 0, 1), 1.0)
         dots = [f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True)]
-        parts.append(f'<polyline class="line {colour}" points="{" ".join(dots)}"/>')
+        parts.append(f'<polyline class="line {color}" points="{" ".join(dots)}"/>')
         parts += [
-            f'<circle class="bar {colour}" cx="{x:.1f}" cy="{y:.1f}" r="4">'
+            f'<circle class="bar {color}" cx="{x:.1f}" cy="{y:.1f}" r="4">'
             f"{_title(f'{one.name}, {x_label} {at:.4g}: {_percent(value)}')}</circle>"
             for x, y, at, value in zip(across, up, xs, ys, strict=True)
         ]
@@ -232,7 +232,7 @@ def bar_plot(
             share = float(one.values[place])
             x, y = middle - 0.4 * step + number * wide, _y(share, top)
             parts.append(
-                f'<rect class="bar s{number % COLOURS}" x="{x:.1f}" y="{y:.1f}" '
+                f'<rect class="bar s{number % COLORS}" x="{x:.1f}" y="{y:.1f}" '
                 f'width="{max(wide - 1, 1):.1f}" height="{HEIGHT - BOTTOM - y:.1f}">'
                 f"{_title(f'{one.name}, {name}: {_percent(share)}')}</rect>"
             )
@@ -262,7 +262,7 @@ def legend(names: Sequence[str]) -> str:
     if len(names) < 2:
         return ""
     keys = (
-        f'<span class="key"><i class="s{number % COLOURS}"></i>{escape(name)}</span>'
+        f'<span class="key"><i class="s{number % COLORS}"></i>{escape(name)}</span>'
         for number, name in enumerate(names)
     )
     return f'<p class="legend">{"".join(keys)}</p>'

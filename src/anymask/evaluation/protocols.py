@@ -28,7 +28,7 @@ from anymask.masks import (
     ModelSpec,
     Prompt,
     PromptKind,
-    centre_click,
+    center_click,
     deepest_pixel,
     iou,
     next_click,
@@ -169,7 +169,7 @@ def click_rounds(
     return ClickScores(ious, oracle)
 
 
-def ask_in_parts(
+def predict_in_parts(
     segmenter: Segmenter, embedding: Any, prompts: Sequence[Prompt], **settings: Any
 ) -> list[SegmenterAnswer]:
     """Call `segment` with any number of prompts on one image, PROMPTS_A_CALL at a time."""
@@ -190,7 +190,7 @@ def click_masks(
         Prompt(points=np.array([click], np.float32), labels=np.ones(1, np.int64))
         for click in clicks
     ]
-    return ask_in_parts(segmenter, embedding, prompts, **settings)
+    return predict_in_parts(segmenter, embedding, prompts, **settings)
 
 
 def box_scores(
@@ -232,7 +232,7 @@ class _ClickTrail:
     done: bool = False
 
     def __post_init__(self) -> None:
-        self.clicks.append(Click(centre_click(self.truth.mask), 1))
+        self.clicks.append(Click(center_click(self.truth.mask), 1))
 
     def prompt(self) -> Prompt:
         return Prompt(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import InputError, brief, csv_text, write_json, write_whole
-from anymask.evaluation.page import html_page, html_table, note, picture_tag, section, sheets
+from anymask.evaluation.page import html_page, html_table, image_tag, note, section, sheets
 
 MAX_PLOTS = 24  # plots of a section above which they are collapsed
 
@@ -47,7 +47,7 @@ class Section:
     notes: Sequence[str] = ()
     tables: Sequence[TextTable] = ()
     plots: Sequence[tuple[str, str]] = ()
-    pictures: Sequence[Shot] = ()
+    images: Sequence[Shot] = ()
 
 
 @brief
@@ -157,11 +157,11 @@ def _section_to_html(one: Section) -> str:
         drawn = sheets(*one.plots)
         many = len(one.plots) > MAX_PLOTS
         parts.append(_fold(f"{len(one.plots)} plots", drawn) if many else drawn)
-    if one.pictures:
+    if one.images:
         figures = []
-        for picture in one.pictures:
-            words = "<br>".join(escape(line) for line in picture.words)
-            tag = picture_tag(picture.jpeg, picture.words[0])
+        for image in one.images:
+            words = "<br>".join(escape(line) for line in image.words)
+            tag = image_tag(image.jpeg, image.words[0])
             figures.append(f'<figure>{tag}<figcaption class="note">{words}</figcaption></figure>')
         parts.append(f'<div class="shots">{"".join(figures)}</div>')
     return section(one.title, *parts) if one.title else "\n".join(parts)

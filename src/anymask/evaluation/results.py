@@ -20,7 +20,7 @@ from anymask.evaluation.metrics import (
     cluster_mean,
     mean_of_means,
     mean_of_shares,
-    sum_by_photo,
+    sum_by_image,
 )
 from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
 
@@ -91,7 +91,7 @@ def shares_to_metric(name: str, shares: Shares, digits: int = 3) -> MetricValue:
 def values_to_metric(name: str, values: Floats, image: IntArray, digits: int = 3) -> MetricValue:
     """Return the mean of values (N,), ignoring NaN; `image` (N,) is the image of each value."""
     there = ~np.isnan(values)
-    return shares_to_metric(name, sum_by_photo(image[there], values[there]), digits)
+    return shares_to_metric(name, sum_by_image(image[there], values[there]), digits)
 
 
 def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:

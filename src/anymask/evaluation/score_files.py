@@ -154,7 +154,7 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
 
     Raises DataError if there is neither.
     """
-    plain = sorted({picture.parent for picture in path.glob("*/*.png")})
+    plain = sorted({image.parent for image in path.glob("*/*.png")})
     if not plain and split is None and next(path.glob("*.png"), None) is not None:
         raise DataError(
             f"{path} contains the frames of a single video. Pass the parent folder of this folder."

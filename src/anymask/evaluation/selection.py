@@ -45,29 +45,29 @@ def _parse_limit(text: str) -> int | None:
 class EvalSettings:
     """Settings of an evaluation run. Raises InputError for values out of range."""
 
-    clicks: Annotated[int, Setting("clicks per mask", least=1, form="K")] = 3
+    clicks: Annotated[int, Setting("clicks per mask", ge=1, metavar="K")] = 3
     min_area: Annotated[
         int, Setting("area in pixels below which masks are reported separately")
     ] = 64
     limit: Annotated[
-        int | None, Setting("maximum number of masks per set", least=1, default="all", form="N")
+        int | None, Setting("maximum number of masks per set", ge=1, default="all", metavar="N")
     ] = None
     per_image: Annotated[
-        int | None, Setting("maximum number of masks per image", least=1, default="all", form="N")
+        int | None, Setting("maximum number of masks per image", ge=1, default="all", metavar="N")
     ] = None
     slow: Annotated[
         int | None,
         Setting(
             "maximum number of masks per set for slow methods, or \"all\"",
-            least=1, option="--slow-limit", form="N", parse=_parse_limit,
+            ge=1, option="--slow-limit", metavar="N", parse=_parse_limit,
         ),
     ] = 100  # fmt: skip
     grid: Annotated[
         int,
         Setting(
             "points per side of the grid for automatic mask generation (Segment Anything uses 64)",
-            least=1,
-            form="N",
+            ge=1,
+            metavar="N",
         ),
     ] = 16
     crop_n_layers: Annotated[
@@ -75,7 +75,7 @@ class EvalSettings:
         Setting(
             "number of crop layers for automatic mask generation; layer n adds 2^n x 2^n "
             "crops, each with the same grid",
-            most=6, form="N",
+            le=6, metavar="N",
         ),
     ] = 0  # fmt: skip
 
@@ -152,7 +152,7 @@ def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:
 
 @brief
 @dataclass(frozen=True, eq=False)
-class EvalPhoto:
+class EvalImage:
     """Image of a dataset with selected masks."""
 
     place: int  # Index of the image in the dataset
@@ -181,9 +181,9 @@ def mask_limit(method: Segmenter, settings: EvalSettings) -> float:
     return settings.slow if slow and settings.slow is not None else math.inf
 
 
-def iterate_photos(
+def iterate_images(
     method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress | None = None
-) -> Iterator[EvalPhoto]:
+) -> Iterator[EvalImage]:
     """Yield the images with their selected masks of at least the minimum area.
 
     Raises NotMeasured if no mask is left.
@@ -198,6 +198,6 @@ def iterate_photos(
         raise NotMeasured(f"{one.plan.name} has no mask of at least {settings.min_area} pixels.")
     for done, place in enumerate(places, start=1):
         masks = chosen.mask[keep & (chosen.image == place)]
-        yield EvalPhoto(int(place), one.samples[int(place)], masks)
+        yield EvalImage(int(place), one.samples[int(place)], masks)
         if progress:
             progress(done, len(places))

@@ -34,7 +34,7 @@ from anymask.masks import (
 
 COCO_SIZES = (32**2, 96**2)  # upper limits in pixels of small and medium
 DUPLICATE_IOU = 0.95
-CENTRE_SIDE = 32
+CENTER_SIDE = 32
 SIZE_BINS = 20  # bins of the relative size, to compare concavities at equal sizes
 PER_IMAGE_BINS = (0, 1, 11, 51, 101, 201)  # start of each bin; those of the paper, and none
 
@@ -139,8 +139,8 @@ class SetStatistics:
     parts: Histogram = field(default_factory=_count_histogram(100))  # Number of parts of a mask
     holes: Histogram = field(default_factory=_count_histogram(100))  # Number of holes of a mask
     # (G, G) number of masks by relative position of their center, rows down
-    centres: IntArray = field(
-        default_factory=lambda: np.zeros((CENTRE_SIDE, CENTRE_SIDE), np.int64)
+    centers: IntArray = field(
+        default_factory=lambda: np.zeros((CENTER_SIDE, CENTER_SIDE), np.int64)
     )
     # (SIZE_BINS, B) histogram of the concavity at each relative size
     concave_by_size: IntArray = field(default_factory=lambda: np.zeros((SIZE_BINS, 100), np.int64))
@@ -207,9 +207,9 @@ def _count_shapes(
     found.parts.add([shape.parts for shape in shapes])
     found.holes.add([shape.holes for shape in shapes])
     found.coco_sizes += np.bincount(np.searchsorted(COCO_SIZES, areas, side="right"), minlength=3)
-    centres = np.array([shape.centre for shape in shapes]) / (width, height)
-    x, y = np.clip((centres * CENTRE_SIDE).astype(np.int64), 0, CENTRE_SIDE - 1).T
-    np.add.at(found.centres, (y, x), 1)
+    centers = np.array([shape.center for shape in shapes]) / (width, height)
+    x, y = np.clip((centers * CENTER_SIDE).astype(np.int64), 0, CENTER_SIDE - 1).T
+    np.add.at(found.centers, (y, x), 1)
     rows = np.clip((sizes * SIZE_BINS).astype(np.int64), 0, SIZE_BINS - 1)
     bins = found.concave_by_size.shape[1]
     columns = np.clip((concavities * bins).astype(np.int64), 0, bins - 1)
@@ -238,15 +238,15 @@ def _count_groups(
     group_of: GroupOf,
 ) -> None:
     height, width = image.hw
-    seen = set()
+    visited = set()
     for mask, shape in masks:
         name = group_of(image, mask)
         if name is None:
             continue
         group = found.groups.setdefault(name, GroupCount())
         group.masks += 1
-        group.images += name not in seen
-        seen.add(name)
+        group.images += name not in visited
+        visited.add(name)
         if shape.area:
             group.size.add(np.sqrt(shape.area / (height * width)))
 

@@ -64,9 +64,9 @@ def stats(
     if not sources:
         raise InputError("No dataset was given. Pass at least one file or folder.")
     group_of = None if groups is None else _groups_by(str(groups))
-    pictures = None if images is None else Path(images)
-    streams = [read(Path(source), form, pictures, split, **settings) for source in sources]
-    if pictures is not None:
+    image_files = None if images is None else Path(images)
+    streams = [read(Path(source), form, image_files, split, **settings) for source in sources]
+    if image_files is not None:
         streams = [stream.with_sizes_checked() for stream in streams]
     found = [_count(stream, limit, group_of) for stream in streams]
     if group_of is not None and not any(one.groups for one in found):
@@ -135,10 +135,10 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     total: Counter[str] = sum((found.labels for found in sets), Counter())
     order = sorted(total, key=lambda label: (-total[label], label))
     labels = [(label, *(f"{found.labels[label]:,}" for found in sets)) for label in order]
-    centres = [
+    centers = [
         (
             f"{s.name}: mask center positions, relative to the image size",
-            heat_map(s.centres, f"mask centers of {s.name}"),
+            heat_map(s.centers, f"mask centers of {s.name}"),
         )
         for s in sets
     ]
@@ -154,7 +154,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
         ),
         Section(title="Images and masks", plots=_image_plots(sets)),
         Section(title="Shapes", plots=_shape_plots(sets)),
-        Section(title="Mask positions", plots=centres),
+        Section(title="Mask positions", plots=centers),
     ]
     unread = [f"{found.name}: {line}" for found in sets for line in found.notes]
     rows = []
@@ -300,7 +300,7 @@ def _set_to_json(found: SetStatistics) -> dict[str, Any]:
         "coco_sizes": {"small": small, "medium": medium, "large": large},
         "per_image_bins": dict(zip(MASK_BINS, found.per_image_bins().tolist(), strict=True)),
         **{name: histogram_to_json(tally) for name, tally in tallies.items()},
-        "centres": found.centres.tolist(),
+        "centres": found.centers.tolist(),
         "concave_by_size": found.concave_by_size.tolist(),
         "labels": dict(found.labels.most_common()),
         "origins": [one.to_json() | {"masks": n} for one, n in found.origins.most_common()],

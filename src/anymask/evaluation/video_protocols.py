@@ -43,7 +43,7 @@ from anymask.evaluation.video_metrics import (
     score_frames,
 )
 from anymask.formats import Clip, load_clips, located
-from anymask.jobs import ModelChoice, model_choice
+from anymask.jobs import ModelSettings, model_settings
 from anymask.masks import Rle, empty_rle, iou, rle_area, rle_to_mask
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.segment import Model
@@ -92,8 +92,8 @@ def evaluate_videos(
     MemorySettings(**memory)
     clips = open_clips(Path(data), split)
     if not isinstance(model, Model):
-        named = model if model is None or isinstance(model, (str, ModelChoice)) else str(model)
-        model = model_choice(named or DEFAULT_VIDEO_MODEL).load()
+        named = model if model is None or isinstance(model, (str, ModelSettings)) else str(model)
+        model = model_settings(named or DEFAULT_VIDEO_MODEL).load()
     opened, way = model, VIDEO_PROTOCOLS[protocol]
     tracker = settings.get("tracker", "auto")
     more: dict[str, Any] = {**memory, **({"refine_edges": True} if edges else {})}
@@ -171,17 +171,17 @@ def masked_clips(folder: Path) -> list[Clip]:
     """Load the videos of a folder with one mask for each frame. Raises DataError."""
     found = []
     for place in sorted(folder.glob("*/masks")):
-        pictures, masks = (
+        images, masks = (
             tuple(sorted((place.parent / part).iterdir(), key=natural_order))
             for part in ("images", "masks")
         )
-        if len(pictures) != len(masks) or len(masks) < 3:
+        if len(images) != len(masks) or len(masks) < 3:
             raise DataError(
-                f"{place.parent} has {len(pictures)} images and {len(masks)} masks. Expected a "
+                f"{place.parent} has {len(images)} images and {len(masks)} masks. Expected a "
                 "mask for each image and at least three frames."
             )
         clip = Clip(
-            name=place.parent.name, frames=pictures, annotations=dict(enumerate(masks)), single=True
+            name=place.parent.name, frames=images, annotations=dict(enumerate(masks)), single=True
         )
         found.append(clip)
     if not found:

@@ -172,7 +172,7 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> 
     single = [
         [
             one.scan, one.name or str(one.label), f"{one.dice:.3f}", f"{one.nsd:.3f}",
-            _millimetres(one.hd95), f"{one.found_ml:.2f}", f"{one.truth_ml:.2f}",
+            _millimeters(one.hd95), f"{one.found_ml:.2f}", f"{one.truth_ml:.2f}",
         ]
         for one in scores
     ]  # fmt: skip
@@ -204,12 +204,12 @@ def _mean(scores: Sequence[VolumeScores]) -> dict[str, float | None]:
 
 def _cells(mean: dict[str, float | None]) -> list[str]:
     return [
-        f"{mean['dice']:.3f}", f"{mean['nsd']:.3f}", _millimetres(mean["hd95"]),
+        f"{mean['dice']:.3f}", f"{mean['nsd']:.3f}", _millimeters(mean["hd95"]),
         f"{mean['absent']:g}", f"{mean['count']:g}",
     ]  # fmt: skip
 
 
-def _millimetres(value: float | None) -> str:
+def _millimeters(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 

@@ -6,7 +6,7 @@ from anymask.find.examples import ExampleFinder as ExampleFinder
 from anymask.find.examples import Examples as Examples
 from anymask.find.examples import one_question as one_question
 from anymask.find.grounding import Detector as Detector
-from anymask.find.known_names import SeenMasks as SeenMasks
+from anymask.find.known_names import CandidateMasks as CandidateMasks
 from anymask.find.known_names import check_names as check_names
 from anymask.find.known_names import known_spelling as known_spelling
 from anymask.find.phrases import MAX_CHARACTERS as MAX_CHARACTERS

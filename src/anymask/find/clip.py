@@ -70,7 +70,7 @@ class ClipNames:
         return f"ClipNames({self.name!r}, on {self._device})"
 
     def detect(
-        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+        self, image: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
         """Raises ModelError: CLIP names masks, but predicts no boxes."""
         raise ModelError(f"{self.name} predicts no boxes. Pass it to Model.find to name masks.")
@@ -95,10 +95,10 @@ class ClipNames:
             )
         return self._embed(tokens, self._model.get_text_features)
 
-    def embed_images(self, photos: Sequence[UintImage]) -> FloatArray:  # n (H, W, 3) -> (n, D)
+    def embed_images(self, images: Sequence[UintImage]) -> FloatArray:  # n (H, W, 3) -> (n, D)
         """Unit vectors of images; the largest central square of each is encoded."""
         side = self._model.config.vision_config.image_size
-        return self._embed([to_pixels(one, side) for one in photos], self._model.get_image_features)
+        return self._embed([to_pixels(one, side) for one in images], self._model.get_image_features)
 
     def _embed(self, inputs: Any, encode: Callable[[Any], Any]) -> FloatArray:
         """Unit vectors of texts or images, `BATCH` at once."""
@@ -123,18 +123,18 @@ class ClipNaming:
     def name_table(self) -> NameTable:
         return self._table
 
-    def embed_crops(self, photos: UintImage, masks: UintImage) -> FloatArray:
-        return self._clip.embed_images(list(photos))
+    def embed_crops(self, images: UintImage, masks: UintImage) -> FloatArray:
+        return self._clip.embed_images(list(images))
 
 
-def to_pixels(photo: UintImage, side: int) -> FloatArray:  # (H, W, 3) -> (3, S, S)
+def to_pixels(pixels: UintImage, side: int) -> FloatArray:  # (H, W, 3) -> (3, S, S)
     """Preprocess an image as CLIP: shorter side to S, the central square, normalized."""
-    height, width = photo.shape[:2]
+    height, width = pixels.shape[:2]
     short = min(height, width)
     size = (side * width // short, side * height // short)
-    picture = Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)
+    source_image = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
     left, top = (round((length - side) / 2) for length in size)
-    square = np.asarray(picture.crop((left, top, left + side, top + side)), np.float32) / 255
+    square = np.asarray(source_image.crop((left, top, left + side, top + side)), np.float32) / 255
     normal = (square - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1), np.float32)
 

@@ -26,11 +26,11 @@ from anymask.base import BoolArray, FloatArray, InputError, ModelError, UintImag
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import ExampleDetector, ScoredBoxes, sigmoid
 from anymask.find.likeness import (
-    FACTS,
+    FEATURES,
     NAMED,
     STRIDE,
+    ImageCells,
     Kind,
-    PhotoCells,
     cheap_facts,
     name_likeness,
     scene_vector,
@@ -86,7 +86,7 @@ LEAST, MOST = 9, 0.95  # minimum area of a mask in pixels; maximum share of the 
 WEIGHTS = (1.409, 9.531, 2.983, -1.881, 6.203, -1.113, -0.131, 4.887, -16.255)
 CHEAP_WEIGHTS = (7.429, -6.0, 7.408, 0.952, -0.242, 4.884)
 # Weights of the image: the logit of its best mask, the similarity of the images, the constant.
-PHOTO_WEIGHTS = (0.664, 3.468, 0.462)
+IMAGE_WEIGHTS = (0.664, 3.468, 0.462)
 PART = 0.9  # share of a mask inside a better one of the same label, from which it is a part
 STEEPNESS = 0.7  # exponent of a mask's probability relative to the best one
 
@@ -101,7 +101,7 @@ _TEXT = re.compile(r"(.+)@(click|point|box|mask):(.+)", re.DOTALL)
 class Example(NamedTuple):
     """An exemplar: image (H, W, 3) and mask (H, W)."""
 
-    photo: UintImage
+    image: UintImage
     mask: BoolArray
 
 
@@ -130,17 +130,17 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
     several = [given] if isinstance(given, str | tuple) else list(given)
     if not several:
         raise InputError(f"The list of exemplars is empty. Pass at least one exemplar as {SHAPE}.")
-    photos: dict[str, UintImage] = {}  # several exemplars of one image share its features
+    images: dict[str, UintImage] = {}  # several exemplars of one image share its features
     found = []
     for one in several:
         source, kind, value = parse_example(one)
-        photo = load_image(source)
+        image = load_image(source)
         if isinstance(source, str | Path):
-            photo = photos.setdefault(str(source), photo)
-        mask = _example_mask(model, photo, kind, value)
+            image = images.setdefault(str(source), image)
+        mask = _example_mask(model, image, kind, value)
         if not mask.any():
             raise InputError("The exemplar mask is empty. Pass a point, a box or a non-empty mask.")
-        found.append(Example(photo, mask))
+        found.append(Example(image, mask))
     return found
 
 
@@ -165,22 +165,22 @@ def parse_example(one: Any) -> tuple[ImageSource, str, Any]:
     is_pair = isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], Mapping)
     if not is_pair or len(one[1]) != 1 or not {"mask", "box", "point"} & one[1].keys():
         raise InputError(f"Invalid exemplar {str(one)[:80]}. Use {SHAPE}.")
-    photo, ((kind, value),) = one[0], one[1].items()
-    return photo, kind, value
+    image, ((kind, value),) = one[0], one[1].items()
+    return image, kind, value
 
 
-def _example_mask(model: Model, photo: UintImage, kind: str, value: Any) -> BoolArray:  # (H, W)
+def _example_mask(model: Model, image: UintImage, kind: str, value: Any) -> BoolArray:  # (H, W)
     """Mask of a prompt. Raises InputError, PromptError, ImageError."""
     if kind == "box":
-        return model.segment(photo, box=value).best.mask
+        return model.segment(image, box=value).best.mask
     if kind == "point":
-        return model.segment(photo, points=[value]).best.mask
+        return model.segment(image, points=[value]).best.mask
     if isinstance(value, str | Path):
         value = load_mask(value, "binary") > 0
     mask: BoolArray = np.asarray(value.mask if isinstance(value, Mask) else value) != 0
-    if mask.shape != photo.shape[:2]:
+    if mask.shape != image.shape[:2]:
         raise InputError(
-            f"The exemplar mask has the size {mask.shape}, its image {photo.shape[:2]}."
+            f"The exemplar mask has the size {mask.shape}, its image {image.shape[:2]}."
         )
     return mask
 
@@ -197,12 +197,12 @@ def learn_kinds(
     model: Model, like: Sequence[Example], unlike: Sequence[Example] = ()
 ) -> ExampleQuery:
     """Learn the appearance of exemplars. Raises ModelError for a model without names."""
-    seen = {
-        id(one.photo): PhotoCells.of(one.photo, model.encode(one.photo)) for one in (*like, *unlike)
+    features = {
+        id(one.image): ImageCells.of(one.image, model.encode(one.image)) for one in (*like, *unlike)
     }
 
     def kind(examples: Sequence[Example]) -> Kind:
-        rows = [(one.photo, one.mask, seen[id(one.photo)]) for one in examples]
+        rows = [(one.image, one.mask, features[id(one.image)]) for one in examples]
         return Kind.of(model.runtime, rows)
 
     return ExampleQuery(kind(like), kind(unlike) if unlike else None)
@@ -253,17 +253,17 @@ class ExampleFinder:
             "unlike": [_marks(one) for one in self.others],
             **{name: getattr(settings, name) for name in ("score", "iou", "top_k", "side")},
         }
-        self._look = self._detecting() if settings.detector is not None else self._own()
+        self._encode_example = self._detecting() if settings.detector is not None else self._own()
 
     def __call__(self, image: ImageSource, source: Mapping[str, Any] | None = None) -> Masks:
         """Find objects in an image; `source` has the image options. Raises ImageError."""
-        photo, picture = load_referenced(image, **(source or {}))
-        hw, origin = (photo.shape[0], photo.shape[1]), self.model.origin
-        return Masks(self.find(photo), image_hw=hw, picture=picture, origin=origin)
+        pixels, source_image = load_referenced(image, **(source or {}))
+        hw, origin = (pixels.shape[0], pixels.shape[1]), self.model.origin
+        return Masks(self.find(pixels), image_hw=hw, source_image=source_image, origin=origin)
 
-    def find(self, photo: UintImage) -> list[Mask]:
+    def find(self, image: UintImage) -> list[Mask]:
         """Find objects in an image (H, W, 3), best first."""
-        found = one_per_object(self._look(photo), self.settings.iou)
+        found = one_per_object(self._encode_example(image), self.settings.iou)
         return best_of_each(found, self.settings.top_k)
 
     def _own(self) -> Callable[[UintImage], list[Mask]]:
@@ -276,15 +276,15 @@ class ExampleFinder:
             if self.others:
                 raise InputError(f"Method {method} does not support negative exemplars. Omit them.")
             target = learn_target(model, self.examples, method == "persam_f")
-            return lambda photo: [
+            return lambda image: [
                 one
-                for one in [find_target(model, photo, target)]
+                for one in [find_target(model, image, target)]
                 if rle_area(one.rle) and one.score >= cast(float, least or 0)
             ]
         if not bundled:
             raise ModelError(f'{model.name} does not support this method. Use method="persam".')
-        wanted = learn_kinds(model, self.examples, self.others)
-        return lambda photo: find_alike(model, photo, wanted, cast("float | None", least))
+        requested = learn_kinds(model, self.examples, self.others)
+        return lambda image: find_alike(model, image, requested, cast("float | None", least))
 
     def _detecting(self) -> Callable[[UintImage], list[Mask]]:
         """Find objects by a detector. Raises ModelError if it does not support exemplars."""
@@ -299,18 +299,18 @@ class ExampleFinder:
         detector = opened
         self.about["detector"] = detector.about
         shown = [*self.examples, *self.others]
-        boxes = [(one.photo, open_box(one.mask)) for one in shown]
+        boxes = [(one.image, open_box(one.mask)) for one in shown]
         learned, count = detector.learn_examples(boxes), len(self.examples)
         given = self.settings.score
         least = DETECTED if given is None else cast(float, given)
 
-        def look(photo: UintImage) -> list[Mask]:
-            seen = detector.detect_examples(photo, learned, self.settings.side)
-            best = seen.scores[:, :count].max(1)
-            kept = best > seen.scores[:, count:].max(1, initial=-1)
-            boxes = ScoredBoxes(seen.boxes[kept], best[kept, None])
+        def look(image: UintImage) -> list[Mask]:
+            encoded = detector.detect_examples(image, learned, self.settings.side)
+            best = encoded.scores[:, :count].max(1)
+            kept = best > encoded.scores[:, count:].max(1, initial=-1)
+            boxes = ScoredBoxes(encoded.boxes[kept], best[kept, None])
             named = name_boxes(boxes, [Phrase(LIKE, LIKE)], least)
-            found = mask_boxes(self.model, photo, clip_boxes(named, photo.shape[:2]))
+            found = mask_boxes(self.model, image, clip_boxes(named, image.shape[:2]))
             return [replace(one, label=None, label_probability=None) for one in found]
 
         return look
@@ -318,7 +318,7 @@ class ExampleFinder:
 
 def _marks(one: Example) -> list[str]:
     """Hash of the image and encoding of the mask of an exemplar."""
-    digest = hashlib.sha256(np.ascontiguousarray(one.photo).data).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(one.image).data).hexdigest()
     return [digest[:32], rle_to_string(mask_to_rle(one.mask))]
 
 
@@ -334,19 +334,19 @@ def without_parts(records: Sequence[Mask]) -> list[Mask]:
 
 
 def find_alike(
-    model: Model, photo: UintImage, wanted: ExampleQuery, score: float | None
+    model: Model, image: UintImage, requested: ExampleQuery, score: float | None
 ) -> list[Mask]:
     """Objects in an image (H, W, 3) with a minimum score, best first.
 
     Groups of objects, and parts of better objects, are removed.
     """
     least = THRESHOLD if score is None else score
-    seen = compare(model, photo, wanted)
+    seen = compare(model, image, requested)
     scores = alike_scores(np.where(seen.unlike, 0, chance_of(seen.facts)), seen.scene)
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= max(least, 1e-4)]
     found = [replace(seen.masks[n], score=round(float(scores[n]), 4)) for n in order]
-    group = mark_groups([one.rle for one in found], seen.facts[order, FACTS.index("size")])
+    group = mark_groups([one.rle for one in found], seen.facts[order, FEATURES.index("size")])
     return without_parts([one for one, several in zip(found, group, strict=True) if not several])
 
 
@@ -377,7 +377,7 @@ def chance_of(facts: FloatArray, weights: Sequence[float] = WEIGHTS) -> FloatArr
 
 
 def alike_scores(
-    chances: FloatArray, scene: float, weights: Sequence[float] = PHOTO_WEIGHTS
+    chances: FloatArray, scene: float, weights: Sequence[float] = IMAGE_WEIGHTS
 ) -> FloatArray:  # (n,) -> (n,)
     """Probability that the image contains such an object, lowered for masks less likely than the
     best.
@@ -385,7 +385,7 @@ def alike_scores(
     Args:
         chances: Probability of each mask.
         scene: See `ScoredCandidates`.
-        weights: See `PHOTO_WEIGHTS`.
+        weights: See `IMAGE_WEIGHTS`.
     """
     best = float(chances.max(initial=0))
     if best == 0:
@@ -400,27 +400,27 @@ def logit(chance: float) -> float:
 
 
 def compare(
-    model: Model, photo: UintImage, wanted: ExampleQuery, most: int = MAX_COMPARED
+    model: Model, image: UintImage, requested: ExampleQuery, most: int = MAX_COMPARED
 ) -> ScoredCandidates:
     """Predict masks at the best locations of an image, and compare them with the exemplars.
 
     If many objects match, further rounds search the remaining locations (images may contain
     hundreds of nuclei). `most` is the number of masks compared per round, the most promising ones.
     """
-    features = model.encode(photo)
-    cells = PhotoCells.of(photo, features)
-    whole = scene_vector(model.runtime, photo)
-    agreement = wanted.like.agreement(cells)
-    if wanted.unlike is not None:
-        agreement = agreement - np.maximum(wanted.unlike.agreement(cells), 0)
+    features = model.encode(image)
+    cells = ImageCells.of(image, features)
+    whole = scene_vector(model.runtime, image)
+    agreement = requested.like.agreement(cells)
+    if requested.unlike is not None:
+        agreement = agreement - np.maximum(requested.unlike.agreement(cells), 0)
     left, rounds = agreement.copy(), list[tuple[list[Mask], FloatArray, BoolArray]]()
     while len(rounds) < ROUNDS:
-        places = _places(left, wanted.like, features.geometry)
+        places = _places(left, requested.like, features.geometry)
         masks = _answers(model, features, places)
         if not masks:
             break
         facts = cheap_facts(
-            wanted.like,
+            requested.like,
             cells,
             agreement,
             [one.rle for one in masks],
@@ -429,7 +429,7 @@ def compare(
         logits = facts[:, NAMED:] @ np.array(CHEAP_WEIGHTS, np.float32)
         promising = np.argsort(-logits, kind="stable")[:most]
         masks, facts = [masks[n] for n in promising], facts[promising]
-        rounds.append((masks, facts, _add_names(model, photo, wanted, masks, facts)))
+        rounds.append((masks, facts, _add_names(model, image, requested, masks, facts)))
         alike = chance_of(facts) >= LIKELY
         if alike.sum() < MANY:
             break
@@ -438,22 +438,24 @@ def compare(
                 left[cells.share(one.mask) > 0] = -np.inf
     return ScoredCandidates(
         [one for masks, _, _ in rounds for one in masks],
-        np.concatenate([np.zeros((0, len(FACTS)), np.float32), *(facts for _, facts, _ in rounds)]),
+        np.concatenate(
+            [np.zeros((0, len(FEATURES)), np.float32), *(facts for _, facts, _ in rounds)]
+        ),
         np.concatenate([np.zeros(0, np.bool_), *(unlike for _, _, unlike in rounds)]),
-        float(vector_likeness(whole, wanted.like.scenes)[0]),
+        float(vector_likeness(whole, requested.like.scenes)[0]),
     )
 
 
 def _add_names(
-    model: Model, photo: UintImage, wanted: ExampleQuery, masks: list[Mask], facts: FloatArray
+    model: Model, image: UintImage, requested: ExampleQuery, masks: list[Mask], facts: FloatArray
 ) -> BoolArray:  # -> (n,)
     """Set the features of the name model; returns whether each mask is of the excluded kind."""
-    vectors = mask_vectors(model.runtime, photo, [one.rle for one in masks])
-    facts[:, 0] = vector_likeness(vectors, wanted.like.vectors)
-    facts[:, 1] = name_likeness(wanted.like, vectors)
-    if wanted.unlike is None:
+    vectors = mask_vectors(model.runtime, image, [one.rle for one in masks])
+    facts[:, 0] = vector_likeness(vectors, requested.like.vectors)
+    facts[:, 1] = name_likeness(requested.like, vectors)
+    if requested.unlike is None:
         return np.zeros(len(masks), np.bool_)
-    return vector_likeness(vectors, wanted.unlike.vectors) >= facts[:, 0]
+    return vector_likeness(vectors, requested.unlike.vectors) >= facts[:, 0]
 
 
 def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[float, float]]:

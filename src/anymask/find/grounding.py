@@ -59,12 +59,12 @@ class Detector(Protocol):
     about: dict[str, Any]  # Values on which the results depend, as JSON types
 
     def detect(
-        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+        self, image: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
         """Detect all phrases in an image (H, W, 3) in one call.
 
         Args:
-            photo: Image (H, W, 3).
+            image: Image (H, W, 3).
             phrases: P phrases.
             side: Longer side of the network's input in pixels. Defaults to that of the network, on
                 a CPU at most `CPU_SIDE` for networks with variable input size.
@@ -87,7 +87,7 @@ class ExampleDetector(Protocol):
         """Embed the contents of boxes. Raises ModelError for a network that supports only text."""
 
     def detect_examples(
-        self, photo: UintImage, learned: FloatArray, side: int | None = None
+        self, image: UintImage, learned: FloatArray, side: int | None = None
     ) -> ScoredBoxes:
         """Detect all exemplars in an image (H, W, 3): scores (Q, E)."""
 
@@ -141,9 +141,9 @@ def sigmoid(logits: FloatArray) -> FloatArray:
 
 def scale_boxes(boxes: FloatArray, hw: tuple[float, float]) -> FloatArray:  # (Q, 4) -> (Q, 4)
     """Convert relative centre and size to x0, y0, x1, y1 in pixels."""
-    centre, half = boxes[:, :2].astype(np.float32), boxes[:, 2:].astype(np.float32) / 2
+    center, half = boxes[:, :2].astype(np.float32), boxes[:, 2:].astype(np.float32) / 2
     size = np.array([hw[1], hw[0]], np.float32)
-    return np.concatenate([(centre - half) * size, (centre + half) * size], axis=1)
+    return np.concatenate([(center - half) * size, (center + half) * size], axis=1)
 
 
 @dataclass(frozen=True)
@@ -214,15 +214,15 @@ class ResizeRule:
         sides = {long: int(reach * long / short + 1e-6), short: round(reach)}
         return max(32, sides[hw[0]]), max(32, sides[hw[1]])
 
-    def apply(self, photo: UintImage, hw: tuple[int, int]) -> FloatArray:  # -> (1, 3, h, w)
+    def apply(self, image: UintImage, hw: tuple[int, int]) -> FloatArray:  # -> (1, 3, h, w)
         """Resize and normalize an image."""
         if self.square:
-            side = max(photo.shape[:2])
+            side = max(image.shape[:2])
             padded = np.zeros((side, side, 3), np.uint8)
-            padded[: photo.shape[0], : photo.shape[1]] = photo
-            photo = padded
-        picture = Image.fromarray(photo).resize(hw[::-1], Image.Resampling(self.resample))
-        pixels = np.asarray(picture, np.float32) / 255
+            padded[: image.shape[0], : image.shape[1]] = image
+            image = padded
+        resized = Image.fromarray(image).resize(hw[::-1], Image.Resampling(self.resample))
+        pixels = np.asarray(resized, np.float32) / 255
         normal = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None], np.float32)
 
@@ -242,13 +242,13 @@ def caption_arrays(caption: Caption, length: int | None = None) -> dict[str, Int
     return {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "attention_mask": seen}
 
 
-def join_captions(seen: Sequence[ScoredBoxes]) -> ScoredBoxes:
+def join_captions(boxes: Sequence[ScoredBoxes]) -> ScoredBoxes:
     """Join the boxes of several captions; a box has score 0 for phrases of other captions."""
-    count = sum(one.scores.shape[1] for one in seen)
+    count = sum(one.scores.shape[1] for one in boxes)
     scores, start = [], 0
-    for one in seen:
+    for one in boxes:
         wide = np.zeros((len(one.boxes), count), np.float32)
         wide[:, start : start + one.scores.shape[1]] = one.scores
         scores.append(wide)
         start += one.scores.shape[1]
-    return ScoredBoxes(np.concatenate([one.boxes for one in seen]), np.concatenate(scores))
+    return ScoredBoxes(np.concatenate([one.boxes for one in boxes]), np.concatenate(scores))

@@ -50,11 +50,11 @@ SAME = 0.9  # minimum IoU of a mask and the prediction for its click
 
 @brief
 @dataclass(frozen=True, eq=False)
-class SeenMasks:
+class CandidateMasks:
     """Candidate masks of an image, with vectors (n, D)."""
 
     model: Model  # The model
-    photo: UintImage  # Image (H, W, 3)
+    image: UintImage  # Image (H, W, 3)
     records: list[Mask]  # The masks
     vectors: FloatArray  # Vectors (n, D) of the masks
     # Vectors with everything outside the mask gray, by index, computed on demand
@@ -65,10 +65,10 @@ class SeenMasks:
     def of(
         cls,
         model: Model,
-        photo: UintImage,
+        image: UintImage,
         naming: MaskNaming | None = None,
         progress: Progress = None,
-    ) -> SeenMasks:
+    ) -> CandidateMasks:
         """Find the candidates of an image; `progress` as for `Model.everything`.
 
         Raises:
@@ -77,27 +77,27 @@ class SeenMasks:
         if naming is None:
             require(model.runtime, model.runtime.naming, "mask naming")
         found = model.everything(
-            photo, iou=ALIKE, contained=1, min_objectness=LIKELY, refine_edges=False,
+            image, iou=ALIKE, contained=1, min_objectness=LIKELY, refine_edges=False,
             progress=progress,
         )  # fmt: skip
         records = [one for one in sorted(found, key=lambda one: -one.rank) if one.area][:MOST]
         rles = [one.rle for one in records]
-        vectors = mask_vectors(model.runtime, photo, rles, naming=naming)
-        return cls(model, photo, records, vectors, naming=naming)
+        vectors = mask_vectors(model.runtime, image, rles, naming=naming)
+        return cls(model, image, records, vectors, naming=naming)
 
     def alone(self, places: Sequence[int]) -> FloatArray:  # -> (n, D)
         """Vectors with everything outside gray for some masks, unchanged for the others."""
         new = [place for place in places if place not in self.lone]
         rles = [self.records[place].rle for place in new]
         runtime, naming = self.model.runtime, self.naming
-        found = mask_vectors(runtime, self.photo, rles, alone=True, naming=naming)
+        found = mask_vectors(runtime, self.image, rles, alone=True, naming=naming)
         self.lone.update(zip(new, found, strict=True))
         vectors = self.vectors.copy()
         for place in places:
             vectors[place] = self.lone[place]
         return vectors
 
-    def chances(self, names: Sequence[str]) -> tuple[Floats, Floats]:  # -> (n, P) each
+    def probabilities(self, names: Sequence[str]) -> tuple[Floats, Floats]:  # -> (n, P) each
         """Probability of each name, and the same with everything outside the mask gray."""
         runtime = self.model.runtime
         naming = self.naming or require(runtime, runtime.naming, "mask naming")
@@ -138,33 +138,33 @@ def word_scores(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # (
 
 def find_by_name(
     model: Model,
-    photo: UintImage,
+    image: UintImage,
     phrases: Sequence[Phrase],
-    seen: SeenMasks | None = None,
+    candidates: CandidateMasks | None = None,
     naming: MaskNaming | None = None,
 ) -> list[Mask]:
     """Masks that match the phrases, best first.
 
     Args:
-        seen: Candidates of this image, or None to find them.
+        candidates: Candidates of this image, or None to find them.
         naming: Name model. Defaults to that of the model.
 
     Raises ModelError for a model without names, InputError for unknown names.
     """
     table = (naming or require(model.runtime, model.runtime.naming, "mask naming")).name_table()
     names = match_names(table, phrases)
-    seen = SeenMasks.of(model, photo, naming) if seen is None else seen
-    if not seen.records:
+    candidates = CandidateMasks.of(model, image, naming) if candidates is None else candidates
+    if not candidates.records:
         return []
-    named, alone = seen.chances(names)
-    scores = word_scores(named, alone, seen.objectness())
+    named, alone = candidates.probabilities(names)
+    scores = word_scores(named, alone, candidates.objectness())
     # Threshold of each phrase: the given one, else relative to its best score of (n, P).
     passed = scores >= [
         max(THRESHOLD, RIVAL * float(best)) if phrase.threshold is None else phrase.threshold
         for phrase, best in zip(phrases, scores.max(0), strict=True)
     ]
-    found = one_winner(name_records(seen.records, scores, passed, phrases))
-    return with_edges(model, photo, found)
+    found = one_winner(name_records(candidates.records, scores, passed, phrases))
+    return with_edges(model, image, found)
 
 
 def name_records(
@@ -216,13 +216,13 @@ def one_winner(records: Sequence[Mask]) -> list[Mask]:
     return sorted(kept, key=lambda one: -one.score)
 
 
-def with_edges(model: Model, photo: UintImage, records: Sequence[Mask]) -> list[Mask]:
+def with_edges(model: Model, image: UintImage, records: Sequence[Mask]) -> list[Mask]:
     """Refine the edges of masks that their click reproduces."""
     clicked = [one for one in records if one.points]
     if not clicked:
         return [*records]
     prompts = [Prompt.of(points=one.points[:1]) for one in clicked]
-    features = model.encode(photo)
+    features = model.encode(image)
     answers = model.segment(features, prompts=prompts, multimask=True, ranking="own")
     better = {}
     for record, answer in zip(clicked, answers, strict=True):

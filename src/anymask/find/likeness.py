@@ -1,6 +1,6 @@
 """Similarity of masks to exemplars in other images.
 
-Two kinds of features are compared. The encoder's maps, cell by cell (`PhotoCells`), locate cells
+Two kinds of features are compared. The encoder's maps, cell by cell (`ImageCells`), locate cells
 similar to the exemplar or to its surroundings. The vectors of the name model compare the kinds of
 two masks and, for whole images, the kinds of scene.
 
@@ -31,22 +31,22 @@ SOFTER = 0.5  # factor of the names' scale, so that names near the most likely o
 
 
 @dataclass(frozen=True, eq=False)
-class PhotoCells:
+class ImageCells:
     """Features of an image by cell."""
 
     values: FloatArray  # Unit vectors (h, w, C) of the cells that the image covers
 
     @classmethod
-    def of(cls, photo: UintImage, features: Features) -> PhotoCells:
+    def of(cls, image: UintImage, features: Features) -> ImageCells:
         """Compute the cells of an image (H, W, 3)."""
         place = features.geometry
         side = place.side // STRIDE
         rows, columns = place.filled_cells(side)
-        maps = [one.values for one in features.seen.maps()][:2]
+        maps = [one.values for one in features.encoder_output.maps()][:2]
         seen = [_unit(_resized(one, side)[:rows, :columns]) for one in maps]
         hw = (rows, columns)
         # Linear histogram of each Lab channel
-        small = cv2.resize(photo, hw[::-1], interpolation=cv2.INTER_AREA).reshape(*hw, 3)
+        small = cv2.resize(image, hw[::-1], interpolation=cv2.INTER_AREA).reshape(*hw, 3)
         lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32) / 255
         # a and b of images are close to the centre of their range
         lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * 2 + 0.5, 0, 1)
@@ -94,7 +94,7 @@ class Kind:
 
     @classmethod
     def of(
-        cls, runtime: ImageRuntime, examples: Sequence[tuple[UintImage, BoolArray, PhotoCells]]
+        cls, runtime: ImageRuntime, examples: Sequence[tuple[UintImage, BoolArray, ImageCells]]
     ) -> Kind:
         """Learn from images (H, W, 3) and their masks (H, W).
 
@@ -102,20 +102,20 @@ class Kind:
         """
         inside, outside, vectors, scenes, shares = [], [], [], [], []
         table = require(runtime, runtime.naming, "mask naming").name_table()
-        for photo, mask, cells in examples:
+        for image, mask, cells in examples:
             covered = cells.share(mask)
             level = min(0.5, float(covered.max()))
             inside.append(_some(cells.values[covered >= level], MAX_OBJECT))
             outside.append(_some(cells.values[covered == 0], MAX_AROUND))
-            vectors.append(mask_vectors(runtime, photo, [mask_to_rle(mask)]))
-            scenes.append(scene_vector(runtime, photo))
+            vectors.append(mask_vectors(runtime, image, [mask_to_rle(mask)]))
+            scenes.append(scene_vector(runtime, image))
             shares.append(float(mask.mean()))
         cells_in, cells_out = np.concatenate(inside), np.concatenate(outside)
         prototype = _unit(cells_in.mean(0))
         both = np.concatenate(vectors), np.concatenate(scenes)
         return cls(cells_in, cells_out, prototype, *both, np.array(shares), table)
 
-    def agreement(self, cells: PhotoCells) -> FloatArray:  # -> (h, w)
+    def agreement(self, cells: ImageCells) -> FloatArray:  # -> (h, w)
         """Similarity of each cell to the exemplars minus the similarity to their surroundings."""
         flat = cells.values.reshape(-1, cells.values.shape[2])
         like = (flat @ self.prototype + _nearest(flat, self.cells)) / 2
@@ -138,7 +138,7 @@ def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, 
     return largest.mean(1)
 
 
-FACTS = (
+FEATURES = (
     "vector",  # cosine similarity of the name model's vectors, for the nearest exemplar
     "names",  # similarity of the name distributions, 0..1 (Bhattacharyya coefficient)
     "cells",  # cosine similarity of the mean cell and the prototype
@@ -152,10 +152,10 @@ NAMED = 2  # features that require the name model
 
 
 def cheap_facts(
-    kind: Kind, cells: PhotoCells, agreement: FloatArray, rles: Sequence[Rle], scores: FloatArray
+    kind: Kind, cells: ImageCells, agreement: FloatArray, rles: Sequence[Rle], scores: FloatArray
 ) -> FloatArray:  # -> (n, len(FACTS))
-    """Features in the order of `FACTS`; those of the name model are 0."""
-    facts = np.zeros((len(rles), len(FACTS)), np.float32)
+    """Features in the order of `FEATURES`; those of the name model are 0."""
+    facts = np.zeros((len(rles), len(FEATURES)), np.float32)
     for row, rle in zip(facts, rles, strict=True):
         covered = cells.share(rle_to_mask(rle))
         weight = covered / max(float(covered.sum()), 1e-6)
@@ -176,9 +176,9 @@ def cheap_facts(
     return facts
 
 
-def scene_vector(runtime: ImageRuntime, photo: UintImage) -> FloatArray:  # -> (1, D)
+def scene_vector(runtime: ImageRuntime, image: UintImage) -> FloatArray:  # -> (1, D)
     """Vector of a whole image (H, W, 3). Raises ModelError for a model without names."""
-    return mask_vectors(runtime, photo, [mask_to_rle(np.ones(photo.shape[:2], np.bool_))])
+    return mask_vectors(runtime, image, [mask_to_rle(np.ones(image.shape[:2], np.bool_))])
 
 
 def vector_likeness(vectors: FloatArray, examples: FloatArray) -> FloatArray:  # (n, D), (m, D)

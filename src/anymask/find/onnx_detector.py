@@ -74,7 +74,7 @@ class OnnxDetector:
         return f"OnnxDetector({self.name!r}, {self.about['graph']})"
 
     def detect(
-        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+        self, image: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
         """Detect phrases. Raises InputError if the graph does not support the side."""
         exact = self._rule.exact
@@ -82,7 +82,7 @@ class OnnxDetector:
             raise InputError(
                 f"{self.name} supports only {exact[1]} x {exact[0]} pixels. Omit side."
             )
-        pixels = self._rule.apply(photo, self._rule.size(photo.shape[:2], side, CPU_SIDE))
+        pixels = self._rule.apply(image, self._rule.size(image.shape[:2], side, CPU_SIDE))
         length = self._inputs["input_ids"].shape[1]
         fixed = length if isinstance(length, int) else None
         seen = []
@@ -99,7 +99,7 @@ class OnnxDetector:
             logits, boxes = self._session.run(["logits", "pred_boxes"], fed)
             logits, boxes = logits[0], boxes[0]
             seen.append(
-                ScoredBoxes(scale_boxes(boxes, photo.shape[:2]), phrase_scores(logits, caption))
+                ScoredBoxes(scale_boxes(boxes, image.shape[:2]), phrase_scores(logits, caption))
             )
         return join_captions(seen)
 

@@ -86,11 +86,11 @@ def learn_target(
         raise ModelError(
             f'{model.name} does not support exemplars. Use a bundled model, or runtime="torch".'
         )
-    seen = [model.encode(photo) for photo, _ in examples]
+    features = [model.encode(image) for image, _ in examples]
     cells = np.concatenate(
         [
             _map_of(one)[:, _cells_of(mask, one.geometry, _map_of(one).shape[1:])].T
-            for one, (_, mask) in zip(seen, examples, strict=True)
+            for one, (_, mask) in zip(features, examples, strict=True)
         ]
     )
     if not len(cells):
@@ -102,12 +102,12 @@ def learn_target(
     target = PersonalTarget(like / np.linalg.norm(like), mean)
     if not tuned:
         return target
-    weights = _learn_weights(model.runtime, seen[0], target, examples[0][1], steps)
+    weights = _learn_weights(model.runtime, features[0], target, examples[0][1], steps)
     return PersonalTarget(target.direction, mean, weights)
 
 
 def _map_of(features: Features) -> FloatArray:  # -> (C, h, w)
-    return features.seen.maps()[0].values
+    return features.encoder_output.maps()[0].values
 
 
 def _cells_of(
@@ -121,7 +121,7 @@ def _cells_of(
     return cv2.resize(whole, hw[::-1], interpolation=cv2.INTER_LINEAR) > 0
 
 
-def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:  # -> (H, W)
+def likeness_on_image(features: Features, target: PersonalTarget) -> FloatArray:  # -> (H, W)
     """Cosine similarity of every pixel's cell to the target."""
     cells = _map_of(features)
     similarity = np.tensordot(target.direction, cells / np.linalg.norm(cells, axis=0), 1)
@@ -129,9 +129,9 @@ def likeness_on_photo(features: Features, target: PersonalTarget) -> FloatArray:
     return logits_to_image(np.asarray(large, np.float32)[None], features.geometry)[0]
 
 
-def find_target(model: Model, photo: UintImage, target: PersonalTarget) -> Mask:
+def find_target(model: Model, image: UintImage, target: PersonalTarget) -> Mask:
     """Mask of the target in an image (H, W, 3)."""
-    features = model.encode(photo)
+    features = model.encode(image)
     *_, last = personal_steps(model.runtime, features, target)
     mask = _pixels(last.logits[last.best], features, model.runtime.spec.mask_threshold)
     return Mask(rle=mask_to_rle(mask), score=float(np.clip(last.scores[last.best], 0, 1)))
@@ -141,7 +141,7 @@ def personal_steps(
     runtime: ImageRuntime, features: Features, target: PersonalTarget
 ) -> list[PersonalStep]:
     """The three predictions for an image; the last is the result."""
-    likeness = likeness_on_photo(features, target)
+    likeness = likeness_on_image(features, target)
     likest = _pixel(likeness.argmax(), likeness)
     if target.weights is None:
         clicks, labels = [likest, _pixel(likeness.argmin(), likeness)], [1, 0]
@@ -204,9 +204,9 @@ def _decode(
     target: FloatArray | None,
 ) -> tuple[FloatArray, FloatArray]:
     if attention is None or target is None:
-        return runtime.decode(features.seen, batch)
+        return runtime.decode(features.encoder_output, batch)
     decode = require(runtime, runtime.decode_guided, "guided decoding")
-    return decode(features.seen, batch, attention, target)
+    return decode(features.encoder_output, batch, attention, target)
 
 
 def _learn_weights(
@@ -216,11 +216,11 @@ def _learn_weights(
     import torch
     from torch.nn import functional as F
 
-    likeness = likeness_on_photo(features, target)
+    likeness = likeness_on_image(features, target)
     prompt = Prompt.of([_pixel(likeness.argmax(), likeness)], [1])
     logits = _ask(runtime, features, prompt, 3).logits
     planes = torch.from_numpy(logits_to_image(logits, features.geometry)).flatten(1)
-    wanted = torch.from_numpy(truth).flatten().float()
+    requested = torch.from_numpy(truth).flatten().float()
     own = torch.full((2,), 1 / 3, requires_grad=True)
     learner = torch.optim.AdamW([own], lr=RATE, eps=EPS)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(learner, steps)
@@ -228,10 +228,10 @@ def _learn_weights(
     for _ in range(steps):
         mixed = (planes * torch.cat([1 - own.sum()[None], own])[:, None]).sum(0)
         chance = mixed.sigmoid()
-        dice = 1 - (2 * (chance * wanted).sum() + 1) / (chance.sum() + wanted.sum() + 1)
-        missed = 1 - (chance * wanted + (1 - chance) * (1 - wanted))
-        balance = alpha * wanted + (1 - alpha) * (1 - wanted)
-        entropy = F.binary_cross_entropy_with_logits(mixed, wanted, reduction="none")
+        dice = 1 - (2 * (chance * requested).sum() + 1) / (chance.sum() + requested.sum() + 1)
+        missed = 1 - (chance * requested + (1 - chance) * (1 - requested))
+        balance = alpha * requested + (1 - alpha) * (1 - requested)
+        entropy = F.binary_cross_entropy_with_logits(mixed, requested, reduction="none")
         loss = dice + (balance * entropy * missed**gamma).mean()
         learner.zero_grad()
         loss.backward()

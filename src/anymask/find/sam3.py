@@ -105,16 +105,16 @@ class Sam3:
         return f"Sam3({self.name!r}, on {self._device})"
 
     def detect(
-        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+        self, image: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> SegmentedBoxes:
         """Detect phrases in an image of a fixed size, so `side` must be None."""
         if side is not None:
             raise InputError(f"SAM 3 has a fixed image size, but side={side} was given. Omit side.")
-        return join_answers([self._ask(photo, phrase, (), ()) for phrase in phrases])
+        return join_answers([self._ask(image, phrase, (), ()) for phrase in phrases])
 
     def detect_like(
         self,
-        photo: UintImage,
+        image: UintImage,
         boxes: Sequence[Sequence[float]],
         unlike: Sequence[Sequence[float]] = (),
         phrase: str | None = None,
@@ -122,7 +122,7 @@ class Sam3:
         """Detect every object similar to those in some boxes of the same image.
 
         Args:
-            photo: Image (H, W, 3).
+            image: Image (H, W, 3).
             boxes: Boxes x0, y0, x1, y1 in pixels around exemplars.
             unlike: Boxes around objects to exclude.
             phrase: Optional name of the objects.
@@ -131,10 +131,10 @@ class Sam3:
         """
         if not len(boxes) and not len(unlike):
             raise InputError("No exemplar box was given. Pass boxes=.")
-        return join_answers([self._ask(photo, phrase or EXAMPLES_ONLY, boxes, unlike)])
+        return join_answers([self._ask(image, phrase or EXAMPLES_ONLY, boxes, unlike)])
 
     def segment(
-        self, photo: UintImage, prompt: Prompt, multimask: bool = True
+        self, image: UintImage, prompt: Prompt, multimask: bool = True
     ) -> tuple[FloatArray, FloatArray]:  # -> (K, h, w), (K,)
         """Segment an object from clicks or a box, in the model's order.
 
@@ -146,7 +146,7 @@ class Sam3:
                 "SAM 3 does not support mask prompts for images. Pass points or boxes."
             )
         torch, side = self._torch, self._side
-        scale = side / np.array([photo.shape[1], photo.shape[0]], np.float64)
+        scale = side / np.array([image.shape[1], image.shape[0]], np.float64)
         given: dict[str, Any] = {}
         if prompt.points is not None and prompt.labels is not None:
             points = torch.tensor(prompt.points * scale, dtype=torch.float32)
@@ -161,9 +161,9 @@ class Sam3:
                 clicks = import_offline("transformers.models.sam3_tracker.modeling_sam3_tracker")
                 self._clicker = self._load(clicks.Sam3TrackerModel)
                 self._clicker.vision_encoder.backbone = self._model.vision_encoder.backbone
-            key = key_of(photo)
+            key = key_of(image)
             if self._clicked is None or self._clicked[0] != key:
-                *fine, coarse = self._clicker.get_image_embeddings(self._pixels(photo))
+                *fine, coarse = self._clicker.get_image_embeddings(self._pixels(image))
                 nothing = self._clicker.no_memory_embedding.reshape(1, -1, 1, 1)
                 self._clicked = (key, [*fine, coarse + nothing])
             maps = self._clicked[1]
@@ -212,9 +212,9 @@ class Sam3:
             )
         return model.eval().requires_grad_(False).to(self._device)
 
-    def _pixels(self, photo: UintImage) -> Any:  # -> (1, 3, side, side)
+    def _pixels(self, image: UintImage) -> Any:  # -> (1, 3, side, side)
         torch, side = self._torch, self._side
-        pixels = torch.from_numpy(np.ascontiguousarray(photo.transpose(2, 0, 1))[None])
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))[None])
         small = torch.nn.functional.interpolate(
             pixels, size=(side, side), mode="bilinear", antialias=True
         )
@@ -222,7 +222,7 @@ class Sam3:
 
     def _ask(
         self,
-        photo: UintImage,
+        image: UintImage,
         phrase: str,
         boxes: Sequence[Sequence[float]],
         unlike: Sequence[Sequence[float]],
@@ -231,11 +231,11 @@ class Sam3:
         tokens = self._tokenizer.tokens([phrase], TOKENS)[0]
         ids = torch.zeros(1, TOKENS, dtype=torch.long)
         ids[0, : len(tokens)] = torch.from_numpy(tokens)
-        examples, labels = example_boxes(boxes, unlike, photo.shape[:2])
+        examples, labels = example_boxes(boxes, unlike, image.shape[:2])
         with self._lock, torch.inference_mode():
-            key = key_of(photo)
+            key = key_of(image)
             if self._seen is None or self._seen[0] != key:
-                self._seen = (key, self._model.vision_encoder(self._pixels(photo)))
+                self._seen = (key, self._model.vision_encoder(self._pixels(image)))
             answer = self._model(
                 vision_embeds=self._seen[1],
                 input_ids=ids.to(self._device),
@@ -246,14 +246,14 @@ class Sam3:
         chances = sigmoid(as_numpy(answer.pred_logits[0])) * sigmoid(
             as_numpy(answer.presence_logits[0])
         )
-        height, width = photo.shape[:2]
+        height, width = image.shape[:2]
         corners = as_numpy(answer.pred_boxes[0]) * np.array([width, height] * 2, np.float32)
         return Sam3Answer(corners, chances, answer.pred_masks[0].float().cpu(), (height, width))
 
 
-def key_of(photo: UintImage) -> str:
+def key_of(image: UintImage) -> str:
     """Identifier of an image."""
-    return f"{photo.shape} {hashlib.sha256(photo.tobytes()).hexdigest()}"
+    return f"{image.shape} {hashlib.sha256(image.tobytes()).hexdigest()}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,9 +304,9 @@ def example_boxes(
     if not len(rows):
         return np.full((1, 4), 0.5, np.float32), np.array([PADDED])
     rows = np.asarray(rows / np.array([hw[1], hw[0]] * 2, np.float32), np.float32)
-    centre, size = (rows[:, :2] + rows[:, 2:]) / 2, rows[:, 2:] - rows[:, :2]
+    center, size = (rows[:, :2] + rows[:, 2:]) / 2, rows[:, 2:] - rows[:, :2]
     labels = np.array([1] * len(boxes) + [0] * len(unlike))
-    return np.concatenate([centre, size], axis=1).astype(np.float32), labels
+    return np.concatenate([center, size], axis=1).astype(np.float32), labels
 
 
 def set_eps(config: Any) -> None:
@@ -324,13 +324,13 @@ def set_eps(config: Any) -> None:
 # Exemplar boxes.
 
 
-def encode_boxes(encoder: Any, boxes: Any, seen: Any, labels: Any, maps: Any) -> tuple[Any, Any]:
+def encode_boxes(encoder: Any, boxes: Any, encoded: Any, labels: Any, maps: Any) -> tuple[Any, Any]:
     """Token (256,) for each box: the sum of its coordinates, features and position encodings.
 
     Args:
         encoder: Geometry encoder of transformers.
         boxes: Relative centre and size (N, B, 4).
-        seen: Mask (N, B) of valid boxes, returned unchanged.
+        encoded: Mask (N, B) of valid boxes, returned unchanged.
         labels: Labels (N, B): 1 include, 0 exclude.
         maps: Normalized features (N, 256, h, w).
     """
@@ -355,7 +355,7 @@ def encode_boxes(encoder: Any, boxes: Any, seen: Any, labels: Any, maps: Any) ->
         + encoder.boxes_pos_enc_project(place.view(count, several, -1))
         + encoder.label_embed(labels.long())
     )
-    return tokens, seen
+    return tokens, encoded
 
 
 def roi_align(maps: Any, low: Sequence[float], high: Sequence[float], bins: int) -> Any:

@@ -41,7 +41,7 @@ class Sam3Frame:
 
     numbers: tuple[int, ...]  # Numbers of N objects, in the order of their first prompts
     logits: FloatArray  # Logits (N, h, w) of the whole frame
-    there: FloatArray  # Logit of each object's presence (N,)
+    presence: FloatArray  # Logit of each object's presence (N,)
 
 
 class Sam3Video:
@@ -66,8 +66,8 @@ class Sam3Video:
             video_height=self._hw[0], video_width=self._hw[1], inference_device=device
         )
         self._session.dtype = torch.float32
-        seen: Any = _SeenFrames(frames, network.image_size)
-        self._session.processed_frames = seen
+        features: Any = EncodedFrames(frames, network.image_size)
+        self._session.processed_frames = features
         self._unsettled: set[int] = set()  # frames with pending memory encoding
         network._encode_new_memory = partial(encode_memory, network)
 
@@ -155,7 +155,7 @@ class Sam3Video:
             torch.from_numpy(seen.logits)[:, None], self._hw, mode="bilinear", align_corners=False
         )
         inside = (wide[:, 0] > 0).numpy()
-        scores = sigmoid(seen.there)
+        scores = sigmoid(seen.presence)
         return [
             Mask(mask_to_rle(mask), score=float(score), id=number)
             for number, mask, score in zip(seen.numbers, inside, scores, strict=True)
@@ -193,7 +193,7 @@ class Sam3Video:
         )
 
 
-class _SeenFrames:
+class EncodedFrames:
     """Preprocessed frames (3, S, S), computed on access."""
 
     def __init__(self, frames: Sequence[UintImage], side: int) -> None:
@@ -205,8 +205,8 @@ class _SeenFrames:
     def __getitem__(self, place: int) -> Any:
         import torch
 
-        picture = Image.fromarray(self._frames[place])
-        small = picture.resize((self._side, self._side), Image.Resampling.BICUBIC)
+        image = Image.fromarray(self._frames[place])
+        small = image.resize((self._side, self._side), Image.Resampling.BICUBIC)
         pixels = np.asarray(small, np.float32).transpose(2, 0, 1) / 255
         return torch.from_numpy(np.ascontiguousarray((pixels - 0.5) / 0.5))
 

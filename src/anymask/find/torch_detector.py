@@ -114,11 +114,11 @@ class TorchDetector:
         return f"TorchDetector({self.name!r}, {self.kind}, on {self._device})"
 
     def detect(
-        self, photo: UintImage, phrases: Sequence[str], side: int | None = None
+        self, image: UintImage, phrases: Sequence[str], side: int | None = None
     ) -> ScoredBoxes:
         most = CPU_SIDE if self._device.type == "cpu" else None
-        size = self._rule.size(photo.shape[:2], side, most)
-        pixels = self._torch.from_numpy(self._rule.apply(photo, size)).to(self._device)
+        size = self._rule.size(image.shape[:2], side, most)
+        pixels = self._torch.from_numpy(self._rule.apply(image, size)).to(self._device)
         with self._torch.inference_mode():
             if self.kind in OWL:
                 text = self._tokenizer(
@@ -135,23 +135,23 @@ class TorchDetector:
                     interpolate_pos_encoding=pixels.shape[-2:] != self._rule.exact,
                 )
                 logits = as_numpy(answer.logits[0])
-                boxes = scale_boxes(as_numpy(answer.pred_boxes[0]), self._seen_hw(photo))
+                boxes = scale_boxes(as_numpy(answer.pred_boxes[0]), self._encoded_hw(image))
                 return ScoredBoxes(boxes, sigmoid(logits))
             most = int(self._model.config.max_text_len)
             seen = [
-                self._ask(photo, pixels, caption)
+                self._ask(image, pixels, caption)
                 for caption in write_captions(self._tokenizer, phrases, most)
             ]
             return join_captions(seen)
 
-    def _ask(self, photo: UintImage, pixels: Any, caption: Caption) -> ScoredBoxes:
+    def _ask(self, image: UintImage, pixels: Any, caption: Caption) -> ScoredBoxes:
         text = {
             name: self._torch.from_numpy(array).to(self._device)
             for name, array in caption_arrays(caption).items()
         }
         answer = self._model(pixel_values=pixels, **text)
         return ScoredBoxes(
-            scale_boxes(as_numpy(answer.pred_boxes[0]), photo.shape[:2]),
+            scale_boxes(as_numpy(answer.pred_boxes[0]), image.shape[:2]),
             phrase_scores(as_numpy(answer.logits[0]), caption),
         )
 
@@ -168,8 +168,8 @@ class TorchDetector:
                 f"{self.name} supports text prompts only. Use OWL, such as owlv2_base."
             )
         found = []
-        for photo, box in examples:
-            cells, boxes = self._see_owl(photo, None)
+        for image, box in examples:
+            cells, boxes = self._encode_owl(image, None)
             with self._torch.inference_mode():
                 _, names = self._model.class_predictor(cells)
             fit = pairwise_box_iou(boxes, np.asarray(box, np.float32)[None])[:, 0]
@@ -177,29 +177,29 @@ class TorchDetector:
         return np.stack(found)
 
     def detect_examples(
-        self, photo: UintImage, learned: FloatArray, side: int | None = None
+        self, image: UintImage, learned: FloatArray, side: int | None = None
     ) -> ScoredBoxes:  # (H, W, 3), (E, D)
         """Detect exemplars of `learn_examples`: scores (Q, E). See `detect`."""
-        cells, boxes = self._see_owl(photo, side)
+        cells, boxes = self._encode_owl(image, side)
         queries = self._torch.from_numpy(learned).to(self._device)[None]
         with self._torch.inference_mode():
             logits, _ = self._model.class_predictor(cells, queries)
         return ScoredBoxes(boxes, sigmoid(as_numpy(logits[0])))
 
-    def _see_owl(self, photo: UintImage, side: int | None) -> tuple[Any, FloatArray]:
+    def _encode_owl(self, image: UintImage, side: int | None) -> tuple[Any, FloatArray]:
         """Cells (1, Q, C) of an image, and the box of each (Q, 4) in pixels."""
-        size = self._rule.size(photo.shape[:2], side)
-        pixels = self._torch.from_numpy(self._rule.apply(photo, size)).to(self._device)
+        size = self._rule.size(image.shape[:2], side)
+        pixels = self._torch.from_numpy(self._rule.apply(image, size)).to(self._device)
         other = pixels.shape[-2:] != self._rule.exact
         with self._torch.inference_mode():
-            seen = self._model.image_embedder(pixels, interpolate_pos_encoding=other)[0]
-            cells = seen.flatten(1, 2)
-            boxes = self._model.box_predictor(cells, seen, other)
-        return cells, scale_boxes(as_numpy(boxes[0]), self._seen_hw(photo))
+            features = self._model.image_embedder(pixels, interpolate_pos_encoding=other)[0]
+            cells = features.flatten(1, 2)
+            boxes = self._model.box_predictor(cells, features, other)
+        return cells, scale_boxes(as_numpy(boxes[0]), self._encoded_hw(image))
 
-    def _seen_hw(self, photo: UintImage) -> tuple[int, int]:
+    def _encoded_hw(self, image: UintImage) -> tuple[int, int]:
         """Size that boxes are relative to: the image, or the padded square."""
-        height, width = photo.shape[:2]
+        height, width = image.shape[:2]
         return (max(height, width),) * 2 if self._rule.square else (height, width)
 
 

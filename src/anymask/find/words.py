@@ -23,7 +23,7 @@ from anymask.base import InputError, Progress, Setting, UintImage, check_keyword
 from anymask.find.clip import ClipNames
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import Detector, ScoredBoxes, SegmentedBoxes
-from anymask.find.known_names import SeenMasks, check_names, find_by_name
+from anymask.find.known_names import CandidateMasks, check_names, find_by_name
 from anymask.find.phrases import Phrase, Phrases, read_phrases
 from anymask.images import ImageSource, load_referenced
 from anymask.masks import Features, Mask, Masks, box_nms, cut_boxes, rle_area, rle_iou
@@ -66,23 +66,23 @@ class FindSettings:
 
     detector: Annotated[
         str | Path | Detector | None,
-        Setting("detector that finds objects by arbitrary words", form="NAME|FOLDER",
+        Setting("detector that finds objects by arbitrary words", metavar="NAME|FOLDER",
                 default="none; only the built-in names are found"),
     ] = None  # fmt: skip
     score: Annotated[
         float | Mapping[str, float] | None,
         Setting("minimum confidence score, 0 to 1", default="set by the detector"),
     ] = None
-    iou: Annotated[
-        float, Setting("minimum overlap (IoU) at which two masks are merged", most=1)
-    ] = DUPLICATE
+    iou: Annotated[float, Setting("minimum overlap (IoU) at which two masks are merged", le=1)] = (
+        DUPLICATE
+    )
     top_k: Annotated[
         int | None,
-        Setting("maximum number of objects per label, highest score first", least=1, default="all"),
+        Setting("maximum number of objects per label, highest score first", ge=1, default="all"),
     ] = None
     side: Annotated[
         int | None,
-        Setting("longer side of the detector input, in pixels", least=1, unit="pixels",
+        Setting("longer side of the detector input, in pixels", ge=1, unit="pixels",
                 default="set by the detector; on a CPU 640"),
     ] = None  # fmt: skip
     device: str = "auto"  # Device of the detector: "auto", "cpu", "cuda", ...
@@ -135,20 +135,22 @@ class WordFinder:
 
     def __call__(self, image: ImageSource, source: Mapping[str, Any] | None = None) -> Masks:
         """Find objects in an image; `source` has the image options. Raises ImageError."""
-        photo, picture = load_referenced(image, **(source or {}))
-        hw, origin = (photo.shape[0], photo.shape[1]), self.model.origin
-        return Masks(self.find(photo), image_hw=hw, picture=picture, origin=origin)
+        pixels, source_image = load_referenced(image, **(source or {}))
+        hw, origin = (pixels.shape[0], pixels.shape[1]), self.model.origin
+        return Masks(self.find(pixels), image_hw=hw, source_image=source_image, origin=origin)
 
-    def find(self, photo: UintImage, progress: Progress = None) -> list[Mask]:
+    def find(self, image: UintImage, progress: Progress = None) -> list[Mask]:
         """Find objects in an image (H, W, 3), best first.
 
         Args:
-            photo: The image.
+            image: The image.
             progress: Without a detector: as for `Model.everything`.
         """
         own = self.detector is None
-        seen = SeenMasks.of(self.model, photo, progress=progress) if own else None
-        return find_phrases(self.model, photo, self.phrases, self.detector, self.settings, seen)
+        candidates = CandidateMasks.of(self.model, image, progress=progress) if own else None
+        return find_phrases(
+            self.model, image, self.phrases, self.detector, self.settings, candidates
+        )
 
 
 def find_words(
@@ -176,38 +178,38 @@ def split_settings(image: object, given: Mapping[str, Any]) -> tuple[FindSetting
 
 def find_phrases(
     model: Model,
-    photo: UintImage,
+    image: UintImage,
     phrases: Sequence[Phrase],
     detector: Detector | None,
     settings: FindSettings,
-    seen: SeenMasks | None = None,
+    candidates: CandidateMasks | None = None,
 ) -> list[Mask]:
     """Objects in an image (H, W, 3), best first, with the thresholds of the phrases.
 
     Args:
         model: The model.
-        photo: Image (H, W, 3).
+        image: Image (H, W, 3).
         phrases: Phrases to find.
         detector: The detector, or None for the model's names.
         settings: Settings of the search.
-        seen: Without a detector: candidates of the image, shared by several searches.
+        candidates: Without a detector: candidates of the image, shared by several searches.
     """
     if detector is None:
-        found = find_by_name(model, photo, phrases, seen)
+        found = find_by_name(model, image, phrases, candidates)
     elif isinstance(detector, ClipNames):
         if settings.side is not None:
             raise InputError(f"{detector.name} has a fixed input size. Omit side.")
-        found = find_by_name(model, photo, phrases, naming=detector.naming(phrases))
+        found = find_by_name(model, image, phrases, naming=detector.naming(phrases))
     else:
-        boxes = detector.detect(photo, [one.prompt for one in phrases], settings.side)
+        boxes = detector.detect(image, [one.prompt for one in phrases], settings.side)
         named = name_boxes(boxes, phrases, detector.threshold)
-        inside = clip_boxes(named, photo.shape[:2])
+        inside = clip_boxes(named, image.shape[:2])
         if isinstance(boxes, SegmentedBoxes):
             # Masks of a detector that segments; empty ones are removed.
             masks = [(one, boxes.mask(one.row)) for one in inside]
             found = [name_mask(Mask(rle), one) for one, rle in masks if rle_area(rle)]
         else:
-            found = mask_boxes(model, photo, inside)
+            found = mask_boxes(model, image, inside)
     return best_of_each(one_per_object(found, settings.iou), settings.top_k)
 
 
@@ -221,34 +223,34 @@ class NamedBox(NamedTuple):
     row: int = 0  # Index of the box in the detector's output
 
 
-def name_boxes(seen: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -> list[NamedBox]:
+def name_boxes(boxes: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) -> list[NamedBox]:
     """Boxes that reach a phrase's threshold, best first, without duplicates.
 
     Args:
-        seen: Output of the detector.
+        boxes: Output of the detector.
         phrases: P phrases.
         threshold: Threshold of phrases without one.
     """
     least = np.array([threshold if p.threshold is None else p.threshold for p in phrases])
-    passed = np.where(seen.scores >= least, seen.scores, -1.0)
+    passed = np.where(boxes.scores >= least, boxes.scores, -1.0)
     best, own = passed.max(1), passed.argmax(1)
     order = np.argsort(-best, kind="stable")
     order = order[best[order] >= 0][:MAX_BOXES]
     # Only boxes of one label are compared: another label may become a runner-up by its mask.
     places = {label: place for place, label in enumerate(dict.fromkeys(p.label for p in phrases))}
     apart = np.array([places[phrases[own[row]].label] for row in order], np.float32)
-    reach = float(np.abs(seen.boxes).max(initial=0)) * 4
-    kept = box_nms(seen.boxes[order] + (apart * reach)[:, None], best[order], SAME_BOX)
+    reach = float(np.abs(boxes.boxes).max(initial=0)) * 4
+    kept = box_nms(boxes.boxes[order] + (apart * reach)[:, None], best[order], SAME_BOX)
     named = []
     for row in order[np.sort(kept)]:
         label = phrases[own[row]].label
         others = [
             (phrase.label, round(float(score), 4))
-            for phrase, score in zip(phrases, seen.scores[row], strict=True)
+            for phrase, score in zip(phrases, boxes.scores[row], strict=True)
             if phrase.label != label and score > 0
         ]
         runner_up = max(others, key=lambda one: one[1], default=None)
-        corners = tuple(map(float, seen.boxes[row]))
+        corners = tuple(map(float, boxes.boxes[row]))
         named.append(NamedBox(corners, label, round(float(best[row]), 4), runner_up, int(row)))
     return named
 
@@ -265,7 +267,7 @@ def clip_boxes(named: Sequence[NamedBox], hw: tuple[int, int]) -> list[NamedBox]
     return kept
 
 
-def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> list[Mask]:
+def mask_boxes(model: Model, image: UintImage, named: Sequence[NamedBox]) -> list[Mask]:
     """Segment the object in each box; empty masks are removed.
 
     Raises InputError if the model does not support box prompts.
@@ -274,7 +276,7 @@ def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> lis
         raise InputError(f"{model.name} does not support box prompts. Use another model.")
     if not named:
         return []
-    features = model.encode(photo)
+    features = model.encode(image)
     found = []
     for start in range(0, len(named), AT_ONCE):
         some = named[start : start + AT_ONCE]
@@ -282,7 +284,7 @@ def mask_boxes(model: Model, photo: UintImage, named: Sequence[NamedBox]) -> lis
         masks = model.segment(features, boxes=boxes)
         for one, record in zip(some, masks, strict=True):
             if rle_area(record.rle):
-                found.append(name_mask(replace(record, picture=None), one))
+                found.append(name_mask(replace(record, source_image=None), one))
     return found
 
 

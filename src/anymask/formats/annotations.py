@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from anymask.base import DataError, ImageError, UintImage, brief
 from anymask.formats.fields import MOST_PIXELS, held
 from anymask.formats.losses import LossReport as LossReport
-from anymask.formats.sizes import other_size, record_of_other_size
+from anymask.formats.sizes import size_error, size_error_of_record
 from anymask.images import image_hw, load_image
-from anymask.masks import UNLABELLED, Mask, Masks, Rle, counted, rle_merge
+from anymask.masks import UNLABELED, Mask, Masks, Rle, counted, rle_merge
 
 if TYPE_CHECKING:
     from anymask.masks import ChannelMix
@@ -99,8 +99,8 @@ class AnnotatedImage:
     layered: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
-        picture = getattr(self.masks, "picture", None)
-        object.__setattr__(self, "masks", Masks(self.masks, image_hw=self.hw, picture=picture))
+        image = getattr(self.masks, "source_image", None)
+        object.__setattr__(self, "masks", Masks(self.masks, image_hw=self.hw, source_image=image))
         for number, mask in enumerate(self.masks):
             if mask.rle.size != self.hw:
                 raise DataError(
@@ -144,9 +144,9 @@ class AnnotatedImage:
         Raises:
             DataError: The file is unknown, or its size differs from that of the masks.
         """
-        return self.picture(None)
+        return self.model_input(None)
 
-    def picture(self, mix: ChannelMix | None) -> NDArray[Any]:
+    def model_input(self, mix: ChannelMix | None) -> NDArray[Any]:
         """Load the image for a model: (H, W, 3), or (H, W, C) with a mix. Raises like `image`."""
         if self.source is None:
             raise DataError(
@@ -160,7 +160,7 @@ class AnnotatedImage:
             found = load_image(self.source) if isinstance(self.source, Path) else self.source
         if (hw := (found.shape[0], found.shape[1])) != self.hw:
             where = self.source if isinstance(self.source, Path) else self.file_name
-            raise other_size(where, self.hw, hw)
+            raise size_error(where, self.hw, hw)
         return found
 
     def check_file(self) -> None:
@@ -172,7 +172,7 @@ class AnnotatedImage:
         except ImageError:  # reported in detail when the image is loaded
             return
         if hw != self.hw:
-            raise record_of_other_size(self.source, self.hw, hw)
+            raise size_error_of_record(self.source, self.hw, hw)
 
     def content(self) -> bytes:
         """Return the file content or the pixels, to detect changes."""
@@ -189,8 +189,8 @@ def add_part(masks: dict[object, Mask], key: object, mask: Mask) -> None:
     masks[key] = mask
 
 
-def annotated_photo(
-    photo: Path,
+def annotated_image(
+    image: Path,
     hw: tuple[int, int],
     masks: Iterable[Mask],
     *,
@@ -198,21 +198,21 @@ def annotated_photo(
     benchmark: BenchmarkTruth | None = None,
 ) -> AnnotatedImage:
     """Create the record of an image on disk. Raises DataError if the file is missing."""
-    if not photo.is_file():
-        raise DataError(f"Image not found: {str(photo)!r}. Check that the dataset is complete.")
+    if not image.is_file():
+        raise DataError(f"Image not found: {str(image)!r}. Check that the dataset is complete.")
     return AnnotatedImage(
-        file_name=photo.as_posix(),
+        file_name=image.as_posix(),
         hw=hw,
         masks=Masks(masks, image_hw=hw),
         place=place,
-        source=photo,
+        source=image,
         benchmark=benchmark or BenchmarkTruth(),
     )
 
 
 def class_names(images: list[AnnotatedImage], first: Iterable[str] = ()) -> list[str]:
     """Return `first`, then all other labels sorted; masks without a label count as UNLABELLED."""
-    used = {mask.label or UNLABELLED for image in images for mask in image.masks}
+    used = {mask.label or UNLABELED for image in images for mask in image.masks}
     begun = list(dict.fromkeys(first))
     return begun + sorted(used - set(begun))
 
@@ -220,7 +220,7 @@ def class_names(images: list[AnnotatedImage], first: Iterable[str] = ()) -> list
 # Losses.
 
 
-def note_traits(
+def report_unsupported_fields(
     report: LossReport,
     image: AnnotatedImage,
     kept: frozenset[Trait],
@@ -281,14 +281,14 @@ def attributes_of(mask: Mask) -> dict[str, str]:
 
 
 def with_extras(mask: Mask, rest: dict[str, Any]) -> Mask:
-    """Add the keys that the reader did not use (`fields.rest_of`) to a mask."""
+    """Add the keys that the reader did not use (`fields.other_keys`) to a mask."""
     if not rest:
         return mask
     who = rest.pop("annotator") if type(rest.get("annotator")) is int else mask.annotator
     return replace(mask, annotator=who, extra=rest)
 
 
-def note_unlabelled(report: LossReport, image: AnnotatedImage) -> None:
+def report_unlabeled(report: LossReport, image: AnnotatedImage) -> None:
     """Report that masks without a label get the class UNLABELLED."""
     for number, mask in enumerate(image.masks):
         if mask.label is None:
@@ -296,21 +296,21 @@ def note_unlabelled(report: LossReport, image: AnnotatedImage) -> None:
                 "labels",
                 image.file_name,
                 number,
-                f"has no label; its label was set to {UNLABELLED!r}",
+                f"has no label; its label was set to {UNLABELED!r}",
             )
 
 
 def distinct_groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
     """Return group ids with which a reader that joins groups does not join different masks."""
-    seen: set[tuple[str, int]] = set()
+    visited: set[tuple[str, int]] = set()
     groups: list[int | None] = []
     for number, mask in enumerate(image.masks):
         group = mask.id
-        if group is not None and (mask.label or UNLABELLED, group) in seen:
+        if group is not None and (mask.label or UNLABELED, group) in visited:
             reason = f"another mask has the same label and group {group}; the two would be merged"
             report.add("ids", image.file_name, number, reason)
             group = None
         if group is not None:
-            seen.add((mask.label or UNLABELLED, group))
+            visited.add((mask.label or UNLABELED, group))
         groups.append(group)
     return groups

@@ -22,41 +22,41 @@ from anymask.formats.annotations import (
     LossReport,
     class_names,
     extras_of,
-    note_traits,
-    note_unlabelled,
+    report_unlabeled,
+    report_unsupported_fields,
     with_extras,
 )
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
     find_files,
-    hw_of_photo,
+    hw_of_image,
+    names_in_dataset,
     read_json,
     refuse_boxes,
-    seen_below,
     to_json,
 )
 from anymask.formats.fields import (
-    AllBut,
+    ExceptKeys,
     as_list,
     as_numbers,
     as_record,
     as_whole,
     held,
-    rest_of,
+    other_keys,
     shown,
 )
-from anymask.formats.losses import as_colour
+from anymask.formats.losses import as_color
 from anymask.formats.metadata import (
     CLASS_IDS,
     CLASSES,
     INFO,
-    LICENCES,
-    note_facts,
+    LICENSES,
+    add_class,
+    add_info,
+    add_licenses,
     origin_in,
-    take_class,
-    take_info,
-    take_licences,
+    report_dataset_fields,
     with_origins,
 )
 from anymask.formats.outlines import (
@@ -67,27 +67,27 @@ from anymask.formats.outlines import (
     plain_rings,
     with_area,
 )
-from anymask.masks import UNLABELLED, Box, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
+from anymask.masks import UNLABELED, Box, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
 
 OURS = "written by anymask"
 KEPT = (  # keys of SA-1B
     "stability_score", "point_coords", "crop_box", "group_id", "iscrowd", "objectness",
     "label_probability", "runner_up",
 )  # fmt: skip
-OF_RECORD = AllBut(  # besides these, a record supports any key
+OF_RECORD = ExceptKeys(  # besides these, a record supports any key
     "id", "image_id", "category_id", "segmentation", "area", "bbox", "score", "predicted_iou",
     "label", "parent", "depth", "origin", *KEPT,
 )  # fmt: skip
-OF_IMAGE = AllBut("id", "file_name", "height", "width")
-OF_CATEGORY = AllBut("id", "name")
-OF_DOCUMENT = AllBut(
+OF_IMAGE = ExceptKeys("id", "file_name", "height", "width")
+OF_CATEGORY = ExceptKeys("id", "name")
+OF_DOCUMENT = ExceptKeys(
     "info", "licenses", "images", "annotations", "categories", "origins", "anymask", "videos"
 )
 IN_ATTRIBUTES = ("occluded", "rotation")  # stored in attributes by CVAT
 
 
 def read(
-    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+    source: Path, report: LossReport, image_root: Path | None = None, *, boxes: bool = False
 ) -> list[AnnotatedImage]:
     """Read a file or a folder of files. Raises DataError that names file, record and reason.
 
@@ -97,9 +97,9 @@ def read(
     found = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".json"):
         with report.record(path):
-            rows = read_document(read_json(path), report, pictures, boxes=boxes)
+            rows = read_document(read_json(path), report, image_root, boxes=boxes)
             found += [(path, image) for _, image in rows]
-    images = seen_below(source, found)
+    images = names_in_dataset(source, found)
     if not boxes:
         refuse_boxes(source, images, report, "mask")
     return images
@@ -108,7 +108,7 @@ def read(
 def read_document(
     document: Any,
     report: LossReport,
-    pictures: Path | None = None,
+    image_root: Path | None = None,
     *,
     boxes: bool = False,
     published: bool = False,
@@ -119,7 +119,7 @@ def read_document(
 
     Args:
         report: Report for records without a mask and invalid records.
-        pictures: Folder of the images, for the size of images without one in their record.
+        image_root: Folder of the images, for the size of images without one in their record.
         boxes: Whether to read boxes without masks as rectangular masks.
         published: Whether every record has a mask, and `bbox` is the annotated box.
     """
@@ -137,7 +137,7 @@ def read_document(
                 hw = checked_hw(about["height"], about["width"])
             else:
                 absent = "The record of the image has no `height` and `width`"
-                hw = hw_of_photo(file_name(about), pictures, absent)
+                hw = hw_of_image(file_name(about), image_root, absent)
             image = AnnotatedImage(
                 file_name=file_name(about), hw=hw, extra=image_extra(about, licences)
             )
@@ -261,20 +261,20 @@ def read_facts(document: Mapping[str, Any], report: LossReport) -> dict[int, int
     metadata = dict(info) if isinstance(info, dict) else {"description": info} if info else {}
     if metadata.get("description") == OURS:
         del metadata["description"]
-    take_info(report, metadata | held(document, OF_DOCUMENT))
+    add_info(report, metadata | held(document, OF_DOCUMENT))
     for row in document.get("categories") or ():
         if isinstance(row, dict) and "name" in row:
             about = held(row, OF_CATEGORY)
             if about.get("supercategory") in ("none", row["name"]):
                 del about["supercategory"]
-            take_class(report, str(row["name"]), about)
+            add_class(report, str(row["name"]), about)
     rows = document.get("licenses")
-    return take_licences(report, rows if isinstance(rows, list) else [])
+    return add_licenses(report, rows if isinstance(rows, list) else [])
 
 
 def image_extra(row: Mapping[str, Any], licences: Mapping[int, int]) -> dict[str, Any]:
     """Return the other keys of an image, with its licence id as renumbered in the report."""
-    extra = rest_of(held(row, OF_IMAGE), ())
+    extra = other_keys(held(row, OF_IMAGE), ())
     if type(number := extra.get("license")) is int and number in licences:
         extra["license"] = licences[number]
     return extra
@@ -284,13 +284,13 @@ def record_extra(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the other keys of a record, with CVAT's keys moved out of its attributes."""
     if not row.keys() - OF_RECORD.own:
         return {}
-    extra = rest_of(held(row, OF_RECORD), ())
+    extra = other_keys(held(row, OF_RECORD), ())
     if type(extra.get("attributes")) is dict:
         extra |= {key: extra["attributes"].get(key) for key in IN_ATTRIBUTES}
         extra["attributes"] = {
             key: value for key, value in extra["attributes"].items() if key not in IN_ATTRIBUTES
         }
-        extra = rest_of(extra, ())
+        extra = other_keys(extra, ())
     return extra
 
 
@@ -362,10 +362,10 @@ def encode(
     ids = category_ids(images, policy)
     rows, kept = list[dict[str, Any]](), list[Mask]()
     for image_id, image in enumerate(images, start=1):
-        note_traits(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
-        note_unlabelled(report, image)
+        report_unsupported_fields(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
+        report_unlabeled(report, image)
         for number, mask in enumerate(image.masks):
-            row = annotation_row(mask, image_id, ids[mask.label or UNLABELLED])
+            row = annotation_row(mask, image_id, ids[mask.label or UNLABELED])
             row = written_extra(mask) | row | {"id": len(rows) + 1}
             if polygons and not mask.crowd:
                 before = len(report.losses)
@@ -380,7 +380,7 @@ def encode(
             rows.append(row)
             kept.append(mask)
     document = document_facts(images, ids, policy) | {"annotations": rows}
-    note_facts(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENCES), OF_CATEGORY)
+    report_dataset_fields(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENSES), OF_CATEGORY)
     yield json_target(target), to_json(with_origins(document, kept))
 
 
@@ -392,8 +392,8 @@ def document_facts(
     categories = []
     for name, number in ids.items():
         category = facts.classes.get(name, {}) | {"id": number, "name": name}
-        if (colour := as_colour(category.get("color"))) is not None:
-            category["color"] = [*bytes.fromhex(colour[1:])]
+        if (color := as_color(category.get("color"))) is not None:
+            category["color"] = [*bytes.fromhex(color[1:])]
         categories.append(category)
     licence = {"license": facts.licences[0]["id"]} if len(facts.licences) == 1 else {}
     rows = [licence | image_row(number, image) for number, image in enumerate(images, start=1)]
@@ -408,7 +408,7 @@ def written_extra(mask: Mask) -> dict[str, Any]:
     inside, attributes = held(extra, IN_ATTRIBUTES), extra.get("attributes") or {}
     if not inside or not isinstance(attributes, dict):
         return extra
-    return held(extra, AllBut(*IN_ATTRIBUTES)) | {"attributes": {**attributes, **inside}}
+    return held(extra, ExceptKeys(*IN_ATTRIBUTES)) | {"attributes": {**attributes, **inside}}
 
 
 def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:
@@ -428,7 +428,9 @@ def json_target(target: Path) -> Path:
 def annotation_row(mask: Mask, image_id: int, category: int) -> dict[str, Any]:
     """Return COCO's record of a mask without the keys of `Mask.extra`."""
     written = mask.to_coco(0, image_id, category)
-    return written if mask.score else held(written, AllBut("predicted_iou", "score"))  # not given
+    return (
+        written if mask.score else held(written, ExceptKeys("predicted_iou", "score"))
+    )  # not given
 
 
 def category_ids(images: list[AnnotatedImage], policy: Policy) -> dict[str, int]:

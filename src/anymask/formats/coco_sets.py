@@ -19,12 +19,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, BenchmarkTruth, Federated, annotated_photo
+from anymask.formats.annotations import AnnotatedImage, BenchmarkTruth, Federated, annotated_image
 from anymask.formats.coco import category_names, read_document
-from anymask.formats.documents import find_photo, find_place, located, read_json
+from anymask.formats.documents import find_in_folders, find_place, located, read_json
 from anymask.formats.losses import LossReport
 
-_PICTURES = ("images", "image", "imgs", "data")
+_IMAGES = ("images", "image", "imgs", "data")
 
 
 def read_coco(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
@@ -34,8 +34,8 @@ def read_coco(root: Path, split: str, report: LossReport | None = None) -> Itera
     with located(path):
         for row, image in read_document(read_json(path), report, published=True):
             with located(f"image {row['id']}"):
-                photo = find_photo(str(row["file_name"]), folders)
-            yield annotated_photo(photo, image.hw, image.masks, benchmark=_truth(row))
+                pixels = find_in_folders(str(row["file_name"]), folders)
+            yield annotated_image(pixels, image.hw, image.masks, benchmark=_truth(row))
 
 
 def read_lvis(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
@@ -50,7 +50,7 @@ def read_lvis(root: Path, split: str, report: LossReport | None = None) -> Itera
         names = category_names(document.get("categories"), LossReport(settings=report.settings))
         for row, image in read_document(document, report, published=True):
             with located(f"image {row['id']}"):
-                photo = find_photo(
+                pixels = find_in_folders(
                     "/".join(PurePosixPath(str(row["coco_url"])).parts[-2:]), folders
                 )
                 absent, partial = (
@@ -58,7 +58,7 @@ def read_lvis(root: Path, split: str, report: LossReport | None = None) -> Itera
                     for key in ("neg_category_ids", "not_exhaustive_category_ids")
                 )
                 truth = _truth(row, Federated(absent=absent, partial=partial))
-            yield annotated_photo(photo, image.hw, image.masks, benchmark=truth)
+            yield annotated_image(pixels, image.hw, image.masks, benchmark=truth)
 
 
 def _truth(row: dict[str, Any], federated: Federated | None = None) -> BenchmarkTruth:
@@ -93,5 +93,5 @@ def _folders(path: Path, split: str) -> list[Path]:
     """Return folders that may contain the images of a JSON, most likely ones first."""
     tops = [path.parent, path.parent.parent]
     named = [name for name in (path.stem.rsplit("_", 1)[-1], *_names(split)) if name]
-    inside = [*named, *(f"images/{name}" for name in named), *_PICTURES, "."]
+    inside = [*named, *(f"images/{name}" for name in named), *_IMAGES, "."]
     return [top / name for top in tops for name in inside]

@@ -17,9 +17,9 @@ from anymask.formats.documents import OutFile, write_files
 from anymask.formats.losses import LossReport, ReadKeywords
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import encode_annotations, find_format, format_name, format_of_target
-from anymask.formats.sets import picture_names
+from anymask.formats.sets import paths_in_set
 
-WITH_PHOTOS = ("set", "yolo")  # formats with a folder for images
+WITH_IMAGES = ("set", "yolo")  # formats with a folder for images
 
 
 @dataclass(kw_only=True, repr=False)
@@ -28,7 +28,7 @@ class Conversion(LossReport):
 
     form: str  # Source format
     to: str  # Target format
-    why: str = ""  # How the source format was detected
+    recognized_by: str = ""  # How the source format was detected
     source: Path = Path()  # Source file or folder
     images: int  # Number of images
     masks: int  # Number of masks
@@ -97,17 +97,17 @@ def convert(
     refuse_inputs(target, source)
     to = format_of_target(target) if to is None else format_name(to)
     find_format(to)
-    if copy_images and to not in WITH_PHOTOS:
+    if copy_images and to not in WITH_IMAGES:
         raise InputError(
             f"--copy-images requires --to set or --to yolo, but the format is {to}. Remove it."
         )
     policy = policy or Policy(classes=tuple(classes))
     with closing(read(source, form, images, split, **settings)) as dataset:
-        if copy_images or (dataset.pictures is not None and not dataset.published):
+        if copy_images or (dataset.images is not None and not dataset.published):
             dataset = dataset.with_sizes_checked()
         found = list(dataset)
         if to in ("csv", "geojson"):
-            found = [dataset.with_picture(image) for image in found]
+            found = [dataset.with_image(image) for image in found]
         policy = with_source(policy, dataset.lost)
         if strict:
             trial = _report(dataset, found, to)
@@ -117,10 +117,10 @@ def convert(
                 raise LossError(trial)
         done = _report(dataset, found, to)
         encoded = encode_annotations(found, target, to, done, policy)
-        names = picture_names([image.file_name for image in found]) if copy_images else []
+        names = paths_in_set([image.file_name for image in found]) if copy_images else []
         pairs = zip(found, names, strict=False)
-        photos = ((target / name, dataset.content(image)) for image, name in pairs)
-        done.files = write_files(_beside(chain(encoded, photos), dataset, found), target)
+        image_files = ((target / name, dataset.content(image)) for image, name in pairs)
+        done.files = write_files(_beside(chain(encoded, image_files), dataset, found), target)
         return done
 
 
@@ -128,7 +128,7 @@ def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversio
     """Create the report of a conversion after reading and before writing."""
     return Conversion(
         list(dataset.lost.losses), notes=list(dataset.lost.notes), form=dataset.form, to=to,
-        why=dataset.why, source=dataset.told_source, images=len(found),
+        recognized_by=dataset.recognized_by, source=dataset.display_path, images=len(found),
         masks=sum(len(image.masks) for image in found),
     )  # fmt: skip
 

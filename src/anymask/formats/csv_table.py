@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from anymask.base import to_utf8
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
+from anymask.formats.annotations import AnnotatedImage, LossReport, report_unsupported_fields
 from anymask.formats.documents import OutFile
-from anymask.formats.metadata import note_facts
+from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy
 from anymask.images import StoredValues, stored_values
 from anymask.masks import Mask, Masks, measure
@@ -30,18 +30,18 @@ def encode(
     """Write one file; crowds are omitted."""
     rows, more = [], list[Columns]()
     for image in images:
-        note_traits(report, image, frozenset({"labels", "scores", "crowds"}))
-        picture = image.masks.picture or image.source
+        report_unsupported_fields(report, image, frozenset({"labels", "scores", "crowds"}))
+        source_image = image.masks.source_image or image.source
         for number, mask in enumerate(image.objects, start=1):
             rows.append(measure.table_row(image.file_name, number, mask.rle, mask))
-        more += columns_of(image.objects, stored_values(picture, image.hw))
+        more += columns_of(image.objects, stored_values(source_image, image.hw))
         if crowds := len(image.masks) - len(image.objects):
             report.add("crowds", image.file_name, None, f"{crowds} omitted")
     path = target if target.suffix.lower() == ".csv" else target / NAME
     names = sorted({name: None for row in more for name in row}, key=_order)
     cells = [[measure.table_cell(row.get(name, "")) for name in names] for row in more]
     table = ([*row, *last] for row, last in zip(rows, cells, strict=True))
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)
     yield path, to_utf8(measure.to_csv(table, (*measure.HEADER, *names)))
 
 
@@ -51,9 +51,9 @@ def _order(name: str) -> tuple[int, str]:
     return (int(channel), "") if channel.isdecimal() else (-1, "")
 
 
-def photo_columns(masks: Masks) -> list[Columns]:
+def image_columns(masks: Masks) -> list[Columns]:
     """Return the image-dependent columns of each mask, from the image that the masks refer to."""
-    return columns_of(masks, stored_values(masks.picture, masks.image_hw) if masks else None)
+    return columns_of(masks, stored_values(masks.source_image, masks.image_hw) if masks else None)
 
 
 def columns_of(masks: Sequence[Mask], numbers: StoredValues | None) -> list[Columns]:

@@ -27,17 +27,17 @@ from anymask.formats.annotations import (
     attributes_of,
     class_names,
     distinct_groups,
-    note_traits,
-    note_unlabelled,
+    report_unlabeled,
+    report_unsupported_fields,
 )
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
     find_files,
-    photo_beside,
-    picture_hw,
+    image_beside,
+    names_in_dataset,
+    read_hw,
     read_xml,
-    seen_below,
     xml_element,
 )
 from anymask.formats.fields import (
@@ -46,15 +46,15 @@ from anymask.formats.fields import (
     as_whole,
     checked_frames,
     held,
-    rest_of,
+    other_keys,
     shown,
 )
-from anymask.formats.losses import as_colour
-from anymask.formats.metadata import CLASSES, note_facts, take_class, take_info
+from anymask.formats.losses import as_color
+from anymask.formats.metadata import CLASSES, add_class, add_info, report_dataset_fields
 from anymask.formats.outlines import Policy, box_ring, ring_to_rle, with_area
 from anymask.images import SUFFIXES
 from anymask.masks import (
-    UNLABELLED,
+    UNLABELED,
     Mask,
     Masks,
     Rle,
@@ -120,7 +120,7 @@ def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
     return crop_to_rle(rle_to_mask(turned).T, (x0, y0), image_hw)
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read an export "CVAT for images" or "CVAT for video"; shapes without area are reported.
 
     Raises DataError that names file, image, shape and reason.
@@ -138,7 +138,7 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
                     {part.tag: part.text for part in one if part.text}
                     for one in label.iterfind("attributes/attribute")
                 ]
-                take_class(
+                add_class(
                     report, name, {"color": label.findtext("color"), "attributes": attributes}
                 )
             if names:
@@ -146,15 +146,15 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             for task in (*root.iterfind("meta/task"), *root.iterfind("meta/job")):
                 plain = (part for part in task if not len(part) and part.tag not in _COUNTED)
                 fields = {part.tag: part.text for part in plain if (part.text or "").strip()}
-                take_info(report, fields)
+                add_info(report, fields)
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
                     images.append((path, _image(element, report)))
             if root.find("track") is not None:
                 images += [
-                    (path, image) for image in read_tracks(root, path, report, pictures, _mask)
+                    (path, image) for image in read_tracks(root, path, report, image_root, _mask)
                 ]
-    return seen_below(source, images)
+    return names_in_dataset(source, images)
 
 
 def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
@@ -165,7 +165,7 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
         with report.record(f"shape {number} ({shape.tag[:40]})"):
             if (mask := _mask(shape, hw, report, name)) is not None:
                 add_part(masks, (mask.label, mask.id) if mask.id else number, mask)
-    extra = rest_of(element.attrib, _OF_IMAGE)
+    extra = other_keys(element.attrib, _OF_IMAGE)
     return AnnotatedImage(
         file_name=name, hw=hw, masks=nearest_last(masks.values()), extra=extra, layered=True
     )
@@ -185,12 +185,12 @@ def _mask(
 def _extra(shape: ET.Element) -> dict[str, Any]:
     """Return the attributes and other keys of a shape."""
     attributes = {one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")}
-    values: dict[str, Any] = rest_of(shape.attrib, _OF_SHAPE)
+    values: dict[str, Any] = other_keys(shape.attrib, _OF_SHAPE)
     values |= {key: read(values[key], key) for key, read in _NUMBERS.items() if key in values}
     values |= {key: bool(values[key]) for key in ("occluded", "keyframe") if key in values}
     if values.get("source") == _UNKNOWN:
         del values["source"]
-    return rest_of(values | {"attributes": attributes}, ())
+    return other_keys(values | {"attributes": attributes}, ())
 
 
 def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
@@ -239,10 +239,12 @@ def encode(
     facts = [xml_element(key, one) for key, one in held(policy.facts.info, _OF_TASK).items()]
     task = xml_element("task", [xml_element("labels", labels), *facts])
     root = xml_element("annotations", [xml_element("version", "1.1"), xml_element("meta", [task])])
-    note_facts(report, images, policy, (CLASSES,), ("color", "attributes"), _OF_TASK)
+    report_dataset_fields(report, images, policy, (CLASSES,), ("color", "attributes"), _OF_TASK)
     for number, image in enumerate(images):
-        note_traits(report, image, frozenset({"labels", "ids"}), _HELD, _OF_IMAGE_HELD)
-        note_unlabelled(report, image)
+        report_unsupported_fields(
+            report, image, frozenset({"labels", "ids"}), _HELD, _OF_IMAGE_HELD
+        )
+        report_unlabeled(report, image)
         height, width = image.hw
         about = {"id": number, "name": image.file_name, "width": width, "height": height}
         groups = enumerate(distinct_groups(image, report))
@@ -263,7 +265,7 @@ def _written(
         return None
     *runs, x0, y0, x1, y1 = mask_to_cvat(mask.rle)
     about: dict[str, object] = {
-        "label": mask.label or UNLABELLED,
+        "label": mask.label or UNLABELED,
         "source": mask.extra.get("source", _UNKNOWN),
         "occluded": int(bool(mask.extra.get("occluded"))),
         "rle": ", ".join(map(str, runs)),
@@ -285,12 +287,12 @@ def _written(
 def _label(name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]) -> ET.Element:
     """Return a label with its color and the attributes of its class or its masks."""
     parts = [xml_element("name", name)]
-    if colour := as_colour(about.get("color")):
-        parts.append(xml_element("color", colour))
+    if color := as_color(about.get("color")):
+        parts.append(xml_element("color", color))
     known = about.get("attributes")
     rows = {str(one.get("name")): one for one in known or () if isinstance(one, Mapping)}
     for mask in (mask for image in images for mask in image.masks):
-        if (mask.label or UNLABELLED) == name:
+        if (mask.label or UNLABELED) == name:
             for key in attributes_of(mask):
                 rows.setdefault(key, {"name": key, "mutable": "False", "input_type": "text"})
     if rows:
@@ -337,14 +339,14 @@ def nearest_last(masks: Iterable[Mask]) -> Masks:
 
 
 def read_tracks(
-    root: ET.Element, path: Path, report: LossReport, pictures: Path | None, read: ShapeReader
+    root: ET.Element, path: Path, report: LossReport, image_root: Path | None, read: ShapeReader
 ) -> list[AnnotatedImage]:
     """Read the frames of all tasks of a file. Raises DataError that names track, frame and reason.
 
     Args:
         read: Function that reads the mask of an element; None for an element without area.
     """
-    tasks, numbers = _tasks(root, path, pictures), dict[object, int]()
+    tasks, numbers = _tasks(root, path, image_root), dict[object, int]()
     for number, track in enumerate(root.iter("track"), start=1):
         with report.record(f"track {number - 1} ({track.get('label')})"):
             task = tasks.get(track.get("task_id", "")) or next(iter(tasks.values()))
@@ -368,10 +370,10 @@ def read_tracks(
                         mask = read(element, task.hw, report)
                     if mask is not None:
                         add_part(task.masks[frame], object_number, mask)
-    return [image for task in tasks.values() for image in _images(task, path, pictures)]
+    return [image for task in tasks.values() for image in _images(task, path, image_root)]
 
 
-def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Task]:
+def _tasks(root: ET.Element, path: Path, image_root: Path | None) -> dict[str, _Task]:
     """Return the tasks or jobs of a file by id; one without an id if the file describes none."""
     found = {}
     for about in [*root.iterfind("meta//task"), *root.iterfind("meta//job")]:
@@ -382,8 +384,8 @@ def _tasks(root: ET.Element, path: Path, pictures: Path | None) -> dict[str, _Ta
     checked_frames(sum(task.frames for task in found.values()))
     for task in found.values():
         if task.hw is None:
-            photo = photo_beside(path, frame_name(0), pictures)
-            task.hw = None if photo is None else picture_hw(photo)
+            image = image_beside(path, frame_name(0), image_root)
+            task.hw = None if image is None else read_hw(image)
     return found
 
 
@@ -398,16 +400,16 @@ def frame_name(frame: int) -> str:
     return f"frame_{frame:06d}.png"
 
 
-def _images(task: _Task, path: Path, pictures: Path | None) -> Iterator[AnnotatedImage]:
+def _images(task: _Task, path: Path, image_root: Path | None) -> Iterator[AnnotatedImage]:
     if task.hw is None:
         return
-    folders = [path.parent / "images", path.parent] if pictures is None else [pictures]
+    folders = [path.parent / "images", path.parent] if image_root is None else [image_root]
     beside = (one for folder in folders if folder.is_dir() for one in sorted(folder.iterdir()))
-    photos = {one.stem: one.name for one in beside if one.suffix.lower() in SUFFIXES}
+    images = {one.stem: one.name for one in beside if one.suffix.lower() in SUFFIXES}
     for frame in sorted({*range(task.frames), *task.masks}):
         name = frame_name(frame)
         yield AnnotatedImage(
-            file_name=photos.get(Path(name).stem, name),
+            file_name=images.get(Path(name).stem, name),
             hw=task.hw,
             masks=nearest_last(task.masks.get(frame, {}).values()),
             place=SequencePlace(task.name, frame),

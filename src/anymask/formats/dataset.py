@@ -40,7 +40,7 @@ from anymask.formats.fields import MOST_PIXELS
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
-from anymask.formats.metadata import read_side, take_origins, take_terms
+from anymask.formats.metadata import add_origins, add_terms, read_side
 from anymask.formats.registry import (
     BUILT_IN,
     check_readable,
@@ -49,16 +49,16 @@ from anymask.formats.registry import (
     has_layout,
     is_file_of_format,
     place_of,
-    recognised,
+    recognized,
     split_folders,
     stated_splits,
 )
-from anymask.formats.sets import PICTURES, count_samples, iter_samples
-from anymask.formats.sizes import record_of_other_size
+from anymask.formats.sets import IMAGE_FOLDER, count_samples, iter_samples
+from anymask.formats.sizes import size_error_of_record
 from anymask.images import ImageFile, image_hw, load_image, load_page, page_as_png
 from anymask.masks import Masks
 
-PHOTOS = (PICTURES, "JPEGImages")  # image folders of sets and others; of PASCAL VOC
+IMAGES = (IMAGE_FOLDER, "JPEGImages")  # image folders of sets and others; of PASCAL VOC
 
 
 @brief
@@ -69,7 +69,7 @@ class Dataset:
     name: str  # Name of the dataset: its folder, or its file without suffix
     source: Path  # File or folder
     form: str  # Name of the format or layout
-    pictures: Path | None = None  # Folder of the images, None if unknown
+    images: Path | None = None  # Folder of the images, None if unknown
     # Split that is read. None reads all; of a published dataset, the default of the layout.
     split: str | None = None
     # Whether boxes without masks are read as rectangular masks, instead of reported
@@ -80,8 +80,8 @@ class Dataset:
     sized: bool = False  # Whether images of another size than their masks are invalid records
     # Report on unsupported content and invalid records of the last iteration
     lost: LossReport = field(default_factory=LossReport)
-    why: str = ""  # How the format was detected, or "named"
-    # Archives that `source` and `pictures` were unpacked from
+    recognized_by: str = ""  # How the format was detected, or "named"
+    # Archives that `source` and `image_root` were unpacked from
     archives: tuple[Unpacked, ...] = field(default=(), repr=False)
     _below: dict[Path, dict[str, list[Path]]] = field(default_factory=dict, repr=False)
     # Number of images with an end of a name, such as a.jpg of cam1/a.jpg and cam2/a.jpg
@@ -110,15 +110,15 @@ class Dataset:
                         kept = True
                 if kept:
                     masks += len(image.masks)
-                    yield self._as_on_disk(take_origins(image, side))
+                    yield self._as_on_disk(add_origins(image, side))
             if not self.published:
-                take_terms(self.source, self.lost.facts)
+                add_terms(self.source, self.lost.facts)
             for one in self.archives:
                 self.lost.losses = [
                     replace(loss, place=one.plain(loss.place), reason=one.plain(loss.reason))
                     for loss in self.lost.losses
                 ]
-            self.lost.check_records(self.told_source, masks)
+            self.lost.check_records(self.display_path, masks)
 
     def close(self) -> None:
         """Remove unpacked files; they are removed at the end of the process as well."""
@@ -126,7 +126,7 @@ class Dataset:
             one.close()
 
     @property
-    def told_source(self) -> Path:
+    def display_path(self) -> Path:
         """Source in messages: the archive if it was unpacked from one."""
         packed = (one.archive for one in self.archives if self.source.is_relative_to(one.folder))
         return next(packed, self.source)
@@ -147,7 +147,7 @@ class Dataset:
                 for image in self._read(part):
                     yield replace(image, file_name=f"{part.name}/{image.file_name}")
         elif self.form == "set":
-            yield from iter_samples(self.source, absent_photos=True, report=self.lost)
+            yield from iter_samples(self.source, absent_images=True, report=self.lost)
         elif self.suffix:
             for path in find_files(self.source, self.suffix):
                 yield from self._read(path)
@@ -179,7 +179,7 @@ class Dataset:
         is_known, is_layout = name in self.splits, has_layout(self.form)
         if not is_known and (not is_layout or (self.splits and "/" not in split)):
             known = ", ".join(self.splits) or "none"
-            raise InputError(f"Unknown split {split!r}. Splits of {self.told_source}: {known}")
+            raise InputError(f"Unknown split {split!r}. Splits of {self.display_path}: {known}")
         if is_known and name not in stated_splits(self.source, self.form):
             return replace(self, only=name)
         return replace(self, split=name)
@@ -197,11 +197,11 @@ class Dataset:
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
         form = find_format(self.form)
-        images = form.read(path, self.lost, self.pictures, boxes=self.boxes, split=self.split)
+        images = form.read(path, self.lost, self.images, boxes=self.boxes, split=self.split)
         if path != self.source and form.module == "labelme":
-            from anymask.formats.labelme import seen_from
+            from anymask.formats.labelme import name_in_dataset
 
-            return [seen_from(image, self.source, path) for image in images]
+            return [name_in_dataset(image, self.source, path) for image in images]
         return images
 
     @property
@@ -211,7 +211,7 @@ class Dataset:
 
     def unread_lines(self) -> list[str]:
         """Return a line for each kind of unread content, with its first cases."""
-        return self.lost.lines("not read", self.told_source)
+        return self.lost.lines("not read", self.display_path)
 
     def length(self) -> int | None:
         """Return the number of images if it is available without reading them, else None."""
@@ -219,7 +219,7 @@ class Dataset:
             return count_samples(self.source)
         return len(find_files(self.source, self.suffix)) if self.suffix else None
 
-    def picture(self, image: AnnotatedImage) -> Path:
+    def image_path(self, image: AnnotatedImage) -> Path:
         """Return the file of an image.
 
         Raises:
@@ -228,7 +228,7 @@ class Dataset:
         path, page = self._found(image)
         if page is not None:
             raise DataError(
-                f"{self.told_source}: {image.file_name!r} is page {page} of {path}, "
+                f"{self.display_path}: {image.file_name!r} is page {page} of {path}, "
                 "but a separate image file is required. Write the pages as image "
                 f"files: anymask convert {self.source} SET --to set --copy-images"
             )
@@ -241,14 +241,15 @@ class Dataset:
             with suppress(DataError):
                 yield self._found(image)[0]
 
-    def with_picture(self, image: AnnotatedImage) -> AnnotatedImage:
+    def with_image(self, image: AnnotatedImage) -> AnnotatedImage:
         """Add a reference to the file or page to the masks of an image, if it is found."""
         try:
             path, page = self._found(image)
         except DataError:
             return image
         return replace(
-            image, masks=Masks(image.masks, picture=ImageFile(path, page or 0, image.file_name))
+            image,
+            masks=Masks(image.masks, source_image=ImageFile(path, page or 0, image.file_name)),
         )
 
     def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)
@@ -276,7 +277,7 @@ class Dataset:
         except (DataError, ImageError):
             return
         if hw != image.hw:
-            raise record_of_other_size(path, image.hw, hw)
+            raise size_error_of_record(path, image.hw, hw)
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
         """Call `_searched` with archive names in errors."""
@@ -285,7 +286,7 @@ class Dataset:
 
     def _searched(self, image: AnnotatedImage) -> tuple[Path, int | None]:
         """Return the file of an image, and the page if its name has one (stack.tif.page3.png)."""
-        if self.published and self.pictures is None and isinstance(image.source, Path):
+        if self.published and self.images is None and isinstance(image.source, Path):
             return image.source, None
         try:
             return self._find(image.file_name), None
@@ -311,7 +312,7 @@ class Dataset:
         """Find the file of a name. Raises DataError that lists the searched folders."""
         if self._is_label(file_name):
             raise DataError(
-                f"{self.told_source}: The image to which the label image {file_name!r} "
+                f"{self.display_path}: The image to which the label image {file_name!r} "
                 "belongs is missing. Pass the folder of the images: --images DIR"
             )
         folders, below = self._folders
@@ -331,16 +332,16 @@ class Dataset:
             if len(found) > 1:
                 first, second, *_ = found.values()
                 raise DataError(
-                    f"{self.told_source}: Two images have the name {name!r}, in {first.parent} "
+                    f"{self.display_path}: Two images have the name {name!r}, in {first.parent} "
                     f"and in {second.parent}. Pass the folder of the images: --images DIR"
                 )
             if found:
                 return next(iter(found.values()))
         key = name_key(Path(file_name).name)
         near = [name for top in below for name in self._files_below(top) if name_key(name) == key]
-        places = ", ".join(str(folder) for folder in folders if folder.name != PHOTOS[1])
+        places = ", ".join(str(folder) for folder in folders if folder.name != IMAGES[1])
         raise DataError(
-            f"{self.told_source}: The image {file_name!r} is not in {places}. "
+            f"{self.display_path}: The image {file_name!r} is not in {places}. "
             + (
                 f"{near[0]!r} differs in upper and lower case. Rename it."
                 if near
@@ -351,11 +352,11 @@ class Dataset:
     @property
     def _folders(self) -> tuple[list[Path], list[Path]]:
         """Folders to which names are relative, and those that are searched at any depth."""
-        if self.pictures is not None:
-            return [self.pictures], [self.pictures]
+        if self.images is not None:
+            return [self.images], [self.images]
         here = self.source if self.source.is_dir() else self.source.parent
         tops = [here, *here.parents[: 2 if here.parent.name == "labels" else 1]]
-        folders = [top / inside for top in tops for inside in (*PHOTOS, ".")]
+        folders = [top / inside for top in tops for inside in (*IMAGES, ".")]
         return folders, [here, here.parent] if here.name.startswith("annotation") else [here]
 
     def _files_below(self, folder: Path) -> dict[str, list[Path]]:
@@ -376,7 +377,7 @@ class Dataset:
         """
         named = Path(file_name)  # second name: images/ inside a split, as in some YOLO datasets
         ends = list(name_suffixes(file_name))
-        names = [file_name, str(named.parent / PICTURES / named.name)]
+        names = [file_name, str(named.parent / IMAGE_FOLDER / named.name)]
         names += [end for end in ends if self._ends[end] < 2]
         if self.form.startswith("label-studio"):
             names += [uploaded_name(end) for end in ends[-1:]]
@@ -384,7 +385,7 @@ class Dataset:
 
     def _is_label(self, file_name: str) -> bool:
         """Return whether a label image has no separate image, so that its name is its own."""
-        if self.form != FORM or self.pictures is not None or not file_name.endswith(".png"):
+        if self.form != FORM or self.images is not None or not file_name.endswith(".png"):
             return False
         if split_folders(self.source, FORM):
             return False
@@ -393,7 +394,7 @@ class Dataset:
 
     @cached_property
     def _labels(self) -> frozenset[Path]:
-        return frozenset(label_files(places_of(self.source, self.pictures)))
+        return frozenset(label_files(places_of(self.source, self.images)))
 
 
 def read(
@@ -438,18 +439,20 @@ def read(
         unpacked = unpack_images(Path(images))
         return _read_unpacked(unpacked, path, form, unpacked.place, split, boxes=boxes, **settings)
     place = place_of(path)
-    name, why = (format_name(form), "named") if form else recognised(place, split)
+    name, recognized_by = (format_name(form), "named") if form else recognized(place, split)
     check_readable(name)
     folder = None if images is None else Path(images)
     if name == FORM and folder is None:
-        folder = places_of(place).photos
+        folder = places_of(place).images
     if folder is not None and not folder.is_dir():
         if folder.exists():
             raise DataError(f"{folder}: Not a folder or archive (.zip, .tar, .tar.gz) of images.")
         raise DataError(f"{folder}: The image folder does not exist.")
     shown = place.resolve()
     title = shown.name if place.is_dir() else shown.stem
-    found = Dataset(title, place, name, folder, boxes=boxes, settings=chosen, why=why)
+    found = Dataset(
+        title, place, name, folder, boxes=boxes, settings=chosen, recognized_by=recognized_by
+    )
     return found if split is None else found.part(split)
 
 
@@ -465,10 +468,10 @@ def _read_unpacked(unpacked: Unpacked, *arguments: Any, **settings: Any) -> Data
 def read_annotations(
     source: str | Path,
     name: str | None = None,
-    pictures: str | Path | None = None,
+    image_root: str | Path | None = None,
     split: str | None = None,
     **settings: Unpack[ReadKeywords],
 ) -> tuple[list[AnnotatedImage], LossReport]:
     """Read all images of a dataset at once, with the report on unread content (see `read`)."""
-    dataset = read(source, name, pictures, split, **settings)
+    dataset = read(source, name, image_root, split, **settings)
     return list(dataset), dataset.lost

@@ -326,7 +326,7 @@ def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
     raise DataError(f"{root}: No {what} found. Expected files named {', '.join(patterns)}.")
 
 
-def find_photo(name: str, folders: Sequence[Path]) -> Path:
+def find_in_folders(name: str, folders: Sequence[Path]) -> Path:
     """Find a file in one of the folders.
 
     Raises DataError that lists the searched folders, or if the name leads out of them.
@@ -344,13 +344,13 @@ def find_photo(name: str, folders: Sequence[Path]) -> Path:
 # Images beside the annotations.
 
 
-def find_picture(
-    pictures: Path | None, stem: str, suffixes: Container[str] = SUFFIXES
+def find_image(
+    image_root: Path | None, stem: str, suffixes: Container[str] = SUFFIXES
 ) -> Path | None:
     """Find an image in a folder by its relative name without suffix; None if there is none."""
-    if pictures is None:
+    if image_root is None:
         return None
-    starts = [start for one in spellings(stem) if (start := pictures / one).parent.is_dir()]
+    starts = [start for one in spellings(stem) if (start := image_root / one).parent.is_dir()]
     found = sorted(
         path
         for start in starts
@@ -360,7 +360,7 @@ def find_picture(
     return found[0] if found else None
 
 
-def picture_hw(path: Path, most: int | None = MOST_PIXELS) -> tuple[int, int]:
+def read_hw(path: Path, most: int | None = MOST_PIXELS) -> tuple[int, int]:
     """Read (H, W) of the upright image of at most `most` pixels, or MAX_PIXELS, from its header.
 
     Raises:
@@ -372,17 +372,19 @@ def picture_hw(path: Path, most: int | None = MOST_PIXELS) -> tuple[int, int]:
         raise DataError(f"{path}: Not a readable image. {error}") from error
 
 
-def hw_of_photo(name: str, pictures: Path | None, absent: str) -> tuple[int, int]:
+def hw_of_image(name: str, image_root: Path | None, absent: str) -> tuple[int, int]:
     """Read (H, W) of the image of a document without a size.
 
     Raises DataError that starts with `absent` if the image is not found.
     """
-    if (found := find_named(pictures, name)) is None:
+    if (found := find_named(image_root, name)) is None:
         raise DataError(f"{absent}. Pass the folder of the images.")
-    return picture_hw(found)
+    return read_hw(found)
 
 
-def seen_below(source: Path, found: Sequence[tuple[Path, AnnotatedImage]]) -> list[AnnotatedImage]:
+def names_in_dataset(
+    source: Path, found: Sequence[tuple[Path, AnnotatedImage]]
+) -> list[AnnotatedImage]:
     """Return the images of files in a dataset's folders with their names in the dataset.
 
     A name is prefixed by the folder of its file, such as train/ for train/_annotations.coco.json,
@@ -403,18 +405,18 @@ def seen_below(source: Path, found: Sequence[tuple[Path, AnnotatedImage]]) -> li
     return images
 
 
-def photo_beside(path: Path, name: str, pictures: Path | None) -> Path | None:
+def image_beside(path: Path, name: str, image_root: Path | None) -> Path | None:
     """Find an image in a folder, or beside an annotation file or in its images/."""
-    folders = [path.parent, path.parent / "images"] if pictures is None else [pictures]
+    folders = [path.parent, path.parent / "images"] if image_root is None else [image_root]
     found = (find_named(folder, name) for folder in folders)
-    return next((photo for photo in found if photo is not None), None)
+    return next((image for image in found if image is not None), None)
 
 
-def find_named(pictures: Path | None, name: str) -> Path | None:
+def find_named(image_root: Path | None, name: str) -> Path | None:
     """Find an image in a folder by the longest matching end of its name."""
     ends = list(name_suffixes(name))
     for end in [*ends, *(uploaded_name(end) for end in ends[-1:])]:
-        found = find_picture(pictures, str(PurePosixPath(end).with_suffix("")))
+        found = find_image(image_root, str(PurePosixPath(end).with_suffix("")))
         if found is not None:
             return found
     return None
@@ -448,7 +450,7 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
     return [target.joinpath(name.parent, name.name + suffix) for name in kept]
 
 
-def note_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:
+def report_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:
     """Report images whose output files have another name."""
     names = [image.file_name for image in images]
     for name, stem in zip(names, output_stems(names), strict=True):
@@ -460,12 +462,13 @@ def note_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:
 
 
 def refuse_boxes(
-    source: Path, images: Iterable[AnnotatedImage], report: LossReport, wanted: str
+    source: Path, images: Iterable[AnnotatedImage], report: LossReport, requested: str
 ) -> None:
     """Raise DataError if all objects of a dataset are boxes, which are reported as shapes."""
     if "shapes" in report.counts() and not any(image.masks for image in images):
         raise DataError(
-            f"{source}: The dataset contains only boxes and no {wanted}. To convert the boxes to "
+            f"{source}: The dataset contains only boxes and no {requested}. To convert the boxes "
+            "to "
             f"masks: `anymask boxes {source}`."
         )
 

@@ -147,7 +147,7 @@ def checked_frames(count: int, most: int = MOST_FRAMES) -> int:
 # Keys that a reader does not use, and that writers may support.
 
 
-class AllBut:
+class ExceptKeys:
     """Container of all keys except those of the format, for open records such as COCO's."""
 
     def __init__(self, *own: str) -> None:
@@ -157,7 +157,7 @@ class AllBut:
         return key not in self.own
 
 
-def rest_of(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
+def other_keys(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
     """Return the other keys of a record, without None, False, 0 and empty values."""
     return {str(key): value for key, value in record.items() if key not in known and value}
 

@@ -1,7 +1,7 @@
 """GeoJSON (RFC 7946): a file for each image, a feature for each mask.
 
 QuPath's files are read as well: a list of features or a collection in pixels, with classes in
-`classification`; the image is the one of the same name beside the file, or in `pictures`.
+`classification`; the image is the one of the same name beside the file, or in `image_root`.
 
 Without a transform, coordinates are pixels of the image, x to the right and y down, not longitudes
 as in RFC 7946: map viewers show them upside down. `to_geojson` accepts the affine transform of a
@@ -23,21 +23,21 @@ from anymask.formats.annotations import (
     LossReport,
     Trait,
     extras_of,
-    note_traits,
+    report_unsupported_fields,
     with_extras,
 )
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
-    find_picture,
+    find_image,
     output_paths,
-    picture_hw,
     read_each,
+    read_hw,
     read_json,
     to_json,
 )
 from anymask.formats.fields import (
-    AllBut,
+    ExceptKeys,
     as_corners,
     as_list,
     as_number,
@@ -45,10 +45,10 @@ from anymask.formats.fields import (
     as_text,
     as_whole,
     held,
-    rest_of,
+    other_keys,
     shown,
 )
-from anymask.formats.metadata import note_facts
+from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy, outline, polygons_to_rle
 from anymask.images import is_georeferenced
 from anymask.masks import (
@@ -62,33 +62,35 @@ from anymask.masks import (
     rle_area,
 )
 
-COLOUR = "color"  # key in `Mask.extra` for the class: red, green, blue
+COLOR = "color"  # key in `Mask.extra` for the class: red, green, blue
 PLANE = "plane"  # key of QuPath's geometries: channel, slice and time of a stack
 QUPATH_KEYS = ("name", "objectType", "isLocked", "measurements", "metadata")
 # Other keys of properties and documents are kept; a classification is the label and its color.
-OF_PROPERTIES = AllBut("id", "area", "score", "label", "group", "crowd", "classification")
-OF_DOCUMENT = AllBut("type", "anymask", "features", "bbox", "crs")
+OF_PROPERTIES = ExceptKeys("id", "area", "score", "label", "group", "crowd", "classification")
+OF_DOCUMENT = ExceptKeys("type", "anymask", "features", "bbox", "crs")
 _WITHOUT_AREA = ("Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection")
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read files in pixel coordinates; features without area are reported.
 
     Raises DataError that names file, feature and reason; also for map coordinates.
     """
     return read_each(
-        source, ".geojson", report, lambda path: _image(read_json(path), path, report, pictures)
+        source, ".geojson", report, lambda path: _image(read_json(path), path, report, image_root)
     )
 
 
-def _image(document: Any, path: Path, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+def _image(
+    document: Any, path: Path, report: LossReport, image_root: Path | None
+) -> AnnotatedImage:
     document = {"features": document} if isinstance(document, list) else document
     if (about := as_record(document, "the document").get("anymask")) is None:
-        places = [pictures] if pictures else [path.parent, path.parent / "images"]
-        found = next(filter(None, (find_picture(place, path.stem) for place in places)), None)
+        places = [image_root] if image_root else [path.parent, path.parent / "images"]
+        found = next(filter(None, (find_image(place, path.stem) for place in places)), None)
         if found is None:
             raise DataError("The image size is missing. Pass the folder of the images.")
-        name, hw = found.name, picture_hw(found)
+        name, hw = found.name, read_hw(found)
     else:
         name, hw = (
             as_text(about["file_name"], "file_name"),
@@ -109,7 +111,7 @@ def _image(document: Any, path: Path, report: LossReport, pictures: Path | None)
                 if "nucleusGeometry" in feature:
                     report.add("shapes", name, len(masks) - 1, "nuclei of cells are not read")
     return AnnotatedImage(
-        file_name=name, hw=hw, masks=Masks(masks), extra=rest_of(held(document, OF_DOCUMENT), ())
+        file_name=name, hw=hw, masks=Masks(masks), extra=other_keys(held(document, OF_DOCUMENT), ())
     )
 
 
@@ -148,7 +150,7 @@ def _mask(feature: Any, hw: tuple[int, int], report: LossReport) -> Mask | None:
     plane = as_record(geometry.get(PLANE) or {}, PLANE)
     if any(plane.get(axis) for axis in "zt"):
         extra[PLANE] = dict(plane)
-    return with_extras(mask, rest_of(held(about, OF_PROPERTIES), known) | extra)
+    return with_extras(mask, other_keys(held(about, OF_PROPERTIES), known) | extra)
 
 
 def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
@@ -169,19 +171,19 @@ def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
     if measured:
         extra["measurements"] = measured
     if "color" in chosen or "colorRGB" in chosen:
-        extra[COLOUR] = _colour(chosen)
+        extra[COLOR] = _color(chosen)
     return label, extra
 
 
-def _colour(chosen: Any) -> list[int]:
+def _color(chosen: Any) -> list[int]:
     """Return red, green and blue of a class; old versions of QuPath write a number 0xAARRGGBB."""
     if "color" not in chosen:
         number = as_whole(chosen["colorRGB"], "colorRGB")
         return [number >> 16 & 255, number >> 8 & 255, number & 255]
-    colour = [as_whole(one, "color") for one in as_list(chosen["color"], "color")]
-    if len(colour) != 3 or not all(0 <= one <= 255 for one in colour):
-        raise DataError(f"`color` is not three numbers from 0 to 255. Given: {shown(colour)}.")
-    return colour
+    color = [as_whole(one, "color") for one in as_list(chosen["color"], "color")]
+    if len(color) != 3 or not all(0 <= one <= 255 for one in color):
+        raise DataError(f"`color` is not three numbers from 0 to 255. Given: {shown(color)}.")
+    return color
 
 
 def _rings(rings: Any) -> list[Floats]:
@@ -215,9 +217,9 @@ def to_geojson(
             with x and y in pixels and (0, 0) the outer corner of the first one.
         policy: Policy whose tolerance simplifies the outlines.
     """
-    pictures = {id(one.picture): one.picture for one in (image.masks, *image.masks)}
+    image_root = {id(one.source_image): one.source_image for one in (image.masks, *image.masks)}
     if transform is None and (
-        any(one is not None and one.georeferenced for one in pictures.values())
+        any(one is not None and one.georeferenced for one in image_root.values())
         or is_georeferenced(image.source)
     ):
         refuse_map(image.name)
@@ -227,7 +229,7 @@ def to_geojson(
         raise InputError(f"Invalid transform {affine}. Expected 6 numbers with a nonzero area.")
     report = LossReport() if report is None else report
     kept = frozenset[Trait]({"labels", "scores", "ids", "crowds", "annotator"})
-    note_traits(report, image, kept, OF_PROPERTIES, OF_DOCUMENT)
+    report_unsupported_fields(report, image, kept, OF_PROPERTIES, OF_DOCUMENT)
     features = []
     for number, mask in enumerate(image.masks):
         geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)
@@ -236,7 +238,7 @@ def to_geojson(
         properties = extras_of(mask, OF_PROPERTIES) | about
         properties |= {key: value for key, value in rest.items() if value is not None}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
-    about_image = picture_member(image)
+    about_image = image_member(image)
     if transform is not None:
         about_image["transform"] = list(transform)
     collection = {"type": "FeatureCollection", "anymask": about_image, "features": features}
@@ -253,7 +255,7 @@ def refuse_map(name: str) -> NoReturn:
     )
 
 
-def picture_member(image: AnnotatedImage) -> dict[str, Any]:
+def image_member(image: AnnotatedImage) -> dict[str, Any]:
     """Return the foreign member with name and size of the image."""
     height, width = image.hw
     return {"file_name": image.file_name, "height": height, "width": width}
@@ -265,4 +267,4 @@ def encode(
     """Write a file for each image, in pixels."""
     for image, path in zip(images, output_paths(images, target, ".geojson"), strict=True):
         yield path, to_json(to_geojson(image, None, policy, report))
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)

@@ -21,17 +21,22 @@ from typing import Any
 import numpy as np
 
 from anymask.base import DataError, Floats, check_members, need_packages
-from anymask.formats.annotations import AnnotatedImage, LossReport, attributes_of, note_traits
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    attributes_of,
+    report_unsupported_fields,
+)
 from anymask.formats.documents import (
     OutFile,
     find_files,
-    find_picture,
+    find_image,
     output_paths,
-    picture_hw,
     read_bytes,
+    read_hw,
 )
-from anymask.formats.fields import as_corners, as_number, as_whole, rest_of
-from anymask.formats.metadata import note_facts
+from anymask.formats.fields import as_corners, as_number, as_whole, other_keys
+from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy, box_ring, even_odd_to_rle, outline, with_area
 from anymask.images import SUFFIXES, Pages, read_pages
 from anymask.masks import Mask, Masks, Polygon, Ring, Rle, ellipse_ring
@@ -44,13 +49,13 @@ _NOT_IN_NAMES = re.compile("[\n\r\ud800-\udfff\U00010000-\U0010ffff]")  # as roi
 _SET_ENDING = re.compile(r"[ _.-]*(roi|rois|roi[ _-]?set)$", re.IGNORECASE)
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # segment types of java.awt.geom.PathIterator
 _OF_PROPERTIES = frozenset(["", "score", "id", "crowd", "label"])  # stored in fields of masks
-_COLOUR = re.compile("#[0-9a-f]{8}")
-_COLOURS = ("stroke_color", "fill_color")  # "#aarrggbb"
-_HELD = (*_COLOURS, "roi_group", "attributes")
+_COLOR = re.compile("#[0-9a-f]{8}")
+_COLORS = ("stroke_color", "fill_color")  # "#aarrggbb"
+_HELD = (*_COLORS, "roi_group", "attributes")
 _LARGEST_WHOLE = 32767  # maximum corner of a record with whole numbers
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder of files; lines, points and angles are reported.
 
     Raises DataError that names file, reason and the ROI; MissingExtra without roifile.
@@ -58,16 +63,16 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images: dict[str, AnnotatedImage] = {}
     for path in find_files(source, ROI_SET, ROI):
         with report.record(path):
-            for image in _images(path, report, pictures):
+            for image in _images(path, report, image_root):
                 before = images.get(image.file_name)
                 masks = [*before.masks, *image.masks] if before else image.masks
                 images[image.file_name] = replace(image, masks=Masks(masks))
     return list(images.values())
 
 
-def _images(path: Path, report: LossReport, pictures: Path | None) -> list[AnnotatedImage]:
-    photo, name = _photo_of(path, pictures)
-    hw, whole = picture_hw(photo), read_pages(photo)
+def _images(path: Path, report: LossReport, image_root: Path | None) -> list[AnnotatedImage]:
+    image, name = _image_of(path, image_root)
+    hw, whole = read_hw(image), read_pages(image)
     rois, pages = _rois(path, report), dict[int, list[Mask]]()
     named = {roi.name for roi in rois}
     for roi in rois:
@@ -89,15 +94,17 @@ def _images(path: Path, report: LossReport, pictures: Path | None) -> list[Annot
     ]
 
 
-def _photo_of(path: Path, pictures: Path | None) -> tuple[Path, str]:
+def _image_of(path: Path, image_root: Path | None) -> tuple[Path, str]:
     """Return the image of a file, and its name in the image folder. Raises DataError."""
-    places = [pictures] if pictures else [path.parent, path.parent / "images", path.parent.parent]
+    places = (
+        [image_root] if image_root else [path.parent, path.parent / "images", path.parent.parent]
+    )
     stems = [path.stem, _SET_ENDING.sub("", path.stem), path.parent.name]
     inside = [Path(*path.parent.parts[-n:]) for n in range(3) if n < len(path.parent.parts)]
     for place in places:
         for folder in [Path(), *inside]:
             for stem in filter(None, stems):
-                if (found := find_picture(place, str(folder / stem))) is not None:
+                if (found := find_image(place, str(folder / stem))) is not None:
                     return found, found.relative_to(place).as_posix()
     for place in filter(Path.is_dir, places):
         only = [one for one in place.iterdir() if one.suffix.lower() in SUFFIXES]
@@ -178,7 +185,7 @@ def _mask(roi: Any, rle: Rle, named: set[str], report: LossReport) -> Mask:
     properties = dict(line.partition(":")[::2] for line in roi.props.splitlines())
     score, number = properties.get("score"), properties.get("id")
     rest = {key: text.strip() for key, text in properties.items() if key not in _OF_PROPERTIES}
-    colours = {key: f"#{value.hex()}" for key in _COLOURS if any(value := getattr(roi, key))}
+    colors = {key: f"#{value.hex()}" for key in _COLORS if any(value := getattr(roi, key))}
     return Mask(
         rle,
         _label(roi.name, named, report)
@@ -187,7 +194,7 @@ def _mask(roi: Any, rle: Rle, named: set[str], report: LossReport) -> Mask:
         score=0.0 if score is None else as_number(score, "score"),
         id=None if number is None else as_whole(number, "id"),
         crowd=properties.get("crowd", "").strip() == "true",
-        extra=rest_of(colours | {"roi_group": int(roi.group), "attributes": rest}, ()),
+        extra=other_keys(colors | {"roi_group": int(roi.group), "attributes": rest}, ()),
     )
 
 
@@ -232,9 +239,11 @@ def encode(
     """
     paths, roifile = output_paths(images, target, ROI_SET), _roifile()
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}), _HELD)
+        report_unsupported_fields(
+            report, image, frozenset({"labels", "scores", "ids", "crowds"}), _HELD
+        )
         yield path, _archive(roifile, image, report, policy)
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)
 
 
 def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Policy) -> bytes:
@@ -284,8 +293,8 @@ def _roi(roifile: Any, mask: Mask, polygons: list[Polygon], number: int) -> Any:
     roi.props = "".join(
         f"{key}: {value}\n" for key, value in (rest | kept).items() if value is not None
     )
-    for key in _COLOURS:
-        if _COLOUR.fullmatch(str(mask.extra.get(key))):
+    for key in _COLORS:
+        if _COLOR.fullmatch(str(mask.extra.get(key))):
             setattr(roi, key, bytes.fromhex(mask.extra[key][1:]))
     group = mask.extra.get("roi_group")
     roi.group = group if type(group) is int and 0 <= group < 256 else 0

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from anymask.formats.documents import find_files, find_picture
+from anymask.formats.documents import find_files, find_image
 from anymask.formats.mask_numbers import EVERY_KIND, of_best_kind
 from anymask.images import SUFFIXES
 
@@ -26,7 +26,7 @@ LABELS = frozenset(
     ]
 )  # fmt: skip
 
-PHOTOS = frozenset(
+IMAGES = frozenset(
     ["image", "images", "img", "imgs", "inputs", "jpegimages", "photo", "photos", "pictures", "raw"]
 )
 
@@ -46,27 +46,27 @@ class LabelPlaces:
     """Folder or file of label images, and the folder of their images if known."""
 
     labels: Path
-    photos: Path | None
+    images: Path | None
     inside: Path | None = None  # Folder of images inside the folder of labels
 
 
-def places_of(source: Path, pictures: Path | None = None) -> LabelPlaces:
+def places_of(source: Path, image_root: Path | None = None) -> LabelPlaces:
     """Find the label images of a source, and their images.
 
     Args:
         source: Folder with a folder of images and one of labels, or labels only.
-        pictures: Folder of the images. Defaults to one beside the labels.
+        image_root: Folder of the images. Defaults to one beside the labels.
     """
     if not source.is_dir():
-        return LabelPlaces(source, pictures)
-    labels, photos = (_only(source, names) for names in (LABELS, PHOTOS))
-    if labels is not None and (photos is not None or pictures is not None):
-        return LabelPlaces(labels, pictures or photos)
-    if labels is None and photos is not None and _are_labels_of(source, photos):
-        return LabelPlaces(source, pictures or photos, photos)
-    if pictures is None and source.absolute().name.lower() in LABELS:
-        pictures = _only(source.absolute().parent, PHOTOS)
-    return LabelPlaces(source, pictures)
+        return LabelPlaces(source, image_root)
+    labels, images = (_only(source, names) for names in (LABELS, IMAGES))
+    if labels is not None and (images is not None or image_root is not None):
+        return LabelPlaces(labels, image_root or images)
+    if labels is None and images is not None and _are_labels_of(source, images):
+        return LabelPlaces(source, image_root or images, images)
+    if image_root is None and source.absolute().name.lower() in LABELS:
+        image_root = _only(source.absolute().parent, IMAGES)
+    return LabelPlaces(source, image_root)
 
 
 def has_both(source: Path) -> bool:
@@ -77,7 +77,7 @@ def has_both(source: Path) -> bool:
     ):
         return True
     places = places_of(source)
-    if places.photos is None or not places.labels.is_dir():
+    if places.images is None or not places.labels.is_dir():
         return False
     return any(path.suffix.lower() in EVERY_KIND for path in places.labels.rglob("*.*"))
 
@@ -89,40 +89,40 @@ def label_files(places: LabelPlaces) -> list[Path]:
     Raises DataError if there are none.
     """
     found = find_files(places.labels, *EVERY_KIND)
-    photos, labels = places.photos, places.labels
-    for folder in (photos, places.inside):
+    images, labels = places.images, places.labels
+    for folder in (images, places.inside):
         if folder is not None and folder != labels and folder.is_relative_to(labels):
             found = [path for path in found if not path.is_relative_to(folder)]
     found = [one for one in found if not Path(f"{one.absolute().parent}{BESIDE}").is_dir()]
-    if places.photos is None or photos == labels:
+    if places.images is None or images == labels:
         found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
     return of_best_kind(found)
 
 
-def photo_name(label: Path, places: LabelPlaces) -> str | None:
+def paired_image_name(label: Path, places: LabelPlaces) -> str | None:
     """Return the image name of a label image, relative to the image folder; without such a folder,
     that of a file beside the label with another name or suffix. None if there is none."""
     here = places.labels if places.labels.is_dir() else places.labels.parent
     inside = label.relative_to(here)
-    folder, beside = places.photos or here, places.photos is None
+    folder, beside = places.images or here, places.images is None
     for stem in [*_stems(inside), *(() if beside else _stems_of_object(inside))]:
         own = beside and stem == inside.with_suffix("").as_posix()
         other = SUFFIXES - {label.suffix.lower(), ".png"} if own else SUFFIXES
-        if (found := find_picture(folder, stem, other)) is not None:
+        if (found := find_image(folder, stem, other)) is not None:
             return found.relative_to(folder).as_posix()
     return None
 
 
-def _are_labels_of(folder: Path, photos: Path) -> bool:
+def _are_labels_of(folder: Path, images: Path) -> bool:
     """Whether all images of a folder have the names of images in a subfolder, as in a project
     export: `a.png` and `images/a.png`, or `train/a.png` and `images/train/a.png`."""
     found = [
         path.relative_to(folder)
         for path in sorted(folder.rglob("*.*"))
-        if path.suffix.lower() in EVERY_KIND and not path.is_relative_to(photos)
+        if path.suffix.lower() in EVERY_KIND and not path.is_relative_to(images)
     ]
     names = (path.with_suffix("").as_posix() for path in found)
-    return bool(found) and all(find_picture(photos, name) for name in names)
+    return bool(found) and all(find_image(images, name) for name in names)
 
 
 def _only(folder: Path, names: frozenset[str]) -> Path | None:

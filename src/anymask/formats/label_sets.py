@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from anymask.base import DataError
-from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, annotated_photo
+from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, annotated_image
 from anymask.formats.documents import checked_hw, find_place, located, read_json, read_text
-from anymask.formats.mask_numbers import colours_to_numbers, label_colours, label_values, value_rles
+from anymask.formats.mask_numbers import colors_to_numbers, label_colors, label_values, value_rles
 from anymask.masks import MAX_PIXELS, Mask, Rle
 
 # ADE20K
@@ -39,9 +39,9 @@ def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
     for path in sorted(find_place(root, places, f"images of ADE20K's {split}").rglob("*_seg.png")):
         stem = path.name.removesuffix("_seg.png")
         with located(path):
-            layers = label_colours(path).copy()
+            layers = label_colors(path).copy()
             layers[..., 0] //= 10
-            values = colours_to_numbers(layers)
+            values = colors_to_numbers(layers)
             values[values < 256] = 0  # blue without a class is not an object
             names = _ade_names(path.with_name(f"{stem}.json"))
             found = value_rles(values)
@@ -64,7 +64,7 @@ def read_ade20k_instances(root: Path, split: str) -> Iterator[AnnotatedImage]:
     names = _table(root / "objectInfo100.txt")
     for path in sorted(folder.glob("*.png")):
         with located(path):
-            layers = label_colours(path)
+            layers = label_colors(path)
             values = layers[..., 1].astype(np.int32) * 256 + layers[..., 0]
             values[values < 256] = 0  # red without a number is not an object
             found = value_rles(values)
@@ -109,7 +109,7 @@ def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
     folder = find_place(
         root, [f"gtFine/{split}", f"*/gtFine/{split}"], f"fine annotations of {split}"
     )
-    pictures = folder.parent.parent / "leftImg8bit" / split
+    image_root = folder.parent.parent / "leftImg8bit" / split
     for path in sorted(folder.glob("*/*_gtFine_polygons.json")) or sorted(
         folder.glob("*/*_gtFine_instanceIds.png")
     ):
@@ -117,7 +117,7 @@ def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
         ids = path.with_name(f"{stem}_gtFine_instanceIds.png")
         with located(path):
             values = label_values(ids) if ids.is_file() else _paint_polygons(path)
-            photo = pictures / path.parent.name / f"{stem}_leftImg8bit.png"
+            image = image_root / path.parent.name / f"{stem}_leftImg8bit.png"
             found = {v: rle for v, rle in value_rles(values).items() if v >= 1000}
             labels: dict[int, str | None] = {}
             for value in found:
@@ -125,7 +125,7 @@ def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
                     raise DataError(f"The object class with the number {value // 1000} is unknown.")
                 labels[value] = CITYSCAPES_OBJECTS[value // 1000]
             void = np.isin(values, [*_IGNORED, *CITYSCAPES_OBJECTS])
-            yield _sample(photo, values, found, labels, void)
+            yield _sample(image, values, found, labels, void)
 
 
 _NAMES = {name: number for number, name in CITYSCAPES_OBJECTS.items()} | {
@@ -142,8 +142,8 @@ def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
     ones, without licence plates."""
     document = read_json(path)
     height, width = checked_hw(document["imgHeight"], document["imgWidth"], MAX_PIXELS)
-    picture, counts = Image.new("I", (width, height)), dict[int, int]()
-    draw = ImageDraw.Draw(picture)
+    image, counts = Image.new("I", (width, height)), dict[int, int]()
+    draw = ImageDraw.Draw(image)
     for place, row in enumerate(document["objects"]):
         with located(f"object {place}"):
             name = str(row["label"])
@@ -157,11 +157,11 @@ def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
                 counts[number] = counts.get(number, -1) + 1
                 number = number * 1000 + counts[number]
             draw.polygon([(int(x), int(y)) for x, y in row["polygon"]], fill=number)
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def _sample(
-    photo: Path,
+    image: Path,
     values: NDArray[Any],
     found: Mapping[int, Rle],
     labels: Mapping[int, str | None],
@@ -171,4 +171,4 @@ def _sample(
     masks = [Mask(rle, labels.get(value)) for value, rle in found.items() if value]
     if void is not None and void.any():
         masks.append(Mask(value_rles(void)[1], VOID_LABEL, crowd=True))
-    return annotated_photo(photo, checked_hw(*values.shape), masks)
+    return annotated_image(image, checked_hw(*values.shape), masks)

@@ -32,7 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import DataError, Floats, InputError
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, note_unlabelled
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    report_unlabeled,
+    report_unsupported_fields,
+)
 from anymask.formats.coco import json_target
 from anymask.formats.documents import (
     OutFile,
@@ -40,7 +45,7 @@ from anymask.formats.documents import (
     checked_hw,
     find_files,
     find_named,
-    picture_hw,
+    read_hw,
     read_json,
     read_xml,
     to_json,
@@ -54,16 +59,16 @@ from anymask.formats.fields import (
     as_text,
     as_whole,
     held,
-    rest_of,
+    other_keys,
     shown,
 )
 from anymask.formats.label_studio_min import is_row, read_table, task_of
-from anymask.formats.losses import as_colour
-from anymask.formats.metadata import CLASSES, note_facts, take_class
+from anymask.formats.losses import as_color
+from anymask.formats.metadata import CLASSES, add_class, report_dataset_fields
 from anymask.formats.outlines import CornerCheck, Policy, box_ring, ring_to_rle, single_rings
 from anymask.masks import (
     MAX_PIXELS,
-    UNLABELLED,
+    UNLABELED,
     Mask,
     Masks,
     Ring,
@@ -184,7 +189,7 @@ _PLACE = (*_SIDES, "rotation", "points", "radiusX", "radiusY", "rle")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read an export; regions without area are reported.
 
     Raises DataError that names file, task, region and reason.
@@ -196,12 +201,12 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             with report.record(config):
                 labels = [label.attrib for label in read_xml(config).iter("Label")]
                 for label in labels:
-                    take_class(report, label["value"], {"color": label.get("background")})
+                    add_class(report, label["value"], {"color": label.get("background")})
                 report.list_classes(dict.fromkeys(label["value"] for label in labels))
         with report.record(path):
             for number, task in enumerate(_tasks(path)):
                 with report.record(f"task {number}"):
-                    if (image := _image(task, report, corners, pictures)) is None:
+                    if (image := _image(task, report, corners, image_root)) is None:
                         unsized.append(f"{path}: task {number}")
                     else:
                         images.append(image)
@@ -222,7 +227,7 @@ def _tasks(path: Path) -> list[Any]:
 
 
 def _image(
-    task: Any, report: LossReport, corners: CornerCheck, pictures: Path | None
+    task: Any, report: LossReport, corners: CornerCheck, image_root: Path | None
 ) -> AnnotatedImage | None:
     """Read the image of a task; None if its size is unknown, which is reported."""
     if not isinstance(task, dict) or "data" not in task:
@@ -234,7 +239,7 @@ def _image(
     address = as_text(data[key], key)
     name = address_name(address)
     regions = _regions(task, name, report)
-    hw = _hw(regions, data, name, pictures)
+    hw = _hw(regions, data, name, image_root)
     if hw is None and any(_type_of(region) in _KINDS for region in regions):
         raise DataError(f"{_UNSIZED}. Pass the folder of the images.")
     if hw is None:
@@ -265,12 +270,12 @@ def _image(
                 "all_labels": listed if len(listed) > 1 else None,
                 "rotation": region["value"].get("rotation"),
             }
-            extra = rest_of(region, _OF_REGION) | rest_of(values, ())
+            extra = other_keys(region, _OF_REGION) | other_keys(values, ())
             masks.append(Mask(_rle(region, shape, hw), label, score=quality, extra=extra))
     rows = _chosen(task)[1]
-    annotation = rest_of(rows[0], _OF_ANNOTATION) if rows else {}
-    more = {"data": rest_of(task["data"], (key, *_SIZE)), "annotation": annotation}
-    extra = rest_of(task, _OF_TASK) | rest_of(more, ())
+    annotation = other_keys(rows[0], _OF_ANNOTATION) if rows else {}
+    more = {"data": other_keys(task["data"], (key, *_SIZE)), "annotation": annotation}
+    extra = other_keys(task, _OF_TASK) | other_keys(more, ())
     if address != name:
         extra["image"] = address
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra, layered=True)
@@ -315,7 +320,7 @@ def _chosen(task: Any) -> tuple[str, list[Any]]:
 
 
 def _hw(
-    regions: list[Any], data: Mapping[str, Any], name: str, pictures: Path | None
+    regions: list[Any], data: Mapping[str, Any], name: str, image_root: Path | None
 ) -> tuple[int, int] | None:
     """Return the image's (H, W), from a region, the data or the image; None if unknown."""
     wrong: DataError | None = None
@@ -325,8 +330,8 @@ def _hw(
                 return checked_hw(row["original_height"], row.get("original_width"))
             except DataError as error:
                 wrong = wrong or error
-    if (found := find_named(pictures, name)) is not None:
-        return picture_hw(found)
+    if (found := find_named(image_root, name)) is not None:
+        return read_hw(found)
     if wrong is not None:
         raise wrong
     return None
@@ -382,14 +387,14 @@ def encode(
     for image in images:
         finished = policy.out_type == "annotations"
         held_here = ("image", "data", "meta", *(("annotation",) if finished else ()))
-        note_traits(report, image, frozenset({"labels", "scores"}), _HELD, held_here)
-        note_unlabelled(report, image)
+        report_unsupported_fields(report, image, frozenset({"labels", "scores"}), _HELD, held_here)
+        report_unlabeled(report, image)
         height, width = image.hw
         size = {"original_width": width, "original_height": height}
         result: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
             for about in _json_values(image, number, report, policy if polygons else None):
-                label = mask.label or UNLABELLED
+                label = mask.label or UNLABELED
                 several = mask.extra.get("all_labels")  # kept if the first one is unchanged
                 same = isinstance(several, list) and several[:1] == [label]
                 about["value"][about["type"]] = list(several or ()) if same else [label]
@@ -397,11 +402,11 @@ def encode(
                 rest = {"image_rotation": 0, "score": mask.score, "readonly": False}
                 about["id"] = f"{len(tasks)}-{len(result)}"
                 result.append(about | {"to_name": "image"} | size | rest)
-        picture = {"image": image.extra.get("image", image.file_name)}
-        data = dict(image.extra.get("data") or {}) | picture | size
+        source_image = {"image": image.extra.get("image", image.file_name)}
+        data = dict(image.extra.get("data") or {}) | source_image | size
         task = held(image.extra, ("meta",)) | {"id": len(tasks) + 1, "data": data}
         tasks.append(task | _results(image, result, policy))
-    note_facts(report, images, policy, (CLASSES,), ("color",))
+    report_dataset_fields(report, images, policy, (CLASSES,), ("color",))
     path = json_target(target)
     yield path, to_json(tasks)
     yield path.with_suffix(CONFIG), label_config(images, not polygons, policy).encode()
@@ -422,11 +427,11 @@ def label_config(images: list[AnnotatedImage], brushes: bool, policy: Policy | N
     """Return the labeling interface for the written regions, as XML for a project's settings."""
     name, tag = ("tag", "BrushLabels") if brushes else ("label", "PolygonLabels")
     policy = policy or Policy()
-    used = (mask.label or UNLABELLED for image in images for mask in image.masks)
+    used = (mask.label or UNLABELED for image in images for mask in image.masks)
     rows = []
-    for label in dict.fromkeys([*policy.classes, *used]) or [UNLABELLED]:
-        colour = as_colour(policy.facts.classes.get(label, {}).get("color"))
-        more = f' background="{colour}"' if colour else ""
+    for label in dict.fromkeys([*policy.classes, *used]) or [UNLABELED]:
+        color = as_color(policy.facts.classes.get(label, {}).get("color"))
+        more = f' background="{color}"' if color else ""
         rows.append(f"    <Label value={quoteattr(xml_text(label))}{more}/>")
     return "\n".join(
         [

@@ -27,22 +27,22 @@ from anymask.formats.annotations import (
     add_part,
     distinct_groups,
     extras_of,
-    note_traits,
-    note_unlabelled,
+    report_unlabeled,
+    report_unsupported_fields,
     with_extras,
 )
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
-    hw_of_photo,
+    hw_of_image,
+    image_beside,
     output_paths,
-    photo_beside,
     read_each,
     read_json,
     to_json,
 )
 from anymask.formats.fields import (
-    AllBut,
+    ExceptKeys,
     as_corners,
     as_list,
     as_number,
@@ -50,15 +50,15 @@ from anymask.formats.fields import (
     as_text,
     as_whole,
     held,
-    rest_of,
+    other_keys,
     shown,
 )
-from anymask.formats.label_pictures import image_bytes
-from anymask.formats.metadata import note_facts
+from anymask.formats.label_images import image_bytes
+from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy, box_ring, plain_rings, ring_to_rle, with_area
-from anymask.images import open_picture
+from anymask.images import open_image
 from anymask.masks import (
-    UNLABELLED,
+    UNLABELED,
     Mask,
     Masks,
     Rle,
@@ -69,8 +69,10 @@ from anymask.masks import (
 )
 
 VERSION = "5.5.0"  # version of labelme with this layout
-OF_DOCUMENT = AllBut("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
-OF_SHAPE = AllBut("label", "points", "group_id", "shape_type", "mask", "score")  # others are kept
+OF_DOCUMENT = ExceptKeys("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
+OF_SHAPE = ExceptKeys(
+    "label", "points", "group_id", "shape_type", "mask", "score"
+)  # others are kept
 _WITHOUT_AREA = ("point", "points", "line", "linestrip", "cuboid")
 _LEAST = dict.fromkeys(_WITHOUT_AREA, 0) | {  # minimum points of each shape_type
     "polygon": 3, "rectangle": 2, "oriented_rectangle": 3, "circle": 2, "mask": 2,
@@ -78,7 +80,7 @@ _LEAST = dict.fromkeys(_WITHOUT_AREA, 0) | {  # minimum points of each shape_typ
 }  # fmt: skip
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder of files; shapes without area are reported.
 
     Raises DataError that names file, shape and reason.
@@ -86,16 +88,16 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
     def read_file(path: Path) -> AnnotatedImage:
         document = as_record(read_json(path), "the document")
-        image = _image(document, report, pictures)
-        if document.get("imageData") and not photo_beside(path, image.file_name, pictures):
+        image = _image(document, report, image_root)
+        if document.get("imageData") and not image_beside(path, image.file_name, image_root):
             reason = "`imageData` (the embedded image) is not extracted"
             report.add("extras", image.file_name, None, reason, "imageData")
-        return seen_from(image, source, path)
+        return name_in_dataset(image, source, path)
 
     return read_each(source, ".json", report, read_file)
 
 
-def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage:
+def name_in_dataset(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage:
     """Make the image name of a file relative to the dataset folder.
 
     A name that starts with the file's own subfolder is considered relative already. In a name that
@@ -111,12 +113,12 @@ def seen_from(image: AnnotatedImage, source: Path, path: Path) -> AnnotatedImage
     return replace(image, file_name=seen)
 
 
-def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+def _image(document: Any, report: LossReport, image_root: Path | None) -> AnnotatedImage:
     name = as_text(document["imagePath"], "imagePath").replace("\\", "/")
     if document.get("imageHeight") and document.get("imageWidth"):
         hw = checked_hw(document["imageHeight"], document["imageWidth"])
     else:
-        hw = hw_of_photo(name, pictures, "imageHeight and imageWidth are missing")
+        hw = hw_of_image(name, image_root, "imageHeight and imageWidth are missing")
     masks: dict[object, Mask] = {}
     for number, shape in enumerate(as_list(document["shapes"], "shapes")):
         with report.record(f"shape {number}"):
@@ -127,9 +129,9 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
             group = shape.get("group_id")
             group = None if group is None else as_whole(group, "group_id")
             mask = Mask(rle, label, id=group, score=as_number(shape.get("score") or 0, "score"))
-            mask = with_extras(mask, rest_of(held(shape, OF_SHAPE), ()))
+            mask = with_extras(mask, other_keys(held(shape, OF_SHAPE), ()))
             add_part(masks, number if group is None else (label, group), mask)
-    extra = rest_of(held(document, OF_DOCUMENT), ())
+    extra = other_keys(held(document, OF_DOCUMENT), ())
     return AnnotatedImage(
         file_name=name, hw=hw, masks=Masks(masks.values()), extra=extra, layered=True
     )
@@ -149,9 +151,9 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
         (x0, y0), (x1, y1) = points[:2]
         points = box_ring(x0, y0, x1, y1)
     elif kind == "circle":
-        centre, rim = points[:2]
-        radius = float(np.hypot(*(rim - centre)))
-        points = ellipse_ring(centre, (radius, radius))
+        center, rim = points[:2]
+        radius = float(np.hypot(*(rim - center)))
+        points = ellipse_ring(center, (radius, radius))
     return ring_to_rle(points, hw)
 
 
@@ -161,8 +163,8 @@ def _mask_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
         data = base64.b64decode(text, validate=True)
     except (TypeError, ValueError):
         raise DataError(f"`mask` is not a PNG in base64. Given: {shown(text)}.") from None
-    with open_picture(data, "`mask`") as picture:
-        stamp = np.asarray(picture.convert("L")) != 0
+    with open_image(data, "`mask`") as image:
+        stamp = np.asarray(image.convert("L")) != 0
     (x0, y0), (x1, y1) = np.rint(points).astype(int).tolist()
     if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
         raise DataError(
@@ -185,8 +187,8 @@ def encode(
     """Write a file for each image: exact masks, or polygons whose parts share a group_id."""
     for image, path in zip(images, output_paths(images, target, ".json"), strict=True):
         kept = frozenset[Trait]({"labels", "ids", "scores", "annotator"})
-        note_traits(report, image, kept, OF_SHAPE, OF_DOCUMENT)
-        note_unlabelled(report, image)
+        report_unsupported_fields(report, image, kept, OF_SHAPE, OF_DOCUMENT)
+        report_unlabeled(report, image)
         groups = distinct_groups(image, report)
         shapes: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
@@ -201,7 +203,7 @@ def encode(
                 groups[number] = 1 + max(
                     (group for group in groups if group is not None), default=0
                 )
-            about = {"label": mask.label or UNLABELLED, "group_id": groups[number]}
+            about = {"label": mask.label or UNLABELED, "group_id": groups[number]}
             rest = {"description": "", "flags": {}} | extras_of(mask, OF_SHAPE)
             if mask.score:
                 rest["score"] = mask.score
@@ -213,7 +215,7 @@ def encode(
         below = path != target and path.parent == target / name.parent
         about = {"imagePath": name.name if below else image.file_name, "imageData": None}
         yield path, to_json(document | about | {"imageHeight": height, "imageWidth": width})
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)
 
 
 def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[str, Any]]:

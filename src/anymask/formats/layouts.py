@@ -18,14 +18,14 @@ from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.documents import role_of
 from anymask.formats.losses import LossReport
 from anymask.formats.recognition import matches_all
-from anymask.formats.sets import PICTURES, SetInfo, is_set, load_set
+from anymask.formats.sets import IMAGE_FOLDER, SetInfo, is_set, load_set
 from anymask.formats.video_sets import Clip
 
 Marks = tuple[tuple[str, ...], ...]  # alternatives, each of globs that must all match
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class DatasetLayout:
     """Folder layout of a dataset."""
 
     module: str  # Module of the reader
@@ -59,35 +59,35 @@ class Layout:
         return (clip.frame(index) for clip in clips for index in clip.annotations)
 
 
-LAYOUTS: dict[str, Layout] = {
-    "lvis": Layout(
+LAYOUTS: dict[str, DatasetLayout] = {
+    "lvis": DatasetLayout(
         module="coco_sets", read="read_lvis", split="val", report=True,
         marks=(("lvis_v1_*.json",), ("annotations/lvis_v1_*.json",)),
         about="LVIS v1: JSON with polygons, images of COCO 2017",
         splits=("annotations/lvis_v1_{}.json", "lvis_v1_{}.json"),
     ),
-    "ade20k": Layout(
+    "ade20k": DatasetLayout(
         module="label_sets", read="read_ade20k", split="validation",
         marks=(("images/ADE",), ("*/images/ADE",)),
         about="ADE20K, full: _seg.png and JSON next to each image",
         splits=("images/ADE/{}", "*/images/ADE/{}"),
     ),
-    "ade20k-instances": Layout(
+    "ade20k-instances": DatasetLayout(
         module="label_sets", read="read_ade20k_instances", split="validation",
         marks=(("annotations_instance", "images"),),
         about="ADE20K, objects of the Places Challenge", splits=("annotations_instance/{}",),
     ),
-    "ade20k-scenes": Layout(
+    "ade20k-scenes": DatasetLayout(
         module="label_sets", read="read_ade20k_scenes", split="validation",
         marks=(("annotations/validation", "images/validation"), ("objectInfo150.txt",)),
         about="ADE20K, classes of the Scene Parsing Benchmark", splits=("annotations/{}",),
     ),
-    "cityscapes": Layout(
+    "cityscapes": DatasetLayout(
         module="label_sets", read="read_cityscapes", split="val",
         marks=(("gtFine", "leftImg8bit"), ("*/gtFine", "*/leftImg8bit")),
         about="Cityscapes, fine annotations", splits=("gtFine/{}", "*/gtFine/{}"),
     ),
-    "voc": Layout(
+    "voc": DatasetLayout(
         module="voc", read="read_voc", split="val",
         marks=(
             ("SegmentationObject", "JPEGImages"), ("VOC*/SegmentationObject",),
@@ -98,37 +98,37 @@ LAYOUTS: dict[str, Layout] = {
             f"{top}ImageSets/Segmentation/{{}}.txt" for top in ("", "VOC*/", "VOCdevkit/VOC*/")
         ),
     ),
-    "davis": Layout(
+    "davis": DatasetLayout(
         module="video_sets", clips="read_davis_clips", split="val",
         marks=(("JPEGImages", "ImageSets"), ("DAVIS*/JPEGImages", "DAVIS*/ImageSets")),
         about="DAVIS 2016 and 2017 (videos)",
         splits=("ImageSets/2017/{}.txt", "ImageSets/480p/{}.txt",
                 "DAVIS*/ImageSets/2017/{}.txt", "DAVIS*/ImageSets/480p/{}.txt"),
     ),
-    "youtube-vos": Layout(
+    "youtube-vos": DatasetLayout(
         module="video_sets", clips="read_youtube_vos_clips",
         split="valid", marks=(("meta.json", "JPEGImages"), ("*/meta.json", "*/JPEGImages")),
         about="YouTube-VOS (videos)", splits=("{}/meta.json",),
     ),
-    "sav": Layout(
+    "sav": DatasetLayout(
         module="video_sets", clips="read_sav_clips", split="val",
         marks=(("JPEGImages_24fps", "Annotations_6fps"), ("sav_*/JPEGImages_24fps",)),
         about="SA-V, val and test splits (videos)", splits=("sav_{}/JPEGImages_24fps",),
     ),
-    "mose": Layout(
+    "mose": DatasetLayout(
         module="video_sets", clips="read_mose_clips", split="valid",
         marks=(
             ("train/JPEGImages", "train/Annotations"), ("valid/JPEGImages", "valid/Annotations"),
         ),
         about="MOSE and LVOS (videos)", splits=("{}/JPEGImages",),
     ),
-    "youtube-vis": Layout(
+    "youtube-vis": DatasetLayout(
         module="video_sets", read="read_youtube_vis", split="train",
         marks=(("annotations_*.json",), ("*/instances.json", "*/JPEGImages")),
         about="YouTube-VIS and OVIS (frames of videos)",
         splits=("annotations_{}.json", "{}/instances.json"),
     ),
-    "coco": Layout(
+    "coco": DatasetLayout(
         module="coco_sets", read="read_coco", split="val", report=True,
         marks=(
             ("annotations/instances_*.json",), ("instances_*.json",), ("*/labels.json", "*/data"),
@@ -153,18 +153,18 @@ PLUGIN_MARKS: dict[str, Marks] = {
 }  # fmt: skip
 
 
-def installed_layouts() -> dict[str, Layout]:
+def installed_layouts() -> dict[str, DatasetLayout]:
     """Return the layouts of installed plug-ins by name."""
     found = installed_plugins("layouts")
     return {name: load_plugin("layouts", name) for name in found if name not in LAYOUTS}
 
 
-def all_layouts() -> dict[str, Layout]:
+def all_layouts() -> dict[str, DatasetLayout]:
     """Return the built-in layouts and those of installed plug-ins by name."""
     return LAYOUTS | installed_layouts()
 
 
-def find_layout(name: str) -> Layout:
+def find_layout(name: str) -> DatasetLayout:
     """Return the layout of this name. Raises InputError that lists all, MissingPlugin."""
     if (chosen := LAYOUTS.get(name) or layout_of_plugin(name)) is None:
         names = ", ".join(all_layouts())
@@ -172,7 +172,7 @@ def find_layout(name: str) -> Layout:
     return chosen
 
 
-def layout_of_plugin(name: str) -> Layout | None:
+def layout_of_plugin(name: str) -> DatasetLayout | None:
     """Return the layout of this name of a plug-in; None if unknown. Raises MissingPlugin."""
     found = installed_layouts().get(name)
     return load_plugin("layouts", name) if found is None else found
@@ -216,7 +216,7 @@ def marks_text(marks: Marks) -> str:
     return " or ".join(" with ".join(globs) for globs in marks)
 
 
-def recognise_layout(path: str | Path) -> str:
+def recognize_layout(path: str | Path) -> str:
     """Detect the layout of a folder; "set" for a set of this project.
 
     Raises DataError that lists the expected files.
@@ -256,7 +256,7 @@ def load_dataset(
         MissingExtra: A format requires a package, or the layout a plug-in.
     """
     root = Path(path)
-    name = recognise_layout(root) if layout == "auto" else layout
+    name = recognize_layout(root) if layout == "auto" else layout
     if name == "set":
         _refuse_split(split)
         return load_set(root, report=report)
@@ -279,7 +279,7 @@ def iter_dataset(
         report: Report for invalid records. None raises an error for the first one.
     """
     root = Path(path)
-    name = recognise_layout(root) if layout == "auto" else layout
+    name = recognize_layout(root) if layout == "auto" else layout
     if name == "set":
         _refuse_split(split)
         yield from load_set(root)[1]
@@ -296,7 +296,7 @@ def iter_dataset(
         source = Path(cast(Path, image.source))
         inside = (top for top in tops if source.is_relative_to(top))
         name = source.relative_to(next(inside, source.parent)).as_posix()
-        yield replace(image, file_name=name.removeprefix(f"{PICTURES}/"))
+        yield replace(image, file_name=name.removeprefix(f"{IMAGE_FOLDER}/"))
     if empty:
         raise DataError(f"{root}: No image of the split {part!r} was found in {name}.")
 
@@ -309,7 +309,7 @@ def load_clips(path: str | Path, layout: str = "auto", split: str | None = None)
         InputError: The layout has no videos.
     """
     root = Path(path)
-    name = recognise_layout(root) if layout == "auto" else layout
+    name = recognize_layout(root) if layout == "auto" else layout
     chosen = None if name == "set" else find_layout(name)
     if chosen is None or not chosen.clips:
         videos = ", ".join(name for name, layout in all_layouts().items() if layout.clips)
@@ -318,7 +318,7 @@ def load_clips(path: str | Path, layout: str = "auto", split: str | None = None)
     return clips
 
 
-def _part(layout: Layout, split: str | None) -> str:
+def _part(layout: DatasetLayout, split: str | None) -> str:
     """Return the split to read. Raises InputError for one that leads out of the dataset."""
     part = layout.split if split is None else split
     if part.startswith(("/", "\\")) or ".." in part or any(sign in part for sign in "*?[:"):

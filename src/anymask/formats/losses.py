@@ -51,7 +51,7 @@ class SetFacts:
     classes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def licence_text(licences: Iterable[Mapping[str, Any]]) -> str:
+def license_text(licences: Iterable[Mapping[str, Any]]) -> str:
     """Format licences as one text with names and URLs."""
     parts = []
     for one in licences:
@@ -60,12 +60,12 @@ def licence_text(licences: Iterable[Mapping[str, Any]]) -> str:
     return "; ".join(dict.fromkeys(filter(None, parts)))
 
 
-def as_licences(value: Any) -> list[dict[str, Any]]:
+def as_licenses(value: Any) -> list[dict[str, Any]]:
     """Convert a licence text to COCO's records; [] if it is empty."""
     return [{"id": 1, "name": as_text(value, "licence")}] if value else []
 
 
-def as_colour(value: Any) -> str | None:
+def as_color(value: Any) -> str | None:
     """Convert three numbers or a hex text to "#rrggbb"; None for other values."""
     if isinstance(value, str) and len(value) == 7 and value.startswith("#"):
         return value.lower()
@@ -106,7 +106,7 @@ CROWD = Setting(
 )
 MASK_VALUES = Setting(
     "how to interpret mask images: labels (each pixel value is an object), binary "
-    "(pixels of at least half of white are the object) or colours (each color is an "
+    "(pixels of at least half of white are the object) or colors (each color is an "
     "object); auto detects it, and reports an error if an image is ambiguous"
 )
 

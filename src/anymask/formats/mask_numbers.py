@@ -16,10 +16,10 @@ from anymask.images import (
     SUFFIXES,
     MaskImage,
     MaskValues,
-    open_picture,
+    open_image,
     read_mask_image,
 )
-from anymask.images.mask_values import colours_to_numbers as colours_to_numbers
+from anymask.images.mask_values import colors_to_numbers as colors_to_numbers
 from anymask.masks import Rle, runs_to_rle
 
 _FIRST = ((".png",), (".tif", ".tiff"))
@@ -62,13 +62,13 @@ def read_numbers(path: Path, report: LossReport, palettes: Sequence[UintImage] =
         palettes: Palettes (K, 3). A color is replaced by its index in the first palette that
             contains all colors of the image; such an image is never ambiguous.
     """
-    wanted: MaskValues = "auto" if report.settings is None else report.settings.mask_values
+    requested: MaskValues = "auto" if report.settings is None else report.settings.mask_values
     unclear: AmbiguousMaskError | None = None
     try:
-        found = read_mask_image(path, wanted, "The image")
+        found = read_mask_image(path, requested, "The image")
     except AmbiguousMaskError as error:
-        unclear, found = error, read_mask_image(path, "colours", "The image")
-    for palette in palettes if found.coloured else ():
+        unclear, found = error, read_mask_image(path, "colors", "The image")
+    for palette in palettes if found.colored else ():
         table = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
         numbers, first = np.unique(table, return_index=True)
         used, inverse = np.unique(found.values, return_inverse=True)
@@ -83,7 +83,7 @@ def read_numbers(path: Path, report: LossReport, palettes: Sequence[UintImage] =
 
 def is_binary(found: MaskImage) -> bool:
     """Return whether an image is white on black, so that 255 is its object and not void."""
-    return not found.indexed and not found.coloured and set(np.unique(found.values)) == {0, WHITE}
+    return not found.indexed and not found.colored and set(np.unique(found.values)) == {0, WHITE}
 
 
 def _mask_image(path: Path, mask_values: MaskValues) -> MaskImage:
@@ -93,15 +93,15 @@ def _mask_image(path: Path, mask_values: MaskValues) -> MaskImage:
         raise DataError(f"Not a readable image. {error}") from error
 
 
-def label_colours(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
+def label_colors(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
     """Read an image as RGB. Raises DataError, also for an image of one channel."""
     try:
-        with open_picture(path) as picture:
-            if picture.mode not in ("RGB", "RGBA"):
+        with open_image(path) as image:
+            if image.mode not in ("RGB", "RGBA"):
                 raise DataError(
-                    f"Expected numbers in red, green and blue, but the image is {picture.mode}."
+                    f"Expected numbers in red, green and blue, but the image is {image.mode}."
                 )
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(image.convert("RGB"))
     except (AnymaskError, OSError) as error:
         raise DataError(f"Not a readable image. {error}") from error
 

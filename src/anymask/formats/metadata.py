@@ -21,7 +21,7 @@ from anymask.base import InputError, Setting, parse_json
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import OutFile, read_text
 from anymask.formats.fields import as_record, as_whole
-from anymask.formats.losses import WHOLE_SET, LossKind, SetFacts, as_colour, located
+from anymask.formats.losses import WHOLE_SET, LossKind, SetFacts, as_color, located
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Origin
 
@@ -86,7 +86,7 @@ def read_side(source: Path) -> dict[str, list[Origin | None]]:
     return found
 
 
-def take_origins(image: AnnotatedImage, side: dict[str, list[Origin | None]]) -> AnnotatedImage:
+def add_origins(image: AnnotatedImage, side: dict[str, list[Origin | None]]) -> AnnotatedImage:
     """Return the image with the origins in the side file, if their number matches the masks."""
     origins = side.get(image.file_name, [])
     if len(origins) != len(image.masks) or not origins:
@@ -95,7 +95,7 @@ def take_origins(image: AnnotatedImage, side: dict[str, list[Origin | None]]) ->
         mask if mask.origin else replace(mask, origin=origin)
         for mask, origin in zip(image.masks, origins, strict=True)
     ]
-    return replace(image, masks=Masks(masks, picture=image.masks.picture))
+    return replace(image, masks=Masks(masks, source_image=image.masks.source_image))
 
 
 TERMS_FILE = "terms.jsonl"
@@ -126,7 +126,7 @@ def encode_terms(facts: SetFacts, target: Path) -> Iterator[OutFile]:
         yield side_path(target, TERMS_FILE), text.encode()
 
 
-def take_terms(source: Path, facts: SetFacts) -> None:
+def add_terms(source: Path, facts: SetFacts) -> None:
     """Add the terms of the side file that the dataset itself does not state.
 
     Raises DataError for an invalid side file.
@@ -171,19 +171,19 @@ def check_training(name: str, restrictions: Iterable[str], mixed: bool = False) 
         )
 
 
-CLASSES, CLASS_IDS, INFO, LICENCES = "classes", "class ids", "info", "licences"
+CLASSES, CLASS_IDS, INFO, LICENSES = "classes", "class ids", "info", "licences"
 _SHOWN = 3  # unused classes that a report names
 
 
-def take_info(report: LossReport, info: Mapping[str, Any]) -> None:
+def add_info(report: LossReport, info: Mapping[str, Any]) -> None:
     """Keep the metadata of the set in a file; of files that differ the first one is used."""
     _keep(report, "info", report.facts.info, info)
 
 
-def take_class(report: LossReport, name: str, about: Mapping[str, Any]) -> None:
+def add_class(report: LossReport, name: str, about: Mapping[str, Any]) -> None:
     """Keep the metadata of a class in a file; of files that differ the first one is used."""
-    if (colour := as_colour(about.get("color"))) is not None:
-        about = {**about, "color": colour}
+    if (color := as_color(about.get("color"))) is not None:
+        about = {**about, "color": color}
     known = report.facts.classes.setdefault(name, {})
     _keep(report, "classes", known, about, f" of the class {name!r}")
 
@@ -197,7 +197,7 @@ def _keep(
             report.add(kind, WHOLE_SET, None, reason)
 
 
-def take_licences(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
+def add_licenses(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
     """Keep COCO's licences; returns the index of each by its id in this file."""
     numbers, known = dict[int, int](), report.facts.licences
     for place, row in enumerate(rows):
@@ -218,7 +218,7 @@ def implied(policy: Policy) -> tuple[str, ...]:
     return ("license",) if len(policy.facts.licences) == 1 else ()
 
 
-def note_facts(
+def report_dataset_fields(
     report: LossReport,
     images: Iterable[AnnotatedImage],
     policy: Policy,

@@ -186,7 +186,7 @@ class Policy:
         Setting(
             (("maximum distance in pixels by which simplified outlines may differ from "
                 "the exact ones; 0: exact outlines along the pixel borders")),
-            most=100_000, unit="pixels",
+            le=100_000, unit="pixels",
         ),
     ] = SMOOTH  # fmt: skip
     classes: Annotated[
@@ -194,7 +194,7 @@ class Policy:
         Setting(
             "text file with one class name per line, in the order of the class numbers; names "
             "that are not in the file follow alphabetically",
-            default="the class list of IN", form="FILE",
+            default="the class list of IN", metavar="FILE",
             parse=read_class_list, check=lambda value: value,
         ),
     ] = ()  # fmt: skip

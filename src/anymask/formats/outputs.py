@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from anymask.base import InputError, near_suffix, refuse_inputs, whole_file
-from anymask.masks import OPAQUE, TRANSPARENT, picture_format, save_picture
+from anymask.masks import OPAQUE, TRANSPARENT, image_format, save_image
 
 if TYPE_CHECKING:
     from anymask.base import UintImage
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 NUMBER, LABEL = "{n}", "{label}"  # placeholders in output names
 _NO_NAME = re.compile(r"[^\w.-]+")  # characters of a label to avoid in file names
 
-PictureKind = Literal["cutout", "overlay", "mask"]
-Kind = PictureKind | str  # or the name of a format, or "npy"
+ImageKind = Literal["cutout", "overlay", "mask"]
+Kind = ImageKind | str  # or the name of a format, or "npy"
 
 DOCUMENTS: dict[str, Kind] = {
     ".json": "sa1b", ".csv": "csv", ".svg": "svg", ".geojson": "geojson", ".xml": "cvat",
@@ -48,7 +48,7 @@ _INSTEAD = {  # replacements for unsupported suffixes
 }  # fmt: skip
 
 
-def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False) -> Kind:
+def output_kind(path: Path, plain: ImageKind = "cutout", *, many: bool = False) -> Kind:
     """Return what a file holds, by the suffix of its name.
 
     Args:
@@ -61,7 +61,7 @@ def output_kind(path: Path, plain: PictureKind = "cutout", *, many: bool = False
     suffix = path.suffix.lower()
     if suffix in DOCUMENTS:
         return DOCUMENTS[suffix]
-    if picture_format(suffix) is None:
+    if image_format(suffix) is None:
         near = suffix_instead(suffix)
         raise InputError(
             (
@@ -115,7 +115,7 @@ def each_output(path: Path, masks: Masks) -> list[tuple[Path, slice]]:
     return [(path.with_name(name), place) for name, place in files.items()]
 
 
-def shows_photo(kind: Kind) -> bool:
+def shows_image(kind: Kind) -> bool:
     """Return whether such an output requires the pixels of the image."""
     return kind in ("cutout", "overlay")
 
@@ -125,7 +125,7 @@ def save_masks(
     path: Path,
     image: UintImage | None = None,
     *,
-    plain: PictureKind | None = None,
+    plain: ImageKind | None = None,
     prompts: Sequence[Prompt] = (),
     one: bool = False,
 ) -> Path:
@@ -149,7 +149,7 @@ def save_masks(
         )
     one = one or has_place(path)
     for target, few in each_output(path, masks):
-        refuse_inputs(target, getattr(masks.picture, "path", None))
+        refuse_inputs(target, getattr(masks.source_image, "path", None))
         with whole_file(target) as file:
             write_masks(file, path.suffix.lower(), kind, masks[few], image, prompts[few], one=one)
     return path
@@ -174,7 +174,7 @@ def write_masks(
         InputError: The format cannot hold the masks.
     """
     if kind in ("cutout", "overlay", "mask"):
-        save_picture(file, mask_picture(kind, masks, image, prompts), suffix)
+        save_image(file, mask_image(kind, masks, image, prompts), suffix)
     elif kind == "npy":
         import numpy as np
 
@@ -183,33 +183,33 @@ def write_masks(
         file.write(document_of(masks, kind))
 
 
-def mask_picture(
+def mask_image(
     kind: Kind, masks: Masks, image: UintImage | None = None, prompts: Sequence[Prompt] = ()
 ) -> Any:  # (H, W[, C]) uint8
     """Render a cut-out of all objects, the image with masks and prompts, or a binary mask."""
     import numpy as np
 
     if kind == "overlay":
-        from anymask.images import shown_picture
+        from anymask.images import display_image
         from anymask.masks import marks
 
-        drawn = masks.draw(None if image is None else shown_picture(image))
+        drawn = masks.draw(None if image is None else display_image(image))
         for prompt in prompts:
             box = None if prompt.box is None else prompt.box[None]
             drawn = marks(drawn, prompt.points, prompt.labels, box)
         return drawn
-    from anymask.masks import photo_of
+    from anymask.masks import image_of
 
     mask = masks.union().mask if masks else np.zeros(masks.image_hw, np.bool_)
     if kind == "mask":
         return mask.view(np.uint8) * np.uint8(255)
-    if image is None and masks.picture is not None:
-        image = masks.picture.with_alpha()
-    photo = photo_of(image, masks.picture, masks.image_hw)
+    if image is None and masks.source_image is not None:
+        image = masks.source_image.with_alpha()
+    pixels = image_of(image, masks.source_image, masks.image_hw)
     rgba = np.empty((*mask.shape, 4), np.uint8)
-    rgba[..., 3] = mask * (photo[..., 3] if photo.shape[2] == 4 else np.uint8(255))
+    rgba[..., 3] = mask * (pixels[..., 3] if pixels.shape[2] == 4 else np.uint8(255))
     # Set removed pixels to black, so that the file does not contain their colors.
-    np.multiply(photo[..., :3], rgba[..., 3:] > 0, out=rgba[..., :3])
+    np.multiply(pixels[..., :3], rgba[..., 3:] > 0, out=rgba[..., :3])
     return rgba
 
 

@@ -22,8 +22,8 @@ from anymask.formats.annotations import (
     LossReport,
     Trait,
     extras_of,
-    note_traits,
-    note_unlabelled,
+    report_unlabeled,
+    report_unsupported_fields,
     with_extras,
 )
 from anymask.formats.coco import (
@@ -48,18 +48,26 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.fields import AllBut, as_list, as_record, as_text, as_whole, held, rest_of
-from anymask.formats.label_pictures import image_bytes, paint_numbers
-from anymask.formats.mask_numbers import colours_to_numbers, value_rles
-from anymask.formats.metadata import CLASS_IDS, CLASSES, INFO, LICENCES, note_facts
+from anymask.formats.fields import (
+    ExceptKeys,
+    as_list,
+    as_record,
+    as_text,
+    as_whole,
+    held,
+    other_keys,
+)
+from anymask.formats.label_images import image_bytes, paint_numbers
+from anymask.formats.mask_numbers import colors_to_numbers, value_rles
+from anymask.formats.metadata import CLASS_IDS, CLASSES, INFO, LICENSES, report_dataset_fields
 from anymask.formats.outlines import Policy
-from anymask.images import open_picture
-from anymask.masks import UNLABELLED, Mask, Masks, rle_area, rle_box_xywh
+from anymask.images import open_image
+from anymask.masks import UNLABELED, Mask, Masks, rle_area, rle_box_xywh
 
-OF_SEGMENT = AllBut("id", "category_id", "area", "bbox", "iscrowd")  # else it holds any key
+OF_SEGMENT = ExceptKeys("id", "category_id", "area", "bbox", "iscrowd")  # else it holds any key
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read the JSON file and the PNGs beside it. Raises DataError that names record and reason."""
     images = []
     for path in find_files(source, ".json"):
@@ -67,16 +75,21 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             document = as_record(read_json(path), "the document")
             categories, segmented = _records(document, path, report)
             licences = read_facts(document, report)
-            flags = [one.crowd for picture in segmented.values() for one in picture.segments]
+            flags = [
+                one.crowd for source_image in segmented.values() for one in source_image.segments
+            ]
             objects = crowds_count(flags, report)
             rows = rows_by_id(document["images"], "image", report)
-            for number, picture in segmented.items():
+            for number, source_image in segmented.items():
                 with report.record(f"annotation {number}"):
-                    if picture.image_id not in rows:
+                    if source_image.image_id not in rows:
                         raise DataError(
-                            f"The image with the id {picture.image_id} is missing from `images`."
+                            f"The image with the id {source_image.image_id} is missing from "
+                            "`images`."
                         )
-                    image = _image(rows[picture.image_id], picture, categories, licences, report)
+                    image = _image(
+                        rows[source_image.image_id], source_image, categories, licences, report
+                    )
                     if objects:
                         image = replace(
                             image, masks=Masks(replace(mask, crowd=False) for mask in image.masks)
@@ -87,20 +100,20 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
 
 def _image(
     row: dict[str, Any],
-    picture: PanopticPicture,
+    image: PanopticImage,
     categories: dict[int, str],
     licences: dict[int, int],
     report: LossReport,
 ) -> AnnotatedImage:
     hw, known = checked_hw(row["height"], row["width"]), list[PanopticSegment]()
-    for place, segment in enumerate(picture.segments):
+    for place, segment in enumerate(image.segments):
         with report.record(f"segment {place} (id {segment.number})"):
             if segment.category not in categories:
                 raise DataError(
                     f"The category with the id {segment.category} is missing from `categories`."
                 )
             known.append(segment)
-    found = value_rles(picture.values(hw))
+    found = value_rles(image.values(hw))
     masks = Masks(
         with_extras(
             Mask(found[segment.number], categories[segment.category], crowd=segment.crowd),
@@ -115,11 +128,11 @@ def _image(
 
 def _values(path: Path) -> NDArray[np.int32]:  # (H, W)
     try:
-        with open_picture(path) as picture:
-            rgb = np.asarray(picture.convert("RGB"))
+        with open_image(path) as image:
+            rgb = np.asarray(image.convert("RGB"))
     except (OSError, ImageError) as error:
         raise DataError(f"{path.name} is not a readable image.") from error
-    return colours_to_numbers(rgb[..., ::-1])
+    return colors_to_numbers(rgb[..., ::-1])
 
 
 @brief
@@ -135,7 +148,7 @@ class PanopticSegment:
 
 @brief
 @dataclass(frozen=True, kw_only=True)
-class PanopticPicture:
+class PanopticImage:
     """The segments of one image; its pixels are read on demand."""
 
     image_id: int
@@ -166,18 +179,18 @@ class PanopticPicture:
 
 def _records(
     document: Any, path: Path, report: LossReport
-) -> tuple[dict[int, str], dict[int, PanopticPicture]]:
+) -> tuple[dict[int, str], dict[int, PanopticImage]]:
     """Return class names by id, and images by record number."""
     names = category_names(document.get("categories"), report)
     report.list_classes({name: number for number, name in names.items()})
-    pictures, seen = dict[int, PanopticPicture](), set[int]()
+    image_root, seen = dict[int, PanopticImage](), set[int]()
     for number, row in enumerate(as_list(document["annotations"], "annotations")):
         with report.record(f"annotation {number}"):
             image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
             if image_id in seen:
                 raise DataError(f"Image {image_id} has two records.")
             seen.add(image_id)
-            pictures[number] = PanopticPicture(
+            image_root[number] = PanopticImage(
                 image_id=image_id,
                 path=path.with_suffix("") / output_stem(as_text(row["file_name"], "file_name")),
                 segments=tuple(
@@ -185,12 +198,12 @@ def _records(
                         number=as_whole(as_record(one, "segment")["id"], "id"),
                         category=as_whole(one["category_id"], "category_id"),
                         crowd=bool(one.get("iscrowd", 0)),
-                        extra=rest_of(held(one, OF_SEGMENT), ()),
+                        extra=other_keys(held(one, OF_SEGMENT), ()),
                     )
                     for one in as_list(row["segments_info"], "segments_info")
                 ),
             )
-    return names, pictures
+    return names, image_root
 
 
 # Writing.
@@ -206,14 +219,14 @@ def encode(
     paths = output_paths(images, folder, ".png")
     for image_id, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
         kept = frozenset[Trait]({"labels", "crowds", "annotator"})
-        note_traits(report, image, kept, OF_SEGMENT, OF_IMAGE)
-        note_unlabelled(report, image)
+        report_unsupported_fields(report, image, kept, OF_SEGMENT, OF_IMAGE)
+        report_unlabeled(report, image)
         values = paint_numbers(image, range(1, len(image.masks) + 1), report)
         segments = []
         found = value_rles(values)
         for number, mask in enumerate(image.masks, start=1):
             if (rle := found.get(number)) is not None:
-                about = {"id": number, "category_id": ids[mask.label or UNLABELLED]}
+                about = {"id": number, "category_id": ids[mask.label or UNLABELED]}
                 box = {"area": rle_area(rle), "bbox": list(rle_box_xywh(rle))}
                 about = extras_of(mask, OF_SEGMENT) | about
                 segments.append(about | box | {"iscrowd": int(mask.crowd)})
@@ -225,5 +238,5 @@ def encode(
     document["categories"] = [
         {"supercategory": one["name"], "isthing": 1} | one for one in document["categories"]
     ]
-    note_facts(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENCES), OF_CATEGORY)
+    report_dataset_fields(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENSES), OF_CATEGORY)
     yield target, to_json(document)

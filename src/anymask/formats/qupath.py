@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits
+from anymask.formats.annotations import AnnotatedImage, LossReport, report_unsupported_fields
 from anymask.formats.documents import OutFile, name_uuid, output_paths, to_json
 from anymask.formats.fields import held
-from anymask.formats.geojson import COLOUR, PLANE, QUPATH_KEYS, picture_member
+from anymask.formats.geojson import COLOR, PLANE, QUPATH_KEYS, image_member
 from anymask.formats.geojson import read as read  # shared reader
-from anymask.formats.metadata import note_facts
+from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy, outline
-from anymask.masks import Mask, colours, polygons_to_geometry
+from anymask.masks import Mask, colors, polygons_to_geometry
 
 
 def encode(
@@ -26,7 +26,9 @@ def encode(
     """Yield one file per image; a class has the same color in all files."""
     palette = _palette([mask for image in images for mask in image.masks])
     for image, path in zip(images, output_paths(images, target, ".geojson"), strict=True):
-        note_traits(report, image, frozenset({"labels", "scores"}), (*QUPATH_KEYS, COLOUR, PLANE))
+        report_unsupported_fields(
+            report, image, frozenset({"labels", "scores"}), (*QUPATH_KEYS, COLOR, PLANE)
+        )
         features = []
         for number, mask in enumerate(image.masks):
             geometry = polygons_to_geometry(outline(image, number, report, policy))
@@ -39,20 +41,20 @@ def encode(
             features.append(
                 {"type": "Feature", "id": name, "geometry": geometry, "properties": about}
             )
-        document = {"type": "FeatureCollection", "anymask": picture_member(image)}
+        document = {"type": "FeatureCollection", "anymask": image_member(image)}
         yield path, to_json(document | {"features": features})
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)
 
 
 def _palette(masks: list[Mask]) -> dict[str, list[int]]:
     """Return a color for each class: its own if it has one."""
     labels = sorted({mask.label for mask in masks if mask.label})
-    found = {label: [*one] for label, one in zip(labels, colours(len(labels)), strict=True)}
-    own = {mask.label: mask.extra.get(COLOUR) for mask in masks if mask.label}
+    found = {label: [*one] for label, one in zip(labels, colors(len(labels)), strict=True)}
+    own = {mask.label: mask.extra.get(COLOR) for mask in masks if mask.label}
     return found | {
-        label: colour
-        for label, colour in own.items()
-        if isinstance(colour, list) and len(colour) == 3 and all(type(one) is int for one in colour)
+        label: color
+        for label, color in own.items()
+        if isinstance(color, list) and len(color) == 3 and all(type(one) is int for one in color)
     }
 
 

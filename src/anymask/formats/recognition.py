@@ -105,13 +105,13 @@ class Mark:
     root: str = ""  # Root element of an XML file
     holds: tuple[str, ...] = ()  # Contents of a folder; folders end with a slash
     globs: tuple[str, ...] = ()  # Globs of which each one matches in a folder
-    recognise: Callable[[Sniffed], Fit] | None = None  # Function in place of all conditions
+    recognize: Callable[[Sniffed], Fit] | None = None  # Function in place of all conditions
     fit: Fit = Fit.SURE  # Fit of a file or folder with the mark
 
     def match(self, found: Sniffed) -> Fit:
         """Return how well a file or folder fits. Raises DataError for an invalid file."""
-        if self.recognise is not None:
-            return self.recognise(found)
+        if self.recognize is not None:
+            return self.recognize(found)
         has_mark = (
             found.suffix in self.suffixes
             or any(keys <= found.keys for keys in self.keys)
@@ -236,17 +236,17 @@ MARKS: dict[str, Mark] = {
         about="JSON with annotations that matches no other format",
         keys=_all_of("annotations"), fit=Fit.MAYBE,
     ),
-    "coco": Mark(about="JSON of images and annotations", recognise=_coco),
-    "saco": Mark(about="JSON of images or videos with noun phrases", recognise=_saco),
+    "coco": Mark(about="JSON of images and annotations", recognize=_coco),
+    "saco": Mark(about="JSON of images or videos with noun phrases", recognize=_saco),
     "coco-panoptic": Mark(
         about="JSON of images and annotations of segments",
-        recognise=lambda found: Fit.sure(found.keys >= _INSTANCES and _has_segments(found)),
+        recognize=lambda found: Fit.sure(found.keys >= _INSTANCES and _has_segments(found)),
     ),
     "davis": Mark(
-        about="A folder with label images in Annotations/", recognise=_davis
+        about="A folder with label images in Annotations/", recognize=_davis
     ),
     "label-png": Mark(
-        about="A label PNG, or a folder of them next to a folder of images", recognise=_label_png
+        about="A label PNG, or a folder of them next to a folder of images", recognize=_label_png
     ),
     "voc": Mark(
         about="A folder of object label images, or XML with annotation as root", root="annotation",
@@ -258,17 +258,17 @@ MARKS: dict[str, Mark] = {
     ),
     "labelme": Mark(about="JSON with shapes", keys=_all_of("shapes")),
     "label-studio": Mark(
-        about="JSON with a list of tasks, or JSON-MIN, CSV or TSV", recognise=_label_studio
+        about="JSON with a list of tasks, or JSON-MIN, CSV or TSV", recognize=_label_studio
     ),
     "cvat": Mark(
         about="XML, except PASCAL VOC",
-        recognise=lambda found: Fit.sure(found.root_tag not in ("", "annotation")),
+        recognize=lambda found: Fit.sure(found.root_tag not in ("", "annotation")),
     ),
     "yolo": Mark(
-        about="A folder with data.yaml, or with label files in text form", recognise=_yolo
+        about="A folder with data.yaml, or with label files in text form", recognize=_yolo
     ),
     "qupath": Mark(
-        about="GeoJSON with the properties of QuPath in the first feature", recognise=_qupath
+        about="GeoJSON with the properties of QuPath in the first feature", recognize=_qupath
     ),
     "geojson": Mark(
         about="A file with the suffix .geojson, or JSON with features", suffixes=(".geojson",),
@@ -285,7 +285,7 @@ MARKS: dict[str, Mark] = {
         about="A project folder, or JSON of one image with its size and objects",
         keys=_all_of("size objects"), globs=("meta.json", "**/ann/*.json"),
     ),
-    "imagej": Mark(about="A .roi file, or a zip of .roi files", recognise=_imagej),
+    "imagej": Mark(about="A .roi file, or a zip of .roi files", recognize=_imagej),
     "cellpose": Mark(
         about="A file named _seg.npy with a pickled object",
         head=("_seg.npy", r".NUMPY[^}]*'\|O'"),
@@ -298,6 +298,6 @@ MARKS: dict[str, Mark] = {
     ),
     "results": Mark(
         about="JSON with a list of records with `segmentation`, or with `image_id` and `bbox`",
-        recognise=_results,
+        recognize=_results,
     ),
 }  # fmt: skip

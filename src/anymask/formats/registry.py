@@ -34,7 +34,7 @@ from anymask.base import (
     near_suffix,
 )
 from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import SPLITS, OutFile, note_renamed, write_files
+from anymask.formats.documents import SPLITS, OutFile, report_renamed, write_files
 from anymask.formats.label_folders import FORM, has_both
 from anymask.formats.layouts import (
     LAYOUTS,
@@ -50,7 +50,7 @@ from anymask.formats.layouts import (
 from anymask.formats.metadata import WITH_ROOM, WITH_TERMS, encode_side, encode_terms
 from anymask.formats.outlines import Policy
 from anymask.formats.recognition import MARKS, Fit, Mark, Sniffed
-from anymask.images import use_instead
+from anymask.images import suggest_command
 
 
 @brief
@@ -84,7 +84,7 @@ class Format:
         return self.suffixes[0] if self.kind == "file" else ""
 
     def read(
-        self, source: Path, report: LossReport, pictures: Path | None = None, **how: Any
+        self, source: Path, report: LossReport, image_root: Path | None = None, **how: Any
     ) -> list[AnnotatedImage]:
         """Read all images of a file or folder. Raises DataError that names file and record.
 
@@ -94,7 +94,7 @@ class Format:
         more = {
             key: value for key, value in how.items() if value and (key != "boxes" or self.boxes)
         }
-        images: list[AnnotatedImage] = self._function("read")(source, report, pictures, **more)
+        images: list[AnnotatedImage] = self._function("read")(source, report, image_root, **more)
         return images
 
     def read_classes(self, source: Path, report: LossReport) -> None:
@@ -139,15 +139,15 @@ BUILT_IN: dict[str, Format] = {
         module="panoptic", about="COCO panoptic JSON and PNGs", kind="file", also=("panoptic",)
     ),
     "davis": Format(
-        module="label_pictures", about="DAVIS PNG with a palette", kind="folder",
+        module="label_images", about="DAVIS PNG with a palette", kind="folder",
         suffixes=(".png",), variant="davis",
     ),
     "label-png": Format(
-        module="label_pictures", about="16-bit PNG of object numbers", suffixes=(".png",),
+        module="label_images", about="16-bit PNG of object numbers", suffixes=(".png",),
         named=True, also=("png",),
     ),
     "label-tif": Format(
-        module="label_pictures", about="16-bit or 32-bit TIFF of object numbers; OUT only",
+        module="label_images", about="16-bit or 32-bit TIFF of object numbers; OUT only",
         suffixes=(".tif",), named=True, also=("tif", "tiff", "label-tiff"), variant="tif",
         readable=False,
     ),
@@ -290,7 +290,7 @@ def encode_annotations(
     chosen = find_format(name)
     check_target(Path(target), name)
     if chosen.kind != "file":
-        note_renamed(report, images)
+        report_renamed(report, images)
     policy = policy or Policy()
     yield from chosen.encode(images, Path(target), report, policy)
     if chosen.module not in WITH_ROOM:
@@ -384,15 +384,15 @@ def place_of(source: Path) -> Path:
     return folder_of_yaml(source)
 
 
-def recognise(source: Path, split: str | None = None) -> str:
+def recognize(source: Path, split: str | None = None) -> str:
     """Return the format name of a file or folder, by file names and first keys.
 
     With a split, published layouts come first. Raises DataError if no format fits.
     """
-    return recognised(source, split)[0]
+    return recognized(source, split)[0]
 
 
-def recognised(source: Path, split: str | None = None) -> tuple[str, str]:
+def recognized(source: Path, split: str | None = None) -> tuple[str, str]:
     """Return the result of `recognise` and the reason in words."""
     if not source.exists():
         raise DataError(f"File or folder not found: {str(source)!r}. Check the path.")
@@ -444,8 +444,8 @@ def _found_inside(source: Path) -> tuple[str, str] | None:
 
 def _refuse_unknown(source: Path) -> NoReturn:
     """Raise DataError that describes what a source is instead, or what it resembles."""
-    refuse_pictures(source)
-    if message := use_instead(source, "labels"):
+    refuse_images(source)
+    if message := suggest_command(source, "labels"):
         raise DataError(message)
     video = (
         ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
@@ -491,7 +491,7 @@ def _best(source: Path, marks: Mapping[str, Mark]) -> tuple[str | None, Fit]:
     return (name if fit else None), fit
 
 
-def refuse_pictures(source: Path) -> None:
+def refuse_images(source: Path) -> None:
     """Raise DataError for an image, a folder of images without annotations or an empty folder."""
     from anymask.images.load import SUFFIXES  # loads Pillow
     from anymask.masks import counted
@@ -507,11 +507,11 @@ def refuse_pictures(source: Path) -> None:
     annotated = {end for one in WRITTEN.values() for end in one.suffixes} - SUFFIXES
     if any(end in annotated | {".mat", ".npy"} for end in ends):
         return
-    if photos := sum(end in SUFFIXES for end in ends):
+    if images := sum(end in SUFFIXES for end in ends):
         raise DataError(
-            f"{source}: The folder contains {counted(photos, 'image')}, but no annotations. Label "
+            f"{source}: The folder contains {counted(images, 'image')}, but no annotations. Label "
             f"them (anymask annotate {source}), or pass their masks."
         )
-    if message := use_instead(source, "labels"):
+    if message := suggest_command(source, "labels"):
         raise DataError(message)
     raise DataError(f"{source}: The folder contains no annotations. Pass another folder.")

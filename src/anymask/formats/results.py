@@ -17,7 +17,7 @@ from typing import Any
 from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, LossReport, with_extras
 from anymask.formats.coco import category_names, label_of, record_extra, segmentation_to_rle
-from anymask.formats.documents import find_files, photo_beside, picture_hw, read_json
+from anymask.formats.documents import find_files, image_beside, read_hw, read_json
 from anymask.formats.fields import as_list, as_number, as_numbers, as_record, as_whole, shown
 from anymask.formats.outlines import CornerCheck, with_area
 from anymask.images import SUFFIXES
@@ -26,7 +26,7 @@ from anymask.masks import Mask, Masks
 _ABOUT = ("predicted_iou", "stability_score", "point_coords", "crop_box")  # keys of a generator
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a list, or a folder of lists; records of a box alone are reported.
 
     Raises DataError that names file, record and reason.
@@ -37,10 +37,10 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
         with report.record(path):
             for name, few in _by_image(read_json(path), path, report).items():
                 with report.record(f"image {name}"):
-                    folders = [pictures] if pictures else [path.parent, path.parent / "images"]
-                    photo = photo_beside(path, f"{name}.jpg", pictures)
-                    photo = photo or _numbered(name, folders, numbered)
-                    images.append(_image(name, few, photo, report, corners))
+                    folders = [image_root] if image_root else [path.parent, path.parent / "images"]
+                    pixels = image_beside(path, f"{name}.jpg", image_root)
+                    pixels = pixels or _numbered(name, folders, numbered)
+                    images.append(_image(name, few, pixels, report, corners))
     corners.tell(report)
     if any((mask.label or "").isdecimal() for image in images for mask in image.masks):
         report.note("The results have no class names, so classes are named by their category ids.")
@@ -68,16 +68,16 @@ def _by_image(document: Any, path: Path, report: LossReport) -> dict[str, list[t
 def _image(
     name: str,
     rows: list[tuple[int, Any]],
-    photo: Path | None,
+    image: Path | None,
     report: LossReport,
     corners: CornerCheck,
 ) -> AnnotatedImage:
     sizes = [hw for _, row in rows if (hw := _size_of(row)) is not None]
-    if photo is None and not sizes:
+    if image is None and not sizes:
         raise DataError(
             "The size of the image is unknown. Pass the folder of the images with --images DIR."
         )
-    hw = picture_hw(photo) if photo is not None else sizes[0]
+    hw = read_hw(image) if image is not None else sizes[0]
     masks = Masks()
     for number, row in rows:
         with report.record(f"record {number}"):
@@ -88,7 +88,7 @@ def _image(
                 report.skip(name, "a box alone")
                 continue
             masks.append(_mask(row, hw))
-    return AnnotatedImage(file_name=photo.name if photo is not None else name, hw=hw, masks=masks)
+    return AnnotatedImage(file_name=image.name if image is not None else name, hw=hw, masks=masks)
 
 
 def _numbered(
@@ -102,15 +102,15 @@ def _numbered(
     for folder in folders if name.isdecimal() else ():
         if folder not in known:
             found = known[folder] = {}
-            for photo in sorted(folder.iterdir()) if folder.is_dir() else ():
-                digits = re.search("[0-9]+$", photo.stem)
-                if digits is not None and photo.suffix.lower() in SUFFIXES:
-                    found.setdefault(int(digits[0]), []).append(photo)
-        photos = known[folder].get(int(name), [])
-        if len(photos) > 1:
-            raise DataError(f"Two images have this number: {photos[0].name} and {photos[1].name}.")
-        if photos:
-            return photos[0]
+            for image in sorted(folder.iterdir()) if folder.is_dir() else ():
+                digits = re.search("[0-9]+$", image.stem)
+                if digits is not None and image.suffix.lower() in SUFFIXES:
+                    found.setdefault(int(digits[0]), []).append(image)
+        images = known[folder].get(int(name), [])
+        if len(images) > 1:
+            raise DataError(f"Two images have this number: {images[0].name} and {images[1].name}.")
+        if images:
+            return images[0]
     return None
 
 

@@ -17,7 +17,7 @@ from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
     extras_of,
-    note_traits,
+    report_unsupported_fields,
     with_extras,
 )
 from anymask.formats.documents import (
@@ -28,20 +28,20 @@ from anymask.formats.documents import (
     read_json,
     to_json,
 )
-from anymask.formats.fields import AllBut, as_list, as_record, held, rest_of
-from anymask.formats.metadata import note_facts, origin_in, with_origins
+from anymask.formats.fields import ExceptKeys, as_list, as_record, held, other_keys
+from anymask.formats.metadata import origin_in, report_dataset_fields, with_origins
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, parents_to_ids, parents_to_places
 
-OF_RECORD = AllBut(  # beside these, a record holds any key
+OF_RECORD = ExceptKeys(  # beside these, a record holds any key
     "id", "segmentation", "area", "bbox", "predicted_iou", "point_coords", "stability_score",
     "crop_box", "objectness", "label", "label_probability", "runner_up", "parent", "depth",
     "group_id", "iscrowd", "origin",
 )  # fmt: skip
-OF_IMAGE = AllBut("image_id", "width", "height", "file_name")
+OF_IMAGE = ExceptKeys("image_id", "width", "height", "file_name")
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder of them. Raises DataError that names file, record and reason."""
     return read_each(
         source, ".json", report, lambda path: document_to_image(read_json(path), report)
@@ -62,11 +62,11 @@ def document_to_image(document: Any, report: LossReport | None = None) -> Annota
     for number, annotation in enumerate(as_list(document["annotations"], "annotations")):
         with report.record(f"annotation {number}"):
             mask = replace(Mask.from_sa1b(annotation), origin=origin_in(document, annotation))
-            masks.append(with_extras(mask, rest_of(held(annotation, OF_RECORD), ())))
+            masks.append(with_extras(mask, other_keys(held(annotation, OF_RECORD), ())))
             ids.append(annotation.get("id"))
     masks = parents_to_places(masks, ids)
     hw = checked_hw(about["height"], about["width"])
-    extra = rest_of(held(about, OF_IMAGE), ())
+    extra = other_keys(held(about, OF_IMAGE), ())
     return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=Masks(masks), extra=extra)
 
 
@@ -77,10 +77,10 @@ def encode(
     first = 1
     paths = output_paths(images, target, ".json")
     for number, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
-        note_traits(report, image, IN_RECORDS | {"trees"}, OF_RECORD, OF_IMAGE)
+        report_unsupported_fields(report, image, IN_RECORDS | {"trees"}, OF_RECORD, OF_IMAGE)
         yield path, to_json(image_to_document(image, number, first))
         first += len(image.masks)
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)
 
 
 def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
     SequencePlace,
-    note_traits,
-    note_unlabelled,
+    report_unlabeled,
+    report_unsupported_fields,
 )
 from anymask.formats.coco import (
     OF_IMAGE,
@@ -39,10 +39,17 @@ from anymask.formats.coco import (
     segmentation_to_rle,
     written_extra,
 )
-from anymask.formats.documents import OutFile, find_files, located, read_json, seen_below, to_json
+from anymask.formats.documents import (
+    OutFile,
+    find_files,
+    located,
+    names_in_dataset,
+    read_json,
+    to_json,
+)
 from anymask.formats.fields import (
     MOST_FRAMES,
-    AllBut,
+    ExceptKeys,
     as_list,
     as_number,
     as_record,
@@ -52,9 +59,9 @@ from anymask.formats.fields import (
     checked_hw,
     held,
 )
-from anymask.formats.metadata import INFO, LICENCES, note_facts, with_origins
+from anymask.formats.metadata import INFO, LICENSES, report_dataset_fields, with_origins
 from anymask.formats.outlines import Policy
-from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area
+from anymask.masks import UNLABELED, Mask, Masks, Rle, rle_area
 
 ABSENT_PHRASES, PARTIAL_PHRASES, COMPLETE_PHRASES = PHRASES = (
     "absent_phrases",
@@ -95,7 +102,7 @@ class _Image:
     phrases: dict[str, bool] = field(default_factory=dict)  # phrase -> exhaustive
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder of files. Raises DataError that names file, record and reason."""
     found = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".json"):
@@ -104,10 +111,10 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             images = (
                 _frames(_video_pairs(document, report))
                 if VIDEO_PAIRS in document
-                else _read_images(document, report, pictures)[0]
+                else _read_images(document, report, image_root)[0]
             )
             found += [(path, image) for image in images]
-    return seen_below(source, found)
+    return names_in_dataset(source, found)
 
 
 def read_pairs(path: Path, report: LossReport) -> list[ConceptPair]:
@@ -138,7 +145,7 @@ def read_pairs(path: Path, report: LossReport) -> list[ConceptPair]:
 
 
 def _read_images(
-    document: Mapping[str, Any], report: LossReport, pictures: Path | None = None
+    document: Mapping[str, Any], report: LossReport, image_root: Path | None = None
 ) -> tuple[list[AnnotatedImage], dict[int, tuple[str, str, bool]]]:
     """Read the images of a document, and (image, phrase, exhaustive) of each pair by id."""
     merged, pairs = _merged_images(document, report)
@@ -159,7 +166,7 @@ def _read_images(
     images = [about.row for about in merged.values()]
     coco = {**document, "images": images, "annotations": rows, "categories": categories}
     found = []
-    for _, image in read_document(coco, report, pictures):
+    for _, image in read_document(coco, report, image_root):
         phrases = merged[image.file_name].phrases
         shown = {mask.label for mask in image.masks}
         absent = [one for one in phrases if one not in shown]
@@ -326,21 +333,21 @@ def encode(
     licences = policy.facts.licences
     licence = {"license": licences[0]["id"]} if len(licences) == 1 else {}
     for image in images:
-        note_traits(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
-        note_unlabelled(report, image)
-        ours = {mask.label or UNLABELLED for mask in image.masks}
+        report_unsupported_fields(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
+        report_unlabeled(report, image)
+        ours = {mask.label or UNLABELED for mask in image.masks}
         absent = [str(one) for one in image.extra.get(ABSENT_PHRASES, ()) if one not in ours]
         partial, complete = (image.extra.get(key, ()) for key in PHRASES[1:])
         confirmed = {*complete, *absent} - {*partial}
-        labels = (mask.label or UNLABELLED for mask in image.masks)
+        labels = (mask.label or UNLABELED for mask in image.masks)
         for phrase in dict.fromkeys([*labels, *absent]) or (None,):
-            entry = held(licence | image_row(len(entries) + 1, image), AllBut(*PHRASES))
+            entry = held(licence | image_row(len(entries) + 1, image), ExceptKeys(*PHRASES))
             if phrase is not None:
                 entry |= {PHRASE: phrase, "queried_category": ""}
                 entry |= dict.fromkeys(_EXHAUSTIVE, int(phrase in confirmed))
             entries.append(entry)
             for mask in image.masks:
-                if (mask.label or UNLABELLED) == phrase:
+                if (mask.label or UNLABELED) == phrase:
                     row = written_extra(mask) | annotation_row(mask, len(entries), 1)
                     sides = (*image.hw[::-1], *image.hw[::-1])  # fractions of the image
                     box = [one / side for one, side in zip(row["bbox"], sides, strict=True)]
@@ -349,5 +356,5 @@ def encode(
                     kept.append(mask)
     facts = held(document_facts([], {}, policy), ("info", "licenses"))
     document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
-    note_facts(report, images, policy, (INFO, LICENCES))
+    report_dataset_fields(report, images, policy, (INFO, LICENSES))
     yield json_target(target), to_json(with_origins(document, kept))

@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import DataError, parse_json
-from anymask.formats.annotations import AnnotatedImage, LossReport, SequencePlace, note_traits
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    SequencePlace,
+    report_unsupported_fields,
+)
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -30,7 +35,7 @@ from anymask.formats.documents import (
 )
 from anymask.formats.fields import as_list, as_number, as_record, as_whole, held
 from anymask.formats.mask_numbers import binary_mask
-from anymask.formats.metadata import note_facts
+from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy
 from anymask.masks import (
     Mask,
@@ -50,7 +55,7 @@ RATE = 24  # frames a second
 _SMALL, _MEDIUM = 32**2, 96**2  # pixels, of the size buckets
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a video's file, a folder of them, or a val or test split with Annotations_6fps.
 
     The .jsonl of `anymask track` is read as well. Raises DataError that names file, frame and
@@ -156,7 +161,7 @@ def encode(
     for frames, stem in zip(videos.values(), output_stems([*videos]), strict=True):
         path = target if one_file else target.joinpath(stem.parent, f"{stem.name}_manual.json")
         yield path, to_json(_document(stem.name, frames, report))
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)
 
 
 def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> dict[str, Any]:
@@ -201,7 +206,7 @@ def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[
     """Return the mask in every frame for each object number."""
     tracks: dict[int, list[Rle]] = {}
     for number, image in enumerate(frames):
-        note_traits(report, image, frozenset({"ids"}), (), _OF_VIDEO)
+        report_unsupported_fields(report, image, frozenset({"ids"}), (), _OF_VIDEO)
         stem = PurePosixPath(image.file_name).stem
         if not stem.isdecimal() or int(stem) != EVERY * number:
             report.add("frames", image.file_name, None, f"becomes frame {EVERY * number}")

@@ -25,28 +25,28 @@ from anymask.formats.annotations import (
     LossReport,
     Trait,
     extras_of,
-    note_traits,
+    report_unsupported_fields,
     with_extras,
 )
 from anymask.formats.documents import OutFile, output_stem, output_stems, to_json
-from anymask.formats.fields import AllBut, as_list, as_record, as_text, held, rest_of, shown
-from anymask.formats.losses import as_licences, licence_text
+from anymask.formats.fields import ExceptKeys, as_list, as_record, as_text, held, other_keys, shown
+from anymask.formats.losses import as_licenses, license_text
 from anymask.formats.metadata import (
     CLASSES,
     INFO,
-    LICENCES,
+    LICENSES,
+    add_info,
+    add_licenses,
     implied,
-    note_facts,
-    take_info,
-    take_licences,
+    report_dataset_fields,
 )
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Rle, rle_area, rle_to_string, string_to_rle
 
-PICTURES = "images"
+IMAGE_FOLDER = "images"
 MASKS_FILE = "masks.jsonl"
 INFO_FILE = "set.json"
-OF_MASK = AllBut("rle", "area", "label")  # beside these, a mask holds any key
+OF_MASK = ExceptKeys("rle", "area", "label")  # beside these, a mask holds any key
 _OF_ROW = ("image", "hw", "masks", "ignore_rle")
 
 
@@ -64,12 +64,12 @@ class SetInfo:
     ships: bool | None = None
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a set's folder as one of the formats; images may be missing.
 
     Raises DataError that names file, line and reason.
     """
-    return list(iter_samples(source, absent_photos=True, report=report))
+    return list(iter_samples(source, absent_images=True, report=report))
 
 
 def read_classes(source: Path, report: LossReport) -> None:
@@ -83,20 +83,20 @@ def read_classes(source: Path, report: LossReport) -> None:
         names = [as_text(name, "class") for name in as_list(document.get("classes", []), "classes")]
         if names:
             report.list_classes(dict.fromkeys(names))
-        info = held(document, AllBut("licence", "classes"))
+        info = held(document, ExceptKeys("licence", "classes"))
         if info.get("name") == source.resolve().name:
             del info["name"]  # the default name
-        take_info(report, info)
-        take_licences(report, as_licences(document.get("licence")))
+        add_info(report, info)
+        add_licenses(report, as_licenses(document.get("licence")))
 
 
 def load_set(
-    folder: str | Path, *, absent_photos: bool = False, report: LossReport | None = None
+    folder: str | Path, *, absent_images: bool = False, report: LossReport | None = None
 ) -> tuple[SetInfo, list[AnnotatedImage]]:
     """Read a set's metadata and all of its run-lengths, without opening an image.
 
     Args:
-        absent_photos: Whether images may be missing: masks can be converted without them.
+        absent_images: Whether images may be missing: masks can be converted without them.
         report: Report of skipped invalid records; None: they are errors.
 
     Raises:
@@ -105,18 +105,18 @@ def load_set(
     folder = Path(folder)
     path = _masks_file(folder)
     info = read_info(folder)
-    if not (samples := list(iter_samples(folder, absent_photos=absent_photos, report=report))):
+    if not (samples := list(iter_samples(folder, absent_images=absent_images, report=report))):
         raise DataError(f"{path}: The file is empty. Expected one line per image.")
     return info, samples
 
 
 def iter_samples(
-    folder: str | Path, *, absent_photos: bool = False, report: LossReport | None = None
+    folder: str | Path, *, absent_images: bool = False, report: LossReport | None = None
 ) -> Iterator[AnnotatedImage]:
     """Yield the samples of a set one by one, for sets larger than memory, as in `load_set`.
 
     Args:
-        absent_photos: Whether images may be missing.
+        absent_images: Whether images may be missing.
         report: Report of skipped invalid records; None: they are errors.
     """
     folder, report = Path(folder), LossReport() if report is None else report
@@ -127,7 +127,7 @@ def iter_samples(
             with report.record(f"{path}, line {number}"):
                 if line.strip():
                     row = parse_json(line, f"{path}, line {number}")
-                    image = _image_of(folder, as_record(row, "line"), report, absent_photos)
+                    image = _image_of(folder, as_record(row, "line"), report, absent_images)
             if image is not None:
                 yield image
 
@@ -177,21 +177,21 @@ def read_info(folder: Path) -> SetInfo:
 
 
 def _image_of(
-    folder: Path, row: Mapping[str, Any], report: LossReport, absent_photos: bool = False
+    folder: Path, row: Mapping[str, Any], report: LossReport, absent_images: bool = False
 ) -> AnnotatedImage:
     hw, rows = _size_of(row), row.get("masks")
     if not isinstance(rows, list):
         raise DataError(f"`masks` must be a list of objects, but it is {shown(rows)}.")
-    photo, masks = _image_path(folder, row, absent_photos), Masks()
+    image, masks = _image_path(folder, row, absent_images), Masks()
     for number, mask in enumerate(rows):
         with report.record(f"mask {number}"):
             masks.append(_mask_of(as_record(mask, "mask"), hw))
     if row.get("ignore_rle") is not None:
         with report.record("ignore_rle"):
             masks.append(Mask(_rle_of(row["ignore_rle"], hw), VOID_LABEL, crowd=True))
-    name = photo.relative_to(folder).as_posix().removeprefix(f"{PICTURES}/")
+    name = image.relative_to(folder).as_posix().removeprefix(f"{IMAGE_FOLDER}/")
     return AnnotatedImage(
-        file_name=name, hw=hw, masks=masks, source=photo, extra=rest_of(row, _OF_ROW)
+        file_name=name, hw=hw, masks=masks, source=image, extra=other_keys(row, _OF_ROW)
     )
 
 
@@ -202,7 +202,7 @@ def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
     if annotator is not None and type(annotator) is not int:
         raise DataError(f"`annotator` must be a whole number, but it is {shown(annotator)}.")
     found = Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
-    return with_extras(found, rest_of(held(mask, OF_MASK), ("annotator",)))
+    return with_extras(found, other_keys(held(mask, OF_MASK), ("annotator",)))
 
 
 def _size_of(row: Mapping[str, Any]) -> tuple[int, int]:
@@ -243,30 +243,32 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Yield the two files of a set's folder."""
-    names, keys = picture_names([image.file_name for image in images]), implied(policy)
+    names, keys = paths_in_set([image.file_name for image in images]), implied(policy)
     lines = [to_json(_row(*one, report, keys)) for one in zip(images, names, strict=True)]
     yield target / MASKS_FILE, b"".join(lines)
-    note_facts(report, images, policy, (CLASSES, INFO, LICENCES))
-    metadata = {"licence": licence_text(policy.facts.licences), "classes": [*policy.classes]}
+    report_dataset_fields(report, images, policy, (CLASSES, INFO, LICENSES))
+    metadata = {"licence": license_text(policy.facts.licences), "classes": [*policy.classes]}
     info = {k: v for k, v in policy.facts.info.items() if k != "ships" or type(v) is bool}
-    about = {"name": target.name} | info | rest_of(metadata, ())
+    about = {"name": target.name} | info | other_keys(metadata, ())
     yield target / INFO_FILE, (json.dumps(about) + "\n").encode()
 
 
-def picture_name(file_name: str) -> str:
+def path_in_set(file_name: str) -> str:
     """Return the path of an image inside a set."""
-    return f"{PICTURES}/{output_stem(file_name).as_posix()}"
+    return f"{IMAGE_FOLDER}/{output_stem(file_name).as_posix()}"
 
 
-def picture_names(file_names: Sequence[str]) -> list[str]:
-    """Return `picture_name` for several images, with a distinct path for each."""
-    return [f"{PICTURES}/{stem.as_posix()}" for stem in output_stems(file_names)]
+def paths_in_set(file_names: Sequence[str]) -> list[str]:
+    """Return `path_in_set` for several images, with a distinct path for each."""
+    return [f"{IMAGE_FOLDER}/{stem.as_posix()}" for stem in output_stems(file_names)]
 
 
 def _row(
     image: AnnotatedImage, name: str, report: LossReport, keys: Container[str]
 ) -> dict[str, Any]:
-    note_traits(report, image, frozenset[Trait]({"labels", "crowds", "annotator"}), OF_MASK, keys)
+    report_unsupported_fields(
+        report, image, frozenset[Trait]({"labels", "crowds", "annotator"}), OF_MASK, keys
+    )
     crowds = [mask for mask in image.masks if mask.crowd]
     for number, mask in enumerate(image.masks):
         if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):

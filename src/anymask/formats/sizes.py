@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from anymask.base import DataError
-from anymask.images import is_turned
+from anymask.images import is_rotated
 
 _OTHER_IMAGE = "Use the image on which the masks were drawn, or draw the masks again."
 _CUT = 0.02  # a scale closer to 1 means cropped rows or columns
@@ -19,7 +19,7 @@ class SizeError(DataError):
         self.remedy = remedy
 
 
-def other_size(
+def size_error(
     name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
 ) -> SizeError:
     """Return the error for an image and masks of different sizes.
@@ -28,19 +28,19 @@ def other_size(
         name: Name of the image; its path, if an EXIF rotation may be the cause.
     """
     return SizeError(
-        f"{name}: {size_differs(masks_hw, shown_hw)}", _remedy(name, masks_hw, shown_hw)
+        f"{name}: {size_error_of_image(masks_hw, shown_hw)}", _remedy(name, masks_hw, shown_hw)
     )
 
 
-def record_of_other_size(
+def size_error_of_record(
     path: Path, masks_hw: tuple[int, int], shown_hw: tuple[int, int]
 ) -> SizeError:
     """Return the same error for a record, whose place the report adds."""
-    message = size_differs(masks_hw, shown_hw)
+    message = size_error_of_image(masks_hw, shown_hw)
     return SizeError(message[:1].upper() + message[1:], _remedy(path, masks_hw, shown_hw))
 
 
-def size_differs(masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
+def size_error_of_image(masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
     """Return both sizes in a sentence."""
     found = "another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
     masks = f"{masks_hw[1]} x {masks_hw[0]}"
@@ -51,7 +51,7 @@ def _remedy(name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] |
     if shown_hw is None:
         return _OTHER_IMAGE
     if masks_hw == shown_hw[::-1]:
-        if isinstance(name, Path) and is_turned(name):
+        if isinstance(name, Path) and is_rotated(name):
             return (
                 "The image has an EXIF rotation. If the masks were drawn on the rotated image, as "
                 "viewers show it, swap width and height in the annotations. If they were drawn on "

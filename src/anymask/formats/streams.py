@@ -18,9 +18,9 @@ import numpy as np
 from anymask.base import InputError, whole_file
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.coco import OURS, image_row
-from anymask.formats.label_pictures import VOID, encode_palette
+from anymask.formats.label_images import VOID, encode_palette
 from anymask.formats.sav import video_facts
-from anymask.masks import UNLABELLED, Mask, empty_rle, rle_box_xyxy, rle_to_coco
+from anymask.masks import UNLABELED, Mask, empty_rle, rle_box_xyxy, rle_to_coco
 
 _FAST = 3  # zlib's level of the PNGs of a stream
 
@@ -140,7 +140,7 @@ class CocoStream:
         self, path: Path, hw: tuple[int, int], objects: Sequence[int], names: Mapping[int, str]
     ) -> None:
         self._path, self._hw = path, hw
-        self._names = {number: names.get(number) or UNLABELLED for number in objects}
+        self._names = {number: names.get(number) or UNLABELED for number in objects}
         classes = sorted(set(self._names.values()))
         self._ids = {name: place for place, name in enumerate(classes, start=1)}
         self._images, self._rows = _RowFile(path, "images"), _RowFile(path, "rows")

@@ -14,7 +14,12 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from anymask.base import DataError
-from anymask.formats.annotations import AnnotatedImage, LossReport, note_traits, with_extras
+from anymask.formats.annotations import (
+    AnnotatedImage,
+    LossReport,
+    report_unsupported_fields,
+    with_extras,
+)
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -23,10 +28,10 @@ from anymask.formats.documents import (
     read_xml,
     xml_element,
 )
-from anymask.formats.fields import as_number, as_whole, rest_of, shown
-from anymask.formats.metadata import note_facts
+from anymask.formats.fields import as_number, as_whole, other_keys, shown
+from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy, even_odd_to_rle, outline, with_area
-from anymask.masks import Mask, Masks, Ring, colours, polygons_to_svg_path
+from anymask.masks import Mask, Masks, Ring, colors, polygons_to_svg_path
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -37,7 +42,7 @@ _OUTLINES = ("path", "polygon")
 _SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder; shapes other than paths and polygons are reported.
 
     Raises DataError that names file, path and reason: curves and transforms are not supported.
@@ -94,7 +99,7 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
         crowd=element.get("data-crowd") == "true",
     )
     data = {key[5:]: value for key, value in element.items() if key.startswith("data-")}
-    return with_extras(mask, rest_of(data, _DATA))
+    return with_extras(mask, other_keys(data, _DATA))
 
 
 def path_to_rings(text: str) -> list[Ring]:
@@ -157,12 +162,12 @@ def encode(
 ) -> Iterator[OutFile]:
     """Yield a file per image; masks are semi-transparent, in the colors of anymask overlays."""
     for image, path in zip(images, output_paths(images, target, ".svg"), strict=True):
-        note_traits(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
+        report_unsupported_fields(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
         height, width = image.hw
         size = {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}
         title = xml_element("title", image.file_name)
         root = xml_element("svg", [title], {"xmlns": _NAMESPACE} | size)
-        for number, colour in enumerate(colours(len(image.masks))):
+        for number, color in enumerate(colors(len(image.masks))):
             mask = image.masks[number]
             data = {
                 "data-label": mask.label,
@@ -172,7 +177,7 @@ def encode(
             }
             about: dict[str, object] = {
                 "d": polygons_to_svg_path(outline(image, number, report, policy)),
-                "fill": "#{:02x}{:02x}{:02x}".format(*colour),
+                "fill": "#{:02x}{:02x}{:02x}".format(*color),
                 "fill-opacity": "0.5",
                 "fill-rule": "evenodd",
             }
@@ -180,4 +185,4 @@ def encode(
             root.append(xml_element("path", None, about))
         ET.indent(root)
         yield path, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)

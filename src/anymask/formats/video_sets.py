@@ -31,17 +31,17 @@ from pathlib import Path
 from typing import Any
 
 from anymask.base import DataError, UintImage, brief
-from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, SequencePlace, annotated_photo
+from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, SequencePlace, annotated_image
 from anymask.formats.coco import segmentation_to_rle
 from anymask.formats.documents import (
     checked_hw,
-    find_photo,
+    find_in_folders,
     find_place,
     located,
     read_json,
     read_text,
 )
-from anymask.formats.label_pictures import VOID
+from anymask.formats.label_images import VOID
 from anymask.formats.mask_numbers import binary_mask, label_values, value_rles
 from anymask.images import SUFFIXES, load_image
 from anymask.masks import Mask, Rle, mask_to_rle, rle_area
@@ -89,7 +89,7 @@ class Clip:
         ]
         if void is not None:
             masks.append(Mask(void, VOID_LABEL, crowd=True))
-        return annotated_photo(self.frames[index], hw, masks, place=SequencePlace(self.name, index))
+        return annotated_image(self.frames[index], hw, masks, place=SequencePlace(self.name, index))
 
     def _layered(self, index: int, name: str) -> AnnotatedImage:
         """Read a frame with one image per object; an object without one is not visible."""
@@ -108,7 +108,7 @@ class Clip:
             for number, rle in found.items()
             if rle_area(rle)
         ]
-        return annotated_photo(
+        return annotated_image(
             self.frames[index], sizes.pop(), masks, place=SequencePlace(self.name, index)
         )
 
@@ -236,10 +236,10 @@ def read_youtube_vis(root: Path, split: str) -> Iterator[AnnotatedImage]:
         for video in document["videos"]:
             hw = checked_hw(video["height"], video["width"])
             for index, name in enumerate(video["file_names"]):
-                photo = find_photo(str(name), places)
+                image = find_in_folders(str(name), places)
                 found = _frame_masks(tracks.get(int(video["id"]), []), index, hw, names)
-                yield annotated_photo(
-                    photo, hw, found, place=SequencePlace(str(video["id"]), index)
+                yield annotated_image(
+                    image, hw, found, place=SequencePlace(str(video["id"]), index)
                 )
 
 

@@ -30,17 +30,17 @@ from anymask.formats.annotations import (
     VOID_LABEL,
     AnnotatedImage,
     LossReport,
-    annotated_photo,
+    annotated_image,
     class_names,
-    note_traits,
-    note_unlabelled,
+    report_unlabeled,
+    report_unsupported_fields,
 )
 from anymask.formats.class_lists import LABELS, class_lines, find_classes
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
     find_files,
-    find_picture,
+    find_image,
     find_place,
     located,
     output_paths,
@@ -49,16 +49,16 @@ from anymask.formats.documents import (
     read_xml,
     xml_element,
 )
-from anymask.formats.label_pictures import (
+from anymask.formats.label_images import (
     VOID,
     encode_palette,
+    label_image_name,
     object_numbers,
     paint_numbers,
-    picture_name,
     voc_palette,
 )
 from anymask.formats.layouts import iter_dataset
-from anymask.formats.losses import as_colour
+from anymask.formats.losses import as_color
 from anymask.formats.mask_numbers import (
     EVERY_KIND,
     is_binary,
@@ -67,9 +67,9 @@ from anymask.formats.mask_numbers import (
     value_rles,
 )
 from anymask.formats.metadata import CLASSES as LISTED
-from anymask.formats.metadata import note_facts, take_class
+from anymask.formats.metadata import add_class, report_dataset_fields
 from anymask.formats.outlines import Policy
-from anymask.masks import UNLABELLED, Mask, Masks
+from anymask.masks import UNLABELED, Mask, Masks
 
 CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"
 DETAILS, LISTS = "Annotations", "ImageSets/Segmentation"
@@ -84,7 +84,7 @@ _NAMES = {number: name for number, name in enumerate(VOC_CLASSES) if number}
 
 
 def read(
-    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+    source: Path, report: LossReport, image_root: Path | None = None, *, boxes: bool = False
 ) -> list[AnnotatedImage]:
     """Read a set's folder: the challenge's val split, or all object PNGs of another set.
 
@@ -94,17 +94,17 @@ def read(
         boxes: Whether to read the XML instead, with boxes without masks as rectangles.
     """
     if boxes or not source.is_dir() or not any(any(source.glob(place)) for place in PLACES):
-        return voc_xml.read(source, report, pictures, boxes=boxes)
+        return voc_xml.read(source, report, image_root, boxes=boxes)
     objects = find_place(source, PLACES, "objects of PASCAL VOC")
-    top, photos = objects.parent, objects.parent / "JPEGImages"
+    top, image_files = objects.parent, objects.parent / "JPEGImages"
     names, palettes = _stated(top, report)
-    if names is None and photos.is_dir() and (top / LISTS).is_dir():
+    if names is None and image_files.is_dir() and (top / LISTS).is_dir():
         return list(iter_dataset(source, "voc", None))
-    beside = photos if pictures is None and photos.is_dir() else pictures
+    beside = image_files if image_root is None and image_files.is_dir() else image_root
     images = []
     for path in of_best_kind(find_files(objects, *EVERY_KIND)):
         with report.record(path):
-            name = _photo_name(path, objects, beside)
+            name = _image_name(path, objects, beside)
             images.append(_image(path, objects, name, names or _NAMES, report, palettes))
     return images
 
@@ -116,9 +116,9 @@ def _stated(top: Path, report: LossReport) -> tuple[dict[int, str] | None, list[
     for line, usual in zip(class_lines(top / LABELS), voc_palette().tolist(), strict=False):
         name, *rest = line.rsplit(":", 3)
         if len(rest) == 3:
-            colour = as_colour(rest[0].split(","))
-            kept = None if colour == as_colour(usual) else colour
-            take_class(report, name, {"color": kept, "parts": rest[1], "actions": rest[2]})
+            color = as_color(rest[0].split(","))
+            kept = None if color == as_color(usual) else color
+            add_class(report, name, {"color": kept, "parts": rest[1], "actions": rest[2]})
     if classes is None:
         return None, [voc_palette()]
     report.list_classes(dict.fromkeys(classes.names.values()))
@@ -136,21 +136,21 @@ def read_voc(root: Path, split: str, report: LossReport | None = None) -> Iterat
         path = objects / f"{name}.png"
         image = _image(path, objects, name, names or _NAMES, report, palettes)
         with located(path):
-            photos = top / "JPEGImages"
-            yield annotated_photo(
-                find_picture(photos, name) or photos / f"{name}.jpg", image.hw, image.masks
+            images = top / "JPEGImages"
+            yield annotated_image(
+                find_image(images, name) or images / f"{name}.jpg", image.hw, image.masks
             )
 
 
-def _photo_name(path: Path, objects: Path, pictures: Path | None) -> str:
-    """Return the image name: as in `pictures`, else as in its XML, else <stem>.jpg."""
+def _image_name(path: Path, objects: Path, image_root: Path | None) -> str:
+    """Return the image name: as in `image_root`, else as in its XML, else <stem>.jpg."""
     inside = path.relative_to(objects)
     details = (objects.parent / DETAILS / inside).with_suffix(".xml")
-    if find_picture(pictures, inside.with_suffix("").as_posix()) is None and details.is_file():
+    if find_image(image_root, inside.with_suffix("").as_posix()) is None and details.is_file():
         name = PurePosixPath(read_xml(details).findtext("filename") or "").name
         if name:
             return (PurePosixPath(inside.as_posix()).parent / name).as_posix()
-    return picture_name(path, objects, pictures, ".jpg")
+    return label_image_name(path, objects, image_root, ".jpg")
 
 
 def _image(
@@ -202,20 +202,20 @@ def encode(
     """
     seen = [replace(image, masks=Masks(m for m in image.masks if not _void(m))) for image in images]
     names = _names(seen, report, policy)
-    note_facts(report, images, policy, (LISTED,), ("parts", "actions"))
+    report_dataset_fields(report, images, policy, (LISTED,), ("parts", "actions"))
     paths = output_paths(images, target / OBJECTS, ".png")
     stem_of = {
         image.file_name: path.relative_to(target / OBJECTS).as_posix().removesuffix(".png")
         for image, path in zip(images, paths, strict=True)
     }
     for image, plain, path in zip(images, seen, paths, strict=True):
-        note_traits(report, plain, frozenset({"labels"}))
-        note_unlabelled(report, plain)
+        report_unsupported_fields(report, plain, frozenset({"labels"}))
+        report_unlabeled(report, plain)
         void = [_void(mask) for mask in image.masks]
         numbers = object_numbers(image, report, VOID - 1, void)
         yield path, encode_palette(paint_numbers(image, numbers, report))
         classes = [
-            VOID if hidden else names.index(_one_line(mask.label or UNLABELLED))
+            VOID if hidden else names.index(_one_line(mask.label or UNLABELED))
             for mask, hidden in zip(image.masks, void, strict=True)
         ]
         stem = stem_of[image.file_name]
@@ -227,11 +227,11 @@ def encode(
         stems = [stem_of[image.file_name] for image in few]
         listed = target / "ImageSets" / "Segmentation" / f"{split}.txt"
         yield listed, to_utf8("".join(f"{stem}\n" for stem in stems))
-    colours = voc_palette().tolist()
+    colors = voc_palette().tolist()
     about = [policy.facts.classes.get(name, {}) for name in names]
     rows = [
         f"{name}:{r},{g},{b}:{one.get('parts', '')}:{one.get('actions', '')}\n"
-        for name, (r, g, b), one in zip(names, colours[: len(names)], about, strict=True)
+        for name, (r, g, b), one in zip(names, colors[: len(names)], about, strict=True)
     ]
     yield target / LABELS, to_utf8("".join(["# label:color_rgb:parts:actions\n", *rows]))
 
@@ -249,7 +249,7 @@ def _void(mask: Mask) -> bool:
 
 
 def _one_line(label: str) -> str:
-    return " ".join(label.lstrip("#").splitlines()) or UNLABELLED
+    return " ".join(label.lstrip("#").splitlines()) or UNLABELED
 
 
 def _names(images: list[AnnotatedImage], report: LossReport, policy: Policy) -> list[str]:

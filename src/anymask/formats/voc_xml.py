@@ -22,17 +22,17 @@ from anymask.base import DataError, Floats
 from anymask.formats.annotations import AnnotatedImage, LossReport, with_extras
 from anymask.formats.documents import (
     checked_hw,
-    find_picture,
-    picture_hw,
+    find_image,
     read_each,
+    read_hw,
     read_xml,
     refuse_boxes,
 )
-from anymask.formats.fields import as_corners, as_number, rest_of
+from anymask.formats.fields import as_corners, as_number, other_keys
 from anymask.formats.outlines import box_to_mask, ring_to_rle, with_area
-from anymask.masks import MAX_PIXELS, UNLABELLED, Box, Mask, Masks, Rle, mask_to_rle
+from anymask.masks import MAX_PIXELS, UNLABELED, Box, Mask, Masks, Rle, mask_to_rle
 
-ROOT, PHOTOS = "annotation", "JPEGImages"
+ROOT, IMAGES = "annotation", "JPEGImages"
 _OF_OBJECT = ("name", "polygon", "bndbox", "attributes")
 _FLAGS = ("truncated", "difficult", "occluded")
 _UNSAID = (
@@ -45,7 +45,7 @@ _UNSAID = (
 
 
 def read(
-    source: Path, report: LossReport, pictures: Path | None = None, *, boxes: bool = False
+    source: Path, report: LossReport, image_root: Path | None = None, *, boxes: bool = False
 ) -> list[AnnotatedImage]:
     """Read a file, or every XML file in a folder and below.
 
@@ -59,7 +59,7 @@ def read(
         root = read_xml(path)
         if root.tag != ROOT:
             raise DataError(f"The root element must be <annotation>, but it is <{root.tag}>.")
-        return _image(root, *_photo(root, path, source, pictures), report, boxes=boxes)
+        return _image(root, *_image_file(root, path, source, image_root), report, boxes=boxes)
 
     images = read_each(source, ".xml", report, read_file)
     if not boxes:
@@ -68,22 +68,22 @@ def read(
 
 
 def _image(
-    root: ET.Element, name: str, photo: Path | None, report: LossReport, *, boxes: bool
+    root: ET.Element, name: str, image: Path | None, report: LossReport, *, boxes: bool
 ) -> AnnotatedImage:
     high, wide = (
         int(as_number(root.findtext(f"size/{key}") or 0, key)) for key in ("height", "width")
     )
     if high and wide:
         hw = checked_hw(high, wide)
-    elif photo is not None:
-        hw = picture_hw(photo)
+    elif image is not None:
+        hw = read_hw(image)
     else:
         raise DataError("The image size is missing. Pass the folder of the images.")
     masks = []
     for number, element in enumerate(root.iter("object")):
         with report.record(f"object {number}"):
             corners, found = _corners(element), None
-            label = (element.findtext("name") or "").strip() or UNLABELLED
+            label = (element.findtext("name") or "").strip() or UNLABELED
             if corners is not None:
                 found = Mask(_rle(corners, hw), label, extra=_extra(element))
             elif element.find("bndbox") is None:
@@ -94,7 +94,7 @@ def _image(
                 masks.append(found)
                 continue
             report.skip(name, "the box is outside the image" if boxes else "a box alone")
-    extra = rest_of({key: _texts(root.find(key)) for key in ("source", "owner")}, ())
+    extra = other_keys({key: _texts(root.find(key)) for key in ("source", "owner")}, ())
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
@@ -110,7 +110,7 @@ def _extra(element: ET.Element) -> dict[str, Any]:
         one.findtext("name") or "": one.findtext("value") or ""
         for one in element.iterfind("attributes/attribute")
     }
-    return rest_of(
+    return other_keys(
         {k: v for k, v in values.items() if v not in _UNSAID} | {"attributes": attributes}, ()
     )
 
@@ -121,15 +121,15 @@ def _texts(element: ET.Element | None) -> dict[str, str]:
     return {one.tag: one.text for one in inside if one.text and one.text not in _UNSAID}
 
 
-def _photo(
-    root: ET.Element, path: Path, source: Path, pictures: Path | None
+def _image_file(
+    root: ET.Element, path: Path, source: Path, image_root: Path | None
 ) -> tuple[str, Path | None]:
     """Return the image name, and its file if it lies in one of the usual folders."""
     name = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2].strip()
     here = path.parent
-    for folder in (pictures, here, here.parent / PHOTOS):
+    for folder in (image_root, here, here.parent / IMAGES):
         for stem in (Path(name).stem, path.stem):
-            if (found := find_picture(folder, stem) if stem else None) is not None:
+            if (found := find_image(folder, stem) if stem else None) is not None:
                 inside = here.relative_to(source) if source.is_dir() and folder == here else Path()
                 return (inside / found.name).as_posix(), found
     return name or f"{path.stem}.jpg", None

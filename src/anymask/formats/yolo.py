@@ -33,40 +33,40 @@ from anymask.formats.annotations import (
     LossReport,
     SequencePlace,
     class_names,
-    note_traits,
-    note_unlabelled,
+    report_unlabeled,
+    report_unsupported_fields,
 )
 from anymask.formats.documents import (
     SPLITS,
     OutFile,
     checked_hw,
     find_files,
+    find_image,
     find_named,
-    find_picture,
     located,
     name_key,
     output_paths,
     output_stems,
     parts_of,
-    picture_hw,
+    read_hw,
     read_text,
     refuse_boxes,
     role_of,
 )
-from anymask.formats.fields import AllBut, as_number, as_record, as_whole, held, rest_of
-from anymask.formats.losses import as_licences, licence_text
+from anymask.formats.fields import ExceptKeys, as_number, as_record, as_whole, held, other_keys
+from anymask.formats.losses import as_licenses, license_text
 from anymask.formats.metadata import (
     CLASSES,
     INFO,
-    LICENCES,
+    LICENSES,
+    add_info,
+    add_licenses,
     implied,
-    note_facts,
-    take_info,
-    take_licences,
+    report_dataset_fields,
 )
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, ring_to_rle, single_rings
 from anymask.images import VIDEO_SUFFIXES
-from anymask.masks import UNLABELLED, Box, Mask, Masks, Ring
+from anymask.masks import UNLABELED, Box, Mask, Masks, Ring
 
 # Detect the content of YOLO label lines: outlines, boxes or predictions of any task.
 #
@@ -242,7 +242,7 @@ def _above_one(text: str) -> bool:
     return text.isdecimal() and float(text) > 1
 
 
-_OF_YAML = AllBut(  # the others state something of the set
+_OF_YAML = ExceptKeys(  # the others state something of the set
     "path", "train", "val", "test", "names", "nc", "download", "channels", "license", "info",
 )  # fmt: skip
 _BY_ALIASES = 1_000_000  # values and characters that aliases may add to a data.yaml
@@ -252,7 +252,7 @@ _DIGITS = 1e-6  # share of a side; twice the rounding error of the last digit
 def read(
     source: Path,
     report: LossReport,
-    pictures: Path | None = None,
+    image_root: Path | None = None,
     *,
     boxes: bool = False,
     split: str | None = None,
@@ -264,7 +264,7 @@ def read(
     image, as only the image has the size.
 
     Args:
-        pictures: Folder of the images; default: the images/ beside each labels/.
+        image_root: Folder of the images; default: the images/ beside each labels/.
         boxes: Whether to return boxes without masks as rectangles, also those of predictions,
             whose lines have one more number.
         split: Name of `split_files`; default: all files.
@@ -280,8 +280,8 @@ def read(
             document = as_record(_read_yaml(path), "the document")
             info = document.get("info")
             info = {**info} if isinstance(info, dict) else {}
-            take_info(report, info | held(document, _OF_YAML))
-            take_licences(report, as_licences(document.get("license")))
+            add_info(report, info | held(document, _OF_YAML))
+            add_licenses(report, as_licenses(document.get("license")))
     places = label_places(source)
     files = {labels: label_texts(labels, source) for labels, _ in places}
     if split is not None:
@@ -297,8 +297,8 @@ def read(
     images = []
     for labels, folder in places:
         inside = f"{folder.parent.relative_to(source)}/" if source in folder.parents[1:] else ""
-        folders = [pictures or folder]
-        if described is None and pictures is None:  # predictions are beside their images
+        folders = [image_root or folder]
+        if described is None and image_root is None:  # predictions are beside their images
             folders += [labels.parent, labels]
         for path in files[labels]:
             with report.record(path):
@@ -447,7 +447,7 @@ class _Lines:
         default_factory=lambda: CornerCheck("x and y of the center, width and height")
     )
 
-    def mask(self, line: str, picture: str, hw: tuple[int, int]) -> Mask | None:
+    def mask(self, line: str, image: str, hw: tuple[int, int]) -> Mask | None:
         """Return the mask of a line; None for a box alone, which is reported."""
         if "," in line and len(line.split()) <= BOX:
             raise DataError(
@@ -463,13 +463,13 @@ class _Lines:
                 found = box_to_mask(box, hw, _label_of(read.label, self.names))
         if found is None:
             off = self.boxes and read.box is not None
-            self.report.skip(picture, "the box is outside the image" if off else read.kind)
+            self.report.skip(image, "the box is outside the image" if off else read.kind)
         return found
 
 
 def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> AnnotatedImage:
     stem = path.relative_to(labels).with_suffix("").as_posix()
-    if (about := _picture(stem, folders) or _picture(path.stem, folders)) is None:
+    if (about := _find_image(stem, folders) or _find_image(path.stem, folders)) is None:
         raise DataError(
             f"The image {stem!r} is missing from {str(folders[0])!r}. Pass the folder of images."
         )
@@ -481,18 +481,18 @@ def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> Anno
     return replace(about, masks=Masks(filter(None, masks)))
 
 
-def _picture(stem: str, folders: list[Path]) -> AnnotatedImage | None:
+def _find_image(stem: str, folders: list[Path]) -> AnnotatedImage | None:
     """Return the image of a label without masks: a file, or a frame of a video (clip_12 of
     clip.mp4, counted from 1); None if there is none."""
-    every = [(folder, find_picture(folder, stem)) for folder in folders]
+    every = [(folder, find_image(folder, stem)) for folder in folders]
     every += [(folder, find_named(folder, f"{stem}.txt")) for folder in folders]
-    for folder, photo in every:
-        if photo is not None:
-            name = photo.relative_to(folder).as_posix()
-            return AnnotatedImage(file_name=name, hw=picture_hw(photo))
+    for folder, image in every:
+        if image is not None:
+            name = image.relative_to(folder).as_posix()
+            return AnnotatedImage(file_name=name, hw=read_hw(image))
     video, _, frame = stem.rpartition("_")
     for folder in folders if video and frame.isdecimal() and int(frame) else ():
-        if (found := find_picture(folder, video, VIDEO_SUFFIXES)) is not None:
+        if (found := find_image(folder, video, VIDEO_SUFFIXES)) is not None:
             index = int(frame) - 1
             name = f"{video}/{index:05d}.jpg"
             return AnnotatedImage(
@@ -646,17 +646,17 @@ def encode(
             "convert both sets together."
         )
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"labels"}), (), implied(policy))
-        note_unlabelled(report, image)
+        report_unsupported_fields(report, image, frozenset({"labels"}), (), implied(policy))
+        report_unlabeled(report, image)
         lines = []
         for number, mask in enumerate(image.masks):
-            place = names.index(mask.label or UNLABELLED)
+            place = names.index(mask.label or UNLABELED)
             rings = single_rings(image, number, report, policy)
             lines += [ring_to_yolo(ring, image.hw, place) for ring in rings]
         yield path, "".join(lines).encode()
-    note_facts(report, images, policy, (CLASSES, INFO, LICENCES))
-    facts = {"license": licence_text(policy.facts.licences), "info": policy.facts.info}
-    about = _split_folders(images) | {"names": dict(enumerate(names))} | rest_of(facts, ())
+    report_dataset_fields(report, images, policy, (CLASSES, INFO, LICENSES))
+    facts = {"license": license_text(policy.facts.licences), "info": policy.facts.info}
+    about = _split_folders(images) | {"names": dict(enumerate(names))} | other_keys(facts, ())
     text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
     yield file, text.encode()
 

@@ -39,7 +39,7 @@ from anymask.base import (
     missing_extra,
     refuse_text,
 )
-from anymask.images.kinds import HEAD, HEIC, recognise_head
+from anymask.images.kinds import HEAD, HEIC, recognize_head
 from anymask.masks import MAX_PIXELS, counted
 
 PERCENTILES = (0.1, 99.9)  # for a stretch: ignores a few hot or dead pixels
@@ -54,8 +54,8 @@ _SAMPLE_PIXELS = 2_000_000  # pixels of a large image that the percentiles are c
 
 
 @dataclass(frozen=True)
-class PictureView:
-    """Bands, page and value range to read; `PictureView()` reads the image as it is."""
+class ImageView:
+    """Bands, page and value range to read; `ImageView()` reads the image as it is."""
 
     # One or three band numbers, counted from 1: gray, or red, green and blue, where 0 is black.
     # None reads the image's own colors.
@@ -77,7 +77,7 @@ class PictureView:
         page: int = 0,
         stretch: Sequence[float] | None = None,
         ranges: AnyRanges | None = None,
-    ) -> PictureView:
+    ) -> ImageView:
         """Create a view from validated arguments. Raises InputError."""
         chosen = None if bands is None else _check_bands(bands)
         if type(page) is not int or page < 0:
@@ -113,7 +113,7 @@ class PictureView:
         return self.raw or self.bands is not None
 
 
-AS_IT_IS = PictureView()
+AS_IT_IS = ImageView()
 
 
 def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
@@ -146,7 +146,7 @@ def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
 
 
 def array_to_image(
-    source: ArrayLike, name: str = "the array", view: PictureView = AS_IT_IS
+    source: ArrayLike, name: str = "the array", view: ImageView = AS_IT_IS
 ) -> UintImage:  # -> (H, W, 3)
     """Convert an array (H, W[, C]) of any number type to RGB.
 
@@ -164,39 +164,39 @@ def array_to_image(
     if view.raw:
         return array
     has_alpha = not view.bands and array.shape[2] in (2, 4)
-    colour, alpha = (array[..., :-1], array[..., -1]) if has_alpha else (array, None)
+    color, alpha = (array[..., :-1], array[..., -1]) if has_alpha else (array, None)
     black = [place for place, band in enumerate(view.bands or ()) if not band]
     if array.dtype == np.uint8 and array.shape[2] == 3 and view.is_as_stored:
         return np.ascontiguousarray(array)
     low: Ends
     high: Ends
     if view.ranges is not None:
-        count = colour.shape[2]
+        count = color.shape[2]
         if len(view.ranges) not in (1, count):
             raise ImageError(
                 f"{name} has {counted(count, 'band')}, but {len(view.ranges)} ranges were "
                 f"passed. Pass {'one range' if count == 1 else f'one range or {count}'}."
             )
         pairs = [
-            composite_range(colour[..., band : band + 1], name) if one is None else one
+            composite_range(color[..., band : band + 1], name) if one is None else one
             for band, one in enumerate(view.ranges * (count if len(view.ranges) == 1 else 1))
         ]
         low, high = np.array(pairs, np.float64).T
     elif view.stretch is not None:
-        low, high = _band_ranges(colour, name, view.stretch)
+        low, high = _band_ranges(color, name, view.stretch)
     else:
-        low, high = value_range(colour, name)
+        low, high = value_range(color, name)
     image = np.empty((*array.shape[:2], 4 if view.alpha and alpha is not None else 3), np.uint8)
     alpha_range = (0.0, 1.0) if alpha is None else _alpha_range(alpha, name)
     for rows in strips((array.shape[0], array.shape[1])):
-        image[rows, :, :3] = _eight_bit(colour[rows], low, high)
+        image[rows, :, :3] = _eight_bit(color[rows], low, high)
         if alpha is not None:
             image[rows] = put_alpha(image[rows, :, :3], _eight_bit(alpha[rows], *alpha_range), view)
     image[..., black] = 0
     return image
 
 
-def _check_array(source: ArrayLike, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
+def _check_array(source: ArrayLike, name: str, view: ImageView) -> NDArray[Any]:  # -> (H, W, C)
     try:
         array = np.asarray(source)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -247,7 +247,7 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
             "numpy.nan_to_num(image), or set value ranges: --stretch 2,98 "
             "(in Python stretch=(2, 98))"
         )
-    scale = _colour_range(values.dtype, least, most)
+    scale = _color_range(values.dtype, least, most)
     dim = values.dtype.kind == "f" and scale is not None and most < _MIN_WHITE * scale[1]
     if scale is not None and not dim:
         return scale
@@ -276,7 +276,7 @@ def composite_range(values: NDArray[Any], name: str) -> tuple[float, float]:
     return black, max(float(values.max()), float(black + 6 * some.std()))
 
 
-def _colour_range(kind: np.dtype[Any], least: float, most: float) -> tuple[float, float] | None:
+def _color_range(kind: np.dtype[Any], least: float, most: float) -> tuple[float, float] | None:
     """Return black and white of values that may be colors; None for other values."""
     if kind.kind in "bf" and least >= -0.1 and most <= 1.1:
         return (0.0, 1.0)
@@ -312,7 +312,7 @@ def _above(value: float) -> float:
 def _alpha_range(alpha: NDArray[Any], name: str) -> tuple[float, float]:
     if alpha.dtype.kind in "ui":
         return (0.0, float(np.iinfo(alpha.dtype).max) if alpha.dtype.itemsize < 4 else 255.0)
-    scale = _colour_range(alpha.dtype, float(alpha.min()), float(alpha.max()))
+    scale = _color_range(alpha.dtype, float(alpha.min()), float(alpha.max()))
     return scale or value_range(alpha, name)
 
 
@@ -358,16 +358,16 @@ def flatten(image: UintImage) -> UintImage:  # (H, W, 3 or 4) -> (H, W, 3)
 
 
 def put_alpha(
-    colour: UintImage, alpha: NDArray[np.uint8], view: PictureView
+    color: UintImage, alpha: NDArray[np.uint8], view: ImageView
 ) -> UintImage:  # (h, w, 3), (h, w) -> (h, w, 3 or 4)
     """Add the alpha channel, or composite on white, as in `view`."""
-    return np.dstack([colour, alpha]) if view.alpha else on_white(colour, alpha)
+    return np.dstack([color, alpha]) if view.alpha else on_white(color, alpha)
 
 
-def on_white(colour: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w, 3), (h, w)
+def on_white(color: UintImage, alpha: NDArray[np.uint8]) -> UintImage:  # (h, w, 3), (h, w)
     """Composite the colors on white, rounded to the nearest integer."""
     cover = alpha.astype(np.uint16)[..., None]
-    mixed: NDArray[np.uint16] = (colour * cover + 255 * (255 - cover) + 127) // 255
+    mixed: NDArray[np.uint16] = (color * cover + 255 * (255 - cover) + 127) // 255
     return mixed.astype(np.uint8)
 
 
@@ -433,15 +433,15 @@ def open_header(file: Any) -> Image.Image:
         MissingExtra: A HEIC file without the package pi-heif.
     """
     formats = ("HEIF", *DECODERS) if _enable_heic(file) else DECODERS
-    shown, is_colourless = _with_colours(file)
+    shown, is_colourless = _with_colors(file)
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:
-            picture = Image.open(shown, formats=formats)
+            image = Image.open(shown, formats=formats)
             if is_colourless:
-                picture.info[NO_ALPHA] = True
-            return picture
+                image.info[NO_ALPHA] = True
+            return image
         except Exception as error:  # as in `decoding`
             raise UnidentifiedImageError from error
         finally:
@@ -462,7 +462,7 @@ def _enable_heic(file: Any) -> bool:
 
 
 @contextmanager
-def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Image.Image]:
+def open_image(source: Path | bytes, name: str | None = None) -> Iterator[Image.Image]:
     """Open an image inside the `with` block without decoding its pixels.
 
     Args:
@@ -477,12 +477,12 @@ def open_picture(source: Path | bytes, name: str | None = None) -> Iterator[Imag
     opened = open_file(source) if isinstance(source, Path) else io.BytesIO(source)
     with decoding(name), opened as file:
         try:
-            picture = open_header(file)
+            image = open_header(file)
         except UnidentifiedImageError:
             raise unidentified(file, name) from None
-        with picture:
-            check_size((picture.height, picture.width), name)
-            yield picture
+        with image:
+            check_size((image.height, image.width), name)
+            yield image
 
 
 def open_file(path: Path) -> io.BufferedReader:
@@ -525,7 +525,7 @@ def unidentified(file: Any, name: str) -> ImageError:
             f"{_MAX_BANDS} bands. Convert three of the bands to TIFF: gdal_translate "
             f"-b 3 -b 2 -b 1 {shown} rgb.tif"
         )
-    found = recognise_head(head)
+    found = recognize_head(head)
     if head.startswith(TIFF_HEADS[:2]) or (found is not None and found.kind == "image"):
         return DamagedImageError(f"{name} is corrupted or truncated. Copy or download it again.")
     if found is not None:
@@ -546,13 +546,13 @@ _MODES = {"RGB ": "RGB", "CMYK": "CMYK", "GRAY": "L"}  # ICC.1 color space -> Pi
 ToSrgb = Callable[[Image.Image], Image.Image]
 
 
-def to_srgb(picture: Image.Image) -> ToSrgb | None:
+def to_srgb(image: Image.Image) -> ToSrgb | None:
     """Return a function that converts parts of an image to sRGB (mode RGB); None if not needed.
 
     Like browsers, it ignores profiles that are corrupted or for another color space than the
     pixels.
     """
-    profile = picture.info.get("icc_profile")
+    profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or not profile:
         return None
     try:
@@ -562,8 +562,8 @@ def to_srgb(picture: Image.Image) -> ToSrgb | None:
         if "srgb" in ImageCms.getProfileDescription(source).lower():
             return None
         mode = _MODES[source.profile.xcolor_space]
-        if (mode == "CMYK") != (picture.mode == "CMYK") or (
-            (mode == "L") != (picture.mode in ("1", "L", "LA", "La"))
+        if (mode == "CMYK") != (image.mode == "CMYK") or (
+            (mode == "L") != (image.mode in ("1", "L", "LA", "La"))
         ):
             return None
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
@@ -593,7 +593,7 @@ def _count_bands(head: bytes) -> int:
     return int.from_bytes(head[at + 12 : at + 14], "big") if at > 0 else 0
 
 
-def _with_colours(file: Any) -> tuple[Any, bool]:
+def _with_colors(file: Any) -> tuple[Any, bool]:
     """Declare the first three bands as RGB if needed; return the file and whether it changed."""
     head = read_head(file, _HEAD)
     at = head.find(_ENUMERATED) + 7 if isinstance(head, bytes) else 0

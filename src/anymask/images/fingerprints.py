@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ImageOps
 
 from anymask.base import Floats, ImageError
-from anymask.images.decoding import open_picture
+from anymask.images.decoding import open_image
 
 CELLS = 16  # side of the gray thumbnail
 MEAN, MOST = 1.5, 9.0  # maximum difference of duplicates in gray levels: on average, in one cell
@@ -33,17 +33,17 @@ def fingerprint(path: Path) -> Floats | None:
         Floats | None: None for images with more than 8 bits, several pages, or no contrast.
     """
     try:
-        with open_picture(path) as picture:
-            if picture.mode not in MODES or getattr(picture, "n_frames", 1) > 1:
+        with open_image(path) as image:
+            if image.mode not in MODES or getattr(image, "n_frames", 1) > 1:
                 return None
-            picture.draft("L", (8 * CELLS, 8 * CELLS))  # decodes JPEG at reduced size
-            grey = np.asarray(ImageOps.exif_transpose(picture).convert("L"), np.float32)
+            image.draft("L", (8 * CELLS, 8 * CELLS))  # decodes JPEG at reduced size
+            gray = np.asarray(ImageOps.exif_transpose(image).convert("L"), np.float32)
     except ImageError:
         return None  # another reader may support it
-    cells = cv2.resize(grey, (CELLS, CELLS), interpolation=cv2.INTER_AREA).ravel()
+    cells = cv2.resize(gray, (CELLS, CELLS), interpolation=cv2.INTER_AREA).ravel()
     if cells.std() < FLAT:
         return None
-    return np.concatenate([[grey.shape[1] / grey.shape[0]], cells])
+    return np.concatenate([[gray.shape[1] / gray.shape[0]], cells])
 
 
 def first_alike(prints: Sequence[Floats | None], others: Sequence[Floats | None]) -> list[int]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 Kind = Literal["image", "scan", "other scan", "video", "map", "layer", "other"]
-Wanted = Literal["image", "scan", "video", "map", "labels"]
+ExpectedInput = Literal["image", "scan", "video", "map", "labels"]
 
 HEAD = 512  # bytes that are inspected
 _LOOKED_AT = 50  # files of a folder that are inspected
@@ -27,7 +27,7 @@ COMMANDS: dict[Kind, str] = {
     "image": "Segment it with: anymask segment FILE --point X,Y",
     "scan": (
         "Segment it with: anymask volume FILE --slice N --box X0,Y0,X1,Y1 -o labels.nii.gz. In "
-        "Python, `anymask.read_volume(path).picture(N)` is one slice"
+        "Python, `anymask.read_volume(path).image(N)` is one slice"
     ),
     "other scan": (
         "Convert it to NIfTI (.nii.gz), for example with 3D Slicer, and pass the result "
@@ -43,7 +43,7 @@ COMMANDS: dict[Kind, str] = {
     ),
     "layer": "Use it as prompts: anymask segment MAP --prompts FILE -o objects.gpkg",
 }
-_NOT_THIS: dict[Wanted, str] = {
+_NOT_THIS: dict[ExpectedInput, str] = {
     "image": ", not an image", "scan": ", not a scan", "video": ", not a video",
     "map": ", not a map", "labels": "",
 }  # fmt: skip
@@ -131,7 +131,7 @@ _GEOPACKAGES = (b"GPKG", b"GP10", b"GP11")  # the application id of the database
 _ZARR = (".zattrs", ".zgroup", "zarr.json")
 
 
-def recognise_head(head: bytes) -> InputType | None:
+def recognize_head(head: bytes) -> InputType | None:
     """Recognize a file by its first bytes (up to HEAD); None if it is unknown."""
     if head.startswith(b"\x1f\x8b"):
         try:
@@ -161,16 +161,16 @@ def recognise_head(head: bytes) -> InputType | None:
     return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
 
 
-def recognise(path: Path) -> InputType | None:
+def recognize(path: Path) -> InputType | None:
     """Recognize a file or folder, except documents and the like; a folder by the most frequent
     type of its first files."""
     if not path.is_dir():
-        return _recognise_file(path)
+        return _recognize_file(path)
     if any((path / name).is_file() for name in _ZARR):
         return InputType("an OME-Zarr scan", "scan")
     found: dict[InputType, list[Path]] = {}
     for file in islice(_files_in(path), _LOOKED_AT):
-        if one := _recognise_file(file):
+        if one := _recognize_file(file):
             found.setdefault(one, []).append(file)
     if not found:
         return None
@@ -180,19 +180,19 @@ def recognise(path: Path) -> InputType | None:
     return InputType(f"a folder of {_NOUNS[most.kind]}", most.kind, found[most][0])
 
 
-def _recognise_file(path: Path) -> InputType | None:
-    found = recognise_head(_head_of(path))
+def _recognize_file(path: Path) -> InputType | None:
+    found = recognize_head(_head_of(path))
     return None if found is None or found.kind == "other" else found
 
 
-def use_instead(path: Path, wanted: Wanted) -> str | None:
+def suggest_command(path: Path, requested: ExpectedInput) -> str | None:
     """Describe an unsuitable input and the command to use instead; None if it is suitable or
     unknown."""
-    found = recognise(path)
-    if found is None or (found.kind == wanted and found.first is None):
+    found = recognize(path)
+    if found is None or (found.kind == requested and found.first is None):
         return None
     is_folder = path.is_dir()
-    reason = "" if is_folder or found.kind == "other scan" else _NOT_THIS[wanted]
+    reason = "" if is_folder or found.kind == "other scan" else _NOT_THIS[requested]
     remedy = found.remedy
     if is_folder and found.kind == "image":
         remedy = "Segment them with: anymask everything FILE -o out/"
@@ -201,11 +201,11 @@ def use_instead(path: Path, wanted: Wanted) -> str | None:
     return f"{str(path)!r} is {found.what}{reason}. {remedy}."
 
 
-def one_image_instead(path: Path, wanted: Wanted, *, is_map: bool) -> str:
-    """Like `use_instead`, for a single image where a scan or a video is required."""
+def suggest_single_image(path: Path, requested: ExpectedInput, *, is_map: bool) -> str:
+    """Like `suggest_command`, for a single image where a scan or a video is required."""
     found = InputType("a map (GeoTIFF)", "map") if is_map else InputType("one image", "image")
     remedy = found.remedy.replace("FILE", shlex.quote(str(path)))
-    return f"{str(path)!r} is {found.what}{_NOT_THIS[wanted]}. {remedy}."
+    return f"{str(path)!r} is {found.what}{_NOT_THIS[requested]}. {remedy}."
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

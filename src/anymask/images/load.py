@@ -38,7 +38,7 @@ from anymask.images.decoding import (
     AS_IT_IS,
     NO_ALPHA,
     AnyRanges,
-    PictureView,
+    ImageView,
     ToSrgb,
     array_to_image,
     check_size,
@@ -60,18 +60,18 @@ from anymask.images.microscopes import (
 )
 from anymask.images.tiff import (
     count_tiff_pages,
-    deep_grey,
+    deep_gray,
     is_georeferenced,
-    is_photo,
+    is_image,
     needs_tifffile,
     no_such_page,
-    read_deep_colours,
+    read_deep_colors,
     read_tiff,
     tiff_axes,
     tiff_facts,
     tiff_hw,
 )
-from anymask.masks import MAX_PIXELS, ChannelMix, ImageInMemory, Picture
+from anymask.masks import MAX_PIXELS, ChannelMix, ImageInMemory, LazyImage
 
 ImageSource = str | Path | bytes | bytearray | memoryview | BinaryIO | Image.Image | ArrayLike
 
@@ -93,7 +93,7 @@ _PHOTOMETRIC = 262  # a tag of TIFF 6.0
 _WHITE_16 = 65535
 
 SAMPLES = ("cat", "coffee", "dog", "rocket", "truck")
-_PHOTOS = Path(__file__).parents[1] / "assets" / "photos"
+_IMAGES = Path(__file__).parents[1] / "assets" / "photos"
 _PATTERN = "*?["  # characters that make a path a pattern
 
 MAX_BYTES = 100_000_000  # size limit of a downloaded file
@@ -137,14 +137,14 @@ def load_image(
     """
     refuse_text("True or False", bgr=bgr, allow_url=allow_url, alpha=alpha)
     if isinstance(page, str):
-        page, bands = resolve_place(source, page, bands)
-    view = replace(PictureView.of(bands, page, stretch, ranges), alpha=alpha)
+        page, bands = resolve_position(source, page, bands)
+    view = replace(ImageView.of(bands, page, stretch, ranges), alpha=alpha)
     if isinstance(source, str | Path) and is_address(source):
         if not allow_url:
             raise ImageError(
                 f"URLs are not downloaded by default: {str(source)[:200]!r}. Pass allow_url=True."
             )
-        source = fetch_picture(str(source))
+        source = fetch_image(str(source))
     if not bgr:
         return read_view(source, view)
     files = str | Path | bytes | bytearray | memoryview | Image.Image
@@ -160,7 +160,7 @@ def load_image(
     return np.dstack([image[..., 2::-1], image[..., 3:]])
 
 
-def resolve_place(
+def resolve_position(
     source: ImageSource, page: str, bands: int | Sequence[int] | None = None
 ) -> tuple[int, tuple[int, ...] | None]:
     """Resolve a position such as "z1c0" to page and bands.
@@ -175,10 +175,10 @@ def resolve_place(
         )
     with open_path(Path(source)) as file, decoding(repr(str(source))):
         number, chosen = find_plane(file, repr(str(source)), page, bands)
-    return number, PictureView.of(chosen).bands
+    return number, ImageView.of(chosen).bands
 
 
-def read_view(source: ImageSource, view: PictureView) -> UintImage:
+def read_view(source: ImageSource, view: ImageView) -> UintImage:
     """Read an image with a given view. Raises like `load_image`."""
     if isinstance(source, str | Path):
         with open_path(Path(source)) as file:
@@ -236,9 +236,9 @@ def open_path(path: Path) -> Iterator[BinaryIO]:
         raise ImageError(f"File not found: {name}. Check the path.") from None
     except OSError as error:
         if os.path.isdir(path):  # noqa: PTH112 - also False for invalid names
-            from anymask.images.kinds import use_instead
+            from anymask.images.kinds import suggest_command
 
-            if message := use_instead(path, "image"):
+            if message := suggest_command(path, "image"):
                 raise ImageError(message) from None
             raise ImageError(
                 f"{name} is a folder, but an image is required. Pass an image file in it."
@@ -261,40 +261,40 @@ def _open_known(file: Any, name: str) -> Image.Image | None:
         return None
 
 
-def _load_stream(file: Any, name: str, view: PictureView) -> UintImage:
-    if (picture := _open_known(file, name)) is None:
+def _load_stream(file: Any, name: str, view: ImageView) -> UintImage:
+    if (image := _open_known(file, name)) is None:
         if is_tiff(file):
             return _load_tiff(file, name, view)
         return array_to_image(read_microscope_page(file, name, view), name, view)
     try:
         with decoding(name):
-            if picture.format == "TIFF" and needs_tifffile(picture, view):
+            if image.format == "TIFF" and needs_tifffile(image, view):
                 return _load_tiff(file, name, view)
-        check_size((picture.height, picture.width), name)
-        _seek(picture, name, view)
-        check_size((picture.height, picture.width), name)
+        check_size((image.height, image.width), name)
+        _seek(image, name, view)
+        check_size((image.height, image.width), name)
         with decoding(name):
-            is_deep = picture.format in ("PNG", "TIFF")
-            deep = read_deep_colours(picture, file, view.page) if is_deep else None
+            is_deep = image.format in ("PNG", "TIFF")
+            deep = read_deep_colors(image, file, view.page) if is_deep else None
         if deep is None:
-            pixels = _pillow_to_array(picture, name, view)
+            pixels = _pillow_to_array(image, name, view)
         else:
-            tags = getattr(picture, "tag_v2", {})
+            tags = getattr(image, "tag_v2", {})
             known = (
-                "icc_profile" in picture.info
-                or picture.format == "PNG"
-                or is_photo(tags, tags.get(_PHOTOMETRIC))
+                "icc_profile" in image.info
+                or image.format == "PNG"
+                or is_image(tags, tags.get(_PHOTOMETRIC))
             )
-            convert = to_srgb(picture) if view.plain and not view.raw else None
+            convert = to_srgb(image) if view.plain and not view.raw else None
             pixels = _in_srgb(deep, name, view, convert, known=known)
-        turns = orientation_of(picture)  # after the size check: for PNG this decodes pixels
+        turns = orientation_of(image)  # after the size check: for PNG this decodes pixels
     finally:
-        picture.close()  # frees its pixel buffer, which leaving a `with` block does not
+        image.close()  # frees its pixel buffer, which leaving a `with` block does not
     return upright(pixels, turns)
 
 
 def _in_srgb(
-    deep: NDArray[Any], name: str, view: PictureView, convert: ToSrgb | None, *, known: bool
+    deep: NDArray[Any], name: str, view: ImageView, convert: ToSrgb | None, *, known: bool
 ) -> UintImage:
     """Convert colors (H, W, C) to 8 bits.
 
@@ -304,8 +304,8 @@ def _in_srgb(
             sensor values, which are stretched.
     """
     plain = view.plain and not view.raw
-    colours = deep[..., : 3 if deep.shape[2] > 2 else 1]
-    if plain and known and deep.dtype == np.uint16 and colours.max() >= _WHITE_16 // 8:
+    colors = deep[..., : 3 if deep.shape[2] > 2 else 1]
+    if plain and known and deep.dtype == np.uint16 and colors.max() >= _WHITE_16 // 8:
         deep = ((deep.astype(np.uint32) * 255 + _WHITE_16 // 2) // _WHITE_16).astype(np.uint8)
     image = array_to_image(deep, name, view)
     if convert is None:
@@ -314,33 +314,33 @@ def _in_srgb(
         return np.dstack([np.asarray(convert(Image.fromarray(image))), image[..., 3:]])
 
 
-def _load_tiff(file: Any, name: str, view: PictureView) -> UintImage:
+def _load_tiff(file: Any, name: str, view: ImageView) -> UintImage:
     deep = read_tiff(file, name, view)
     convert = None
     if deep.profile and view.plain and not view.raw:
         about = Image.new("RGB", (1, 1))
         about.info["icc_profile"] = deep.profile
         convert = to_srgb(about)
-    known = deep.in_colour or convert is not None
+    known = deep.in_color or convert is not None
     return upright(_in_srgb(deep.pixels, name, view, convert, known=known), deep.orientation)
 
 
-def _seek(picture: Image.Image, name: str, view: PictureView) -> None:
+def _seek(image: Image.Image, name: str, view: ImageView) -> None:
     """Seek to the page of a view. Raises ImageError if it does not exist."""
     if view.page == 0:
         return
     with decoding(name):
-        count = getattr(picture, "n_frames", 1)
+        count = getattr(image, "n_frames", 1)
         if view.page >= count:
             raise ImageError(no_such_page(view.page, count, name))
-        picture.seek(view.page)
+        image.seek(view.page)
 
 
-def orientation_of(picture: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     """Return the EXIF orientation 1..8; 1 (upright) if the tag is missing or corrupted."""
-    is_huge_png = picture.format == "PNG" and picture.width * picture.height > MAX_PIXELS
+    is_huge_png = image.format == "PNG" and image.width * image.height > MAX_PIXELS
     try:  # Pillow decodes a PNG to look for a tag behind its pixels
-        value = 1 if is_huge_png else picture.getexif().get(_ORIENTATION, 1)
+        value = 1 if is_huge_png else image.getexif().get(_ORIENTATION, 1)
     except Exception:  # a corrupted tag can raise anything; the image is not rotated
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -361,22 +361,24 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _pillow_to_array(
-    picture: Image.Image, name: str, view: PictureView
+    source_image: Image.Image, name: str, view: ImageView
 ) -> UintImage:  # -> (H, W, 3)
-    check_size((picture.height, picture.width), name)
+    check_size((source_image.height, source_image.width), name)
     with decoding(name):
-        picture.load()
-        if picture.mode[0] in "IF":  # 16 or 32 bits a pixel
-            return array_to_image(deep_grey(picture), name, view)
+        source_image.load()
+        if source_image.mode[0] in "IF":  # 16 or 32 bits a pixel
+            return array_to_image(deep_gray(source_image), name, view)
         if view.all_bands:
-            if picture.mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
-                picture = picture.convert("L" if picture.mode == "1" else "RGB")
-            return array_to_image(np.asarray(picture), name, view)
-        (width, height), convert = picture.size, to_srgb(picture)
-        image = np.empty((height, width, 4 if view.alpha and _has_alpha(picture) else 3), np.uint8)
+            if source_image.mode not in ("L", "LA", "RGB", "RGBA", "RGBX"):
+                source_image = source_image.convert("L" if source_image.mode == "1" else "RGB")
+            return array_to_image(np.asarray(source_image), name, view)
+        (width, height), convert = source_image.size, to_srgb(source_image)
+        image = np.empty(
+            (height, width, 4 if view.alpha and _has_alpha(source_image) else 3), np.uint8
+        )
         for rows in strips((height, width)):
-            part = picture.crop((0, rows.start, width, rows.stop))
-            if _has_alpha(picture):
+            part = source_image.crop((0, rows.start, width, rows.stop))
+            if _has_alpha(source_image):
                 layered = (part.convert("LA") if part.mode == "La" else part).convert("RGBA")
                 alpha = np.asarray(layered.getchannel("A"))
                 shown = layered.convert("RGB") if convert is None else convert(layered)
@@ -386,10 +388,10 @@ def _pillow_to_array(
         return image if view.plain else array_to_image(image, name, view)
 
 
-def _has_alpha(picture: Image.Image) -> bool:
-    if picture.info.get(NO_ALPHA):
+def _has_alpha(image: Image.Image) -> bool:
+    if image.info.get(NO_ALPHA):
         return False
-    return picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
 
 
 # Image files.
@@ -403,22 +405,22 @@ def image_hw(path: Path, most: int | None = None) -> tuple[int, int]:
     """
     name = repr(str(path))
     with open_path(path) as file:
-        if (picture := _open_known(file, name)) is None:
+        if (image := _open_known(file, name)) is None:
             if is_tiff(file):
                 return tiff_hw(file, name)
             with open_microscope(file, name) as places:
                 return places.hw
-        with decoding(name), picture:
-            height, width = picture.height, picture.width
+        with decoding(name), image:
+            height, width = image.height, image.width
             check_size((height, width), name, most)
-            return (width, height) if orientation_of(picture) >= 5 else (height, width)
+            return (width, height) if orientation_of(image) >= 5 else (height, width)
 
 
-def is_turned(path: Path) -> bool:
+def is_rotated(path: Path) -> bool:
     """Return whether the EXIF tag rotates an image by a quarter turn, which swaps its sides."""
     try:
-        with open_path(path) as file, open_header(file) as picture:
-            return orientation_of(picture) >= 5
+        with open_path(path) as file, open_header(file) as image:
+            return orientation_of(image) >= 5
     except (OSError, ImageError):
         return False
 
@@ -463,10 +465,10 @@ def sample(name: str = "coffee") -> Path:
     """
     if name not in SAMPLES:
         raise InputError(f"Unknown sample {name!r}. Choose from: {', '.join(SAMPLES)}")
-    return _PHOTOS / f"{name}.jpg"
+    return _IMAGES / f"{name}.jpg"
 
 
-def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
+def list_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
     """List the image files of a path or pattern, in sorted order.
 
     Args:
@@ -477,13 +479,13 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
         ImageError: A path is missing, or no file matches.
     """
     if not isinstance(where, str | Path):
-        return [path for one in where for path in list_photos(one)]
+        return [path for one in where for path in list_images(one)]
     path = Path(where)
     if path.is_dir():
         if not (found := list(find_images(path))):
-            from anymask.images.kinds import use_instead
+            from anymask.images.kinds import suggest_command
 
-            if message := use_instead(path, "image"):
+            if message := suggest_command(path, "image"):
                 raise ImageError(message)
             raise ImageError(f"The folder {str(path)!r} contains no images. Check the path.")
         return found
@@ -497,7 +499,7 @@ def list_photos(where: str | Path | Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def fetch_picture(address: str, most_bytes: int = MAX_BYTES) -> bytes:
+def fetch_image(address: str, most_bytes: int = MAX_BYTES) -> bytes:
     """Download an image.
 
     Args:
@@ -532,7 +534,7 @@ class ImageFile:
     path: Path  # Image file
     page: int | str = 0  # Page of a multi-page file, or a position along its axes, such as "z1c0"
     called: str = ""  # Name in results, if it is not the file name
-    view: PictureView = AS_IT_IS  # Bands, stretch and ranges; its page is not used
+    view: ImageView = AS_IT_IS  # Bands, stretch and ranges; its page is not used
 
     @property
     def name(self) -> str:
@@ -560,16 +562,16 @@ class ImageFile:
         """Read the image with its alpha channel, if it has one. Raises as `read`."""
         return read_view(self.path, replace(self.placed_view(), alpha=True))
 
-    def placed_view(self) -> PictureView:
+    def placed_view(self) -> ImageView:
         """View with the page number of the position. Raises InputError for an invalid position."""
         page, view = self.page, self.view
         if isinstance(page, str):
-            page, bands = resolve_place(self.path, page, view.bands)
+            page, bands = resolve_position(self.path, page, view.bands)
             view = replace(view, bands=bands)
         return replace(view, page=page)
 
 
-def shown_picture(
+def display_image(
     array: NDArray[Any], mix: ChannelMix | None = None
 ) -> UintImage:  # (H, W, 3 or 4) -> (H, W, 3)
     """Return the image to display: on white, or as the RGB input of a model with a channel mix."""
@@ -578,26 +580,26 @@ def shown_picture(
 
 def load_referenced(
     source: ImageSource, *, bgr: bool = False, allow_url: bool = False
-) -> tuple[UintImage, Picture]:  # -> (H, W, 3)
+) -> tuple[UintImage, LazyImage]:  # -> (H, W, 3)
     """Read an image, and create a result's reference to it: the path of a file, or the pixels.
 
     Arguments and errors are those of `load_image`.
     """
     if is_address(source) and allow_url is True:
-        source = fetch_picture(str(source))
+        source = fetch_image(str(source))
     values = source if isinstance(source, np.ndarray) else None
     where = values is None and is_georeferenced(source)  # reading may close a file
     layered = load_image(source, bgr=bgr, allow_url=allow_url, alpha=True)
-    photo = shown_picture(layered)
+    image = display_image(layered)
     if isinstance(source, str | Path):
-        return photo, ImageFile(Path(source).absolute())
-    return photo, ImageInMemory(photo, values=values, layered=layered, georeferenced=where)
+        return image, ImageFile(Path(source).absolute())
+    return image, ImageInMemory(image, values=values, layered=layered, georeferenced=where)
 
 
 # Pages.
 
 _AXES = "CZTVHRPLASE"  # axes with a meaning; tifffile names others Q and I
-_OF_ONE_PHOTO = ("MPO",)  # its other frames are camera previews of the same image
+_OF_ONE_IMAGE = ("MPO",)  # its other frames are camera previews of the same image
 
 
 @dataclass(frozen=True)
@@ -639,14 +641,14 @@ def read_pages(path: Path) -> Pages:
             named = all(axis in _AXES for axis, _ in axes)
             fits = math.prod(length for _, length in axes) == count
             return Pages(count, axes if fits and named else ())
-        if (picture := _open_known(file, name)) is None:
+        if (image := _open_known(file, name)) is None:
             with open_microscope(file, name) as places:
                 return Pages(places.count, places.axes)
-        with picture:
-            if picture.format in _OF_ONE_PHOTO:
+        with image:
+            if image.format in _OF_ONE_IMAGE:
                 return Pages()
             with decoding(name):
-                return Pages(int(getattr(picture, "n_frames", 1)))
+                return Pages(int(getattr(image, "n_frames", 1)))
 
 
 _POSITION = re.compile(r"(?:[a-z]\d{1,6})+")
@@ -707,5 +709,5 @@ def _axes_of(file: BinaryIO, name: str) -> tuple[Axes, int]:
         return tuple(pair for pair in axes if pair[0] not in _OTHER), samples
     if is_microscope(file):
         with open_microscope(file, name) as places:
-            return places.axes, 1 if places.colours else places.channels
+            return places.axes, 1 if places.colors else places.channels
     return (), 1

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from anymask.base import DataError, ImageError, UintImage, brief, read_array
 from anymask.images.decoding import (
     AS_IT_IS,
-    PictureView,
+    ImageView,
     check_size,
     decoding,
     is_tiff,
@@ -31,14 +31,14 @@ from anymask.images.decoding import (
 )
 from anymask.images.load import open_path, orientation_of, upright
 from anymask.images.mask_values import MaskPixels, MaskValues, interpret
-from anymask.images.tiff import needs_tifffile, read_deep_colours, read_tiff
+from anymask.images.tiff import needs_tifffile, read_deep_colors, read_tiff
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 259, 262, 0  # tags of TIFF 6.0
 _LOSSY_TIFF = (6, 7, 34892, 50001)  # old and new JPEG; lossy JPEG; WebP
 _LOSSY = frozenset(["JPEG", "MPO", "AVIF", "HEIF"])
 _WEBP_HEAD = 16384  # bytes that contain the start of the pixel chunk, even after a color profile
-_GREY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-_RAW = PictureView(raw=True)
+_GRAY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_RAW = ImageView(raw=True)
 
 
 @brief
@@ -47,7 +47,7 @@ class MaskImage:
     """Interpreted values of a mask image."""
 
     values: NDArray[Any]  # (H, W) integers, 0 for background
-    coloured: bool = False  # Whether the values are colors: red * 65536 + green * 256 + blue
+    colored: bool = False  # Whether the values are colors: red * 65536 + green * 256 + blue
     indexed: bool = False  # Whether the values are palette indices
 
 
@@ -59,7 +59,7 @@ def read_mask_image(
     Args:
         source: Image file, or its bytes.
         mask_values: "labels": each value is an object. "binary": one object, at least half of
-            white. "colours": each color is an object, black is background. "auto": detect the
+            white. "colors": each color is an object, black is background. "auto": detect the
             interpretation.
         name: Name for error messages. Defaults to the file name.
 
@@ -71,43 +71,43 @@ def read_mask_image(
     opened = io.BytesIO(source) if isinstance(source, bytes) else open_path(source)
     with opened as file:
         stored = _read_stored(file, name)
-    values, coloured = interpret(stored, mask_values, name)
-    return MaskImage(values, coloured, indexed=stored.palette is not None and not coloured)
+    values, colored = interpret(stored, mask_values, name)
+    return MaskImage(values, colored, indexed=stored.palette is not None and not colored)
 
 
 def _read_stored(file: Any, name: str) -> MaskPixels:
     try:
-        picture = open_header(file)
+        image = open_header(file)
     except UnidentifiedImageError:
         if is_tiff(file):
             return _by_tifffile(file, name)
         raise unidentified(file, name) from None
-    with decoding(name), picture:
-        if needs_tifffile(picture, AS_IT_IS):
+    with decoding(name), image:
+        if needs_tifffile(image, AS_IT_IS):
             return _by_tifffile(file, name)
-        check_size((picture.height, picture.width), name)
-        if (pages := getattr(picture, "n_frames", 1)) > 1:
+        check_size((image.height, image.width), name)
+        if (pages := getattr(image, "n_frames", 1)) > 1:
             raise ImageError(
                 f"{name} has {pages} pages, but a mask image must have one. Save each page alone."
             )
-        lossy = _is_lossy(picture, file)
-        deep = read_deep_colours(picture, file, 0) if picture.format in ("PNG", "TIFF") else None
-        picture.load()
-        turns, alpha = orientation_of(picture), _alpha_of(picture)
+        lossy = _is_lossy(image, file)
+        deep = read_deep_colors(image, file, 0) if image.format in ("PNG", "TIFF") else None
+        image.load()
+        turns, alpha = orientation_of(image), _alpha_of(image)
         palette: UintImage | None = None
         if deep is not None and (deep[..., :3] == deep[..., :1]).all():
             values = deep[..., 0]
-        elif picture.mode in _GREY:
-            values = _numbers(picture)
-        elif picture.mode in ("P", "PA"):
-            flat = picture.getpalette("RGB") or []
+        elif image.mode in _GRAY:
+            values = _numbers(image)
+        elif image.mode in ("P", "PA"):
+            flat = image.getpalette("RGB") or []
             palette = np.zeros((256, 3), np.uint8)
             palette[: len(flat) // 3] = np.reshape(flat, (-1, 3))
-            values = np.asarray(picture if picture.mode == "P" else picture.getchannel("P"))
-        elif picture.mode in ("LA", "La"):
-            values = np.asarray(picture.convert("LA").getchannel("L"))
+            values = np.asarray(image if image.mode == "P" else image.getchannel("P"))
+        elif image.mode in ("LA", "La"):
+            values = np.asarray(image.convert("LA").getchannel("L"))
         else:
-            values = np.asarray(picture.convert("RGBA" if alpha is not None else "RGB"))[..., :3]
+            values = np.asarray(image.convert("RGBA" if alpha is not None else "RGB"))[..., :3]
         return MaskPixels(
             upright(values, turns), palette, None if alpha is None else upright(alpha, turns), lossy
         )
@@ -123,47 +123,43 @@ def _by_tifffile(file: Any, name: str) -> MaskPixels:
         )
     if channels == 1:
         return MaskPixels(pixels[..., 0])
-    colours = pixels[..., :3]
-    if (colours == colours[..., :1]).all():
-        return MaskPixels(colours[..., 0])
-    if colours.dtype.itemsize > 1:
+    colors = pixels[..., :3]
+    if (colors == colors[..., :1]).all():
+        return MaskPixels(colors[..., 0])
+    if colors.dtype.itemsize > 1:
         raise ImageError(f"{name} has colors with more than 8 bits. Save it with 8 bits.")
-    return MaskPixels(colours)
+    return MaskPixels(colors)
 
 
-def _numbers(picture: Image.Image) -> NDArray[Any]:  # (H, W)
+def _numbers(image: Image.Image) -> NDArray[Any]:  # (H, W)
     """Return the stored values; Pillow inverts a TIFF of at most 8 bits whose white is 0."""
-    values: NDArray[Any] = np.asarray(picture)
-    values = values.astype(np.uint8 if picture.mode == "1" else values.dtype.newbyteorder("="))
-    tags = getattr(picture, "tag_v2", {})
-    if picture.mode not in ("1", "L") or not tags:
+    values: NDArray[Any] = np.asarray(image)
+    values = values.astype(np.uint8 if image.mode == "1" else values.dtype.newbyteorder("="))
+    tags = getattr(image, "tag_v2", {})
+    if image.mode not in ("1", "L") or not tags:
         return values
     bits = max(tags.get(_BITS, (1,)))
-    if picture.mode == "L" and bits < 8:  # Pillow scales 2 and 4 bits to 0..255
+    if image.mode == "L" and bits < 8:  # Pillow scales 2 and 4 bits to 0..255
         values = values // (255 // ((1 << bits) - 1))
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         values = np.uint8((1 << bits) - 1) - values
     return values
 
 
-def _alpha_of(picture: Image.Image) -> UintImage | None:  # (H, W)
+def _alpha_of(image: Image.Image) -> UintImage | None:  # (H, W)
     """Return the alpha channel; None if all pixels are opaque."""
-    if picture.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and (
-        "transparency" not in picture.info
-    ):
+    if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and ("transparency" not in image.info):
         return None
-    straight = picture.convert("LA") if picture.mode == "La" else picture
+    straight = image.convert("LA") if image.mode == "La" else image
     alpha = np.asarray(straight.convert("RGBA").getchannel("A"))
     return None if alpha.min(initial=255) == 255 else alpha
 
 
-def _is_lossy(picture: Image.Image, file: Any) -> bool:
+def _is_lossy(image: Image.Image, file: Any) -> bool:
     """Return whether the format is lossy."""
-    if picture.format == "WEBP":
+    if image.format == "WEBP":
         return b"VP8L" not in read_head(file, _WEBP_HEAD)
-    return (
-        picture.format in _LOSSY or getattr(picture, "tag_v2", {}).get(_COMPRESSION) in _LOSSY_TIFF
-    )
+    return image.format in _LOSSY or getattr(image, "tag_v2", {}).get(_COMPRESSION) in _LOSSY_TIFF
 
 
 def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any]:  # -> (H, W)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from anymask.base import AmbiguousMaskError, BoolArray, ImageError, UintImage
 
-MaskValues = Literal["auto", "labels", "binary", "colours"]
+MaskValues = Literal["auto", "labels", "binary", "colors"]
 WHITE, WHITE_16 = 255, 65535
 MIN_WHITE = 0.9  # minimum fraction of white for a maximum that may represent white
 MAX_SMALL = 127  # maximum value that never represents white
@@ -43,39 +43,39 @@ class MaskPixels:
 Found = tuple[NDArray[Any], bool]  # values, whether they are colors
 
 
-def interpret(stored: MaskPixels, wanted: MaskValues, name: str) -> Found:
+def interpret(stored: MaskPixels, requested: MaskValues, name: str) -> Found:
     """Return object values (H, W), 0 for background, as in `MaskImage`. Raises ImageError."""
-    if wanted == "binary":
+    if requested == "binary":
         return _joined(stored, name), False
-    if wanted == "labels":
+    if requested == "labels":
         return _as_labels(stored.values, stored.alpha, name), False
     values, alpha = stored.values, stored.alpha
     if stored.palette is not None:
-        if wanted == "auto" and not _has_colours(values, stored.palette):
+        if requested == "auto" and not _has_colors(values, stored.palette):
             return _as_labels(values, alpha, name), False
         values = stored.palette[values]
-    if wanted == "auto" and alpha is not None and _is_plain(values, alpha):
+    if requested == "auto" and alpha is not None and _is_plain(values, alpha):
         return _cut(alpha, int(alpha.max())), False
     values = _without_hidden(values, alpha)
-    coloured = values.ndim == 3 and not _is_grey(values)
-    values = colours_to_numbers(values) if coloured else _as_labels(values, None, name)
-    if wanted == "auto" or stored.lossy:
-        _check_clear(values, coloured, name, stored.lossy)
-    return values, coloured
+    colored = values.ndim == 3 and not _is_gray(values)
+    values = colors_to_numbers(values) if colored else _as_labels(values, None, name)
+    if requested == "auto" or stored.lossy:
+        _check_clear(values, colored, name, stored.lossy)
+    return values, colored
 
 
-def _has_colours(indices: NDArray[Any], palette: UintImage) -> bool:
+def _has_colors(indices: NDArray[Any], palette: UintImage) -> bool:
     """Return whether a palette tells more than its indices: it has only grays, or black is not its
     first color."""
     used = np.unique(indices)
-    colours = palette[used]
-    if len(np.unique(colours, axis=0)) < len(used):  # a palette that was not filled in
+    colors = palette[used]
+    if len(np.unique(colors, axis=0)) < len(used):  # a palette that was not filled in
         return False
-    return _is_grey(palette) or bool(palette[0].any() and not colours.any(axis=1).all())
+    return _is_gray(palette) or bool(palette[0].any() and not colors.any(axis=1).all())
 
 
-def _is_grey(colours: NDArray[Any]) -> bool:
-    return bool((colours == colours[..., :1]).all())
+def _is_gray(colors: NDArray[Any]) -> bool:
+    return bool((colors == colors[..., :1]).all())
 
 
 def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
@@ -84,7 +84,7 @@ def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
     return not len(seen) or bool((seen == seen[:1]).all())
 
 
-def _check_clear(numbers: NDArray[Any], coloured: bool, name: str, lossy: bool) -> None:
+def _check_clear(numbers: NDArray[Any], colored: bool, name: str, lossy: bool) -> None:
     """Raise AmbiguousMaskError if values are not clear, or if a lossy format changed them."""
     if numbers.max(initial=0) >= _COUNTED:
         numbers = np.unique(numbers, return_inverse=True)[1].reshape(numbers.shape)
@@ -97,12 +97,12 @@ def _check_clear(numbers: NDArray[Any], coloured: bool, name: str, lossy: bool) 
         what = f"{count} values or colors, which its lossy format has changed"
         raise _ambiguous(name, what, "binary, or save it as PNG")
     white = np.iinfo(numbers.dtype).max
-    if not coloured and count <= FEW and int(numbers.max()) < MIN_WHITE * white:
+    if not colored and count <= FEW and int(numbers.max()) < MIN_WHITE * white:
         return
     across = np.pad(numbers[:, 1:] == numbers[:, :-1], ((0, 0), (1, 1)))
     down = np.pad(numbers[1:] == numbers[:-1], ((1, 1), (0, 0)))
     corner = (across[:, 1:] | across[:, :-1]) & (down[1:] | down[:-1])
-    between = np.full_like(corner, coloured)
+    between = np.full_like(corner, colored)
     between[1:-1] |= _between(numbers[:-2], numbers[1:-1], numbers[2:])
     between[:, 1:-1] |= _between(numbers[:, :-2], numbers[:, 1:-1], numbers[:, 2:])
     inside, off = (
@@ -133,11 +133,11 @@ def _joined(stored: MaskPixels, name: str) -> NDArray[Any]:
         values, _ = interpret(stored, "auto", name)
         return (values > 0).astype(np.uint8)
     except ImageError:
-        grey = stored.values if stored.palette is None else stored.palette[stored.values]
+        gray = stored.values if stored.palette is None else stored.palette[stored.values]
         if stored.alpha is not None:
-            grey = stored.alpha
-        grey = grey.max(axis=2) if grey.ndim == 3 else grey
-        return _cut(grey, _white_level(grey, name))
+            gray = stored.alpha
+        gray = gray.max(axis=2) if gray.ndim == 3 else gray
+        return _cut(gray, _white_level(gray, name))
 
 
 def _white_level(values: NDArray[Any], name: str) -> float:
@@ -161,10 +161,10 @@ def _cut(values: NDArray[Any], white: float) -> NDArray[Any]:
 def _as_labels(values: NDArray[Any], alpha: UintImage | None, name: str) -> NDArray[Any]:
     """Return non-negative integers. Raises ImageError for colors and other values."""
     if values.ndim == 3:
-        if not _is_grey(values):
+        if not _is_gray(values):
             raise ImageError(
                 f"{name} is a color image, which has no label values. Pass "
-                '--mask-values colours (in Python mask_values="colours").'
+                '--mask-values colors (in Python mask_values="colors").'
             )
         values = values[..., 0]
     values = _without_hidden(values, alpha)
@@ -187,9 +187,9 @@ def _without_hidden(values: NDArray[Any], alpha: UintImage | None) -> NDArray[An
     return np.where(hidden[..., None] if values.ndim == 3 else hidden, values.dtype.type(0), values)
 
 
-def colours_to_numbers(colours: NDArray[Any]) -> NDArray[np.int32]:  # (..., 3) -> (...)
+def colors_to_numbers(colors: NDArray[Any]) -> NDArray[np.int32]:  # (..., 3) -> (...)
     """Return red * 65536 + green * 256 + blue for each pixel."""
-    numbers = colours[..., 0].astype(np.int32)
+    numbers = colors[..., 0].astype(np.int32)
     for channel in (1, 2):
-        numbers = (numbers << 8) | colours[..., channel]
+        numbers = (numbers << 8) | colors[..., channel]
     return numbers

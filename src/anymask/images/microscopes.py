@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import ImageError, MissingExtra
-from anymask.images.decoding import PictureView, check_size, read_head
+from anymask.images.decoding import ImageView, check_size, read_head
 from anymask.images.tiff import no_such_page
 from anymask.masks import MAX_PIXELS
 
@@ -42,7 +42,7 @@ class Places:
     count: int  # Number of pages
     hw: tuple[int, int]  # (H, W) of the first page
     channels: int  # Channels of the first page
-    colours: bool  # Whether the channels are red, green and blue
+    colors: bool  # Whether the channels are red, green and blue
     # Function that reads a page by number: (H, W, C) of any number type
     read: Callable[[int], NDArray[Any]]
     # (name, length) of the axes of the pages, outermost first; () if images differ
@@ -55,7 +55,7 @@ def is_microscope(file: Any) -> bool:
     return _opener(file) is not None
 
 
-def read_microscope_page(file: BinaryIO, name: str, view: PictureView) -> NDArray[Any]:  # (H, W, C)
+def read_microscope_page(file: BinaryIO, name: str, view: ImageView) -> NDArray[Any]:  # (H, W, C)
     """Read a page of a CZI, LIF, ND2, FITS or MRC file: all channels, or the first.
 
     All are read if the view selects bands or the channels are colors.
@@ -69,7 +69,7 @@ def read_microscope_page(file: BinaryIO, name: str, view: PictureView) -> NDArra
             raise ImageError(no_such_page(view.page, places.count, name))
         array = places.read(view.page)
     check_size((array.shape[0], array.shape[1]), name)
-    return array if view.all_bands or places.colours else array[..., :1]
+    return array if view.all_bands or places.colors else array[..., :1]
 
 
 @contextmanager
@@ -159,7 +159,7 @@ def _open_lif(file: BinaryIO) -> Iterator[Places]:
 
         first = _places(images[0].sizes, read)
         axes = first.axes if len(images) == 1 else ()
-        yield Places(sum(counts), first.hw, first.channels, first.colours, read, axes)
+        yield Places(sum(counts), first.hw, first.channels, first.colors, read, axes)
 
 
 @contextmanager
@@ -193,7 +193,7 @@ def _places(sizes: Mapping[str, int], read: Callable[[int], NDArray[Any]]) -> Pl
         count=math.prod(_loops(sizes).values()),
         hw=(sizes["Y"], sizes["X"]),
         channels=channels * samples,
-        colours=channels == 1 and samples in (3, 4),
+        colors=channels == 1 and samples in (3, 4),
         read=read,
         axes=tuple(_loops(sizes).items()),
     )

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from anymask.base import AnymaskError, ImageError, InputError, UintImage, brief
 from anymask.images.decoding import (
-    PictureView,
+    ImageView,
     Ranges,
     composite_range,
     is_tiff,
@@ -38,7 +38,7 @@ from anymask.images.decoding import (
 from anymask.images.load import ImageFile, ImageSource, Pages, load_image, read_pages, read_view
 from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope
 from anymask.images.tiff import TiffFacts, channel_step, tiff_facts
-from anymask.masks import ChannelMix, Picture, save_picture
+from anymask.masks import ChannelMix, LazyImage, save_image
 
 TIFF = (".tif", ".tiff")  # suffixes of files that may have pages and channels
 
@@ -64,7 +64,7 @@ class Planes:
     pages: Pages  # Pages along all axes
     channels: tuple[str, ...] = ()  # Names of the channels; () if there is only one
     bands: bool = False  # Whether the channels are bands of each page instead of pages
-    colours: bool = True  # Whether the image has colors, which are shown if no channel is selected
+    colors: bool = True  # Whether the image has colors, which are shown if no channel is selected
     pixel: PixelSize | None = None  # Pixel size, None if unknown
     deep: bool = False  # Whether the values have more than 8 bits
 
@@ -92,7 +92,7 @@ class Planes:
         parts = self.pages.place(place).split(", ")
         return ", ".join(part for part in parts if self.bands or not part.startswith("C "))
 
-    def view(self, place: int, channel: int | None, view: PictureView) -> PictureView:
+    def view(self, place: int, channel: int | None, view: ImageView) -> ImageView:
         """Return the view that reads a plane. Raises InputError if it does not exist.
 
         Without a channel, it reads the bands of `view` (a composite of channels), else the image's
@@ -107,15 +107,15 @@ class Planes:
             raise InputError(
                 f"Channel {channel} is out of range. Use 0 to {count - 1}, or omit the channel."
             )
-        if channel is None and (view.bands is not None or self.colours or not self.channels):
+        if channel is None and (view.bands is not None or self.colors or not self.channels):
             return replace(view, page=place)
         alone = _range_of((channel or 0) + 1, view)
         if self.bands:
-            return PictureView(((channel or 0) + 1,), place, view.stretch, alone)
-        return PictureView(None, place + (channel or 0) * self._step(), view.stretch, alone)
+            return ImageView(((channel or 0) + 1,), place, view.stretch, alone)
+        return ImageView(None, place + (channel or 0) * self._step(), view.stretch, alone)
 
 
-def _range_of(band: int, view: PictureView) -> Ranges | None:
+def _range_of(band: int, view: ImageView) -> Ranges | None:
     """Return the range of one band for displaying it alone."""
     if view.ranges is None or len(view.ranges) == 1:
         return view.ranges
@@ -134,7 +134,7 @@ def read_planes(path: Path) -> Planes:
         deep = _is_deep(file)
         if is_microscope(file):
             with open_microscope(file, repr(str(path))) as places:
-                count = 0 if places.colours or places.channels == 1 else places.channels
+                count = 0 if places.colors or places.channels == 1 else places.channels
                 pixel = _sized(places.nm, "nm")
             names = _named((), count, "Channel")
             return Planes(pages, names, count > 0, count == 0, pixel, deep=True)
@@ -149,10 +149,10 @@ def read_planes(path: Path) -> Planes:
     along = dict(pages.axes).get("C", 1)
     found = Planes(pages, pixel=pixel, deep=deep or facts.deep)
     if along > 1:
-        return replace(found, channels=_named(names, along, "Channel"), colours=False)
+        return replace(found, channels=_named(names, along, "Channel"), colors=False)
     if facts.samples > 1:
         return replace(
-            found, channels=_named(names, facts.samples, "Band"), bands=True, colours=facts.colours
+            found, channels=_named(names, facts.samples, "Band"), bands=True, colors=facts.colors
         )
     return found
 
@@ -161,14 +161,14 @@ def _is_deep(file: BinaryIO) -> bool:
     """Return whether Pillow reports more than 8 bits; it does not support every TIFF."""
     file.seek(0)
     try:
-        with open_header(file) as picture:
-            return picture.mode.startswith(("I", "F"))
+        with open_header(file) as image:
+            return image.mode.startswith(("I", "F"))
     except Exception:  # reported when a plane is read
         return False
 
 
 def load_plane(
-    path: Path, place: int = 0, channel: int | None = None, view: PictureView | None = None
+    path: Path, place: int = 0, channel: int | None = None, view: ImageView | None = None
 ) -> UintImage:  # -> (H, W, 3)
     """Read one plane as RGB.
 
@@ -182,7 +182,7 @@ def load_plane(
         ImageError: The image cannot be read.
         InputError: The page or channel does not exist.
     """
-    view = view or PictureView()
+    view = view or ImageView()
     if path.suffix.lower() in (*TIFF, *MICROSCOPES) or place or channel is not None:
         view = read_planes(path).view(place, channel, view)
     return read_view(path, view)
@@ -207,7 +207,7 @@ def page_as_png(path: Path, page: int) -> bytes:
         InputError: The page does not exist.
     """
     file = io.BytesIO()
-    save_picture(file, load_page(path, page))
+    save_image(file, load_page(path, page))
     return file.getvalue()
 
 
@@ -297,7 +297,7 @@ def load_channels(
     pages = [page]
     if isinstance(source, Path) and source.suffix.lower() in TIFF and source.is_file():
         pages = _pages_of_place(read_planes(source), page, count)
-    parts = [np.asarray(read_view(source, PictureView(page=one, raw=True))) for one in pages]
+    parts = [np.asarray(read_view(source, ImageView(page=one, raw=True))) for one in pages]
     if len({part.shape for part in parts}) > 1:
         raise ImageError(
             f"The pages of {str(source)!r} differ in size, so they are no channels of one image."
@@ -346,7 +346,7 @@ def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
     """Return the pages that form the image of a place. Raises InputError."""
     along = dict(planes.pages.axes).get("C", 1)
     if along > 1 and not planes.bands:
-        views = (planes.view(page, channel, PictureView()) for channel in range(along))
+        views = (planes.view(page, channel, ImageView()) for channel in range(along))
         return [view.page for view in views]
     unnamed = not planes.pages.axes and not planes.bands and page == 0
     if unnamed and count is not None and planes.pages.count == count > 1:
@@ -369,25 +369,25 @@ class StoredValues:
 
 
 def stored_values(
-    picture: Picture | Path | NDArray[Any] | None, image_hw: tuple[int, int]
+    image: LazyImage | Path | NDArray[Any] | None, image_hw: tuple[int, int]
 ) -> StoredValues | None:
     """Read the stored pixel values of the image of masks; None if unreadable or of another size.
 
     Args:
-        picture: Image reference of the masks, file, or pixels. An array with more than 8 bits that
+        image: Image reference of the masks, file, or pixels. An array with more than 8 bits that
             was passed to a model keeps its stored values.
         image_hw: (H, W) of the masks. An image of another size is ignored.
     """
     values: NDArray[Any] | None = None
-    pixel, path = None, picture if isinstance(picture, Path) else getattr(picture, "path", None)
+    pixel, path = None, image if isinstance(image, Path) else getattr(image, "path", None)
     if path is None:
-        held = getattr(picture, "values", None)
-        held = getattr(picture, "pixels", picture) if held is None else held
+        held = getattr(image, "values", None)
+        held = getattr(image, "pixels", image) if held is None else held
         values = None if held is None else np.atleast_3d(np.asarray(held))
     else:
         with contextlib.suppress(AnymaskError, OSError):
             planes = read_planes(path)
-            place = planes.place_of(getattr(picture, "page", 0))
+            place = planes.place_of(getattr(image, "page", 0))
             values, pixel = load_channels(path, place), planes.pixel
     if values is None or values.shape[:2] != image_hw:
         return None

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from anymask.base import ImageError, MissingExtra, need_packages
-from anymask.images.decoding import TIFF_HEADS, PictureView, check_size, open_header
+from anymask.images.decoding import TIFF_HEADS, ImageView, check_size, open_header
 from anymask.masks import MAX_PIXELS
 
 _MAX_BYTES = 12 * MAX_PIXELS  # size limit of a page with all its bands
-_COLOURS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
+_COLORS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _PROFILE = 34675
@@ -56,12 +56,12 @@ _WHITE_IS_ZERO, _PALETTE, _SEPARATED, _RGB = 0, 3, 5, 2  # PhotometricInterpreta
 
 
 @dataclass(frozen=True)
-class DeepPicture:
+class DeepImage:
     """Image with its full bit depth."""
 
     pixels: NDArray[Any]  # (H, W, C) of any number type, as `array_to_image` accepts it
     orientation: int  # EXIF orientation 1..8
-    in_colour: bool = False  # Whether white is 65535: 16-bit RGB that is not a map
+    in_color: bool = False  # Whether white is 65535: 16-bit RGB that is not a map
     profile: bytes = b""  # ICC profile, b"" for none
 
 
@@ -108,60 +108,60 @@ def _has_georeference(file: BinaryIO) -> bool:
     return not tags.isdisjoint(_GEOREFERENCE)
 
 
-def needs_tifffile(picture: Image.Image, view: PictureView) -> bool:
+def needs_tifffile(image: Image.Image, view: ImageView) -> bool:
     """Return whether Pillow, which opened a TIFF, cannot read what a view requires."""
-    if picture.format != "TIFF":
+    if image.format != "TIFF":
         return False
-    tags: Any = picture.tag_v2  # type: ignore[attr-defined]  # TIFF images have it
+    tags: Any = image.tag_v2  # type: ignore[attr-defined]  # TIFF images have it
     samples, bits = int(tags.get(_SAMPLES, 1)), max(tags.get(_BITS, (1,)))
     if samples == 1:  # Pillow reads these two with the wrong sign
         wrong_sign = (bits, *tags.get(_SIGNS, (1,))[:1]) in ((32, 1), (8, 2))
-        return wrong_sign or (_wants_channels(view) and getattr(picture, "n_frames", 1) > 1)
-    return view.all_bands or (bits > 8 and not _has_deep_colours(picture))
+        return wrong_sign or (_wants_channels(view) and getattr(image, "n_frames", 1) > 1)
+    return view.all_bands or (bits > 8 and not _has_deep_colors(image))
 
 
-def _has_deep_colours(picture: Image.Image) -> bool:
+def _has_deep_colors(image: Image.Image) -> bool:
     """Return whether Pillow would reduce 16-bit colors to 8 bits."""
-    return picture.mode in _COLOURS and ";16" in str(getattr(picture, "tile", ""))
+    return image.mode in _COLORS and ";16" in str(getattr(image, "tile", ""))
 
 
-def read_deep_colours(picture: Image.Image, file: BinaryIO, page: int) -> NDArray[Any] | None:
+def read_deep_colors(image: Image.Image, file: BinaryIO, page: int) -> NDArray[Any] | None:
     """Read 16-bit colors (H, W, C) of a PNG or TIFF; None for other images.
 
     Pillow decodes the image as well, because it reports corruption that OpenCV ignores.
     """
-    if not _has_deep_colours(picture):
+    if not _has_deep_colors(image):
         return None
-    alpha, mode = picture.mode in ("RGBA", "LA"), picture.mode
-    picture.load()
+    alpha, mode = image.mode in ("RGBA", "LA"), image.mode
+    image.load()
     file.seek(0)
     data = np.frombuffer(file.read(), np.uint8)
-    if picture.format == "TIFF":
+    if image.format == "TIFF":
         found, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
         array = pages[0] if found and len(pages) else None
     else:
         array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3 or array.dtype.itemsize < 2:
         return None
-    colours = array[..., 2::-1]
+    colors = array[..., 2::-1]
     if mode == "LA":
-        colours = colours[..., :1]
-    return np.dstack([colours, array[..., 3]]) if alpha and array.shape[2] == 4 else colours
+        colors = colors[..., :1]
+    return np.dstack([colors, array[..., 3]]) if alpha and array.shape[2] == 4 else colors
 
 
-def deep_grey(picture: Image.Image) -> NDArray[Any]:  # -> (H, W)
+def deep_gray(image: Image.Image) -> NDArray[Any]:  # -> (H, W)
     """Return a gray image of 16 or 32 bits in which white is the maximum.
 
     Pillow inverts a TIFF whose white is 0 only up to 8 bits.
     """
-    array, tags = np.asarray(picture), getattr(picture, "tag_v2", {})
+    array, tags = np.asarray(image), getattr(image, "tag_v2", {})
     if array.dtype.kind != "u" or tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO:
         return array
     bits = max(tags.get(_BITS, (16,)))
     return np.asarray(array.dtype.type((1 << bits) - 1) - array)
 
 
-def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
+def read_tiff(file: BinaryIO, name: str, view: ImageView) -> DeepImage:
     """Read a page of a TIFF with tifffile. Raises ImageError or MissingExtra."""
     with _tiff_page(file, name, view.page) as page:
         if page.imagedepth != 1 or page.nbytes > _MAX_BYTES:
@@ -171,23 +171,23 @@ def read_tiff(file: BinaryIO, name: str, view: PictureView) -> DeepPicture:
             )
         check_segments(page, name)
         channels = _channels_of(page, name, view) if _wants_channels(view) else None
-        pixels = _in_colour(page, name, view) if channels is None else channels
+        pixels = _in_color(page, name, view) if channels is None else channels
         profile = page.tags.get(_PROFILE)
-        return DeepPicture(
+        return DeepImage(
             pixels,
             _turns(page),
-            in_colour=pixels.dtype == np.uint16 and is_photo(page.tags, int(page.photometric)),
+            in_color=pixels.dtype == np.uint16 and is_image(page.tags, int(page.photometric)),
             profile=b"" if profile is None else bytes(profile.value),
         )
 
 
-def is_photo(tags: Any, photometric: object) -> bool:
+def is_image(tags: Any, photometric: object) -> bool:
     """Whether 16-bit colors use the range 0..65535 like photos: RGB without the tags of a map,
     whose values come from a sensor."""
     return photometric == _RGB and not any(tag in tags for tag in _GEOREFERENCE)
 
 
-def _wants_channels(view: PictureView) -> bool:
+def _wants_channels(view: ImageView) -> bool:
     """Return whether a view requires more bands than one page with one sample has."""
     return view.bands is not None and (len(view.bands) > 1 or max(view.bands) > 1)
 
@@ -202,7 +202,7 @@ def channel_step(axes: Sequence[tuple[str, int]]) -> tuple[int, int]:
     return step, 1
 
 
-def _channels_of(page: Any, name: str, view: PictureView) -> NDArray[Any] | None:  # -> (H, W, C)
+def _channels_of(page: Any, name: str, view: ImageView) -> NDArray[Any] | None:  # -> (H, W, C)
     """Read the selected channels at the place of a page; None if channels are not pages."""
     document, number = page.parent, view.page
     axes = _page_axes(document)
@@ -233,8 +233,8 @@ def count_tiff_pages(file: BinaryIO) -> int:
     """Count the pages of a TIFF with Pillow, or with tifffile if Pillow does not support it."""
     file.seek(0)
     try:
-        with open_header(file) as picture:
-            return int(getattr(picture, "n_frames", 1))
+        with open_header(file) as image:
+            return int(getattr(image, "n_frames", 1))
     except UnidentifiedImageError:
         with open_tiff(file) as document:
             return len(document.pages)
@@ -260,7 +260,7 @@ class TiffFacts:
     """Header fields of a TIFF's first page."""
 
     samples: int = 1  # Bands of a page
-    colours: bool = True  # Whether it declares how to display them: as gray, or red, green and blue
+    colors: bool = True  # Whether it declares how to display them: as gray, or red, green and blue
     ome: str = ""  # OME-XML, "" for none
     unit: str = ""  # ImageJ unit, such as micron; "" for none
     a_unit: float = 0.0  # Pixels along x per unit
@@ -273,13 +273,13 @@ def tiff_facts(file: BinaryIO) -> TiffFacts:
         page: Any = document.pages[0]
         samples, extra = int(page.samplesperpixel), tuple(page.extrasamples)
         known = int(page.photometric) in (_RGB, _PALETTE, _SEPARATED) or samples == 3
-        grey = samples == 1 + (extra[:1] != () and extra[0] in _ALPHA)
+        gray = samples == 1 + (extra[:1] != () and extra[0] in _ALPHA)
         described = document.imagej_metadata if document.is_imagej else None
         unit = str((described or {}).get("unit", ""))
         number, parts = (*page.tags.valueof(_X_RESOLUTION, (0, 1)), 1)[:2]
         return TiffFacts(
             samples=samples,
-            colours=known or grey,
+            colors=known or gray,
             ome=document.ome_metadata or "" if document.is_ome else "",
             unit=unit,
             a_unit=number / parts if unit and parts else 0.0,
@@ -422,7 +422,7 @@ def _turns(page: Any) -> int:
     return int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
 
 
-def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (H, W, C)
+def _in_color(page: Any, name: str, view: ImageView) -> NDArray[Any]:  # -> (H, W, C)
     """Return the page with bands last; without a selection, the bands that are colors."""
     array: NDArray[Any] = page.asarray()
     array = array[..., None] if array.ndim == 2 else array
@@ -440,13 +440,13 @@ def _in_colour(page: Any, name: str, view: PictureView) -> NDArray[Any]:  # -> (
     is_map = any(tag in page.tags for tag in _GEOREFERENCE)
     named = 'role="description"' in str(page.tags.valueof(_GDAL_METADATA, ""))
     # Unnamed bands of a map begin with red, green and blue, as in `maps.bands`.
-    colours = 3 if kind == _RGB or count == 3 or (count > 3 and is_map and not named) else 1
-    if colours == 1 and count > 1 + (extra[:1] != () and extra[0] in _ALPHA):
+    colors = 3 if kind == _RGB or count == 3 or (count > 3 and is_map and not named) else 1
+    if colors == 1 and count > 1 + (extra[:1] != () and extra[0] in _ALPHA):
         raise ImageError(
             f"{name} has {count} bands and does not declare which are red, green and blue. Choose "
             "one or three bands, numbered from 1: --bands 3,2,1 (in Python bands=(3, 2, 1))"
         )
     if kind == _WHITE_IS_ZERO and array.dtype.kind == "u":
         array[..., 0] = np.iinfo(array.dtype).max - array[..., 0]
-    has_alpha = count > colours and bool(extra) and extra[0] in _ALPHA
-    return array[..., : colours + has_alpha]
+    has_alpha = count > colors and bool(extra) and extra[0] in _ALPHA
+    return array[..., : colors + has_alpha]

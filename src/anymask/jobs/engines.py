@@ -1,7 +1,7 @@
 """Execution engines of a job: this process, a pool of processes, or Ray (extra [ray]).
 
-A `PhotoTask` contains only plain values, so that it can be sent to another process or machine.
-There `open` converts it to `PhotoWork`, which holds the model. All engines yield the same events,
+A `ImageTask` contains only plain values, so that it can be sent to another process or machine.
+There `open` converts it to `ImageWork`, which holds the model. All engines yield the same events,
 and a failed image is a result, never an exception.
 
 With Ray, all nodes must have the images, the output folder and the weights under the same paths.
@@ -44,12 +44,12 @@ from anymask.base import (
     pick_threads,
     threads_each,
 )
-from anymask.jobs.pool import Idle, ItemDone, ItemLost, Work, WorkerReady, run_in_pool
-from anymask.jobs.settings import FolderJob, PhotoItem
+from anymask.jobs.pool import Idle, ItemCrashed, ItemDone, Work, WorkerReady, run_in_pool
+from anymask.jobs.settings import FolderJob, ImageItem
 
 # Errors that affect all images.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
-NOT_THE_PHOTO = (ModelError, PromptError, ConfigError, MissingExtra)
+NOT_THE_IMAGE = (ModelError, PromptError, ConfigError, MissingExtra)
 
 MAX_BLOCKS = 10_000  # maximum blocks of a Ray data set; an actor that dies loses one block
 STORE_BYTES = 128 * 2**20  # shared memory of a local cluster, for paths and results only
@@ -57,10 +57,10 @@ STORE_BYTES = 128 * 2**20  # shared memory of a local cluster, for paths and res
 Row = dict[str, Any]
 
 
-class PhotoTask(Protocol):
+class ImageTask(Protocol):
     """A task to run on each image. Must be picklable."""
 
-    def open(self) -> Work[PhotoItem, int | None]:
+    def open(self) -> Work[ImageItem, int | None]:
         """Load the model, and return a function that processes one image.
 
         The function returns the number of results, or None if they already exist. Its `about`
@@ -69,11 +69,11 @@ class PhotoTask(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoResult:
+class ImageResult:
     """Result of one image."""
 
     # "done" now, "there" (already exists), "failed", or "stop" if all images would fail
-    state: Literal["done", "there", "failed", "stop"]
+    state: Literal["done", "skipped", "failed", "stop"]
     made: int = 0  # Number of results (masks, embeddings)
     reason: str = ""  # Error message for the user
     kind: str = ""  # Class name of the error
@@ -81,24 +81,24 @@ class PhotoResult:
     seconds: float = 0.0  # Duration
 
 
-PhotoEvent = WorkerReady | ItemDone[PhotoItem, PhotoResult] | Idle
+ImageEvent = WorkerReady | ItemDone[ImageItem, ImageResult] | Idle
 
 
-class PhotoWorker:
+class ImageWorker:
     """An opened task that converts exceptions to results. Raises AnymaskError if opening fails."""
 
-    def __init__(self, task: PhotoTask) -> None:
+    def __init__(self, task: ImageTask) -> None:
         self.work = task.open()
         self.about = self.work.about
 
-    def __call__(self, item: PhotoItem, report: object = None) -> PhotoResult:
+    def __call__(self, item: ImageItem, report: object = None) -> ImageResult:
         """Process one image."""
         began = time.monotonic()
         fields: dict[str, Any]
         try:
             made = self.work(item, None)
-            fields = {"state": "there"} if made is None else {"state": "done", "made": made}
-        except NOT_THE_PHOTO as error:
+            fields = {"state": "skipped"} if made is None else {"state": "done", "made": made}
+        except NOT_THE_IMAGE as error:
             fields = {"state": "stop", "reason": str(error), "kind": type(error).__name__}
         except AnymaskError as error:
             fields = {"state": "failed", "reason": str(error), "kind": type(error).__name__}
@@ -114,10 +114,10 @@ class PhotoWorker:
             reason = f"{kind}: {error}" if str(error) else kind
             trace = traceback.format_exc()
             fields = {"state": "failed", "reason": reason, "kind": kind, "trace": trace}
-        return PhotoResult(**fields, seconds=time.monotonic() - began)
+        return ImageResult(**fields, seconds=time.monotonic() - began)
 
 
-def process(job: FolderJob, task: PhotoTask, items: Sequence[PhotoItem]) -> Generator[PhotoEvent]:
+def process(job: FolderJob, task: ImageTask, items: Sequence[ImageItem]) -> Generator[ImageEvent]:
     """Run the job on its engine. Raises AnymaskError if the task cannot be opened."""
     if job.engine == "ray":
         return _process_on_ray(task, items, job.workers)
@@ -126,39 +126,39 @@ def process(job: FolderJob, task: PhotoTask, items: Sequence[PhotoItem]) -> Gene
     return _process_here(task, items)
 
 
-def _process_here(task: PhotoTask, items: Sequence[PhotoItem]) -> Generator[PhotoEvent]:
-    worker = PhotoWorker(task)
+def _process_here(task: ImageTask, items: Sequence[ImageItem]) -> Generator[ImageEvent]:
+    worker = ImageWorker(task)
     yield WorkerReady(worker.about)
     for item in items:
         yield ItemDone(item, worker(item))
 
 
 def _process_in_pool(
-    task: PhotoTask, items: Sequence[PhotoItem], workers: int
-) -> Generator[PhotoEvent]:
-    with contextlib.closing(run_in_pool(partial(PhotoWorker, task), items, workers)) as events:
+    task: ImageTask, items: Sequence[ImageItem], workers: int
+) -> Generator[ImageEvent]:
+    with contextlib.closing(run_in_pool(partial(ImageWorker, task), items, workers)) as events:
         for event in events:
-            if isinstance(event, ItemLost):
-                yield ItemDone(event.item, _lost_photo(f"its worker {event.how}"))
+            if isinstance(event, ItemCrashed):
+                yield ItemDone(event.item, _lost_image(f"its worker {event.how}"))
             elif isinstance(event, WorkerReady | ItemDone | Idle):
                 yield event
 
 
-def _lost_photo(what: str) -> PhotoResult:
+def _lost_image(what: str) -> ImageResult:
     """Result of an image whose workers died. `what` describes how the last one ended."""
     reason = (
         f"{what}, and a second worker failed on the same image. If the system is out of "
         "memory, resize the image or use fewer workers."
     )
-    return PhotoResult(state="failed", reason=reason, kind="WorkerDied")
+    return ImageResult(state="failed", reason=reason, kind="WorkerDied")
 
 
 # Ray.
 
 
 def _process_on_ray(
-    task: PhotoTask, items: Sequence[PhotoItem], workers: int
-) -> Generator[PhotoEvent]:
+    task: ImageTask, items: Sequence[ImageItem], workers: int
+) -> Generator[ImageEvent]:
     """Run on the cluster of RAY_ADDRESS, or on a temporary local one. Raises MissingExtra."""
     yield WorkerReady(task.open().about)  # raises one clear error for an invalid option
     if not items:
@@ -166,12 +166,12 @@ def _process_on_ray(
     with _cluster(workers) as actors:
         lost = dict(enumerate(items))
         for again in (False, True):
-            for index, result in _map_photos(task, lost, min(actors, len(lost)), again):
+            for index, result in _map_images(task, lost, min(actors, len(lost)), again):
                 yield ItemDone(lost.pop(index), result)
             if not lost:
                 return
     for item in lost.values():
-        yield ItemDone(item, _lost_photo("the Ray actor died"))
+        yield ItemDone(item, _lost_image("the Ray actor died"))
 
 
 @contextlib.contextmanager
@@ -211,9 +211,9 @@ def _cluster(workers: int) -> Iterator[int]:
             ray.shutdown()
 
 
-def _map_photos(
-    task: PhotoTask, items: dict[int, PhotoItem], actors: int, again: bool
-) -> Iterator[tuple[int, PhotoResult]]:
+def _map_images(
+    task: ImageTask, items: dict[int, ImageItem], actors: int, again: bool
+) -> Iterator[tuple[int, ImageResult]]:
     """Results of the images by index. Images whose actor died are missing.
 
     Args:
@@ -227,20 +227,20 @@ def _map_photos(
     rows = [
         {
             "index": index,
-            "photo": os.fsencode(item.photo.absolute()),
+            "photo": os.fsencode(item.image.absolute()),
             "stem": os.fsencode(item.stem.absolute()),
             "page": -1 if item.page is None else item.page,
-            "place": os.fsencode(item.place or item.photo.name),
+            "place": os.fsencode(item.place or item.image.name),
             "paged": item.paged,
         }
         for index, item in items.items()
     ]
-    photos = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
+    images = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
     in_flight = 1 if again else 2
     pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there is no alternative to max_task_retries yet
-        done = photos.map(
+        done = images.map(
             _RayActor,
             fn_constructor_args=(task, threads_each(actors)),
             compute=pool,
@@ -251,20 +251,20 @@ def _map_photos(
         for row in done.iter_rows():
             yield (
                 int(row["index"]),
-                PhotoResult(**parse_json(row["result"], "the response of an actor")),
+                ImageResult(**parse_json(row["result"], "the response of an actor")),
             )
 
 
 class _RayActor:
     """Ray actor with an opened task."""
 
-    def __init__(self, task: PhotoTask, threads: int) -> None:
+    def __init__(self, task: ImageTask, threads: int) -> None:
         limit_threads(threads)
-        self.worker = PhotoWorker(task)
+        self.worker = ImageWorker(task)
 
     def __call__(self, row: Row) -> Row:
         """Process one image."""
-        photo, stem, place = (Path(os.fsdecode(row[name])) for name in ("photo", "stem", "place"))
+        image, stem, place = (Path(os.fsdecode(row[name])) for name in ("photo", "stem", "place"))
         page = None if row["page"] < 0 else int(row["page"])
-        item = PhotoItem(photo, stem, page, place=place, paged=bool(row["paged"]))
+        item = ImageItem(image, stem, page, place=place, paged=bool(row["paged"]))
         return {"index": row["index"], "result": json.dumps(asdict(self.worker(item)))}

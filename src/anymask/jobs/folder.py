@@ -30,7 +30,7 @@ from anymask.base import (
     lock_file,
     this_machine,
 )
-from anymask.jobs.engines import PhotoResult, PhotoTask, process
+from anymask.jobs.engines import ImageResult, ImageTask, process
 from anymask.jobs.pool import Idle, WorkerReady
 from anymask.jobs.settings import FolderJob
 
@@ -38,17 +38,17 @@ FIRST_FAILURES = 20  # maximum number of failures in a summary; the error log co
 
 
 @dataclass(frozen=True)
-class PhotoFailure:
+class ImageFailure:
     """An image or folder that failed."""
 
-    photo: Path  # Path of the image or folder
+    image: Path  # Path of the image or folder
     reason: str  # Error message for the user
     kind: str  # Class name of the error
     trace: str = ""  # Traceback of an unexpected error
 
     def to_json(self) -> dict[str, str]:
         """Line of the error log."""
-        line = {"file": str(self.photo), "reason": self.reason, "kind": self.kind}
+        line = {"file": str(self.image), "reason": self.reason, "kind": self.kind}
         return line | ({"traceback": self.trace} if self.trace else {})
 
 
@@ -56,9 +56,9 @@ class PhotoFailure:
 class Summary:
     """Result of a job, or its progress so far."""
 
-    photos: int  # Number of images of this machine
+    images: int  # Number of images of this machine
     done: int = 0  # Number of images processed in this run
-    there: int = 0  # Number of images with existing results
+    skipped: int = 0  # Number of images with existing results
     failed: int = 0  # Number of images that failed
     made: int = 0  # Number of results, such as masks
     empty: int = 0  # Number of processed images without any result
@@ -67,21 +67,21 @@ class Summary:
     # Model, weights hash and settings of the results
     about: dict[str, Any] = field(default_factory=dict)
     # The first FIRST_FAILURES failures; the error log contains all
-    failures: list[PhotoFailure] = field(default_factory=list)
-    failure: PhotoFailure | None = None  # While the job runs: failure of the latest image, or None
-    photo: Path | None = None  # While the job runs: the latest image if it was processed, or None
+    failures: list[ImageFailure] = field(default_factory=list)
+    failure: ImageFailure | None = None  # While the job runs: failure of the latest image, or None
+    image: Path | None = None  # While the job runs: the latest image if it was processed, or None
 
     def __repr__(self) -> str:
         return (
-            f"<Summary: {self.photos} photos, {self.done} done, "
-            f"{self.there} skipped (done before), {self.failed} failed, "
+            f"<Summary: {self.images} images, {self.done} done, "
+            f"{self.skipped} skipped (done before), {self.failed} failed, "
             f"{self.made} masks or other results in {self.seconds:.1f} s>"
         )
 
     @property
     def tried(self) -> int:
         """Number of finished images, including failed ones."""
-        return self.done + self.there + self.failed
+        return self.done + self.skipped + self.failed
 
     @property
     def seconds(self) -> float:
@@ -93,28 +93,28 @@ class Summary:
         """Images processed per second."""
         return self.done / max(self.seconds, 1e-9) if self.done else 0.0
 
-    def add(self, photo: Path, result: PhotoResult) -> None:
+    def add(self, image: Path, result: ImageResult) -> None:
         """Add the result of one image."""
         self.done += result.state == "done"
-        self.there += result.state == "there"
+        self.skipped += result.state == "skipped"
         self.failed += result.state == "failed"
         self.made += result.made
         self.ended = time.monotonic()
         self.began = min(self.began or self.ended, self.ended - result.seconds)
         self.failure = None
-        self.photo = photo if result.state == "done" else None
+        self.image = image if result.state == "done" else None
         self.empty += result.state == "done" and not result.made
         if result.state == "failed":
-            self.failure = PhotoFailure(photo, result.reason, result.kind, result.trace)
+            self.failure = ImageFailure(image, result.reason, result.kind, result.trace)
             self.failures = [*self.failures, self.failure][:FIRST_FAILURES]
 
     def to_json(self, job: FolderJob) -> dict[str, Any]:
         """Convert job, summary and machine to a JSON document."""
         part, parts = job.shard
         source = job.source
-        failures = [{"file": str(one.photo), "reason": one.reason} for one in self.failures]
-        counted = asdict(replace(self, failure=None, photo=None))
-        del counted["failure"], counted["photo"]
+        failures = [{"file": str(one.image), "reason": one.reason} for one in self.failures]
+        counted = asdict(replace(self, failure=None, image=None))
+        del counted["failure"], counted["image"]
         return {
             "source": [*map(str, source)] if isinstance(source, tuple) else str(source),
             "output": str(job.output),
@@ -125,7 +125,7 @@ class Summary:
             **counted,
             "failures": failures,
             "seconds": round(self.seconds, 3),
-            "photos_per_second": round(self.rate, 4),
+            "images_per_second": round(self.rate, 4),
             "machine": asdict(this_machine()),
         }
 
@@ -133,7 +133,7 @@ class Summary:
         """Raise DataError if images failed."""
         if self.failed:
             raise DataError(
-                f"{self.failed} of {self.photos} images failed, see {job.log}. Fix or "
+                f"{self.failed} of {self.images} images failed, see {job.log}. Fix or "
                 "remove them and run the same job again; finished results are kept."
             )
 
@@ -143,7 +143,7 @@ OnSummary = Callable[[Summary], None]
 
 def run_job(
     job: FolderJob,
-    task: PhotoTask,
+    task: ImageTask,
     on_progress: OnSummary | None = None,
     on_step: OnProgress | None = None,
 ) -> Summary:
@@ -172,17 +172,17 @@ def run_job(
         summary = Summary(1, about=work.about)
         began = time.monotonic()
         made = work(item, on_step)
-        state: Literal["done", "there"] = "there" if made is None else "done"
-        result = PhotoResult(state=state, made=made or 0, seconds=time.monotonic() - began)
-        summary.add(item.photo, result)
+        state: Literal["done", "skipped"] = "skipped" if made is None else "done"
+        result = ImageResult(state=state, made=made or 0, seconds=time.monotonic() - began)
+        summary.add(item.image, result)
         return summary
     with open_log(job.log) as log:
         unreadable: list[OSError] = []
         items = job.items(unreadable.append)
         summary = Summary(len(items) + len(unreadable))
 
-        def add(photo: Path, result: PhotoResult) -> None:
-            summary.add(photo, result)
+        def add(image: Path, result: ImageResult) -> None:
+            summary.add(image, result)
             if summary.failure is not None:
                 log(summary.failure)
             if on_progress is not None:
@@ -190,23 +190,23 @@ def run_job(
 
         for error in unreadable:
             reason = f"the folder cannot be listed ({error.strerror}). Check its permissions."
-            add(Path(error.filename), PhotoResult(state="failed", reason=reason, kind="OSError"))
+            add(Path(error.filename), ImageResult(state="failed", reason=reason, kind="OSError"))
         with contextlib.closing(process(job, task, items)) as events:
             for event in events:
                 if isinstance(event, WorkerReady):
                     summary.about = event.about
                 elif isinstance(event, Idle):
                     if on_progress is not None:
-                        on_progress(replace(summary, failure=None, photo=None))
+                        on_progress(replace(summary, failure=None, image=None))
                 elif event.result.state == "stop":
                     raise AnymaskError(event.result.reason)
                 else:
-                    add(event.item.photo, event.result)
-    return replace(summary, failure=None, photo=None)
+                    add(event.item.image, event.result)
+    return replace(summary, failure=None, image=None)
 
 
 @contextlib.contextmanager
-def open_log(path: Path) -> Iterator[Callable[[PhotoFailure], None]]:
+def open_log(path: Path) -> Iterator[Callable[[ImageFailure], None]]:
     """Create the error log of a run, replacing the previous one. Deleted if nothing failed.
 
     Raises InputError if the folder cannot be created, or another run uses it.
@@ -229,7 +229,7 @@ def open_log(path: Path) -> Iterator[Callable[[PhotoFailure], None]]:
             )
         file.truncate(0)
 
-        def add(failure: PhotoFailure) -> None:
+        def add(failure: ImageFailure) -> None:
             nonlocal count
             file.write(json.dumps(failure.to_json()).encode() + b"\n")
             file.flush()

@@ -71,7 +71,7 @@ class ItemDone(Generic[Item, Result]):
 
 
 @dataclass(frozen=True)
-class ItemLost(Generic[Item]):
+class ItemCrashed(Generic[Item]):
     """The workers of this item died. `how` describes how the last one ended."""
 
     item: Item
@@ -96,7 +96,7 @@ class Idle:
     """No event for one second."""
 
 
-PoolEvent = WorkerReady | ItemDone[Item, Result] | ItemLost[Item] | ItemStep[Item] | Idle
+PoolEvent = WorkerReady | ItemDone[Item, Result] | ItemCrashed[Item] | ItemStep[Item] | Idle
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def run_in_pool(
                     "that starts workers, put the calls under `if __name__ == '__main__':`."
                 ) from None
             if alone and pool.ready:
-                yield from (ItemLost(item, pool.death) for item in pool.out.values())
+                yield from (ItemCrashed(item, pool.death) for item in pool.out.values())
             else:
                 suspects.extend(pool.out.values())
             started = pool.ready

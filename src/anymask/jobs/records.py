@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.base import DataError, OnProgress, parse_json, whole_file, write_json
-from anymask.jobs.settings import PhotoFile, PhotoItem, PictureChoice
-from anymask.masks import save_picture
+from anymask.jobs.settings import ImageItem, ImageSettings, LazyImageFile
+from anymask.masks import save_image
 
 if TYPE_CHECKING:
     from anymask.base import UintImage
@@ -27,19 +27,19 @@ class MaskWork:
     Attributes:
         about: Settings of all records: model, weights hash and options, JSON serializable.
         overlay: Whether to write an overlay image.
-        picture: Suffix of the overlay image.
+        source_image: Suffix of the overlay image.
         inside: Subfolder for the records in the output folder.
     """
 
     about: dict[str, Any]
-    picture = ".png"
+    source_image = ".png"
     inside = ""
 
-    def __init__(self, model: Model, pictures: PictureChoice, overlay: bool) -> None:
-        self.model, self.pictures, self.overlay = model, pictures, overlay
+    def __init__(self, model: Model, image_settings: ImageSettings, overlay: bool) -> None:
+        self.model, self.image_settings, self.overlay = model, image_settings, overlay
         self.about = {"model": model.name, "weights": model.runtime.weights_hash}
 
-    def about_photo(self, item: PhotoItem) -> dict[str, Any]:
+    def about_image(self, item: ImageItem) -> dict[str, Any]:
         """Additional settings of the records of one image."""
         return {}
 
@@ -47,85 +47,89 @@ class MaskWork:
         """Additional data to write. Changes do not invalidate records."""
         return {}
 
-    def is_current(self, made_from: dict[str, Any], records: Sequence[Mask]) -> bool:
+    def is_current(self, inputs_of_result: dict[str, Any], records: Sequence[Mask]) -> bool:
         """Whether records of an earlier run are still valid."""
         return True
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
-        """Predict the masks of one image. Raises as `PhotoWork`."""
+    def find(
+        self, image: LazyImageFile, item: ImageItem, on_step: OnProgress | None
+    ) -> Sequence[Mask]:
+        """Predict the masks of one image. Raises as `ImageWork`."""
         raise NotImplementedError
 
     def draws(self, records: Sequence[Mask]) -> bool:
         """Whether these records require an image."""
         return self.overlay
 
-    def draw(self, path: Path, photo: PhotoFile, records: Sequence[Mask]) -> None:
+    def draw(self, path: Path, image: LazyImageFile, records: Sequence[Mask]) -> None:
         """Write the image with its masks."""
-        write_overlay(path, photo.shown, records)
+        write_overlay(path, image.shown, records)
 
-    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
+    def __call__(self, item: ImageItem, on_step: OnProgress | None = None) -> int | None:
         """Write missing files. Returns the number of masks, or None if nothing was missing.
 
         Records are written last, because they mark an image as done. Outdated ones are deleted
         first, so that no overlay exists next to records of other settings.
         """
-        beside, picture_path = item.output(".json"), item.output(self.picture)
+        beside, image_path = item.output(".json"), item.output(self.source_image)
         records_path = beside.parent / self.inside / beside.name
-        photo = PhotoFile(item, self.pictures, self.model.spec.channels)
-        about = self.about | self.about_photo(item)
-        made = read_made(records_path, photo, about)
+        image = LazyImageFile(item, self.image_settings, self.model.spec.channels)
+        about = self.about | self.about_image(item)
+        made = load_cached(records_path, image, about)
         if made is not None and not self.is_current(*made):
             made = None
-        if made is not None and (picture_path.is_file() or not self.draws(made[1])):
+        if made is not None and (image_path.is_file() or not self.draws(made[1])):
             return None
         if made is None:
             records_path.unlink(missing_ok=True)
-            records = self.find(photo, item, on_step)
+            records = self.find(image, item, on_step)
         else:
             records = made[1]
         if self.draws(records):
-            self.draw(picture_path, photo, records)
+            self.draw(image_path, image, records)
         if made is None:
             records_path.parent.mkdir(exist_ok=True)
-            write_made(records_path, photo, about | self.notes(), records)
+            save_result(records_path, image, about | self.notes(), records)
         return len(records)
 
 
-def write_made(
-    path: Path, photo: PhotoFile, about: dict[str, Any], records: Sequence[Mask]
+def save_result(
+    path: Path, pixels: LazyImageFile, about: dict[str, Any], records: Sequence[Mask]
 ) -> None:
     """Write the records of an image, with the settings and source that produced them."""
     from anymask.formats import AnnotatedImage, image_to_document
     from anymask.masks import Masks
 
-    height, width = photo.pixels.shape[:2]
-    made_from = about | {"image": photo.pixels_hash, "file": photo.file_hash}
+    height, width = pixels.pixels.shape[:2]
+    inputs_of_result = about | {"image": pixels.pixels_hash, "file": pixels.file_hash}
     masks = Masks(records)
-    made_from |= {"coverage": masks.coverage}
-    image = AnnotatedImage(file_name=photo.name, hw=(height, width), masks=masks)
-    write_json(path, image_to_document(image) | {"anymask": made_from})
+    inputs_of_result |= {"coverage": masks.coverage}
+    image = AnnotatedImage(file_name=pixels.name, hw=(height, width), masks=masks)
+    write_json(path, image_to_document(image) | {"anymask": inputs_of_result})
 
 
-def read_made(
-    path: Path, photo: PhotoFile, about: dict[str, Any]
+def load_cached(
+    path: Path, image: LazyImageFile, about: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Mask]] | None:
-    """Read records of `write_made`. None unless pixels and settings are the same."""
+    """Read records of `save_result`. None unless pixels and settings are the same."""
     from anymask.formats import read_sa1b
 
     try:
         document = parse_json(path.read_bytes(), path)
-        made_from: dict[str, Any] = document["anymask"]
-        if any(made_from[name] != value for name, value in about.items()):
+        inputs_of_result: dict[str, Any] = document["anymask"]
+        if any(inputs_of_result[name] != value for name, value in about.items()):
             return None
-        same_file = bool(photo.file_hash) and made_from.get("file") == photo.file_hash
-        if not same_file and made_from["image"] != photo.pixels_hash:  # unchanged: not decoded
+        same_file = bool(image.file_hash) and inputs_of_result.get("file") == image.file_hash
+        if (
+            not same_file and inputs_of_result["image"] != image.pixels_hash
+        ):  # unchanged: not decoded
             return None
         records, shown = read_sa1b(document["annotations"]), document["image"]
         if any(one.rle.size != (shown["height"], shown["width"]) for one in records):
             return None
-        if shown["file_name"] != photo.name:  # a copy, or the job now has another source folder
-            write_json(path, document | {"image": shown | {"file_name": photo.name}})
-        return made_from, records
+        if shown["file_name"] != image.name:  # a copy, or the job now has another source folder
+            write_json(path, document | {"image": shown | {"file_name": image.name}})
+        return inputs_of_result, records
     except (FileNotFoundError, ValueError, LookupError, TypeError, DataError):
         return None  # missing or corrupted
 
@@ -153,4 +157,4 @@ def write_overlay(path: Path, image: UintImage, records: Sequence[Mask]) -> None
         masks.append(Mask(crop_to_rle(crop, (columns.start, rows.start), size[::-1])))
     drawn = Masks(masks).draw(small.astype(np.uint8, copy=False))
     with whole_file(path) as file:
-        save_picture(file, drawn, path.suffix.lower())
+        save_image(file, drawn, path.suffix.lower())

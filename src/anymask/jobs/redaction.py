@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 from anymask.base import DataError, ImageError, InputError, OnProgress, check_keywords, whole_file
 from anymask.formats import AnnotatedImage, Dataset, read
 from anymask.images import read_pages
-from anymask.jobs.settings import PhotoFile, PhotoItem, PictureChoice, PlacedPhotos
-from anymask.masks import OPAQUE, TRANSPARENT, Mask, Masks, mask_to_rle, rle_to_string, save_picture
+from anymask.jobs.settings import ImageItem, ImageSettings, LazyImageFile, PlacedImages
+from anymask.masks import OPAQUE, TRANSPARENT, Mask, Masks, mask_to_rle, rle_to_string, save_image
 from anymask.track import is_track_file, masks_of_frames
 
 if TYPE_CHECKING:
     from anymask.edit import Hiding, Redactor
     from anymask.images import MaskValues
 
-Source = Path | tuple[Path, ...] | PlacedPhotos
+Source = Path | tuple[Path, ...] | PlacedImages
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class RedactLabels:
             mask_values: Interpretation of mask image values. A single mask image is binary by
                 default.
         """
-        if isinstance(source, PlacedPhotos):
+        if isinstance(source, PlacedImages):
             raise InputError(
                 "Redaction with labels requires the folder of the images. Pass the folder."
             )
@@ -82,7 +82,7 @@ class RedactLabels:
                 images[Path(image.file_name).name] = image
                 continue
             try:
-                images[os.path.realpath(stream.picture(image))] = image
+                images[os.path.realpath(stream.image_path(image))] = image
             except DataError:
                 continue  # the labels may contain other images
         stream.lost.refuse_records(
@@ -97,9 +97,9 @@ class RedactLabels:
             )
         return cls(stream.name, only_named(images, names))
 
-    def of(self, photo: Path) -> AnnotatedImage | None:
+    def of(self, source: Path) -> AnnotatedImage | None:
         """Labels of an image, or None if it is not labeled."""
-        return self.images.get(os.path.realpath(photo)) or self.images.get(photo.name)
+        return self.images.get(os.path.realpath(source)) or self.images.get(source.name)
 
 
 def _read(path: Path, folder: Path | None, mask_values: MaskValues) -> Dataset:
@@ -127,9 +127,9 @@ def only_named(
     """Select the masks with these names. Raises InputError for unknown ones."""
     if not names:
         return images
-    wanted = {name.lower() for name in names}
+    requested = {name.lower() for name in names}
     there = {mask.label for image in images.values() for mask in image.masks if mask.label}
-    unknown = sorted(wanted - {name.lower() for name in there})
+    unknown = sorted(requested - {name.lower() for name in there})
     if unknown:
         raise InputError(
             f"No mask in the labels is named {', '.join(map(repr, unknown))}. The names in the "
@@ -139,7 +139,7 @@ def only_named(
         key: AnnotatedImage(
             file_name=image.file_name,
             hw=image.hw,
-            masks=Masks([one for one in image.masks if (one.label or "").lower() in wanted]),
+            masks=Masks([one for one in image.masks if (one.label or "").lower() in requested]),
         )
         for key, image in images.items()
     }
@@ -151,7 +151,7 @@ class RedactTask:
 
     labels: RedactLabels
     how: Hiding = "solid"  # As for `edit.redact`
-    colour: str = "black"  # As for `edit.redact`
+    color: str = "black"  # As for `edit.redact`
     force: bool = False  # Whether to copy images without labels unchanged
 
     def __post_init__(self) -> None:
@@ -162,23 +162,23 @@ class RedactTask:
         """Redactor with these settings. Raises InputError."""
         from anymask.edit import Redactor
 
-        return Redactor(self.how, self.colour)
+        return Redactor(self.how, self.color)
 
     @classmethod
     def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, RedactTask]:
         """Settings: `labels`, `names`, `mask_values`, `how`, `colour` and `force`."""
         more = ["mask_values", "shard", "output_shards"]
-        check_keywords(settings, ["labels", "names", "how", "colour", "force", *more])
+        check_keywords(settings, ["labels", "names", "how", "color", "force", *more])
         if settings.get("labels") is None:
             raise InputError("Labels are required. Pass labels=FILE.")
         many = not isinstance(source, str | Path)
-        photos = tuple(map(Path, source)) if many else Path(source)
+        images = tuple(map(Path, source)) if many else Path(source)
         labels = RedactLabels.read(
-            photos, settings["labels"], settings.get("names", ()),
+            images, settings["labels"], settings.get("names", ()),
             settings.get("mask_values", "auto"),
         )  # fmt: skip
-        look = {name: settings[name] for name in ("how", "colour", "force") if name in settings}
-        return photos, cls(labels, **look)
+        look = {name: settings[name] for name in ("how", "color", "force") if name in settings}
+        return images, cls(labels, **look)
 
     def open(self) -> RedactWork:
         """Create the work. Nothing is loaded."""
@@ -191,10 +191,10 @@ class RedactWork:
     def __init__(self, task: RedactTask) -> None:
         self.task = task
         self.about: dict[str, Any] = {
-            "labels": task.labels.name, "how": task.how, "colour": task.colour,
+            "labels": task.labels.name, "how": task.how, "color": task.color,
         }  # fmt: skip
 
-    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
+    def __call__(self, item: ImageItem, on_step: OnProgress | None = None) -> int | None:
         """Write the copy. Returns the number of hidden masks, or None if the copy exists.
 
         Images without labels return 0. Raises DataError if the labels have another size, ImageError
@@ -202,32 +202,32 @@ class RedactWork:
         """
         from anymask.edit import RedactedCopy
 
-        image = self.task.labels.of(item.photo)
+        image = self.task.labels.of(item.image)
         if image is None and not self.task.force:
-            if not item.photo.exists():
-                raise ImageError(f"File not found: {str(item.photo)!r}. Check the path.")
+            if not item.image.exists():
+                raise ImageError(f"File not found: {str(item.image)!r}. Check the path.")
             return 0
-        refuse_pages(item.photo)
-        photo, suffix = PhotoFile(item, PictureChoice()), item.photo.suffix.lower()
+        refuse_pages(item.image)
+        source, suffix = LazyImageFile(item, ImageSettings()), item.image.suffix.lower()
         path = (
             item.named[0][1]
             if item.named
             else item.output(suffix if suffix in TRANSPARENT | OPAQUE else ".png")
         )
         masks = None if image is None else [rle_to_string(mask.rle) for mask in image.masks]
-        facts = [photo.file_hash, masks, self.task.how, self.task.colour]  # identify the copy
-        copy = RedactedCopy(path, item.photo)
+        facts = [source.file_hash, masks, self.task.how, self.task.color]  # identify the copy
+        copy = RedactedCopy(path, item.image)
         if copy.notes(facts) is not None:
             return None
-        pixels = self._hidden(photo, image)
+        pixels = self._hidden(source, image)
         copy.begin()
         with whole_file(path) as file:
-            save_picture(file, pixels, path.suffix.lower())
+            save_image(file, pixels, path.suffix.lower())
         copy.end(facts)
         return len(masks or ())
 
-    def _hidden(self, photo: PhotoFile, image: AnnotatedImage | None) -> Any:  # (H, W, 3 or 4)
-        shown = photo.layered
+    def _hidden(self, source: LazyImageFile, image: AnnotatedImage | None) -> Any:  # (H, W, 3 or 4)
+        shown = source.layered
         if image is None or not image.masks:
             return shown
         if image.hw != shown.shape[:2]:
@@ -238,7 +238,7 @@ class RedactWork:
         return self.task.redactor.hide(shown, [mask.rle for mask in image.masks])
 
 
-def refuse_pages(photo: Path) -> None:
+def refuse_pages(source: Path) -> None:
     """Raise ImageError if an image has several pages, of which a copy would keep one."""
-    if (count := read_pages(photo).count) > 1:
-        raise ImageError(f"{photo.name} has {count} pages. Save each page as an image.")
+    if (count := read_pages(source).count) > 1:
+        raise ImageError(f"{source.name} has {count} pages. Save each page as an image.")

@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.base import DataError, InputError, brief, csv_text, parse_json, write_json, write_whole
-from anymask.jobs.engines import PhotoTask
+from anymask.jobs.engines import ImageTask
 from anymask.jobs.folder import run_job
 from anymask.jobs.redaction import RedactLabels, RedactTask, refuse_pages
-from anymask.jobs.settings import FolderJob, PhotoItem
-from anymask.jobs.verbs import FindTask, Photos
-from anymask.masks import picture_format
-from anymask.track import FILMS
+from anymask.jobs.settings import FolderJob, ImageItem
+from anymask.jobs.verbs import FindTask, Images
+from anymask.masks import image_format
+from anymask.track import OUTPUT_VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from anymask.edit import Hiding
     from anymask.find import Examples, Phrases
     from anymask.images import MaskValues
 
-Work = Callable[[FolderJob, PhotoTask], object]  # runs a job, such as `run_job`
+Work = Callable[[FolderJob, ImageTask], object]  # runs a job, such as `run_job`
 Row = tuple[str, str]  # image, and the reason why nothing is hidden
 
 NOTHING_FOUND, FAILED = "nothing found", "failed, see errors.jsonl"
@@ -40,7 +40,7 @@ class Redaction:
     Raises InputError if options cannot be combined, or the output is inside the input folder.
     """
 
-    source: Photos  # Folder of images, one image, or several
+    source: Images  # Folder of images, one image, or several
     out: Path  # Folder of the copies; for one image also an image file name
     # Text prompts as for `Model.find`; with `labels`, names of their masks
     words: Phrases | None = None
@@ -49,7 +49,7 @@ class Redaction:
     labels: str | Path | None = None
     mask_values: MaskValues = "auto"  # Interpretation of mask image values in the labels
     how: Hiding = "solid"  # As for `edit.redact`
-    colour: str = "black"  # As for `edit.redact`
+    color: str = "black"  # As for `edit.redact`
     force: bool = False  # Write copies without review, and copy images without labels unchanged
     # .csv or .json list of images without detections. None: OUT-without.csv.
     list_to: Path | None = None
@@ -61,7 +61,7 @@ class Redaction:
     def __post_init__(self) -> None:
         from anymask.edit import Redactor
 
-        Redactor(self.how, self.colour)
+        Redactor(self.how, self.color)
         if self.labels is None and self.words is None and self.like is None:
             raise InputError("Words or labels are required. Pass --words or --labels.")
         if self.labels is not None and self.like is not None:
@@ -74,25 +74,25 @@ class Redaction:
                 "The list of images without a detection must be .csv or .json, got "
                 f"{str(self.list_to)!r}. Rename it."
             )
-        photos = self.photos
-        if self.labels is not None and Path(self.labels) == photos and photos.is_dir():
+        images = self.images
+        if self.labels is not None and Path(self.labels) == images and images.is_dir():
             raise InputError(
                 f"{self.labels} is the folder of the images, not their labels. To export the "
                 f"labels of a project, run: anymask project export {self.labels} -o reviewed.json"
             )
-        paths = (photos,) if isinstance(photos, Path) else photos
+        paths = (images,) if isinstance(images, Path) else images
         folders = [one if one.is_dir() else one.parent for one in paths]
-        named = isinstance(photos, Path) and not photos.is_dir()
+        named = isinstance(images, Path) and not images.is_dir()
         inside = [self.out.resolve(), *([] if named else self.out.resolve().parents)]
         among = [one for one in folders if one.resolve() in inside]
-        if among and not (named and picture_format(suffix_of(self.out))):
+        if among and not (named and image_format(suffix_of(self.out))):
             raise InputError(
                 f"The output {str(self.out)!r} is inside the input folder. Choose a "
                 f"folder next to it, such as {among[0].resolve().name}-redacted."
             )
 
     @property
-    def photos(self) -> Path | tuple[Path, ...]:
+    def images(self) -> Path | tuple[Path, ...]:
         """Source as paths."""
         source = self.source
         return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
@@ -110,17 +110,17 @@ class Redaction:
     @property
     def copying(self) -> FolderJob:
         """Job that writes the copies."""
-        photos, folder = self.photos, self.out
+        images, folder = self.images, self.out
         named: tuple[tuple[str, Path], ...] = ()
-        if isinstance(photos, Path) and not photos.is_dir() and picture_format(suffix_of(self.out)):
+        if isinstance(images, Path) and not images.is_dir() and image_format(suffix_of(self.out)):
             folder, named = self.out.parent, ((suffix_of(self.out), self.out),)
-        return FolderJob(source=photos, output=folder, named=named, **self.sharing)
+        return FolderJob(source=images, output=folder, named=named, **self.sharing)
 
 
 def beside(out: Path, ending: str) -> Path:
     """Path next to the copies: a-review for a.jpg, out-review for out/."""
     suffix = suffix_of(out)
-    name = out.stem if picture_format(suffix) or suffix in FILMS else out.name
+    name = out.stem if image_format(suffix) or suffix in OUTPUT_VIDEO_SUFFIXES else out.name
     return out.with_name((name or "redacted") + ending)
 
 
@@ -135,12 +135,12 @@ class RedactReport:
     """Result of a redaction."""
 
     written: int  # Number of copies; 0 if a review is required first
-    photos: int  # Number of images
-    things: int  # Number of masks
+    images: int  # Number of images
+    objects: int  # Number of masks
     without: tuple[Row, ...]  # Images without detections, and the reason
 
 
-def redact_photos(redaction: Redaction, work: Work = run_job) -> RedactReport:
+def redact_images(redaction: Redaction, work: Work = run_job) -> RedactReport:
     """Redact images, or detect objects for review.
 
     With `words` only, masks and overlay images are written to `redaction.review`. With `labels` or
@@ -151,7 +151,7 @@ def redact_photos(redaction: Redaction, work: Work = run_job) -> RedactReport:
         work: Function that runs a job with a task.
     """
     if redaction.copying.one:
-        refuse_pages(redaction.copying.item().photo)
+        refuse_pages(redaction.copying.item().image)
     labels = redaction.labels
     if labels is None:
         report = _find(redaction, work)
@@ -159,11 +159,11 @@ def redact_photos(redaction: Redaction, work: Work = run_job) -> RedactReport:
             return report
         labels = redaction.review
     names = [] if redaction.labels is None else names_of(redaction.words)
-    known_labels = RedactLabels.read(redaction.photos, labels, names, redaction.mask_values)
-    task = RedactTask(known_labels, redaction.how, redaction.colour, redaction.force)
+    known_labels = RedactLabels.read(redaction.images, labels, names, redaction.mask_values)
+    task = RedactTask(known_labels, redaction.how, redaction.color, redaction.force)
     job = redaction.copying
     items = job.items()
-    known = [(item, task.labels.of(item.photo)) for item in items]
+    known = [(item, task.labels.of(item.image)) for item in items]
     lost = NOTHING_FOUND if redaction.labels is None else NO_MASK
     without = [
         (item.name, lost if image is not None else NO_LABELS)
@@ -182,8 +182,8 @@ def redact_photos(redaction: Redaction, work: Work = run_job) -> RedactReport:
 def _find(redaction: Redaction, work: Work) -> RedactReport:
     """Detect objects for review, and list the images without any."""
     given = {"words": redaction.words, "like": redaction.like, **redaction.finding}
-    task = FindTask.plan(redaction.photos, {k: v for k, v in given.items() if v is not None})[1]
-    job = FolderJob(source=redaction.photos, output=redaction.review, **redaction.sharing)
+    task = FindTask.plan(redaction.images, {k: v for k, v in given.items() if v is not None})[1]
+    job = FolderJob(source=redaction.images, output=redaction.review, **redaction.sharing)
     try:
         work(job, task)
     except DataError:  # some images failed
@@ -203,7 +203,7 @@ def _list_findings(redaction: Redaction, job: FolderJob) -> RedactReport:
     return RedactReport(0, len(items), sum(count or 0 for _, count in counts), tuple(without))
 
 
-def _found(item: PhotoItem) -> int | None:
+def _found(item: ImageItem) -> int | None:
     """Number of masks of an image; None if it was not processed."""
     path = item.output(".json")
     return len(parse_json(path.read_bytes(), path)["annotations"]) if path.is_file() else None

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anymask.base import UintImage
-    from anymask.images import PictureView
+    from anymask.images import ImageView
     from anymask.masks import ChannelMix
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model
@@ -59,7 +59,7 @@ OWN_NAMES = ".json"  # suffix of files with custom names
 
 @describe_settings
 @dataclass(frozen=True)
-class ModelChoice:
+class ModelSettings:
     """Model, weights and device: the arguments of `anymask.load`."""
 
     model: Annotated[
@@ -92,15 +92,15 @@ class ModelChoice:
         return model
 
 
-def model_choice(model: str | ModelChoice | None) -> ModelChoice:
-    """Convert a model name or None (default) to a `ModelChoice`.
+def model_settings(model: str | ModelSettings | None) -> ModelSettings:
+    """Convert a model name or None (default) to a `ModelSettings`.
 
     Raises:
         InputError: The value has another type.
     """
     if model is None:
-        return ModelChoice()
-    return model if isinstance(model, ModelChoice) else ModelChoice(model)
+        return ModelSettings()
+    return model if isinstance(model, ModelSettings) else ModelSettings(model)
 
 
 def parse_numbers(text: str) -> tuple[float, ...]:
@@ -167,20 +167,20 @@ def check_page(page: object) -> None:
 
 
 def _check_view(name: str) -> Callable[[object], object]:
-    """Create a validator for a field of `PictureView`."""
+    """Create a validator for a field of `ImageView`."""
 
     def check(value: object) -> None:
-        from anymask.images import PictureView
+        from anymask.images import ImageView
 
         given: Any = {name: value}
-        PictureView.of(**given)
+        ImageView.of(**given)
 
     return check
 
 
 @describe_settings
 @dataclass(frozen=True)
-class PictureChoice:
+class ImageSettings:
     """Bands, page and value range of images: the arguments of `anymask.load_image`."""
 
     bands: Annotated[
@@ -190,7 +190,7 @@ class PictureChoice:
             "counted from 1 (0: black)",
             default="the image's own colors",
             check=_check_view("bands"),
-            form="N[,N,N]",
+            metavar="N[,N,N]",
             parse=parse_bands,
         ),
     ] = None
@@ -201,7 +201,7 @@ class PictureChoice:
             "the axes of the file, such as z1c0 (each counted from 0); with `all`, every "
             "page is processed, and the names of the results contain the page number",
             check=check_page,
-            form="N|z1c0|all",
+            metavar="N|z1c0|all",
             parse=parse_page,
         ),
     ] = 0
@@ -212,7 +212,7 @@ class PictureChoice:
             "as 2,98",
             default="set by the data type; 0.1,99.9 for 16-bit gray",
             check=_check_view("stretch"),
-            form="LOW,HIGH",
+            metavar="LOW,HIGH",
             parse=parse_numbers,
         ),
     ] = None
@@ -223,7 +223,7 @@ class PictureChoice:
             "for each band, such as 200:4000,:,0:900 (a lone : keeps the default of that band)",
             default="set by the data type",
             check=_check_view("ranges"),
-            form="LOW:HIGH[,...]",
+            metavar="LOW:HIGH[,...]",
             parse=parse_ranges,
         ),
     ] = None
@@ -232,11 +232,11 @@ class PictureChoice:
         self.view  # noqa: B018  # validates the combination of settings
 
     @property
-    def view(self) -> PictureView:
+    def view(self) -> ImageView:
         """Bands, stretch and ranges, for the first page."""
-        from anymask.images import PictureView
+        from anymask.images import ImageView
 
-        return PictureView.of(self.bands, 0, self.stretch, self.ranges)
+        return ImageView.of(self.bands, 0, self.stretch, self.ranges)
 
     def load(
         self,
@@ -302,7 +302,7 @@ def check_tile(tile: object) -> None:
 
 @describe_settings
 @dataclass(frozen=True)
-class LookChoice:
+class TilingSettings:
     """Tile settings. Raises InputError if a value is out of range."""
 
     tile: Annotated[
@@ -312,7 +312,7 @@ class LookChoice:
             "are used; with `auto`, images of more than 24 megapixels are divided into "
             "tiles of 2048 pixels (models of cells and roofs: sooner, of their own size)",
             check=check_tile,
-            form="PIXELS",
+            metavar="PIXELS",
             parse=parse_tile,
         ),
     ] = "auto"
@@ -341,7 +341,7 @@ def check_names(names: object) -> None:
 
 @describe_settings
 @dataclass(frozen=True)
-class NamesChoice:
+class NamesSettings:
     """Names for masks. Raises InputError if the value is invalid."""
 
     names: Annotated[
@@ -350,7 +350,7 @@ class NamesChoice:
             "suggest a name for each mask: all (all built-in names), a list such as "
             "cat,dog,lamp, or a file from `anymask names` with your own",
             check=check_names,
-            form="all|NAME,...|FILE",
+            metavar="all|NAME,...|FILE",
             parse=parse_names,
             default="none",
         ),
@@ -383,7 +383,7 @@ class NamesChoice:
 
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
-class MapChoice:
+class MapSettings:
     """Input and output settings of maps (georeferenced images).
 
     Raises InputError if a value is out of range.
@@ -393,17 +393,17 @@ class MapChoice:
         float | None,
         Setting(
             "ground sample distance: process the map at this pixel size in meters",
-            above=0,
+            gt=0,
             unit="metres",
             default="the resolution of the file",
         ),
     ] = None
-    colours: Annotated[
+    colors: Annotated[
         str,
         Setting(
             'bands that the model encodes: "auto", "rgb", "nir-r-g", "swir-nir-r", "ndvi" or '
             '"ndwi"; with band numbers, for example "nir-r-g=4,1,2"',
-            form="PRESET",
+            metavar="PRESET",
         ),
     ] = "auto"
     crs: Annotated[
@@ -412,7 +412,7 @@ class MapChoice:
             "CRS of the coordinates in --point, --box and --prompts: EPSG:NUMBER, or "
             '"map" for the CRS of the map',
             default="pixel coordinates; for layers, the CRS of the layer",
-            form="EPSG:N|map",
+            metavar="EPSG:N|map",
         ),
     ] = None
     prompts: Annotated[
@@ -427,7 +427,7 @@ class MapChoice:
         float | None,
         Setting(
             "tolerance in meters to simplify outlines; with 0, they follow the pixel borders",
-            least=0,
+            ge=0,
             unit="metres",
             default="one pixel",
         ),
@@ -436,7 +436,7 @@ class MapChoice:
         bool, Setting("draw an outline with right angles if it is similar to the mask")
     ] = False
     min_area: Annotated[
-        float, Setting("minimum area of an object on the ground", least=0, unit="m2")
+        float, Setting("minimum area of an object on the ground", ge=0, unit="m2")
     ] = 0.0
 
 
@@ -445,10 +445,10 @@ HASH_DIGITS = 32  # length of file hashes
 
 
 @dataclass(frozen=True)
-class PhotoItem:
+class ImageItem:
     """One image, or one page of it, and its output paths."""
 
-    photo: Path  # Image file
+    image: Path  # Image file
     stem: Path  # Output folder and name without suffix
     page: int | None = None  # Page from 0. None: as in the settings of the task.
     named: tuple[tuple[str, Path], ...] = ()  # Other output paths by suffix
@@ -458,17 +458,17 @@ class PhotoItem:
     @property
     def name(self) -> str:
         """Unique name of the image or page in results."""
-        name = (self.place or Path(self.photo.name)).as_posix()
+        name = (self.place or Path(self.image.name)).as_posix()
         return page_name(name, self.page or 0) if self.paged else name
 
     def output(self, suffix: str) -> Path:
         """Output path with this suffix. Raises InputError if it is the image."""
         path = dict(self.named).get(suffix) or self.stem.with_name(self.stem.name + suffix)
-        refuse_inputs(path, self.photo)
+        refuse_inputs(path, self.image)
         return path
 
 
-class PhotoFile:
+class LazyImageFile:
     """An image file, read and decoded on first access.
 
     Args:
@@ -477,22 +477,22 @@ class PhotoFile:
     """
 
     def __init__(
-        self, item: PhotoItem, pictures: PictureChoice, channels: ChannelMix | None = None
+        self, item: ImageItem, image_settings: ImageSettings, channels: ChannelMix | None = None
     ) -> None:
-        self.path, self.name, self.page = item.photo, item.name, item.page
-        self.pictures, self.channels = pictures, channels
+        self.path, self.name, self.page = item.image, item.name, item.page
+        self.image_settings, self.channels = image_settings, channels
 
     @cached_property
     def file_hash(self) -> str:
         """Hash of the file and reading options; "" if it cannot be read (`pixels` raises)."""
         try:
-            return file_sha256(self.path)[:HASH_DIGITS] + self.pictures.mark(self.page)
+            return file_sha256(self.path)[:HASH_DIGITS] + self.image_settings.mark(self.page)
         except OSError:
             return ""
 
     @cached_property
     def _read(self) -> NDArray[Any]:  # (H, W, 3 or 4), or (H, W, C)
-        return self.pictures.load(self.path, self.page, self.channels, alpha=True)
+        return self.image_settings.load(self.path, self.page, self.channels, alpha=True)
 
     @property
     def pixels(self) -> NDArray[Any]:
@@ -502,9 +502,9 @@ class PhotoFile:
     @cached_property
     def shown(self) -> UintImage:
         """RGB image (H, W, 3) for overlays."""
-        from anymask.images import shown_picture
+        from anymask.images import display_image
 
-        return shown_picture(self._read, self.channels)
+        return display_image(self._read, self.channels)
 
     @property
     def layered(self) -> UintImage:
@@ -521,11 +521,11 @@ class PhotoFile:
 
 @brief
 @dataclass(frozen=True)
-class PlacedPhotos:
+class PlacedImages:
     """Images of a data set from any folders, with relative output paths."""
 
     name: str  # Name of the data set for messages
-    photos: tuple[tuple[Path, Path], ...]  # Pairs of image path and relative output path
+    images: tuple[tuple[Path, Path], ...]  # Pairs of image path and relative output path
 
     def __str__(self) -> str:
         return self.name
@@ -561,7 +561,7 @@ class FolderJob:
         named: For a single image: other output paths by suffix.
     """
 
-    source: Path | tuple[Path, ...] | PlacedPhotos
+    source: Path | tuple[Path, ...] | PlacedImages
     output: Path
     workers: Annotated[
         int,
@@ -576,12 +576,12 @@ class FolderJob:
     shard: Annotated[
         tuple[int, int],
         Setting("process part I of N of the images; pass a different I from 1 to N on each machine",
-                form="I/N", parse=parse_shard, default="all images"),
+                metavar="I/N", parse=parse_shard, default="all images"),
     ] = (1, 1)  # fmt: skip
     output_shards: Annotated[
         int,
         Setting("distribute the results over K folders named sa_000000, sa_000001, ...; for "
-                "example K = number of images / 1000", form="K", default="0, one folder"),
+                "example K = number of images / 1000", metavar="K", default="0, one folder"),
     ] = 0  # fmt: skip
     page: Page = 0
     beginning: str = ""
@@ -600,7 +600,7 @@ class FolderJob:
         """Whether the source is a single image, whose failure is raised."""
         return isinstance(self.source, Path) and not self.source.is_dir() and self.page != "all"
 
-    def item(self) -> PhotoItem:
+    def item(self) -> ImageItem:
         """The single image."""
         (item,) = self.items()
         return replace(item, named=self.named)
@@ -611,7 +611,7 @@ class FolderJob:
         part, parts = self.shard
         return self.output / f"errors{f'-{part}-of-{parts}' if parts > 1 else ''}.jsonl"
 
-    def items(self, unreadable: Callable[[OSError], None] | None = None) -> list[PhotoItem]:
+    def items(self, unreadable: Callable[[OSError], None] | None = None) -> list[ImageItem]:
         """Images or pages of this shard, with output paths.
 
         Raises InputError if there are no images, or the output folder contains them.
@@ -620,45 +620,45 @@ class FolderJob:
             unreadable: Called for each subfolder that cannot be listed. Default: skip them.
         """
         if isinstance(self.source, Path) and not self.source.is_dir():
-            return list(self._pages(PhotoItem(self.source, self.output / self.source.stem)))
+            return list(self._pages(ImageItem(self.source, self.output / self.source.stem)))
         part, parts = self.shard
-        found: list[PhotoItem] = []
+        found: list[ImageItem] = []
         by_folder = groupby(self._placed(unreadable), key=lambda pair: pair[1].parent)
         for below, group in by_folder:
-            photos = {place.name: photo for photo, place in group}
-            for name, short in output_names(list(photos)).items():
+            images = {place.name: image for image, place in group}
+            for name, short in output_names(list(images)).items():
                 place = below / name
                 if parts == 1 or place_number(place) % parts == part - 1:
                     shards = self.output_shards
                     folder = f"sa_{place_number(place) % shards:06d}" if shards else ""
                     stem = self.output / folder / below / short
-                    found += self._pages(PhotoItem(photos[name], stem, place=place))
+                    found += self._pages(ImageItem(images[name], stem, place=place))
         return found
 
     def _placed(self, unreadable: Callable[[OSError], None] | None) -> Iterable[tuple[Path, Path]]:
         """Images of all shards with relative paths, one subfolder after the other."""
-        if isinstance(self.source, PlacedPhotos):
-            return sorted(self.source.photos, key=lambda pair: (pair[1].parent, pair[1]))
+        if isinstance(self.source, PlacedImages):
+            return sorted(self.source.images, key=lambda pair: (pair[1].parent, pair[1]))
         if not isinstance(self.source, Path):
             found = _side_by_side(self.source, self.output, unreadable)
             return sorted(found, key=lambda pair: pair[1].parent)
         _check_apart(self.source, self.output)
         return _of_folder(self.source, self.output, unreadable)
 
-    def _pages(self, item: PhotoItem) -> Iterator[PhotoItem]:
+    def _pages(self, item: ImageItem) -> Iterator[ImageItem]:
         """Yield an item for each page that `page` selects, or one for an image without pages."""
         pages: Sequence[int | None] = [None]
         if isinstance(self.page, int):
             pages = [self.page or None]
         else:
-            from anymask.images import read_pages, resolve_place
+            from anymask.images import read_pages, resolve_position
 
             try:
                 every = self.page == "all"
                 pages = (
-                    range(read_pages(item.photo).count)
+                    range(read_pages(item.image).count)
                     if every
-                    else [resolve_place(item.photo, self.page)[0] or None]
+                    else [resolve_position(item.image, self.page)[0] or None]
                 )
             except AnymaskError:
                 pages = [0 if every else None]  # the reader reports the error
@@ -708,8 +708,8 @@ def _side_by_side(
             yield source, place
             continue
         _check_apart(source, output)
-        for photo, inside in _of_folder(source, output, unreadable):
-            yield photo, place / inside
+        for image, inside in _of_folder(source, output, unreadable):
+            yield image, place / inside
 
 
 def _check_apart(source: Path, output: Path) -> None:
@@ -726,14 +726,14 @@ def _of_folder(
     source: Path, output: Path, unreadable: Callable[[OSError], None] | None
 ) -> Iterator[tuple[Path, Path]]:
     """Images of a folder with their relative paths. Raises InputError if there are none."""
-    from anymask.images import find_images, use_instead
+    from anymask.images import find_images, suggest_command
 
-    photo = None
-    for photo in find_images(source, leave_out=output, unreadable=unreadable):
-        yield photo, photo.relative_to(source)
-    if photo is None:
+    image = None
+    for image in find_images(source, leave_out=output, unreadable=unreadable):
+        yield image, image.relative_to(source)
+    if image is None:
         raise InputError(
-            use_instead(source, "image")
+            suggest_command(source, "image")
             or f"{str(source)!r} contains no images. Pass a folder with images."
         )
 

@@ -25,21 +25,21 @@ from anymask.base import (
     follow,
 )
 from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, box_of, output_stem, read
-from anymask.jobs.engines import PhotoTask
+from anymask.jobs.engines import ImageTask
 from anymask.jobs.folder import OnSummary, Summary, run_job
 from anymask.jobs.records import MaskWork
 from anymask.jobs.redaction import RedactTask
 from anymask.jobs.settings import (
     Engine,
     FolderJob,
-    LookChoice,
-    ModelChoice,
-    NamesChoice,
-    PhotoFile,
-    PhotoItem,
-    PictureChoice,
-    PlacedPhotos,
-    model_choice,
+    ImageItem,
+    ImageSettings,
+    LazyImageFile,
+    ModelSettings,
+    NamesSettings,
+    PlacedImages,
+    TilingSettings,
+    model_settings,
 )
 from anymask.masks import cut_boxes, rle_to_string
 from anymask.models.rules import default_model
@@ -52,19 +52,19 @@ if TYPE_CHECKING:
     from anymask.masks import Mask, Masks
     from anymask.segment import EverythingDict, GridDict, Model
 
-Photos = str | Path | Sequence[str | Path]  # a folder, an image, or several images
-Source = Path | tuple[Path, ...] | PlacedPhotos
+Images = str | Path | Sequence[str | Path]  # a folder, an image, or several images
+Source = Path | tuple[Path, ...] | PlacedImages
 
 AT_ONCE = 64  # boxes per call of the model
 MAX_OF_A_LABEL = 200  # maximum number of masks per name
 
 
-JOB_SETTINGS = ("shard", "output_shards", "model", "pictures")  # of `run`, for every verb
+JOB_SETTINGS = ("shard", "output_shards", "model", "image_settings")  # of `run`, for every verb
 
 
 def run(
     verb: str,
-    folder: Photos | Dataset,
+    folder: Images | Dataset,
     out: str | Path,
     workers: int = 0,
     engine: Engine = "processes",
@@ -88,14 +88,14 @@ def run(
         workers: Number of worker processes. 0: this process, or with Ray one per CPU.
         engine: "processes" on this machine, or "ray" for a Ray cluster.
         on_progress: Called with a `Summary` after each image, in this process.
-        settings: For every verb: `model`, a name or `ModelChoice`; `pictures`, a `PictureChoice`;
-            `shard=(I, N)`, part I of N of the images; `output_shards`, number of output folders.
-            "everything": those of `Model.everything` (grid, layout, tile and others), `names`, and
-            `overlay=False` for no .png. "boxes": `overlay`. "find": `words`, or `like` and
-            `unlike`, those of `Model.find` (detector, score, iou and others), and `overlay`.
-            "cutout": those of `Model.cutout` and "find", and `suffix`, such as ".webp". "redact":
-            `labels`, `names` of masks to hide, `mask_values`, `how`, `colour`, and `force` to
-            copy images without labels.
+        settings: For every verb: `model`, a name or `ModelSettings`; `image_settings`, a
+            `ImageSettings`; `shard=(I, N)`, part I of N of the images; `output_shards`, number of
+            output folders. "everything": those of `Model.everything` (grid, layout, tile and
+            others), `names`, and `overlay=False` for no .png. "boxes": `overlay`. "find": `words`,
+            or `like` and `unlike`, those of `Model.find` (detector, score, iou and others), and
+            `overlay`. "cutout": those of `Model.cutout` and "find", and `suffix`, such as ".webp".
+            "redact": `labels`, `names` of masks to hide, `mask_values`, `how`, `colour`, and
+            `force` to copy images without labels.
 
     Raises:
         InputError: A setting is invalid, there are no images, or another run uses the folder.
@@ -108,14 +108,14 @@ def run(
     source, task = VERBS[verb](folder, settings)
     if os.path.isfile(out):  # noqa: PTH113 - also False for invalid names
         raise InputError(f"The output must be a folder, but {str(out)!r} is a file.")
-    page = settings.get("pictures", PictureChoice()).page
+    page = settings.get("image_settings", ImageSettings()).page
     job = FolderJob(
         source=source, output=Path(out), workers=workers, engine=engine, page=page, **how
     )
     return run_job(job, task, on_progress)
 
 
-def _paths(source: Photos) -> Path | tuple[Path, ...]:
+def _paths(source: Images) -> Path | tuple[Path, ...]:
     return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
 
 
@@ -135,44 +135,44 @@ def _split(
 class EncodeTask:
     """Encode each image once, for later prompts."""
 
-    model: ModelChoice = ModelChoice()
-    pictures: PictureChoice = PictureChoice()
+    model: ModelSettings = ModelSettings()
+    image_settings: ImageSettings = ImageSettings()
 
     @classmethod
-    def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, EncodeTask]:
+    def plan(cls, source: Images, settings: dict[str, Any]) -> tuple[Source, EncodeTask]:
         check_keywords(settings, JOB_SETTINGS)
-        pictures = settings.get("pictures", PictureChoice())
-        return _paths(source), cls(model_choice(settings.get("model")), pictures)
+        image_settings = settings.get("image_settings", ImageSettings())
+        return _paths(source), cls(model_settings(settings.get("model")), image_settings)
 
     def open(self) -> EncodeWork:
-        return EncodeWork(self.model.load(), self.pictures)
+        return EncodeWork(self.model.load(), self.image_settings)
 
 
 class EncodeWork:
     """Write image embeddings to .npz files."""
 
-    def __init__(self, model: Model, pictures: PictureChoice) -> None:
-        self.model, self.pictures = model, pictures
+    def __init__(self, model: Model, image_settings: ImageSettings) -> None:
+        self.model, self.image_settings = model, image_settings
         self.about: dict[str, Any] = {"model": model.name, "weights": model.runtime.weights_hash}
 
-    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
+    def __call__(self, item: ImageItem, on_step: OnProgress | None = None) -> int | None:
         """Write the embedding and return 1, or None if it already exists."""
         from anymask.images import is_georeferenced
         from anymask.masks import Features
         from anymask.segment import image_hash
 
-        where, path = is_georeferenced(item.photo), item.output(".npz")
-        photo = PhotoFile(item, self.pictures, self.model.spec.channels)
-        wanted = (*self.about.values(), image_hash(photo.shown), where)
+        where, path = is_georeferenced(item.image), item.output(".npz")
+        image = LazyImageFile(item, self.image_settings, self.model.spec.channels)
+        requested = (*self.about.values(), image_hash(image.shown), where)
         try:
             there = Features.load(path)
-            if wanted == (
+            if requested == (
                 there.model, there.model_hash, there.image_hash, there.georeferenced,
             ):  # fmt: skip
                 return None
         except (FileNotFoundError, DataError):
             pass
-        replace(self.model.encode(photo.pixels), georeferenced=where).save(path)
+        replace(self.model.encode(image.pixels), georeferenced=where).save(path)
         return 1
 
 
@@ -181,7 +181,7 @@ class EncodeWork:
 LOG = ".search"  # suffix of the log of a search; if it is in `named`, the caller removes it
 
 
-def search_file(item: PhotoItem) -> Path:
+def search_file(item: ImageItem) -> Path:
     """File of the log from which an interrupted search resumes."""
     path = item.output(".json")
     return dict(item.named).get(LOG, path.with_name(f".{path.name}{LOG}"))
@@ -191,35 +191,35 @@ def search_file(item: PhotoItem) -> Path:
 class EverythingTask:
     """Automatic mask generation for each image. Raises InputError if a setting is out of range."""
 
-    model: ModelChoice = ModelChoice()
-    pictures: PictureChoice = PictureChoice()
+    model: ModelSettings = ModelSettings()
+    image_settings: ImageSettings = ImageSettings()
     # Fields of `segment.Grid` that differ from the defaults of the model
     grid: Mapping[str, Any] = field(default_factory=dict)
-    # Fields of `segment.Arrangement`: postprocessing of the masks
+    # Fields of `segment.MaskFilter`: postprocessing of the masks
     arrangement: Mapping[str, Any] = field(default_factory=dict)
-    looks: LookChoice = LookChoice()  # Tiles
-    names: NamesChoice = NamesChoice()  # Names for the masks
+    tiling: TilingSettings = TilingSettings()  # Tiles
+    names: NamesSettings = NamesSettings()  # Names for the masks
     overlay: bool = True
 
     def __post_init__(self) -> None:
-        from anymask.segment import Arrangement, Grid
+        from anymask.segment import Grid, MaskFilter
 
         Grid(**self.grid)
-        Arrangement(**self.arrangement)
+        MaskFilter(**self.arrangement)
 
     @classmethod
-    def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, EverythingTask]:
-        from anymask.segment import Arrangement, Grid
+    def plan(cls, source: Images, settings: dict[str, Any]) -> tuple[Source, EverythingTask]:
+        from anymask.segment import Grid, MaskFilter
 
-        kinds = [Grid, Arrangement, LookChoice, NamesChoice]
-        grid, arrangement, looks, names = _split(settings, kinds, ["overlay"])
+        kinds = [Grid, MaskFilter, TilingSettings, NamesSettings]
+        grid, arrangement, tiling, names = _split(settings, kinds, ["overlay"])
         return _paths(source), cls(
-            model=model_choice(settings.get("model") or default_model()),
-            pictures=settings.get("pictures", PictureChoice()),
+            model=model_settings(settings.get("model") or default_model()),
+            image_settings=settings.get("image_settings", ImageSettings()),
             grid=grid,
             arrangement=arrangement,
-            looks=LookChoice(**looks),
-            names=NamesChoice(**names),
+            tiling=TilingSettings(**tiling),
+            names=NamesSettings(**names),
             overlay=settings.get("overlay", True),
         )
 
@@ -233,48 +233,50 @@ class EverythingWork(MaskWork):
     def __init__(self, model: Model, task: EverythingTask) -> None:
         from anymask.segment import grid_of, wider_grid
 
-        super().__init__(model, task.pictures, task.overlay)
+        super().__init__(model, task.image_settings, task.overlay)
         given = cast("GridDict", task.grid)
         grid = grid_of(model.runtime.family, given)
         self.widens = wider_grid(grid, given) is not None
         self.settings = cast("EverythingDict", {**task.grid, **task.arrangement})
-        self.tile = task.looks.tile
+        self.tile = task.tiling.tile
         self.names = task.names.open(model)
-        arrangement = {"given": dict(task.arrangement), **asdict(task.looks)}
+        arrangement = {"given": dict(task.arrangement), **asdict(task.tiling)}
         about = {"grid": asdict(grid), "arrangement": arrangement, **task.names.about(model)}
         self.about |= json.loads(json.dumps(about))  # normalized as when it is read back
 
     def notes(self) -> dict[str, Any]:
         return {"widens": self.widens}
 
-    def is_current(self, made_from: dict[str, Any], records: Sequence[Mask]) -> bool:
+    def is_current(self, inputs_of_result: dict[str, Any], records: Sequence[Mask]) -> bool:
         """Whether the grid widening is the same. It affects results only if no mask was found."""
-        return bool(made_from.get("widens", self.widens and bool(records)) == self.widens)
+        return bool(inputs_of_result.get("widens", self.widens and bool(records)) == self.widens)
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
+    def find(
+        self, image: LazyImageFile, item: ImageItem, on_step: OnProgress | None
+    ) -> Sequence[Mask]:
         """Predict all masks. An interrupted search resumes from a file next to the records."""
         from anymask.segment import SearchLog
 
-        log = SearchLog(search_file(item), self.about | {"image": photo.pixels_hash})
+        log = SearchLog(search_file(item), self.about | {"image": image.pixels_hash})
         records = self.model.everything(
-            photo.pixels, progress=on_step, log=log, tile=self.tile, **self.settings
+            image.pixels, progress=on_step, log=log, tile=self.tile, **self.settings
         )
-        return self._named(photo.pixels, records)
+        return self._named(image.pixels, records)
 
-    def __call__(self, item: PhotoItem, on_step: OnProgress | None = None) -> int | None:
+    def __call__(self, item: ImageItem, on_step: OnProgress | None = None) -> int | None:
         made = super().__call__(item, on_step)
         if LOG not in dict(item.named):
             search_file(item).unlink(missing_ok=True)
         return made
 
-    def segment_tile(self, picture: UintImage) -> Sequence[Mask]:
+    def segment_tile(self, image: UintImage) -> Sequence[Mask]:
         """Masks of one map tile (h, w, 3)."""
-        return self._named(picture, self.model.everything(picture, tile=None, **self.settings))
+        return self._named(image, self.model.everything(image, tile=None, **self.settings))
 
-    def _named(self, picture: NDArray[Any], records: Masks) -> Masks:
+    def _named(self, image: NDArray[Any], records: Masks) -> Masks:
         if self.names is None:
             return records
-        return self.model.with_labels(picture, records, names=self.names)
+        return self.model.with_labels(image, records, names=self.names)
 
 
 # Masks for labeled boxes.
@@ -288,24 +290,24 @@ class BoxLabels:
     name: str  # Name of the data set
     # Relative output path to an image with masks, boxes as rectangles
     images: dict[str, AnnotatedImage]
-    photos: tuple[Path, ...]  # Image paths, in the same order
+    image_paths: tuple[Path, ...]  # Image paths, in the same order
     lost: tuple[str, ...] = ()  # Messages about images that were not found
 
     @classmethod
     def read(cls, stream: Dataset) -> BoxLabels:
         """Read all labels. Raises DataError if there are no boxes, or none of the images exists."""
-        labelled = [image for image in stream if image.objects]
-        if not any(box_of(mask) for image in labelled for mask in image.objects):
+        labeled = [image for image in stream if image.objects]
+        if not any(box_of(mask) for image in labeled for mask in image.objects):
             unread = "".join(f"; {line}" for line in stream.unread_lines())
             raise DataError(
                 f"{stream.source}: Labels with boxes are required, but the {stream.form} data "
                 f"has no boxes{unread}. Data that already has masks does not need this "
                 "command. For images without labels, use `anymask everything`."
             )
-        images, photos, lost = dict[str, AnnotatedImage](), list[Path](), list[str]()
-        for image in labelled:
+        images, image_paths, lost = dict[str, AnnotatedImage](), list[Path](), list[str]()
+        for image in labeled:
             try:
-                photos.append(stream.picture(image))
+                image_paths.append(stream.image_path(image))
             except DataError as error:
                 lost.append(str(error))
                 continue
@@ -318,7 +320,7 @@ class BoxLabels:
             images[place] = image
         if not images:
             raise DataError(lost[0])
-        return cls(stream.name, images, tuple(photos), tuple(lost))
+        return cls(stream.name, images, tuple(image_paths), tuple(lost))
 
     @property
     def boxes(self) -> int:
@@ -327,16 +329,18 @@ class BoxLabels:
         return sum(box_of(mask) is not None for mask in masks)
 
     @property
-    def placed(self) -> PlacedPhotos:
+    def placed(self) -> PlacedImages:
         """Images for a job."""
-        return PlacedPhotos(self.name, tuple(zip(self.photos, map(Path, self.images), strict=True)))
+        return PlacedImages(
+            self.name, tuple(zip(self.image_paths, map(Path, self.images), strict=True))
+        )
 
 
 @dataclass(frozen=True)
 class BoxesTask:
     """Predict a mask for each labeled box. Masks that are not rectangles are kept."""
 
-    model: ModelChoice
+    model: ModelSettings
     labels: BoxLabels
     overlay: bool = True
 
@@ -351,7 +355,7 @@ class BoxesTask:
         stream = source if isinstance(source, Dataset) else read(source, boxes=True, **how)
         stream = stream.with_sizes_checked()
         labels = BoxLabels.read(stream)
-        model = model_choice(settings.get("model"))
+        model = model_settings(settings.get("model"))
         return labels.placed, cls(model, labels, settings.get("overlay", True))
 
     def open(self) -> BoxesWork:
@@ -365,10 +369,10 @@ class BoxesWork(MaskWork):
     def __init__(self, model: Model, task: BoxesTask) -> None:
         if "box" not in model.spec.accepts:
             raise InputError(f"{model.name} does not support box prompts. Choose another --model.")
-        super().__init__(model, PictureChoice(), task.overlay)
+        super().__init__(model, ImageSettings(), task.overlay)
         self.images = task.labels.images
 
-    def about_photo(self, item: PhotoItem) -> dict[str, Any]:
+    def about_image(self, item: ImageItem) -> dict[str, Any]:
         """Hash of the labels of the image: boxes, and masks to keep."""
         rows = [
             [mask.label, rle_to_string(mask.rle), [round(v, 3) for v in mask.drawn_box or ()]]
@@ -376,21 +380,23 @@ class BoxesWork(MaskWork):
         ]
         return {"labels": hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]}
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
+    def find(
+        self, pixels: LazyImageFile, item: ImageItem, on_step: OnProgress | None
+    ) -> Sequence[Mask]:
         """Predict the masks. Raises DataError if the image size differs from the labels."""
         image = self.images[item.name]
-        if photo.pixels.shape[:2] != image.hw:
+        if pixels.pixels.shape[:2] != image.hw:
             raise DataError(
                 f"The labels belong to an image of {image.hw} (height, width), but "
-                f"this image has {photo.pixels.shape[:2]}. Use the labeled image."
+                f"this image has {pixels.pixels.shape[:2]}. Use the labeled image."
             )
         boxes = [box_of(mask) for mask in image.objects]
         present = [box for box in boxes if box is not None]
         answers: list[Mask] = []
         for start in range(0, len(present), AT_ONCE):
             some = cut_boxes(present[start : start + AT_ONCE], image.hw)
-            found = self.model.segment(photo.pixels, boxes=some)
-            answers += [replace(mask, picture=None) for mask in found]
+            found = self.model.segment(pixels.pixels, boxes=some)
+            answers += [replace(mask, source_image=None) for mask in found]
         left = iter(answers)
         return [
             mask if box is None else replace(next(left), label=mask.label)
@@ -407,14 +413,14 @@ class FindTask:
 
     phrases: tuple[Phrase, ...]  # Text prompts with thresholds; empty with exemplar prompts
     settings: FindSettings  # Search settings. Thresholds of the phrases take precedence.
-    model: ModelChoice = ModelChoice()  # Model that predicts masks from boxes
-    pictures: PictureChoice = PictureChoice()
+    model: ModelSettings = ModelSettings()  # Model that predicts masks from boxes
+    image_settings: ImageSettings = ImageSettings()
     overlay: bool = True
     like: Examples | None = None  # Exemplar prompts as for `Model.find`
     unlike: Examples | None = None  # Negative exemplar prompts
 
     @classmethod
-    def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, FindTask]:
+    def plan(cls, source: Images, settings: dict[str, Any]) -> tuple[Source, FindTask]:
         """A detector must be a name or folder, because it is loaded in the workers."""
         from anymask.find import FindSettings, one_question, read_phrases
 
@@ -430,8 +436,8 @@ class FindTask:
         return _paths(source), cls(
             () if words is None else read_phrases(words, chosen.score),
             chosen,
-            model_choice(settings.get("model")),
-            settings.get("pictures", PictureChoice()),
+            model_settings(settings.get("model")),
+            settings.get("image_settings", ImageSettings()),
             settings.get("overlay", True),
             like,
             settings.get("unlike"),
@@ -448,7 +454,7 @@ class FindWork(MaskWork):
     def __init__(self, model: Model, task: FindTask) -> None:
         from anymask.find import ExampleFinder, WordFinder
 
-        super().__init__(model, task.pictures, task.overlay)
+        super().__init__(model, task.image_settings, task.overlay)
         self.finder = (
             WordFinder(model, task.phrases, task.settings)
             if task.like is None
@@ -457,16 +463,18 @@ class FindWork(MaskWork):
         record = {"find": self.finder.about}
         self.about |= json.loads(json.dumps(record))  # normalized as when it is read back
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
+    def find(
+        self, image: LazyImageFile, item: ImageItem, on_step: OnProgress | None
+    ) -> Sequence[Mask]:
         from anymask.find import WordFinder
 
         if isinstance(self.finder, WordFinder):
-            return self.finder.find(photo.shown, on_step)
-        return self.finder.find(photo.shown)
+            return self.finder.find(image.shown, on_step)
+        return self.finder.find(image.shown)
 
-    def segment_tile(self, picture: UintImage) -> Sequence[Mask]:
+    def segment_tile(self, image: UintImage) -> Sequence[Mask]:
         """Instances in one image (H, W, 3)."""
-        return self.finder.find(picture)
+        return self.finder.find(image)
 
 
 # Cut-outs.
@@ -476,9 +484,11 @@ class FindWork(MaskWork):
 class CutoutTask:
     """Cut out the main subject of each image, or the object of a prompt."""
 
-    model: ModelChoice = ModelChoice()
-    pictures: PictureChoice = PictureChoice()
-    look: Mapping[str, Any] = field(default_factory=dict)  # Fields of `edit.CutoutSettings`
+    model: ModelSettings = ModelSettings()
+    image_settings: ImageSettings = ImageSettings()
+    cutout_settings: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # Fields of `edit.CutoutSettings`
     # `points`, `point_labels`, `box`, `lasso`, the same for every image. Empty: none.
     prompt: Mapping[str, Any] = field(default_factory=dict)
     # Text or exemplar prompts instead. None: the object of `prompt`, or the main subject.
@@ -488,7 +498,7 @@ class CutoutTask:
     def __post_init__(self) -> None:
         from anymask.edit import CutoutSettings
 
-        CutoutSettings(**self.look)
+        CutoutSettings(**self.cutout_settings)
         if self.prompt and self.words is not None:
             raise InputError(
                 "Text and exemplar prompts cannot be combined with points or a box. Pass one "
@@ -496,19 +506,21 @@ class CutoutTask:
             )
 
     @classmethod
-    def plan(cls, source: Photos, settings: dict[str, Any]) -> tuple[Source, CutoutTask]:
+    def plan(cls, source: Images, settings: dict[str, Any]) -> tuple[Source, CutoutTask]:
         from anymask.edit import CutoutSettings
         from anymask.find import FindSettings
 
         given = {name: value for name, value in settings.items() if value is not None}
         prompt = ["points", "point_labels", "box", "lasso"]
         words = ["words", "like", "unlike"]
-        look, find = _split(given, [CutoutSettings, FindSettings], [*prompt, *words, "suffix"])
-        find |= {name: given[name] for name in ("model", "pictures", *words) if name in given}
+        cutout_settings, find = _split(
+            given, [CutoutSettings, FindSettings], [*prompt, *words, "suffix"]
+        )
+        find |= {name: given[name] for name in ("model", "image_settings", *words) if name in given}
         return _paths(source), cls(
-            model=model_choice(given.get("model")),
-            pictures=given.get("pictures", PictureChoice()),
-            look=look,
+            model=model_settings(given.get("model")),
+            image_settings=given.get("image_settings", ImageSettings()),
+            cutout_settings=cutout_settings,
             prompt={name: given[name] for name in prompt if name in given},
             words=FindTask.plan(source, find)[1] if {"words", "like"} & {*given} else None,
             suffix=given.get("suffix", ".png"),
@@ -526,37 +538,39 @@ class CutoutWork(MaskWork):
     def __init__(self, model: Model, task: CutoutTask) -> None:
         from anymask.edit import CutoutSettings
 
-        super().__init__(model, task.pictures, overlay=True)
-        self.task, self.picture = task, task.suffix
+        super().__init__(model, task.image_settings, overlay=True)
+        self.task, self.source_image = task, task.suffix
         self.finder = None if task.words is None else FindWork(model, task.words)
-        look = CutoutSettings(**task.look).about
-        about = {"look": look, "prompt": dict(task.prompt), "suffix": task.suffix}
+        cutout_settings = CutoutSettings(**task.cutout_settings).about
+        about = {"look": cutout_settings, "prompt": dict(task.prompt), "suffix": task.suffix}
         self.about |= {} if self.finder is None else self.finder.about
         self.about |= json.loads(json.dumps({"cutout": about}))  # as it is read back
 
-    def find(self, photo: PhotoFile, item: PhotoItem, on_step: OnProgress | None) -> Sequence[Mask]:
+    def find(
+        self, image: LazyImageFile, item: ImageItem, on_step: OnProgress | None
+    ) -> Sequence[Mask]:
         from anymask.edit.subject import prompted_object
 
         if self.finder is not None:
-            return self.finder.find(photo, item, on_step)
+            return self.finder.find(image, item, on_step)
         try:
-            found = prompted_object(self.model, photo.pixels, photo.shown, self.task.prompt)
+            found = prompted_object(self.model, image.pixels, image.shown, self.task.prompt)
         except PromptError as error:  # other images of the folder may be larger
             raise InputError(str(error)) from error
-        return [] if found is None else [replace(found, picture=None)]
+        return [] if found is None else [replace(found, source_image=None)]
 
     def draws(self, records: Sequence[Mask]) -> bool:
         return any(mask.area for mask in records)
 
-    def draw(self, path: Path, photo: PhotoFile, records: Sequence[Mask]) -> None:
+    def draw(self, path: Path, image: LazyImageFile, records: Sequence[Mask]) -> None:
         from anymask.edit import save_cutout
         from anymask.masks import Masks
 
-        save_cutout(path, photo.layered, Masks(records).union().mask, **self.task.look)
+        save_cutout(path, image.layered, Masks(records).union().mask, **self.task.cutout_settings)
 
 
 # Functions that select the images and create the task. Raise InputError for an invalid setting.
-VERBS: dict[str, Callable[[Any, dict[str, Any]], tuple[Source, PhotoTask]]] = {
+VERBS: dict[str, Callable[[Any, dict[str, Any]], tuple[Source, ImageTask]]] = {
     "everything": EverythingTask.plan,
     "boxes": BoxesTask.plan,
     "encode": EncodeTask.plan,
@@ -592,10 +606,10 @@ def learn_names(
     if Path(out).suffix.lower() != ".json":
         raise InputError(f"-o {out}: Expected a .json file name.")
     table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
-    return write_own_names(Path(out), table, _labelled_vectors(model, streams, most))
+    return write_own_names(Path(out), table, _labeled_vectors(model, streams, most))
 
 
-def _labelled_vectors(
+def _labeled_vectors(
     model: Model, streams: Iterable[Dataset], most: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Labels and mask vectors (n, D), image by image."""

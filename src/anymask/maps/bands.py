@@ -65,37 +65,37 @@ class BandView:
         np.divide(first - second, total, out=found[0], where=total != 0)
         return found
 
-    def picture(self, bands: NDArray[Any]) -> UintImage:
+    def image(self, bands: NDArray[Any]) -> UintImage:
         """Convert a window (C, h, w) to an RGB image (h, w, 3) uint8."""
         if self.palette is not None:
             return np.ascontiguousarray(self.palette[np.clip(bands[0], 0, 255)])
         shown = self.values(bands)
         if self.ranges is not None:
             low, high = self.ranges[:, :, None, None].astype(np.float32)
-            grey = (np.nan_to_num(shown.astype(np.float32)) - low) / np.maximum(high - low, 1e-12)
-            shown = np.rint(grey.clip(0, 1) * 255)
+            gray = (np.nan_to_num(shown.astype(np.float32)) - low) / np.maximum(high - low, 1e-12)
+            shown = np.rint(gray.clip(0, 1) * 255)
         three = np.broadcast_to(shown, (3, *shown.shape[1:]))
         return np.ascontiguousarray(three.transpose(1, 2, 0).astype(np.uint8))
 
 
-def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) -> BandView:
+def choose_bands(dataset: Any, colors: str, numbers: tuple[int, ...] | None) -> BandView:
     """Select the bands of an open map by preset (`auto`, PRESETS, NAME=N,N,N) or numbers.
 
     Raises InputError if the preset is unknown or the file does not have its bands.
     """
-    name, equals, typed = colours.partition("=")
+    name, equals, typed = colors.partition("=")
     if name != "auto" and name not in PRESETS:
         raise InputError(
-            f"Invalid colors {colours!r}. Choose from: auto, {', '.join(PRESETS)}, or "
+            f"Invalid colors {colors!r}. Choose from: auto, {', '.join(PRESETS)}, or "
             "pass band numbers, such as nir-r-g=4,1,2"
         )
     if equals:
         numbers = tuple(int(part) if part.isdigit() else 0 for part in typed.split(","))
-        wanted = len(PRESETS.get(name, ()))
-        if len(numbers) != wanted:
-            raise InputError(f"{name} requires {wanted} band numbers, but got {colours!r}.")
+        requested = len(PRESETS.get(name, ()))
+        if len(numbers) != requested:
+            raise InputError(f"{name} requires {requested} band numbers, but got {colors!r}.")
     if numbers is None and name == "auto":
-        numbers, palette = _own_colours(dataset)
+        numbers, palette = _own_colors(dataset)
         if palette is not None:
             return BandView(numbers, palette=palette)
     if numbers is None:
@@ -107,14 +107,14 @@ def choose_bands(dataset: Any, colours: str, numbers: tuple[int, ...] | None) ->
     return BandView(numbers, name in INDEXES)
 
 
-def _own_colours(dataset: Any) -> tuple[tuple[int, ...], UintImage | None]:
+def _own_colors(dataset: Any) -> tuple[tuple[int, ...], UintImage | None]:
     """Natural color bands of a map, and its palette or None."""
     seen = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind.name != "alpha"]
     if len(seen) == 1 and dataset.colorinterp[0].name == "palette":
         palette = np.zeros((256, 3), np.uint8)
-        for value, colour in dataset.colormap(1).items():
+        for value, color in dataset.colormap(1).items():
             if 0 <= value < 256:
-                palette[value] = colour[:3]
+                palette[value] = color[:3]
         return (1,), palette
     if len(seen) < 3:
         return (seen[0] if seen else 1,), None
@@ -134,7 +134,7 @@ def _find_band(dataset: Any, role: str, preset: str) -> int:
         example = ",".join("421"[: len(PRESETS[preset])])
         raise InputError(
             f"{preset} requires a {role} band, but the file does not declare one: "
-            f"{', '.join(listed)}. Pass the band numbers, such as --colours {preset}={example}"
+            f"{', '.join(listed)}. Pass the band numbers, such as --colors {preset}={example}"
         )
     return number
 

@@ -28,7 +28,7 @@ from rasterio.vrt import WarpedVRT
 from anymask.base import BoolArray, Floats, InputError, UintImage
 from anymask.maps.joining import RIVAL
 from anymask.maps.scene import Scene
-from anymask.maps.survey import Cutting, TileProcessor, asked_by_clicks
+from anymask.maps.survey import Cutting, TileProcessor, reprompt
 from anymask.maps.worksheet import Fragment
 from anymask.masks import Mask, Tile, Window, rle_iou, rle_to_mask
 from anymask.segment import Model
@@ -237,7 +237,7 @@ def _warped(second: Scene, first: Scene, transform: Any) -> Iterator[Scene]:
 
 
 @dataclass(frozen=True, eq=False)
-class ColourLine:
+class ColorLine:
     """Linear correction from the second map's colors to the first one's, and noise."""
 
     gain: Floats  # Gain (3,) of each band
@@ -255,7 +255,7 @@ class ColourLine:
         return found
 
 
-def fit_line(first: Scene, second: Scene) -> ColourLine:
+def fit_line(first: Scene, second: Scene) -> ColorLine:
     """Fit the correction of each band to samples of both maps."""
     before, after = [], []
     for window in sample_windows(first):
@@ -264,12 +264,12 @@ def fit_line(first: Scene, second: Scene) -> ColourLine:
         after.append(cv2.GaussianBlur(theirs, (5, 5), 0)[here & there])
     one, other = (np.concatenate(part).astype(np.float64) for part in (before, after))
     if not len(one):
-        return ColourLine(np.ones(3), np.zeros(3), np.zeros(3))
+        return ColorLine(np.ones(3), np.zeros(3), np.zeros(3))
     stride = math.ceil(len(one) / _MOST_PIXELS)
     return trimmed_line(one[::stride], other[::stride])
 
 
-def trimmed_line(before: Floats, after: Floats) -> ColourLine:  # (n, 3), (n, 3)
+def trimmed_line(before: Floats, after: Floats) -> ColorLine:  # (n, 3), (n, 3)
     """Fit the correction of each band to unchanged samples.
 
     Trimmed least squares: outliers are removed and the fit is repeated, so that real changes do not
@@ -287,7 +287,7 @@ def trimmed_line(before: Floats, after: Floats) -> ColourLine:  # (n, 3), (n, 3)
             bias[band] = y.mean() - gain[band] * x.mean()
     apart = before - (after * gain + bias)
     noise = _SPREAD * np.median(np.abs(apart - np.median(apart, axis=0)), axis=0)
-    return ColourLine(gain, bias, noise)
+    return ColorLine(gain, bias, noise)
 
 
 class ChangeProcessor(TileProcessor):
@@ -359,10 +359,10 @@ class ChangeProcessor(TileProcessor):
             else "changed"
         )
 
-    def _changed_masks(self, picture: UintImage, changed: BoolArray) -> list[Mask]:
+    def _changed_masks(self, image: UintImage, changed: BoolArray) -> list[Mask]:
         """Masks of a tile that have changed. The changed share is their score."""
         kept = []
-        for one in self.find(picture):
+        for one in self.find(image):
             share = np.count_nonzero(rle_to_mask(one.rle) & changed) / max(one.area, 1)
             if share >= self.least:
                 kept.append(replace(one, score=float(share), objectness=None))
@@ -375,7 +375,7 @@ class ChangeProcessor(TileProcessor):
         for scene, labels in ((self.scene, ("vanished", "changed")), (self.second, ("appeared",))):
             some = [one for one in pieces if one.label in labels]
             if some:
-                picture, valid = scene.read(window)
-                found = asked_by_clicks(self.model, picture, some, cutting, valid)
+                image, valid = scene.read(window)
+                found = reprompt(self.model, image, some, cutting, valid)
                 answers |= {one.id: answer for one, answer in zip(some, found, strict=True)}
         return [answers[one.id] for one in pieces]

@@ -36,7 +36,7 @@ def last_pixels(bounds: Sequence[float]) -> tuple[float, float, float, float]:
     return x0, y0, x1 - 1, y1 - 1
 
 
-def neighbours(windows: Sequence[Window]) -> Iterator[tuple[Window, Window]]:
+def neighbors(windows: Sequence[Window]) -> Iterator[tuple[Window, Window]]:
     """Pairs of overlapping windows, in the order of `tile_boxes`."""
     columns = len({window[0] for window in windows})
     for place, first in enumerate(windows):
@@ -94,7 +94,7 @@ def group_fragments(
         by_label: Whether fragments with different labels are different objects.
     """
     groups, overlap = joining.Groups(), OutlineOverlap(by_label)
-    for first, second in neighbours(windows):
+    for first, second in neighbors(windows):
         strip = joining.common_window(first, second)
         assert strip is not None
         ours, theirs = (
@@ -125,7 +125,7 @@ def join_fragments(
         for one in work.fragments(window):
             if one.id not in groups.partners:  # not in a group
                 if _is_whole(one, [], image_hw):
-                    ready.append(_thing([one]))
+                    ready.append(_object([one]))
                 else:
                     open_ends.append(one.id)
             elif one.id in members:  # first fragment of a group
@@ -135,10 +135,10 @@ def join_fragments(
                     _is_whole(part, [known[other] for other in groups.partners[part.id]], image_hw)
                     for part in group
                 ):
-                    ready.append(_thing(group))
+                    ready.append(_object(group))
                 else:
                     open_ends.append(max(group, key=lambda part: shapely.area(part.outline)).id)
-        work.add_things(ready)
+        work.add_objects(ready)
     return open_ends
 
 
@@ -150,7 +150,7 @@ def _is_whole(one: Fragment, partners: list[Fragment], image_hw: tuple[int, int]
     return bool(partners) and joining.is_confirmed(OutlineOverlap(), one, bands, partners)
 
 
-def _thing(group: list[Fragment]) -> MapObject:
+def _object(group: list[Fragment]) -> MapObject:
     """Merge fragments to one outline. Scores are area-weighted means."""
     weights = shapely.area([one.outline for one in group])
     largest = group[int(weights.argmax())]
@@ -162,7 +162,7 @@ def _thing(group: list[Fragment]) -> MapObject:
     )  # fmt: skip
 
 
-def whole_answer(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | None:
+def merged_parts(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | None:
     """The mask, if any, that is not cut and contains what the window showed of the object."""
     uncut = [one for one in answers if not one.cut]
     best = joining.whole_of(OutlineOverlap(), piece, piece.window, uncut)
@@ -171,7 +171,7 @@ def whole_answer(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | Non
     return replace(uncut[best], label=piece.label, prompt=piece.prompt, rank=piece.rank)
 
 
-def settle_things(work: TileStore, nested: bool = False, by_label: bool = True) -> None:
+def merge_objects(work: TileStore, nested: bool = False, by_label: bool = True) -> None:
     """Keep the objects without a better duplicate, highest rank first.
 
     Args:

@@ -36,7 +36,7 @@ from anymask.base import (
 from anymask.formats import suffix_instead
 from anymask.maps.scene import WGS_84, Scene
 from anymask.maps.shapes import on_map
-from anymask.maps.sources import WANTED_LAYERS, layer_source, offline_layers
+from anymask.maps.sources import REQUESTED_LAYERS, layer_source, offline_layers
 from anymask.maps.worksheet import MapObject, TileStore
 from anymask.masks import Prompt
 
@@ -69,7 +69,7 @@ def check_map_outputs(paths: Sequence[Path]) -> None:
         raise InputError("An output file is required, such as -o objects.gpkg")
 
 
-def write_things(path: Path, scene: Scene, work: TileStore, sources: Sources) -> None:
+def write_objects(path: Path, scene: Scene, work: TileStore, sources: Sources) -> None:
     """Write all objects in the format of the suffix, atomically. Raises OSError.
 
     Args:
@@ -318,7 +318,7 @@ def _read_layer(path: Path, crs: str | None) -> tuple[dict[str, Any], Any, Any]:
         raise PromptError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # GDAL and GEOS exceptions, and IndexError for corrupted files
         raise PromptError(
-            f"{path.name} is corrupted or not a layer. Expected {WANTED_LAYERS}. Copy "
+            f"{path.name} is corrupted or not a layer. Expected {REQUESTED_LAYERS}. Copy "
             "or create it again."
         ) from error
 

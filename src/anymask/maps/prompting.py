@@ -20,7 +20,7 @@ from anymask.maps.shapes import outline_of
 from anymask.maps.survey import model_about, pick_side
 from anymask.maps.worksheet import Fragment
 from anymask.masks import Mask, Prompt, Tile, Window, cut_boxes, joining
-from anymask.segment import EncodedPhoto, Model
+from anymask.segment import EncodedImage, Model
 
 _ROOM = 1.5  # minimum window size, relative to the box of a prompt
 _TOGETHER = 8  # prompts of a step, after which the progress is reported
@@ -81,9 +81,9 @@ class PromptProcessor:
     def detect(self, window: Window) -> list[Fragment]:
         found, left, place, done = [], list(self.by_window[window]), window, self.before[window]
         while left:
-            picture, valid, scale = self._read(place)
+            image, valid, scale = self._read(place)
             again: list[Prompt] = []
-            for prompt, mask in zip(left, self._ask(picture, left, place, scale), strict=True):
+            for prompt, mask in zip(left, self._ask(image, left, place, scale), strict=True):
                 answer = self._fragment(prompt, mask, valid, place, scale)
                 if answer is not None and answer.cut and self._grows(place):
                     again.append(prompt)
@@ -122,11 +122,11 @@ class PromptProcessor:
         width, height = (
             np.maximum(1, size / max(1.0, size.max() / (2 * self.side))).round().astype(int)
         )
-        picture, valid = self.scene.read_scaled(window, (int(height), int(width)))
-        return picture, valid, size / (width, height)
+        image, valid = self.scene.read_scaled(window, (int(height), int(width)))
+        return image, valid, size / (width, height)
 
     def _ask(
-        self, picture: UintImage, prompts: Sequence[Prompt], window: Window, scale: Floats
+        self, image: UintImage, prompts: Sequence[Prompt], window: Window, scale: Floats
     ) -> Iterator[Mask]:
         moved = []
         for one in prompts:
@@ -134,9 +134,9 @@ class PromptProcessor:
             box = None
             if one.box is not None:
                 placed = (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
-                (box,) = cut_boxes(placed, (picture.shape[0], picture.shape[1]))
+                (box,) = cut_boxes(placed, (image.shape[0], image.shape[1]))
             moved.append(Prompt.of(clicks, one.labels, box))
-        view: Any = EncodedPhoto(self.model.encode(picture), picture)
+        view: Any = EncodedImage(self.model.encode(image), image)
         for start in range(0, len(moved), _TOGETHER):
             answers = self.model.segment(
                 view, prompts=moved[start : start + _TOGETHER], **self.settings

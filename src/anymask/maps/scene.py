@@ -32,9 +32,9 @@ from anymask.base import (
     UintImage,
     preview_html,
 )
-from anymask.images import use_instead
+from anymask.images import suggest_command
 from anymask.maps.bands import BandView, choose_bands, choose_ranges
-from anymask.maps.sources import WANTED, check_overviews, offline_rasters, raster_driver
+from anymask.maps.sources import EXPECTED, check_overviews, offline_rasters, raster_driver
 from anymask.masks import PREVIEW_SIDE, Window, preview_of
 
 try:
@@ -101,7 +101,7 @@ class Scene:
     @property
     def ground(self) -> tuple[float, float]:
         """Size of a scene pixel along x and y at the center of the map, in meters."""
-        return tuple(a * b for a, b in zip(pixel_metres(self.dataset), self.step, strict=True))  # type: ignore[return-value]  # two values
+        return tuple(a * b for a, b in zip(pixel_meters(self.dataset), self.step, strict=True))  # type: ignore[return-value]  # two values
 
     def read(self, window: Window) -> tuple[UintImage, BoolArray]:
         """Read a window as an RGB image (h, w, 3), and its valid pixels (h, w).
@@ -130,9 +130,9 @@ class Scene:
                 f"{self.name} cannot be read at x={x0 * fx:.0f}, y={y0 * fy:.0f}. "
                 "Check that the file is complete."
             ) from error
-        picture = self.view.picture(seen)
-        picture[~valid] = 0
-        return picture, valid
+        image = self.view.image(seen)
+        image[~valid] = 0
+        return image, valid
 
     def to_pixels(self, points: ArrayLike, crs: Any = None) -> Floats:
         """Convert points (n, 2) of a CRS to scene pixels. None: the points are file pixels."""
@@ -155,7 +155,7 @@ class Scene:
 def open_map(
     sources: str | Path | Sequence[str | Path],
     *,
-    colours: str = "auto",
+    colors: str = "auto",
     bands: tuple[int, ...] | None = None,
     stretch: tuple[float, ...] | None = None,
     ranges: tuple[tuple[float, float] | None, ...] | None = None,
@@ -164,7 +164,7 @@ def open_map(
     """Open a map: a file, several tiles of one grid, or a folder of them.
 
     Args:
-        colours: "auto" (natural colors), "rgb", "nir-r-g", "swir-nir-r", "ndvi", "ndwi", or with
+        colors: "auto" (natural colors), "rgb", "nir-r-g", "swir-nir-r", "ndvi", "ndwi", or with
             band numbers, such as "nir-r-g=4,1,2".
         bands: One or three band numbers instead, from 1.
         stretch: Two percentiles of black and white.
@@ -188,13 +188,13 @@ def open_map(
             dataset = stack.enter_context(rasterio.open(text, driver="VRT"))
         name = paths[0].name if len(paths) == 1 else paths[0].parent.name
         _check_place(dataset, name)
-        view = choose_bands(dataset, colours, bands)
+        view = choose_bands(dataset, colors, bands)
         view = replace(view, ranges=choose_ranges(dataset, view, stretch, ranges))
         step = (1.0, 1.0)
         if gsd is not None:
             if not 0 < gsd < math.inf:
                 raise InputError(f"Invalid gsd {gsd}. Use a number of meters above 0.")
-            x, y = pixel_metres(dataset)
+            x, y = pixel_meters(dataset)
             step = (gsd / x, gsd / y)
         stamps = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in paths]
         about = {"files": stamps, "step": step, **view.about()}
@@ -226,7 +226,7 @@ def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -
     )
 
 
-def pixel_metres(dataset: Any) -> tuple[float, float]:
+def pixel_meters(dataset: Any) -> tuple[float, float]:
     """Size of a pixel along x and y at the center of a map in meters, on the WGS 84 ellipsoid."""
     steps = np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]])
     corners = steps + np.array([dataset.width, dataset.height]) / 2
@@ -235,8 +235,8 @@ def pixel_metres(dataset: Any) -> tuple[float, float]:
     curve = 1 - square * np.sin(np.radians(degrees[:, 1].mean())) ** 2
     east = _RADIUS / np.sqrt(curve) * np.cos(np.radians(degrees[:, 1].mean()))
     north = _RADIUS * (1 - square) / curve**1.5
-    metres = np.radians(degrees[1::2] - degrees[::2]) * (east, north)
-    x, y = np.linalg.norm(metres, axis=1).tolist()
+    meters = np.radians(degrees[1::2] - degrees[::2]) * (east, north)
+    x, y = np.linalg.norm(meters, axis=1).tolist()
     return x, y
 
 
@@ -248,7 +248,7 @@ def _open(path: Path) -> Any:
     except OSError as error:
         raise ImageError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
     except ImageError as error:
-        if message := use_instead(path, "map"):
+        if message := suggest_command(path, "map"):
             raise ImageError(message) from error
         raise
     try:
@@ -261,7 +261,7 @@ def _open(path: Path) -> Any:
         raise
     except Exception as error:  # GDAL exception classes are not public
         raise ImageError(
-            f"{path.name} cannot be read as a map. Expected {WANTED}. Copy or create it again."
+            f"{path.name} cannot be read as a map. Expected {EXPECTED}. Copy or create it again."
         ) from error
 
 
@@ -276,7 +276,7 @@ def _tiles(paths: Sequence[Path]) -> list[Path]:
         ]
         if path.is_dir() and not inside:
             raise InputError(
-                use_instead(path, "map")
+                suggest_command(path, "map")
                 or (
                     f"The folder {str(path)!r} contains no map. Expected files ending in "
                     f"{', '.join(sorted(MAP_SUFFIXES))}."
@@ -332,7 +332,7 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
     corner, (width, height) = placed[:, :2].min(axis=0), np.ptp(placed.reshape(-1, 2), axis=0)
     placed -= np.tile(corner, 2)
     parts = []
-    for number, (kind, colour, text) in enumerate(bands, start=1):
+    for number, (kind, color, text) in enumerate(bands, start=1):
         if kind not in _TYPES:
             raise InputError(
                 f"Tiles of type {kind} cannot be combined. Convert the tiles to another "
@@ -341,7 +341,7 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
         value = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
         parts.append(
             f"<VRTRasterBand dataType='{_TYPES[kind]}' band='{number}'><Description>"
-            f"{escape(text or '')}</Description><ColorInterp>{colour.name.title()}</ColorInterp>"
+            f"{escape(text or '')}</Description><ColorInterp>{color.name.title()}</ColorInterp>"
             f"{value}{_vrt_sources(paths, placed, str(number), nodata)}</VRTRasterBand>"
         )
     if nodata is None:  # else the GDAL masks of the tiles are wrong

@@ -58,15 +58,15 @@ def drawn_shape(
         ground: Size of a pixel along x and y, in meters.
         simplify: Maximum displacement of the outline in meters. 0: along pixel borders.
     """
-    metres = np.array(ground)
-    shape = shapely.transform(outline, lambda xy: xy * metres)
+    meters = np.array(ground)
+    shape = shapely.transform(outline, lambda xy: xy * meters)
     if right_angles:
         tolerance = max(simplify, 2 * max(ground))
         parts = [right_angled(one, tolerance) for one in shapely.get_parts(shape)]
         shape = shapely.union_all(parts)
     elif simplify:
         shape = shapely.simplify(shape, simplify, preserve_topology=True)
-    return polygons_only(shapely.transform(shape, lambda xy: xy / metres))
+    return polygons_only(shapely.transform(shape, lambda xy: xy / meters))
 
 
 def right_angled(part: shapely.Geometry, tolerance: float) -> shapely.Geometry:

@@ -48,10 +48,10 @@ RASTERS: tuple[tuple[bytes, tuple[str, ...]], ...] = (  # magic bytes -> possibl
     (b"\xff\xd8\xff", ("JPEG",)),
     (b"EHFA_HEADER_TAG", ("HFA",)),  # Erdas Imagine
 )
-WANTED = "GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG or Erdas Imagine"
+EXPECTED = "GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG or Erdas Imagine"
 SHAPEFILE = b"\0\0\x27\x0a"
 LAYERS = (b"SQLite format 3\0", b"fgb\x03fgb", SHAPEFILE)  # of layers that GDAL reads directly
-WANTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON, Shapefile or KML"
+REQUESTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON, Shapefile or KML"
 WGS_84 = "EPSG:4326"  # CRS of GeoJSON (RFC 7946) and KML
 _HEAD, _DEEPEST = 1024, 8
 _MAX_XML = 100_000_000  # maximum size of a VRT, in bytes
@@ -108,7 +108,7 @@ def _driver(path: Path, above: frozenset[Path]) -> str:
         if not found:
             raise ImageError(
                 f"{path.name} is not a supported raster: its first bytes are {head[:8]!r}. "
-                f"Expected {WANTED}. Convert it with gdal_translate."
+                f"Expected {EXPECTED}. Convert it with gdal_translate."
             )
     for suffix in _SIDE_FILES:
         side = path.with_name(path.name + suffix)
@@ -128,7 +128,7 @@ def _check_vrt(path: Path, above: frozenset[Path]) -> None:
     if _tag(root) != "vrtdataset":
         raise ImageError(
             f"{path.name} is an XML description of other data (<{root.tag[:40]}>), not a raster. "
-            f"Expected {WANTED}. Download the data first, for example with gdal_translate."
+            f"Expected {EXPECTED}. Download the data first, for example with gdal_translate."
         )
     raw = {
         id(inside)
@@ -253,7 +253,7 @@ def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str 
     if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         raise PromptError(
             f"{path.name} is not a supported layer: its first bytes are {head[:8]!r}. Expected "
-            f"{WANTED_LAYERS}. Convert it with ogr2ogr."
+            f"{REQUESTED_LAYERS}. Convert it with ogr2ogr."
         )
     try:
         document = parse_json(path.read_bytes(), path.name)

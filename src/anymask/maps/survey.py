@@ -22,10 +22,10 @@ from anymask.maps.joining import (
     group_fragments,
     join_fragments,
     last_pixels,
-    settle_things,
-    whole_answer,
+    merge_objects,
+    merged_parts,
 )
-from anymask.maps.layers import check_map_outputs, corners_of, write_things
+from anymask.maps.layers import check_map_outputs, corners_of, write_objects
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
 from anymask.maps.worksheet import Fragment, MapObject, TileStore, bounds_of, key_of, open_worksheet
@@ -75,7 +75,7 @@ class WindowProcessor(Protocol):
 class MapReport(NamedTuple):
     """Result of `segment_tiles`."""
 
-    things: int  # Number of objects written
+    objects: int  # Number of objects written
     left_out: int  # Number of cut objects that no window contains and whose parts do not match
     windows: int  # Number of windows processed, in this run and before
     # Prompts without an object in the output (`Prompt.source`), and the reason
@@ -125,23 +125,23 @@ def segment_tiles(
                 work.keep(key_of(window), processor.detect(window))
             if tell is not None and not processor.prompts:
                 tell(done, len(windows))
-        work.clear_things()
+        work.clear_objects()
         left_out = 0
         if processor.joins:
             left_out = _join(scene, processor, work, windows, tell)
-            settle_things(work, processor.nested, processor.by_label)
+            merge_objects(work, processor.nested, processor.by_label)
         else:
             # Convert each fragment to an object.
             for window in windows:
-                work.add_things(_thing_of(one, f"{one.id}") for one in work.fragments(window))
+                work.add_objects(_object_of(one, f"{one.id}") for one in work.fragments(window))
             with work.base:
                 for thing in work.best_first():
                     work.mark_kept(thing)
-        things, coverage = _finish(scene, work, tolerance, right_angles, min_area)
+        objects, coverage = _finish(scene, work, tolerance, right_angles, min_area)
         without = prompts_without(scene, processor.prompts, work)
         for path in paths:
-            write_things(path, scene, work, getattr(processor, "sources", {}))
-    return MapReport(things, left_out, len(windows), without, coverage)
+            write_objects(path, scene, work, getattr(processor, "sources", {}))
+    return MapReport(objects, left_out, len(windows), without, coverage)
 
 
 def _join(
@@ -166,7 +166,7 @@ def _join(
         if not work.looked(key):
             pieces = [work.fragment(number) for number in numbers]
             answers = processor.again(window, pieces)
-            found = [whole_answer(*one) for one in zip(pieces, answers, strict=True)]
+            found = [merged_parts(*one) for one in zip(pieces, answers, strict=True)]
             work.keep(
                 key,
                 [
@@ -177,12 +177,12 @@ def _join(
             )
         if tell is not None:
             tell(done, total)
-    whole = list(work.asked_again())
-    work.add_things(_thing_of(one, f"again {one.id}") for one in whole)
+    whole = list(work.reprompted())
+    work.add_objects(_object_of(one, f"again {one.id}") for one in whole)
     return len(cut) - len(whole)
 
 
-def _thing_of(one: Fragment, window: str) -> MapObject:
+def _object_of(one: Fragment, window: str) -> MapObject:
     return MapObject(
         one.outline, one.score, one.rank, one.label, one.prompt,
         frozenset({window.replace(" ", "-")}),
@@ -290,17 +290,15 @@ class TileProcessor:
         return tile_boxes(self.scene.image_hw, self.side, int(self.side * joining.OVERLAP))
 
     def detect(self, window: Window) -> list[Fragment]:
-        picture, valid = self.scene.read(window)
+        image, valid = self.scene.read(window)
         if not valid.any():
             return []
         cut = Cutting(window, self.scene.image_hw, self.prompt)
-        return cut.fragments(self.find(picture), valid)
+        return cut.fragments(self.find(image), valid)
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
-        picture, valid = self.scene.read(window)
-        return asked_by_clicks(
-            self.model, picture, pieces, Cutting(window, self.scene.image_hw), valid
-        )
+        image, valid = self.scene.read(window)
+        return reprompt(self.model, image, pieces, Cutting(window, self.scene.image_hw), valid)
 
 
 class Cutting(NamedTuple):
@@ -338,13 +336,13 @@ class Cutting(NamedTuple):
         return found
 
 
-def asked_by_clicks(
-    model: Model, picture: UintImage, pieces: Sequence[Fragment], cutting: Cutting, valid: Any
+def reprompt(
+    model: Model, image: UintImage, pieces: Sequence[Fragment], cutting: Cutting, valid: Any
 ) -> list[list[Fragment]]:
     """Predict all candidate masks of a window for the points of fragments."""
     x0, y0 = cutting.window[:2]
     prompts = [Prompt.of(points=[(one.click[0] - x0, one.click[1] - y0)]) for one in pieces]
-    answers = model.segment(model.encode(picture), prompts=prompts, multimask=True)
+    answers = model.segment(model.encode(image), prompts=prompts, multimask=True)
     return [cutting.fragments(list(one), valid) for one in answers]
 
 

@@ -131,7 +131,7 @@ class TileStore:
         text = f"SELECT {_FIELDS} FROM fragment WHERE id = ?"
         return _fragment(self.base.execute(text, [number]).fetchone())
 
-    def asked_again(self) -> Iterator[Fragment]:
+    def reprompted(self) -> Iterator[Fragment]:
         """Fragments that replace cut ones, from the second pass."""
         text = f"SELECT {_FIELDS} FROM fragment WHERE parent IS NOT NULL ORDER BY id"
         return map(_fragment, self.base.execute(text))
@@ -144,13 +144,13 @@ class TileStore:
 
     # Objects.
 
-    def clear_things(self) -> None:
+    def clear_objects(self) -> None:
         """Delete all objects, before they are computed again from the fragments."""
         with self.base:
             self.base.execute("DELETE FROM object")
             self.base.execute("DELETE FROM place")
 
-    def add_things(self, things: Iterable[MapObject]) -> None:
+    def add_objects(self, objects: Iterable[MapObject]) -> None:
         """Add candidate objects."""
         rows = (
             (
@@ -161,7 +161,7 @@ class TileStore:
                 one.prompt,
                 " ".join(sorted(one.windows)),
             )
-            for one in things
+            for one in objects
         )
         with self.base:
             self.base.executemany(
@@ -171,13 +171,13 @@ class TileStore:
 
     def best_first(self) -> Iterator[MapObject]:
         """All objects, highest rank first."""
-        return self._things("SELECT id FROM object ORDER BY rank DESC, id")
+        return self._objects("SELECT id FROM object ORDER BY rank DESC, id")
 
     def kept_within(self, bounds: Bounds) -> Iterator[MapObject]:
         """Kept objects whose boxes intersect these bounds."""
         x0, y0, x1, y1 = bounds
         text = "SELECT id FROM place WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ?"
-        return self._things(text, x0, x1, y0, y1)
+        return self._objects(text, x0, x1, y0, y1)
 
     def mark_kept(self, thing: MapObject) -> None:
         """Mark an object as kept."""
@@ -191,11 +191,11 @@ class TileStore:
 
     def in_reading_order(self) -> Iterator[MapObject]:
         """Kept objects, from top to bottom."""
-        return self._things("SELECT id FROM place ORDER BY y0, x0, id")
+        return self._objects("SELECT id FROM place ORDER BY y0, x0, id")
 
     def finished(self) -> Iterator[MapObject]:
         """Objects to write, by number."""
-        return self._things("SELECT id FROM object WHERE number IS NOT NULL ORDER BY number")
+        return self._objects("SELECT id FROM object WHERE number IS NOT NULL ORDER BY number")
 
     def in_rows(self, top: float, bottom: float) -> Iterator[MapObject]:
         """Objects in a range of scene rows, largest first."""
@@ -204,13 +204,13 @@ class TileStore:
             "AND number IS NOT NULL ORDER BY area DESC"
         )
         margin = 64  # pixels; right-angled shapes may extend beyond the outline
-        return self._things(order, top - margin, bottom + margin)
+        return self._objects(order, top - margin, bottom + margin)
 
-    def _things(self, query: str, *values: float) -> Iterator[MapObject]:
+    def _objects(self, query: str, *values: float) -> Iterator[MapObject]:
         """Read the objects whose IDs a query selects."""
-        return (self._thing(number) for (number,) in self.base.execute(query, values).fetchall())
+        return (self._object(number) for (number,) in self.base.execute(query, values).fetchall())
 
-    def _thing(self, number: int) -> MapObject:
+    def _object(self, number: int) -> MapObject:
         text = (
             "SELECT outline, score, rank, label, prompt, windows, shape, area, number, id "
             "FROM object WHERE id = ?"

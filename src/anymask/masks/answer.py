@@ -168,7 +168,7 @@ def is_single_click(prompts: ModelPrompts) -> list[bool]:
     return alone
 
 
-def returns_several(prompts: ModelPrompts, multimask: Multimask) -> list[bool]:
+def is_multimask(prompts: ModelPrompts, multimask: Multimask) -> list[bool]:
     """Whether each prompt returns several candidates."""
     if multimask == "auto":
         return is_single_click(prompts)
@@ -227,7 +227,7 @@ def choose(
     """Decode N prompts and sort the candidates of each by predicted IoU."""
     logits, quality = decode(prompts)
     answers = []
-    for row, many in enumerate(returns_several(prompts, multimask)):
+    for row, many in enumerate(is_multimask(prompts, multimask)):
         pick = choices[0] if many else choices[1]
         masks, numbers = pick(logits[row : row + 1], quality[row : row + 1])
         answers.append(by_quality(masks[0], numbers[0]))
@@ -249,27 +249,27 @@ def answer(
 # compete.
 #
 # A single click returns three of them, each reduced to the connected part under it. A network
-# with eight hidden units predicts the probability that each mask is the intended one (`chances`)
-# from 15 features (`FACTS`) and their mean over the masks. The mask with the highest expected IoU
-# (`worth`) comes first; the least useful one is dropped: an unlikely mask or a near duplicate. The
-# weights are the table "ranking", fitted on training images by `research/fit_ranking.py`. The score
-# is calibrated from predicted IoU and `worth` (`expected_iou`; the table "expected" of the same
-# program), and descends in this order.
+# with eight hidden units predicts the probability that each mask is the intended one
+# (`probabilities`) from 15 features (`FEATURES`) and their mean over the masks. The mask with the
+# highest expected IoU (`expected_ious`) comes first; the least useful one is dropped: an unlikely
+# mask or a near duplicate. The weights are the table "ranking", fitted on training images by
+# `research/fit_ranking.py`. The score is calibrated from predicted IoU and `expected_ious`
+# (`expected_iou`; the table "expected" of the same program), and descends in this order.
 #
-# An unambiguous prompt returns the mean of the four (`consensus`), weighted by expected IoU, with
-# quality as the probability of each mask. Small parts without a click are removed first
+# An unambiguous prompt returns the mean of the four (`weighted_mean_mask`), weighted by expected
+# IoU, with quality as the probability of each mask. Small parts without a click are removed first
 # (`without_parts`). A box without clicks is decoded a second time, with the first mask and a click
 # at its deepest cell, as in training (`training/interaction.py`).
 
 MIN_PART = 0.2  # of the area of a mask's largest part
-FAVOUR = 8.0  # a mask of half the expected IoU has exp(-4) times the weight
+IOU_TEMPERATURE = 8.0  # a mask of half the expected IoU has exp(-4) times the weight
 MIN_REGION = 0.05  # of the mask's area: smaller holes and islands are removed by default
-CLEAR = 2.0  # minimum distance in logits to the threshold of a filled or removed cell
-SURE = 1.0  # logits within this distance of the threshold are uncertain
+LOGIT_MARGIN = 2.0  # minimum distance in logits to the threshold of a filled or removed cell
+UNCERTAIN_LOGIT = 1.0  # logits within this distance of the threshold are uncertain
 MIN_NUMBER = 1e-4  # predicted IoU is clipped to this distance from 0 and 1
-FARTHEST = 2.0  # upper limit of the distance between click and centroid, in mask sides
+MAX_CENTROID_DISTANCE = 2.0  # upper limit of the distance between click and centroid, in mask sides
 
-FACTS = (
+FEATURES = (
     "quality",  # predicted IoU
     "depth",  # of the click, relative to the deepest cell of the mask
     "size",  # logarithm of the share of the image
@@ -332,7 +332,7 @@ class LearnedRules:
         logits, quality = decode(prompts)
         if multimask is not True:
             logits, quality = self._decode_boxes_again(decode, prompts, (logits, quality))
-        rows = zip(returns_several(prompts, multimask), is_single_click(prompts), strict=True)
+        rows = zip(is_multimask(prompts, multimask), is_single_click(prompts), strict=True)
         answers = []
         for row, (many, lone) in enumerate(rows):
             if many and lone and ranking == "expected":
@@ -343,7 +343,7 @@ class LearnedRules:
             else:
                 clicks = prompts.coords[row, prompts.labels[row] == POSITIVE]
                 cells = [clicked_cell(click, place, self.spec) for click in clicks]
-                ordered = by_quality(*self.consensus(logits[row], quality[row], cells))
+                ordered = by_quality(*self.weighted_mean_mask(logits[row], quality[row], cells))
             answers.append(ordered)
         return answers
 
@@ -353,11 +353,11 @@ class LearnedRules:
         """Rank the masks of a single click and return the best three."""
         cells = [clicked_cell(click, place, self.spec)]
         logits = without_parts(logits, cells, np.inf, self.spec.mask_threshold, self.shapes)
-        found, shared = facts(quality, logits, click, place, self.spec, self.shapes)
-        likely = chances(found, self.weights)
-        shown = order_masks(likely, shared)[:3]
+        found, shared = mask_features(quality, logits, click, place, self.spec, self.shapes)
+        likely = probabilities(found, self.weights)
+        shown = rank_masks(likely, shared)[:3]
         places = np.array([sorted(shown).index(token) for token in shown], np.int64)
-        scores = expected_iou(quality[shown], worth(likely, shared)[shown], self.tables)
+        scores = expected_iou(quality[shown], expected_ious(likely, shared)[shown], self.tables)
         return logits[shown], scores, places
 
     def _decode_boxes_again(
@@ -379,7 +379,7 @@ class LearnedRules:
         logits[rows], quality[rows] = decode(again)
         return logits, quality
 
-    def consensus(
+    def weighted_mean_mask(
         self, logits: FloatArray, quality: FloatArray, cells: Sequence[tuple[int, int]]
     ) -> tuple[FloatArray, FloatArray]:  # (T, m, m), (T,) -> (1, m, m), (1,)
         """Average the masks without small parts, weighted by their expected IoU.
@@ -394,11 +394,13 @@ class LearnedRules:
         """
         threshold = self.spec.mask_threshold
         logits = without_parts(logits, cells, MIN_PART, threshold, self.shapes)
-        value = worth(np.maximum(quality, 0), iou_of_pairs(common_cells(logits > threshold)))
+        value = expected_ious(
+            np.maximum(quality, 0), pairwise_iou(pairwise_intersection(logits > threshold))
+        )
         best = int(value.argmax())
         if value[best] <= 0:
             return logits[best : best + 1], quality[best : best + 1]
-        weights = np.exp(FAVOUR * (value / value[best] - 1))
+        weights = np.exp(IOU_TEMPERATURE * (value / value[best] - 1))
         mean = np.tensordot(weights / weights.sum(), logits.astype(np.float64), 1)
         return mean[None].astype(np.float32), quality[best : best + 1]
 
@@ -431,7 +433,7 @@ def without_parts(
         stays[0] = False
         if not stays.any():
             stays[1 + sizes.argmax()] = True
-        plane[(labels > 0) & ~stays[labels]] = threshold - CLEAR
+        plane[(labels > 0) & ~stays[labels]] = threshold - LOGIT_MARGIN
     return kept
 
 
@@ -440,7 +442,7 @@ def with_middle_clicks(
 ) -> ModelPrompts:  # P points -> P + 1 points
     """Add to N prompts their predicted masks and a click at each deepest cell."""
     answers, spec = zip(logits, quality, strict=True), rules.spec
-    masks = np.concatenate([rules.consensus(*answer, ())[0] for answer in answers])
+    masks = np.concatenate([rules.weighted_mean_mask(*answer, ())[0] for answer in answers])
     clicks = [deepest_cell(mask > spec.mask_threshold, spec, rules.shapes) for mask in masks]
     places = np.array([click or (0.0, 0.0) for click in clicks], np.float32)[:, None]
     labels = np.array([POSITIVE if click else NO_POINT for click in clicks], np.int64)[:, None]
@@ -472,24 +474,28 @@ def clicked_cell(click: FloatArray, place: Geometry, spec: MaskSpec) -> tuple[in
     return int(x), int(y)
 
 
-def order_masks(likely: Floats, shared: Floats) -> list[int]:  # (T,), (T, T)
+def rank_masks(probabilities: Floats, pairwise: Floats) -> list[int]:  # (T,), (T, T)
     """Sort the masks: highest expected IoU first, most dispensable last."""
-    value = worth(likely, shared)
+    value = expected_ious(probabilities, pairwise)
     first = int(value.argmax())
-    apart = 1 - np.where(np.eye(len(likely), dtype=np.bool_), -np.inf, shared).max(axis=1)
-    loss = likely * apart
+    distinctness = 1 - np.where(np.eye(len(probabilities), dtype=np.bool_), -np.inf, pairwise).max(
+        axis=1
+    )
+    loss = probabilities * distinctness
     loss[first] = np.inf
-    spared = int(loss.argmin())
-    return sorted(range(len(likely)), key=lambda n: (n == spared, n != first, -value[n]))
+    dispensable = int(loss.argmin())
+    return sorted(
+        range(len(probabilities)), key=lambda n: (n == dispensable, n != first, -value[n])
+    )
 
 
-def worth(likely: Floats, shared: Floats) -> Floats:  # (T,), (T, T) -> (T,)
+def expected_ious(probabilities: Floats, pairwise: Floats) -> Floats:  # (T,), (T, T) -> (T,)
     """Expected IoU of each mask with the intended one."""
-    value: Floats = shared @ likely
+    value: Floats = pairwise @ probabilities
     return value
 
 
-def chances(found: Floats, weights: RankingWeights) -> Floats:  # (T, F) -> (T,)
+def probabilities(found: Floats, weights: RankingWeights) -> Floats:  # (T, F) -> (T,)
     """Probability that each mask is the intended one; sums to 1."""
     hidden = np.tanh(found @ weights.own + found.mean(axis=0) @ weights.mean + weights.bias)
     score = found @ weights.direct + hidden @ weights.out
@@ -506,7 +512,7 @@ def expected_iou(quality: FloatArray, value: Floats, tables: Tables) -> FloatArr
 
     Args:
         quality: Predicted IoU (K,).
-        value: The `worth` of each mask (K,).
+        value: The `expected_ious` of each mask (K,).
         tables: Earlier bundles have "scores" instead of "expected", Platt scaling of `quality`
             alone, or neither: their scores need not descend.
     """
@@ -523,7 +529,7 @@ def expected_iou(quality: FloatArray, value: Floats, tables: Tables) -> FloatArr
     return expected.astype(np.float32)
 
 
-def facts(
+def mask_features(
     quality: FloatArray,
     logits: FloatArray,
     click: FloatArray,
@@ -531,15 +537,17 @@ def facts(
     spec: MaskSpec,
     shapes: Shapes,
 ) -> tuple[Floats, Floats]:  # (T,), (T, m, m), (2,) in model pixels -> (T, F), (T, T)
-    """Features of each mask in the order of `FACTS`, and the IoU of every pair."""
+    """Features of each mask in the order of `FEATURES`, and the IoU of every pair."""
     rows, columns = place.filled_cells(spec.mask_side)
     planes = logits[:, :rows, :columns] - np.float32(spec.mask_threshold)
     masks = planes > 0
     x, y = clicked_cell(click, place, spec)
-    both = common_cells(masks)
+    both = pairwise_intersection(masks)
     area = np.maximum(np.diag(both), 1)
     sides = np.sqrt(area)
-    inner, outer = (np.count_nonzero(planes > at, axis=(1, 2)) for at in (SURE, -SURE))
+    inner, outer = (
+        np.count_nonzero(planes > at, axis=(1, 2)) for at in (UNCERTAIN_LOGIT, -UNCERTAIN_LOGIT)
+    )
     outline = np.count_nonzero(masks[:, 1:] != masks[:, :-1], axis=(1, 2))
     outline = outline + np.count_nonzero(masks[:, :, 1:] != masks[:, :, :-1], axis=(1, 2))
     deep = [shapes.depths(mask) for mask in masks]
@@ -553,7 +561,7 @@ def facts(
         means.append(counts @ np.arange(counts.shape[1]) / np.maximum(counts.sum(axis=1), 1))
     box = np.where(masks.any(axis=(1, 2)), sizes[0] * sizes[1], 1)
     box, middle = box.astype(np.float64), np.stack(means, axis=1)
-    found = np.empty((len(quality), len(FACTS)))
+    found = np.empty((len(quality), len(FEATURES)))
     found[:, :11] = np.stack(
         [
             quality,
@@ -564,29 +572,29 @@ def facts(
             np.log((outline + 4) / sides),
             np.diag(both) / box,
             deepest / sides,
-            np.minimum(np.hypot(*(middle - (x, y)).T) / sides, FARTHEST),
+            np.minimum(np.hypot(*(middle - (x, y)).T) / sides, MAX_CENTROID_DISTANCE),
             (both.sum(axis=1) - np.diag(both)) / (area * (len(area) - 1)),
             (outer - inner) / np.maximum(outline, 1),
         ],
         axis=1,
     )
     found[:, 11:] = np.eye(len(quality))
-    return found, iou_of_pairs(both)
+    return found, pairwise_iou(both)
 
 
-def common_cells(masks: BoolArray) -> Floats:  # (T, h, w) -> (T, T)
+def pairwise_intersection(masks: BoolArray) -> Floats:  # (T, h, w) -> (T, T)
     """Number of common cells of every pair of masks."""
     flat = masks.reshape(len(masks), -1).astype(np.float32)
     both: Floats = (flat @ flat.T).astype(np.float64)
     return both
 
 
-def iou_of_pairs(both: Floats) -> Floats:  # (T, T) -> (T, T)
+def pairwise_iou(both: Floats) -> Floats:  # (T, T) -> (T, T)
     """IoU of every pair, from their common cells; 1 on the diagonal."""
     areas = np.diag(both)
-    shared: Floats = both / np.maximum(np.add.outer(areas, areas) - both, 1)
-    np.fill_diagonal(shared, 1)
-    return shared
+    pairwise: Floats = both / np.maximum(np.add.outer(areas, areas) - both, 1)
+    np.fill_diagonal(pairwise, 1)
+    return pairwise
 
 
 # --- negative clicks
@@ -604,8 +612,8 @@ def iou_of_pairs(both: Floats) -> Floats:  # (T, T) -> (T, T)
 # cell with it, the negative click takes precedence and the positive one is reported as violated.
 # The logits are edited because they are the mask prompt of the next click.
 
-CLEARED = 2.0  # minimum distance of a cleared cell below the threshold, in logits
-REACH = 0.1  # maximum radius of a disc, relative to the square root of the part's area
+CLEARED_MARGIN = 2.0  # minimum distance of a cleared cell below the threshold, in logits
+DISC_RADIUS = 0.1  # maximum radius of a disc, relative to the square root of the part's area
 
 
 def apply_negative_points(
@@ -639,16 +647,16 @@ def apply_negative_points(
             for axis in (0, 1)
         )
         touched = np.logical_and.outer(rows.any(axis=0), columns.any(axis=0))
-        centre = pixels_to_cells(pixel[None], low_hw, geometry)[0]
+        center = pixels_to_cells(pixel[None], low_hw, geometry)[0]
         for plane in cleared:
             if (rows @ plane @ columns.T > threshold).any():
                 parts = shapes.parts(plane > threshold, 8)
-                part = _part_to_clear(parts, touched, centre, positive)
-                plane[part] = np.minimum(plane[part], threshold - CLEARED)
+                part = _part_to_clear(parts, touched, center, positive)
+                plane[part] = np.minimum(plane[part], threshold - CLEARED_MARGIN)
     return cleared
 
 
-SIMILAR = 0.8  # minimum IoU with the previous mask after a negative click outside it
+UNCHANGED_IOU = 0.8  # minimum IoU with the previous mask after a negative click outside it
 
 
 def keep_previous(
@@ -662,35 +670,35 @@ def keep_previous(
     """Undo a large change of the first mask by negative clicks outside the previous mask.
 
     Such clicks confirm the previous mask, but the decoder may switch to another object. The
-    previous mask is kept if the IoU of both is below `SIMILAR`. Only for steps without a further
-    positive click, which may request a larger or smaller object.
+    previous mask is kept if the IoU of both is below `UNCHANGED_IOU`. Only for steps without a
+    further positive click, which may request a larger or smaller object.
     """
     obeyed = apply_negative_points(previous[None], clicks, geometry, threshold, shapes)[0]
     if not np.array_equal(obeyed, previous):
         return logits
     rows, columns = geometry.filled_cells(len(previous))
     masks = np.stack([previous, logits[0]])[:, :rows, :columns] > threshold
-    if iou_of_pairs(common_cells(masks))[0, 1] >= SIMILAR:
+    if pairwise_iou(pairwise_intersection(masks))[0, 1] >= UNCHANGED_IOU:
         return logits
     return np.concatenate([previous[None], logits[1:]])
 
 
 def _part_to_clear(
-    labels: NDArray[Any], touched: BoolArray, centre: Floats, positive: Floats
+    labels: NDArray[Any], touched: BoolArray, center: Floats, positive: Floats
 ) -> BoolArray:  # (h, w) -> (h, w)
     """Cells that a violated negative click removes."""
     mask = labels > 0
     under_click: BoolArray = np.isin(labels, np.unique(labels[touched & mask]))
     clicked = np.rint(positive).astype(np.intp).clip(0, np.array(mask.shape) - 1)
     rest = mask & ~under_click
-    is_wanted = under_click[tuple(clicked.T)].any()
-    if not is_wanted and (rest[tuple(clicked.T)].any() or rest.sum() > under_click.sum()):
+    is_requested = under_click[tuple(clicked.T)].any()
+    if not is_requested and (rest[tuple(clicked.T)].any() or rest.sum() > under_click.sum()):
         return under_click | touched
-    reach = REACH * float(np.sqrt(under_click.sum()))
+    reach = DISC_RADIUS * float(np.sqrt(under_click.sum()))
     if len(positive):
-        reach = min(reach, float(np.linalg.norm(positive - centre, axis=1).min()) / 2)
+        reach = min(reach, float(np.linalg.norm(positive - center, axis=1).min()) / 2)
     y, x = np.ogrid[: mask.shape[0], : mask.shape[1]]
-    disc: BoolArray = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= reach**2
+    disc: BoolArray = (y - center[0]) ** 2 + (x - center[1]) ** 2 <= reach**2
     return disc | touched
 
 
@@ -727,9 +735,9 @@ def clean_logits(
         if not gone.any():
             continue
         if label == POSITIVE:
-            seen[gone] = np.minimum(seen[gone], threshold - CLEAR)
+            seen[gone] = np.minimum(seen[gone], threshold - LOGIT_MARGIN)
         else:
-            seen[gone] = np.maximum(seen[gone], threshold + CLEAR)
+            seen[gone] = np.maximum(seen[gone], threshold + LOGIT_MARGIN)
     return logits if np.array_equal(cleaned, logits) else cleaned
 
 

@@ -100,7 +100,7 @@ def boxes_at_crop_edge(
     """
     boxes, crop = _boxes(boxes), np.asarray(crop_box_xyxy, np.float64)
     height, width = image_hw
-    photo = np.array([0, 0, width, height], np.float64)
+    image = np.array([0, 0, width, height], np.float64)
     at_crop = np.abs(boxes - crop) <= tolerance
-    at_photo = np.abs(boxes - photo) <= tolerance
-    return np.asarray(np.any(at_crop & ~at_photo, axis=1))
+    at_image = np.abs(boxes - image) <= tolerance
+    return np.asarray(np.any(at_crop & ~at_image, axis=1))

@@ -1,7 +1,7 @@
 """Draw masks and prompts: overlays, outlines, contact sheets.
 
 Images are (H, W, 3) uint8 RGB; every function returns a new one. Colors are RGB 0..255; mask i of a
-list always has color i of `colours`.
+list always has color i of `colors`.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from PIL import Image, ImageDraw, ImageFont
 
 from anymask.base import BoolArray, InputError, UintImage
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-SMALL_PICTURE = 400  # pixels of the longest side
+SMALL_IMAGE = 400  # pixels of the longest side
 
 # Far apart in hue and readable on images; the first is for a single mask.
-_FIRST: tuple[Colour, ...] = (
+_FIRST: tuple[Color, ...] = (
     (30, 144, 255), (255, 112, 67), (102, 204, 80), (186, 85, 211), (255, 202, 40),
     (0, 200, 190), (240, 70, 120), (140, 110, 250), (190, 220, 60), (255, 150, 200),
 )  # fmt: skip
-_POSITIVE: Colour = (60, 200, 90)
-_NEGATIVE: Colour = (235, 60, 60)
-_BOX: Colour = (255, 255, 255)
-_DARK: Colour = (24, 26, 30)
-_LIGHT: Colour = (236, 238, 242)
+_POSITIVE: Color = (60, 200, 90)
+_NEGATIVE: Color = (235, 60, 60)
+_BOX: Color = (255, 255, 255)
+_DARK: Color = (24, 26, 30)
+_LIGHT: Color = (236, 238, 242)
 
 
-def colours(n: int) -> list[Colour]:
+def colors(n: int) -> list[Color]:
     """First n colors of a fixed sequence."""
     golden = 0.618034  # of the hue circle: neighbours in the list stay far apart
     more = (
@@ -43,7 +43,7 @@ def colours(n: int) -> list[Colour]:
     return [*_FIRST[:n], *[(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in more]]
 
 
-def _check_picture(image: UintImage) -> UintImage:
+def _check_image(image: UintImage) -> UintImage:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InputError(
             f"Invalid image of type {image.dtype} and shape {image.shape}. Expected uint8 (H, W, "
@@ -83,7 +83,7 @@ def overlay(
     masks: ArrayLike,
     *,
     alpha: float = 0.45,
-    palette: Sequence[Colour] | None = None,
+    palette: Sequence[Color] | None = None,
     outline: bool = True,
 ) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
     """Draw translucent masks with outlines, the largest first so that small ones stay visible.
@@ -92,20 +92,20 @@ def overlay(
         image: Image (H, W, 3) uint8 RGB.
         masks: Masks (K, H, W) or (H, W).
         alpha: Opacity of the masks, 0..1.
-        palette: One color per mask. Defaults to `colours`.
+        palette: One color per mask. Defaults to `colors`.
         outline: Whether to draw outlines.
 
     Raises:
         InputError: Image and masks differ in size, or the palette is too short.
     """
-    return draw_crops(image, _crops(masks, _check_picture(image)), alpha, palette, outline)
+    return draw_crops(image, _crops(masks, _check_image(image)), alpha, palette, outline)
 
 
 def draw_crops(
     image: UintImage,
     crops: Sequence[Crop],
     alpha: float = 0.45,
-    palette: Sequence[Colour] | None = None,
+    palette: Sequence[Color] | None = None,
     outline: bool = True,
 ) -> UintImage:  # (H, W, 3)
     """`overlay` of masks given as windows (h, w) of the image and their first pixels (x, y)."""
@@ -126,9 +126,9 @@ def draw_crops(
     return out
 
 
-def _palette(palette: Sequence[Colour] | None, n: int) -> list[Colour]:
+def _palette(palette: Sequence[Color] | None, n: int) -> list[Color]:
     if palette is None:
-        return colours(n)
+        return colors(n)
     if len(palette) < n:
         raise InputError(
             f"The palette has {len(palette)} colors for {n} masks. Pass one color per mask, or "
@@ -141,7 +141,7 @@ def contours(
     image: UintImage,
     masks: ArrayLike,
     *,
-    palette: Sequence[Colour] | None = None,
+    palette: Sequence[Color] | None = None,
     width: int | None = None,
 ) -> UintImage:  # (H, W, 3), (K, H, W) or (H, W)
     """Draw outlines of masks, holes included, with a thin white edge.
@@ -149,21 +149,21 @@ def contours(
     Args:
         image: Image (H, W, 3) uint8 RGB.
         masks: Masks (K, H, W) or (H, W).
-        palette: One color per mask. Defaults to `colours`.
+        palette: One color per mask. Defaults to `colors`.
         width: Line width in pixels. Defaults to `line_width`. On images of less than SMALL_PICTURE
             pixels the line has no white edge, which would be as wide as the objects.
     """
-    crops = _crops(masks, _check_picture(image))
+    crops = _crops(masks, _check_image(image))
     chosen = _palette(palette, len(crops))
     thick = line_width((image.shape[0], image.shape[1])) if width is None else width
     out = image.copy()
-    for (mask, corner), colour in zip(crops, chosen, strict=True):
-        _draw_outline(out, mask, corner, colour, thick)
+    for (mask, corner), color in zip(crops, chosen, strict=True):
+        _draw_outline(out, mask, corner, color, thick)
     return out
 
 
 def _draw_outline(
-    out: UintImage, mask: BoolArray, corner: tuple[int, int], colour: Colour, thick: int
+    out: UintImage, mask: BoolArray, corner: tuple[int, int], color: Color, thick: int
 ) -> None:
     """Draw the outline of one mask (h, w), whose first pixel is the corner, in place."""
     if not mask.size:
@@ -172,9 +172,9 @@ def _draw_outline(
         mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner
     )
     lines = [_smooth(line) for line in found]
-    if max(out.shape[:2]) >= SMALL_PICTURE:
+    if max(out.shape[:2]) >= SMALL_IMAGE:
         cv2.polylines(out, lines, True, (255, 255, 255), thick + 2, cv2.LINE_AA, shift=4)
-    cv2.polylines(out, lines, True, colour, thick, cv2.LINE_AA, shift=4)
+    cv2.polylines(out, lines, True, color, thick, cv2.LINE_AA, shift=4)
 
 
 def _smooth(line: NDArray[Any]) -> NDArray[np.int32]:
@@ -196,7 +196,7 @@ def marks(
     """Draw a prompt: green discs with a plus for foreground points, red ones with a minus for
     background points, boxes as white lines with a dark edge.
     """
-    out = _check_picture(image).copy()
+    out = _check_image(image).copy()
     size = line_width((image.shape[0], image.shape[1]))
     for x0, y0, x1, y1 in np.asarray([] if boxes is None else boxes).reshape(-1, 4):
         corners = (round(x0), round(y0)), (round(x1), round(y1))
@@ -216,23 +216,23 @@ def marks(
 
 
 def contact_sheet(
-    pictures: Sequence[tuple[UintImage, str]], *, columns: int | None = None, cell: int = 480
+    images: Sequence[tuple[UintImage, str]], *, columns: int | None = None, cell: int = 480
 ) -> UintImage:
     """Arrange images with titles on one white sheet (H, W, 3).
 
     Args:
-        pictures: Images (H, W, 3) and their titles.
+        images: Images (H, W, 3) and their titles.
         columns: Images per row. Defaults to a nearly square arrangement.
         cell: Maximum width and height of an image in pixels.
 
     Raises:
         InputError: The list is empty.
     """
-    if not pictures:
+    if not images:
         raise InputError("A contact sheet requires at least one image.")
-    n = len(pictures)
+    n = len(images)
     across = min(n, columns or int(np.ceil(np.sqrt(n))))
-    small = [(_fit(_check_picture(image), cell), title) for image, title in pictures]
+    small = [(_fit(_check_image(image), cell), title) for image, title in images]
     rows = [small[start : start + across] for start in range(0, n, across)]
     gap, band = max(8, cell // 40), max(18, cell // 16)
     heights = [max(image.shape[0] for image, _ in row) + band for row in rows]

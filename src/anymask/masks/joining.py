@@ -105,18 +105,18 @@ class Groups:
 
     def of(self, numbers: Iterable[int]) -> Iterator[list[int]]:
         """Yield each group that contains one of these pieces once."""
-        seen: set[int] = set()
+        visited: set[int] = set()
         for start in numbers:
-            if start in seen:
+            if start in visited:
                 continue
             group, waiting = [], [start]
-            seen.add(start)
+            visited.add(start)
             while waiting:
                 number = waiting.pop()
                 group.append(number)
-                new = {*self.partners.get(number, ())} - seen
+                new = {*self.partners.get(number, ())} - visited
                 waiting += sorted(new)
-                seen |= new
+                visited |= new
             yield group
 
 

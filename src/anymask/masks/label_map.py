@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anymask.base import BoolArray, InputError, UintImage, explain_keywords, preview_html
-from anymask.masks.pictures import preview_png
+from anymask.masks.images import preview_png
 
 
 @explain_keywords
@@ -28,8 +28,8 @@ class LabelMap:
 
     def _repr_html_(self) -> str:
         """HTML preview with the classes in grey levels."""
-        grey = self.numbers.astype(np.float32) * (255 / max(len(self.classes), 1))
-        return preview_html(repr(self), (), preview_png(grey.astype(np.uint8)))
+        gray = self.numbers.astype(np.float32) * (255 / max(len(self.classes), 1))
+        return preview_html(repr(self), (), preview_png(gray.astype(np.uint8)))
 
     def mask(self, name: str) -> BoolArray:  # (H, W)
         """Mask of a class. Raises InputError if the class is unknown."""

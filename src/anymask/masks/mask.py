@@ -35,15 +35,15 @@ from anymask.base import (
     refuse_text,
 )
 from anymask.masks.binary import mask_nms
-from anymask.masks.pictures import (
-    Picture,
+from anymask.masks.images import (
+    LazyImage,
     counted,
+    image_of,
     percent,
-    photo_of,
     preview_of,
     preview_png,
-    same_picture,
-    show_picture,
+    same_image,
+    show_image,
     without_pixels,
 )
 from anymask.masks.polygons import SMOOTH, Polygon, rle_to_polygons
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
-UNLABELLED = "object"  # class of a mask without a label in formats that require one
+UNLABELED = "object"  # class of a mask without a label in formats that require one
 WHOLE: Box = (0.0, 0.0, 0.0, 0.0)  # as a crop: the whole image
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
 _SHOWN = 20  # masks that a notebook lists below the image
@@ -114,7 +114,7 @@ class Mask:
         annotator: Number of the person who drew the mask, or None.
         drawn_box: Box (x0, y0, x1, y1) that was annotated with the mask, or None.
         extra: Other keys of the record in the source format.
-        picture: Function that reads the image for `show` and `save`. Not used in comparisons.
+        source_image: Function that reads the image for `show` and `save`. Not used in comparisons.
         origin: Model that predicted the mask, or None. Not used in comparisons.
     """
 
@@ -134,7 +134,7 @@ class Mask:
     annotator: int | None = field(default=None, kw_only=True)
     drawn_box: Box | None = field(default=None, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, kw_only=True)
-    picture: Picture | None = field(default=None, compare=False, kw_only=True)
+    source_image: LazyImage | None = field(default=None, compare=False, kw_only=True)
     origin: Origin | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ class Mask:
             object.__setattr__(self, "crop_box", (0.0, 0.0, float(width), float(height)))
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"picture": without_pixels(self.picture)}
+        return vars(self) | {"source_image": without_pixels(self.source_image)}
 
     def __repr__(self) -> str:
         height, width = self.rle.size
@@ -200,7 +200,7 @@ class Mask:
 
     def draw(self, image: UintImage | None = None) -> UintImage:  # (H, W, 3)
         """Draw this mask on the image. Raises InputError if no image is known."""
-        return Masks([self], picture=self.picture).draw(image)
+        return Masks([self], source_image=self.source_image).draw(image)
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
         """Write this mask to a file. The suffix selects the format.
@@ -216,12 +216,12 @@ class Mask:
         """
         from anymask.formats import save_masks
 
-        masks = Masks([self], picture=self.picture)
+        masks = Masks([self], source_image=self.source_image)
         return save_masks(masks, Path(path), image, plain="cutout", one=True)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the image with this mask in the system's image viewer."""
-        show_picture(self.draw(image))
+        show_image(self.draw(image))
 
     def to_sa1b(
         self, record_id: int | None = None, output_mode: OutputMode = "coco_rle"
@@ -367,15 +367,18 @@ class Masks(list[Mask]):
         masks: Iterable[Mask] = (),
         *,
         image_hw: tuple[int, int] | None = None,
-        picture: Picture | None = None,
+        source_image: LazyImage | None = None,
         origin: Origin | None = None,
     ) -> None:
         if origin is not None:
             masks = (m if m.origin is not None else replace(m, origin=origin) for m in masks)
-        if picture is not None:
-            masks = (m if m.picture is not None else replace(m, picture=picture) for m in masks)
+        if source_image is not None:
+            masks = (
+                m if m.source_image is not None else replace(m, source_image=source_image)
+                for m in masks
+            )
         super().__init__(masks)
-        self._image_hw, self.picture = image_hw, picture
+        self._image_hw, self.source_image = image_hw, source_image
 
     def __repr__(self) -> str:
         if not self:
@@ -387,7 +390,7 @@ class Masks(list[Mask]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"picture": without_pixels(self.picture)}
+        return vars(self) | {"source_image": without_pixels(self.source_image)}
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Mask: ...  # type: ignore[overload-overlap]  # no array is one
@@ -440,17 +443,19 @@ class Masks(list[Mask]):
                 f"Cannot join masks of different images: {' and '.join(map(str, sorted(sizes)))} "
                 "(height, width). Keep one list per image."
             )
-        known: list[Picture] = []
-        for picture in [one.picture for one in lists]:
-            if picture is not None and not any(same_picture(picture, one) for one in known):
-                known.append(picture)
+        known: list[LazyImage] = []
+        for source_image in [one.source_image for one in lists]:
+            if source_image is not None and not any(same_image(source_image, one) for one in known):
+                known.append(source_image)
         return Masks(
-            masks, image_hw=next(iter(sizes), None), picture=known[0] if len(known) == 1 else None
+            masks,
+            image_hw=next(iter(sizes), None),
+            source_image=known[0] if len(known) == 1 else None,
         )
 
     def _with(self, masks: Iterable[Mask]) -> Masks:
         """Other masks of the same image."""
-        return Masks(masks, image_hw=self._image_hw, picture=self.picture)
+        return Masks(masks, image_hw=self._image_hw, source_image=self.source_image)
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -464,7 +469,7 @@ class Masks(list[Mask]):
     @property
     def image_name(self) -> str:
         """File name of the image, or "photo.jpg" if unknown."""
-        return "photo.jpg" if self.picture is None else self.picture.name
+        return "photo.jpg" if self.source_image is None else self.source_image.name
 
     # The masks as arrays.
 
@@ -611,20 +616,20 @@ class Masks(list[Mask]):
         check_number("alpha", alpha, 0, 1)
         if not self and self._image_hw is None and image is not None:
             return image
-        photo = photo_of(image, self.picture, self.image_hw)
-        if any(mask.rle.size != photo.shape[:2] for mask in self):
+        pixels = image_of(image, self.source_image, self.image_hw)
+        if any(mask.rle.size != pixels.shape[:2] for mask in self):
             raise InputError(
-                f"The masks differ in size from the image {photo.shape[:2]}. Resize them."
+                f"The masks differ in size from the image {pixels.shape[:2]}. Resize them."
             )
         crops = [rle_crop(mask.rle) for mask in self]
-        return draw_crops(photo, [(crop, box[:2]) for crop, box in crops], alpha)
+        return draw_crops(pixels, [(crop, box[:2]) for crop, box in crops], alpha)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the image with its masks in the system's image viewer."""
-        show_picture(self.draw(image))
+        show_image(self.draw(image))
 
     def _repr_png_(self) -> bytes | None:
-        return None if self.picture is None else preview_of(self.draw)
+        return None if self.source_image is None else preview_of(self.draw)
 
     def _repr_html_(self) -> str:
         rows = [repr(mask) for mask in self[:_SHOWN]]
@@ -660,7 +665,7 @@ class Masks(list[Mask]):
         """
         from anymask.formats import AnnotatedImage, format_of_target, write_annotations
 
-        refuse_inputs(Path(target), getattr(self.picture, "path", None))
+        refuse_inputs(Path(target), getattr(self.source_image, "path", None))
         form = format_of_target(Path(target)) if form is None else form
         return write_annotations([AnnotatedImage.of(self)], target, form, policy)
 
@@ -750,7 +755,7 @@ class Masks(list[Mask]):
             raise InputError(
                 f"The masks have different sizes: {sorted(sizes)}. Pass masks of one image."
             )
-        names = [mask.label or UNLABELLED for mask in self]
+        names = [mask.label or UNLABELED for mask in self]
         classes = sorted(set(names))
         return peer.Detections(
             xyxy=self.boxes,
@@ -771,11 +776,11 @@ class Masks(list[Mask]):
         Raises:
             InputError: pandas is not installed.
         """
-        from anymask.formats import photo_columns
+        from anymask.formats import image_columns
         from anymask.masks.measure import TABLE_TYPES, measure_mask
 
         peer = _import_peer("pandas")
-        rows, more = [], photo_columns(self)
+        rows, more = [], image_columns(self)
         for mask in self:
             x0, y0, x1, y1 = mask.box
             measured = vars(measure_mask(mask.rle))

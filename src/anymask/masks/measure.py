@@ -33,7 +33,7 @@ class MaskShape:
     hull: float = 0.0  # Area of the convex hull of the pixel squares, in square pixels
     parts: int = 0  # Number of 8-connected regions
     holes: int = 0  # Number of enclosed 4-connected background regions
-    centre: tuple[float, float] = (0.0, 0.0)  # Mean (x, y) of the pixel centres
+    center: tuple[float, float] = (0.0, 0.0)  # Mean (x, y) of the pixel centres
 
     @property
     def concavity(self) -> float:
@@ -48,8 +48,8 @@ def measure_shape(rle: Rle) -> MaskShape:
         return MaskShape()
     lengths = bottoms - tops
     area = int(lengths.sum())
-    centre_x = float((lengths * (columns + 0.5)).sum() / area)
-    centre_y = float((lengths * (tops + bottoms) / 2).sum() / area)
+    center_x = float((lengths * (columns + 0.5)).sum() / area)
+    center_y = float((lengths * (tops + bottoms) / 2).sum() / area)
     # Only the corners of each column's first and last pixel can touch the convex hull.
     first = np.flatnonzero(np.diff(columns, prepend=-1))
     x = columns[first]
@@ -63,7 +63,7 @@ def measure_shape(rle: Rle) -> MaskShape:
         hull=float(cv2.contourArea(cv2.convexHull(corners.astype(np.int32)))),
         parts=cv2.connectedComponents(inside, connectivity=8)[0] - 1,
         holes=cv2.connectedComponents(1 - inside, connectivity=4)[0] - 2,  # minus the outside
-        centre=(centre_x, centre_y),
+        center=(center_x, center_y),
     )
 
 
@@ -124,8 +124,8 @@ def measure_mask(rle: Rle) -> Measurements:
     perimeter = sum(float(lengths.sum()) for lengths in edges)
     return Measurements(
         area=shape.area,
-        x=shape.centre[0],
-        y=shape.centre[1],
+        x=shape.center[0],
+        y=shape.center[1],
         x0=left,
         y0=top,
         x1=right - 1,
@@ -146,8 +146,8 @@ def _ellipse(rle: Rle, shape: MaskShape) -> tuple[float, float, float]:
     """Axes and angle of the ellipse, from the second moments of the runs in each column."""
     columns, tops, bottoms = column_runs(rle)
     count = (bottoms - tops).astype(np.float64)
-    x = columns + 0.5 - shape.centre[0]
-    top, bottom = tops - shape.centre[1], bottoms - shape.centre[1]
+    x = columns + 0.5 - shape.center[0]
+    top, bottom = tops - shape.center[1], bottoms - shape.center[1]
     xx = float((count * (x**2 + 1 / 12)).sum() / shape.area)
     yy = float(((bottom**3 - top**3) / 3).sum() / shape.area)  # includes the 1 / 12
     xy = float((count * x * (top + bottom) / 2).sum() / shape.area)

@@ -52,12 +52,12 @@ class Polygon:
 
 
 def ellipse_ring(
-    centre: ArrayLike, radii: ArrayLike, degrees: float = 0.0
+    center: ArrayLike, radii: ArrayLike, degrees: float = 0.0
 ) -> Ring:  # (x, y), (along x, along y) -> (180, 2)
     """Outline of an ellipse, rotated clockwise on screen around its centre."""
     turn = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)
     ring = np.stack([np.cos(turn), np.sin(turn)], axis=1) * np.asarray(radii, np.float64)
-    return turned_ring(np.asarray(centre, np.float64) + ring, centre, degrees)
+    return turned_ring(np.asarray(center, np.float64) + ring, center, degrees)
 
 
 def turned_ring(ring: NDArray[Any], around: ArrayLike, degrees: float) -> Ring:
@@ -228,10 +228,10 @@ def _edges(mask: BoolArray) -> tuple[IntArray, IntArray, BoolArray]:
     return starts, following, saddles[starts[:, 1], starts[:, 0]]
 
 
-def _match(wanted: IntArray, keys: IntArray) -> IntArray:
+def _match(requested: IntArray, keys: IntArray) -> IntArray:
     """Index of each wanted key. Every key occurs once."""
     order = np.argsort(keys)
-    return order[np.searchsorted(keys, wanted, sorter=order)]
+    return order[np.searchsorted(keys, requested, sorter=order)]
 
 
 # ----------------------------------------------------------------------------------- rasterizing

@@ -69,7 +69,7 @@ def deepest_pixel(mask: NDArray[Any]) -> tuple[float, tuple[float, float]]:  # (
     return float(depth[y, x]), (float(x + left), float(y + top))
 
 
-def centre_click(mask: NDArray[Any]) -> tuple[float, float]:  # (H, W) -> (x, y)
+def center_click(mask: NDArray[Any]) -> tuple[float, float]:  # (H, W) -> (x, y)
     """Deepest pixel of the object. Raises InputError if the mask is empty."""
     depth, point = deepest_pixel(mask)
     if not depth:
@@ -89,23 +89,23 @@ def next_click(
     Raises:
         InputError: The shapes differ.
     """
-    predicted, wanted = np.asarray(prediction, np.bool_), np.asarray(truth, np.bool_)
-    if predicted.shape != wanted.shape:
+    predicted, requested = np.asarray(prediction, np.bool_), np.asarray(truth, np.bool_)
+    if predicted.shape != requested.shape:
         raise InputError(
             f"The prediction has the shape {predicted.shape}, but the ground truth has "
-            f"{wanted.shape}. Pass masks of the same size."
+            f"{requested.shape}. Pass masks of the same size."
         )
-    wrong = wanted ^ predicted
+    wrong = requested ^ predicted
     if ignore is not None:
         wrong &= ~np.asarray(ignore, np.bool_)
     rows, columns = np.flatnonzero(wrong.any(axis=1)), np.flatnonzero(wrong.any(axis=0))
     if not len(rows):
         return None
     window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    missing, missing_area = _largest_region(wrong[window] & wanted[window])
+    missing, missing_area = _largest_region(wrong[window] & requested[window])
     surplus, surplus_area = _largest_region(wrong[window] & predicted[window])
     label = int(missing_area >= surplus_area)
-    x, y = centre_click(missing if label else surplus)
+    x, y = center_click(missing if label else surplus)
     return Click((x + float(columns[0]), y + float(rows[0])), label)
 
 
@@ -328,7 +328,7 @@ class Prompt:
         box = np.concatenate([self.lasso.min(axis=0), self.lasso.max(axis=0)])
         whole = replace(self, box=box if self.box is None else self.box, lasso=None)
         if "mask" not in accepts:
-            return merged_prompts(whole, Prompt.of(points=[centre_click(inside)]))
+            return merged_prompts(whole, Prompt.of(points=[center_click(inside)]))
         return replace(whole, mask=inside) if whole.mask is None else whole
 
 

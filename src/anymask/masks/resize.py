@@ -141,8 +141,8 @@ def _pillow(image: UintImage, size_hw: tuple[int, int], how: Image.Resampling) -
 def _pillow_resized(
     array: NDArray[Any], size_hw: tuple[int, int], how: Image.Resampling
 ) -> NDArray[Any]:
-    picture = Image.fromarray(np.ascontiguousarray(array))
-    return np.asarray(picture.resize((size_hw[1], size_hw[0]), how))
+    image = Image.fromarray(np.ascontiguousarray(array))
+    return np.asarray(image.resize((size_hw[1], size_hw[0]), how))
 
 
 def _torch_bilinear(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
@@ -336,7 +336,7 @@ def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rl
     return crop_to_rle(mask, (place.x, place.y), geometry.image_hw)
 
 
-class PhotoWindow(NamedTuple):
+class ImageWindow(NamedTuple):
     """A window of the image: its first pixel and its size."""
 
     x: int
@@ -347,7 +347,7 @@ class PhotoWindow(NamedTuple):
 
 def window_strips(
     plane: FloatArray, geometry: Geometry, lowest: float, canvas: Canvas | None = None
-) -> tuple[PhotoWindow, Iterator[tuple[int, FloatArray]]]:  # (h, w)
+) -> tuple[ImageWindow, Iterator[tuple[int, FloatArray]]]:  # (h, w)
     """Logits of one mask in image pixels, within the window where they may exceed `lowest`.
 
     Args:
@@ -361,18 +361,18 @@ def window_strips(
     """
     above = plane > lowest
     if not above.any():
-        return PhotoWindow(0, 0, 0, 0), iter(())
+        return ImageWindow(0, 0, 0, 0), iter(())
     low_y, image_y, matrix_y = _window(np.any(above, axis=1), geometry, axis=0)
     low_x, image_x, matrix_x = _window(np.any(above, axis=0), geometry, axis=1)
     (rows, low_h), (columns, low_w) = matrix_y.shape, matrix_x.shape
     height, width = geometry.image_hw
     products = rows * low_w * (low_h + columns)
     if products > _PRODUCTS_PER_PIXEL * (height * width + geometry.side**2):
-        return PhotoWindow(0, 0, width, height), _strips(
+        return ImageWindow(0, 0, width, height), _strips(
             _fill(plane, geometry), (height, width), canvas or Canvas()
         )
     low = np.asarray(plane[low_y, low_x], np.float32)
-    place = PhotoWindow(image_x.start, image_y.start, columns, rows)
+    place = ImageWindow(image_x.start, image_y.start, columns, rows)
     return place, _products(matrix_y, low, matrix_x)
 
 

@@ -391,7 +391,7 @@ def rle_in_window(rle: Rle, window: Window) -> Rle:
     return runs_to_rle(top[seen] + shift, bottom[seen] + shift, (y1 - y0, x1 - x0))
 
 
-def rle_on_photo(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]) -> Rle:
+def rle_on_image(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]) -> Rle:
     """Place the mask of a window in a mask of the image.
 
     Args:

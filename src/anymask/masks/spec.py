@@ -35,7 +35,7 @@ from anymask.base import (
     whole_file,
 )
 from anymask.masks.answer import Geometry
-from anymask.masks.pictures import UNKNOWN_MAP, Picture
+from anymask.masks.images import UNKNOWN_MAP, LazyImage
 from anymask.masks.rle import MAX_PIXELS
 
 MAX_CHANNELS = 16
@@ -123,8 +123,8 @@ class ChannelMix:
                 f"Invalid image {name} of type {array.dtype} and shape {array.shape}. Expected "
                 f"real numbers (H, W, {self.count}), channels last."
             )
-        grey = self.count == 1 and array.shape[2] == 3
-        if grey and (array == array[..., :1]).all():
+        gray = self.count == 1 and array.shape[2] == 3
+        if gray and (array == array[..., :1]).all():
             array = array[..., :1]
         if array.shape[2] != self.count:
             raise InputError(
@@ -360,7 +360,7 @@ class Features:
     """The embedding of one image. It can be saved, sent, cached, and shared by threads.
 
     Attributes:
-        seen: Feature maps, on the device that computed them.
+        encoder_output: Feature maps, on the device that computed them.
         geometry: Position of the image in the model's input.
         model: Name of the model.
         model_hash: Hash of the model's weights. Models with other weights raise an error.
@@ -369,7 +369,7 @@ class Features:
         georeferenced: Whether the image is georeferenced.
     """
 
-    seen: EncoderOutput
+    encoder_output: EncoderOutput
     geometry: Geometry
     model: str
     model_hash: str
@@ -386,7 +386,7 @@ class Features:
     @cached_property
     def maps(self) -> tuple[FeatureMap, ...]:
         """Feature maps in memory, in the input order of the decoder."""
-        return self.seen.maps()
+        return self.encoder_output.maps()
 
     @property
     def features(self) -> FloatArray:
@@ -396,14 +396,14 @@ class Features:
     @property
     def nbytes(self) -> int:
         """Size of all maps in bytes."""
-        return self.seen.nbytes
+        return self.encoder_output.nbytes
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name != "maps"}
-        return kept | {"seen": StoredMaps(self.maps), "mirrored": None}
+        return kept | {"encoder_output": StoredMaps(self.maps), "mirrored": None}
 
     @property
-    def picture(self) -> Picture | None:
+    def source_image(self) -> LazyImage | None:
         """Reference to the image, whose pixels are unknown. None if it is not georeferenced."""
         return UNKNOWN_MAP if self.georeferenced else None
 

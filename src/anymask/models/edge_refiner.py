@@ -67,9 +67,9 @@ class EdgeRefiner(nn.Module):
         nn.init.zeros_(last.weight)  # so that an untrained network changes nothing
         nn.init.zeros_(cast(Tensor, last.bias))
 
-    def forward(self, photo: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:
+    def forward(self, image: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:
         """Image (B, 3, S, S) 0..255, logits (B, 1, n, n), prompt (B, 2, S, S) -> (B, 1, S, S)."""
-        return self.change(clues(photo, logits, prompt))
+        return self.change(clues(image, logits, prompt))
 
     def change(self, seen: Tensor) -> Tensor:  # (B, CLUES, S, S) -> (B, 1, S, S)
         """Correction from the maps of `clues`; S may be any multiple of 16."""
@@ -86,11 +86,11 @@ class EdgeRefiner(nn.Module):
         return seen[:, GATE : GATE + 1] * MOST * torch.tanh(correction / MOST)
 
 
-def clues(photo: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:  # -> (B, CLUES, S, S)
+def clues(image: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:  # -> (B, CLUES, S, S)
     """Network input: image, logits, gate, color likelihoods, prompt."""
     wide, gate = enlarged(logits), edge_gate(logits, REACH)
-    likelier = colour_likelihood(photo, wide, edge_gate(logits, NEAR))
-    return torch.cat([photo / 127.5 - 1, wide.clamp(-8, 8) / 4, gate, likelier, prompt], dim=1)
+    likelier = color_likelihood(image, wide, edge_gate(logits, NEAR))
+    return torch.cat([image / 127.5 - 1, wide.clamp(-8, 8) / 4, gate, likelier, prompt], dim=1)
 
 
 def enlarged(cells: Tensor) -> Tensor:  # (B, 1, n, n) -> (B, 1, S, S)
@@ -107,25 +107,25 @@ def edge_gate(logits: Tensor, reach: int) -> Tensor:  # (B, 1, n, n) -> (B, 1, S
 
 
 @torch.no_grad()
-def colour_likelihood(photo: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # -> (B, 2, S, S)
+def color_likelihood(image: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # -> (B, 2, S, S)
     """Log-likelihood ratio of each pixel's color inside and outside: local, and global."""
-    levels = (photo / (256 // LEVELS)).floor().clamp(0, LEVELS - 1)
-    weights = torch.tensor([LEVELS**2, LEVELS, 1.0], device=photo.device).view(1, 3, 1, 1)
-    colour = (levels * weights).sum(1).flatten(1).long()  # (B, S * S)
+    levels = (image / (256 // LEVELS)).floor().clamp(0, LEVELS - 1)
+    weights = torch.tensor([LEVELS**2, LEVELS, 1.0], device=image.device).view(1, 3, 1, 1)
+    color = (levels * weights).sum(1).flatten(1).long()  # (B, S * S)
     sure = (wide / SURE).clamp(-1, 1)
     ratios = []
     for place in (near, torch.ones_like(near)):
         on, off = (
-            _chances(colour, (part * place).flatten(1)) for part in (sure.relu(), (-sure).relu())
+            _chances(color, (part * place).flatten(1)) for part in (sure.relu(), (-sure).relu())
         )
         ratio = (on / off).log().clamp(-4, 4) / 2
-        ratios.append(ratio.gather(1, colour).view(wide.shape))
+        ratios.append(ratio.gather(1, color).view(wide.shape))
     return torch.cat(ratios, dim=1)
 
 
-def _chances(colour: Tensor, weights: Tensor) -> Tensor:  # (B, S * S) twice -> (B, LEVELS^3)
+def _chances(color: Tensor, weights: Tensor) -> Tensor:  # (B, S * S) twice -> (B, LEVELS^3)
     """Smoothed color histograms, never 0."""
-    count = weights.new_zeros(len(weights), LEVELS**3).scatter_add(1, colour, weights)
+    count = weights.new_zeros(len(weights), LEVELS**3).scatter_add(1, color, weights)
     cube = count.view(-1, 1, LEVELS, LEVELS, LEVELS)
     line = torch.tensor([0.5, 1.0, 0.5], device=weights.device)
     spread = line[:, None, None] * line[:, None] * line

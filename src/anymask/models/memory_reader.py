@@ -58,7 +58,7 @@ class Cells(NamedTuple):
 
     keys: Tensor  # Keys (F, M, K)
     labels: Tensor  # Labels (B, M, 16)
-    there: Tensor | None = None  # Which cells are valid (F, M), or None for all
+    valid: Tensor | None = None  # Which cells are valid (F, M), or None for all
 
 
 class CellsRead(NamedTuple):
@@ -70,7 +70,7 @@ class CellsRead(NamedTuple):
 
 
 class MemoryReader(nn.Module):
-    """The memory network; inputs are those of `MemoryQuestion` with a batch dimension."""
+    """The memory network; inputs are those of `MemoryQuery` with a batch dimension."""
 
     def __init__(self, sizes: ReaderSizes) -> None:
         super().__init__()
@@ -144,9 +144,9 @@ class MemoryReader(nn.Module):
 
     def _read(self, query: Tensor, cells: Cells) -> CellsRead:
         known = self.key(cells.keys)
-        if cells.there is not None:  # an extra channel is cheaper than masking the scores
+        if cells.valid is not None:  # an extra channel is cheaper than masking the scores
             query = torch.cat([query, torch.ones_like(query[..., :1])], dim=2)
-            known = torch.cat([known, (cells.there[..., None].to(known) - 1) * 1e4], dim=2)
+            known = torch.cat([known, (cells.valid[..., None].to(known) - 1) * 1e4], dim=2)
         scores = query @ known.transpose(1, 2)  # (F, G, M)
         learned = torch.relu(self.value(10 * cells.keys) + self.value_labels(cells.labels))
         weights = scores.softmax(2)

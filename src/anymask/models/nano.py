@@ -108,7 +108,7 @@ BOX_SHARPNESS = 320.0  # of the soft box edge, per model side
 MAPS = 2 * len(WIDTHS) + 2 + 2 + 4  # clicks, box, mask, likeness
 
 
-def cell_centres(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def cell_centers(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """x (w,) and y (h,) of the cell centres, 0..1."""
     x = (torch.arange(w, device=like.device, dtype=like.dtype) + 0.5) / w
     y = (torch.arange(h, device=like.device, dtype=like.dtype) + 0.5) / h
@@ -117,7 +117,7 @@ def cell_centres(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 def gaussians(points: Tensor, width: float, h: int, w: int) -> Tensor:
     """(N, P, 2) points in 0..1 -> (N, P, h, w) gaussians of height one."""
-    x, y = cell_centres(h, w, points)
+    x, y = cell_centers(h, w, points)
     along_x = torch.exp(-0.5 * ((points[..., 0:1] - x) / width) ** 2)  # (N, P, w)
     along_y = torch.exp(-0.5 * ((points[..., 1:2] - y) / width) ** 2)  # (N, P, h)
     return along_y[..., :, None] * along_x[..., None, :]
@@ -155,7 +155,7 @@ def box_corners(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def soft_box(corners: Tensor, present: Tensor, h: int, w: int) -> Tensor:
     """(N, 2, 2) corners in 0..1, (N,) -> (N, 1, h, w), near 1 inside, 0 without a box."""
-    x, y = cell_centres(h, w, corners)
+    x, y = cell_centers(h, w, corners)
     left, top = corners[:, 0, 0:1], corners[:, 0, 1:2]
     right, bottom = corners[:, 1, 0:1], corners[:, 1, 1:2]
     inside_x = torch.sigmoid((x - left) * BOX_SHARPNESS) * torch.sigmoid(
@@ -451,7 +451,7 @@ class NanoDecoder(nn.Module):
 
     def image_positions(self, h: int, w: int, like: Tensor) -> Tensor:  # -> (1, L, C)
         """`positions` of all cell centres, by the angle sums of rows and columns."""
-        x, y = cell_centres(h, w, like)
+        x, y = cell_centers(h, w, like)
         along_x, along_y = self.frequencies.to(like.dtype)
         columns, rows = (
             2 * torch.pi * (2 * at - 1)[:, None] * along

@@ -41,8 +41,8 @@ class FourierPositions(nn.Module):
         device = self.positional_encoding_gaussian_matrix.device
         y = (torch.arange(h, device=device, dtype=torch.float32) + 0.5) / h
         x = (torch.arange(w, device=device, dtype=torch.float32) + 0.5) / w
-        centres = torch.stack([x.expand(h, w), y[:, None].expand(h, w)], dim=-1)
-        return self(centres.reshape(1, h * w, 2))
+        centers = torch.stack([x.expand(h, w), y[:, None].expand(h, w)], dim=-1)
+        return self(centers.reshape(1, h * w, 2))
 
 
 def offsets(table: Tensor, side: int) -> Tensor:

@@ -128,7 +128,7 @@ def choose(
     return logits[:, None], quality[:, None], decoded.tokens[rows, token]
 
 
-def returns_several(prompts: FramePrompts | None, settings: TrackingSettings) -> bool:
+def is_multimask(prompts: FramePrompts | None, settings: TrackingSettings) -> bool:
     """Whether the best of three masks is selected for prompts, or for a tracked frame (None)."""
     low, high = settings.several_points
     return low <= (0 if prompts is None else prompts.labels.shape[1]) <= high
@@ -352,7 +352,7 @@ class VideoModel(nn.Module):
     ) -> ObjectAnswer:
         """Decode N objects on a frame with conditioned features (1 or N, C, h, w)."""
         decoded = self.decode_prompts(frame, features, n, prompts)
-        return self.chosen(decoded, returns_several(prompts, settings), settings)
+        return self.chosen(decoded, is_multimask(prompts, settings), settings)
 
     def chosen(self, decoded: Decoded, several: bool, settings: TrackingSettings) -> ObjectAnswer:
         """Select the masks of a decoder output (`choose`), empty for absent objects."""

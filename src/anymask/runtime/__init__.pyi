@@ -2,7 +2,7 @@ from anymask.runtime import adapters as adapters
 from anymask.runtime import transformers_names as transformers_names
 from anymask.runtime.adapters import adapter_folder as adapter_folder
 from anymask.runtime.adapters import check_base as check_base
-from anymask.runtime.adapters import licence_of_weights as licence_of_weights
+from anymask.runtime.adapters import license_of_weights as license_of_weights
 from anymask.runtime.adapters import merge_files as merge_files
 from anymask.runtime.adapters import read_adapters as read_adapters
 from anymask.runtime.catalogue import Checkpoint as Checkpoint
@@ -18,7 +18,7 @@ from anymask.runtime.converted import runs_on_cpu as runs_on_cpu
 from anymask.runtime.download import fetch as fetch
 from anymask.runtime.manifest import ASSETS as ASSETS
 from anymask.runtime.manifest import CONSTANTS as CONSTANTS
-from anymask.runtime.manifest import DISABLED_OPTIMISERS as DISABLED_OPTIMISERS
+from anymask.runtime.manifest import DISABLED_OPTIMIZERS as DISABLED_OPTIMIZERS
 from anymask.runtime.manifest import MANIFEST as MANIFEST
 from anymask.runtime.manifest import NAME_VECTORS as NAME_VECTORS
 from anymask.runtime.manifest import REFINER_WEIGHTS as REFINER_WEIGHTS
@@ -50,9 +50,9 @@ from anymask.runtime.protocol import MemoryChoice as MemoryChoice
 from anymask.runtime.protocol import ReadMemory as ReadMemory
 from anymask.runtime.protocol import RefineEdge as RefineEdge
 from anymask.runtime.protocol import Sweep as Sweep
-from anymask.runtime.protocol import SweepAnswer as SweepAnswer
+from anymask.runtime.protocol import SweepOutput as SweepOutput
 from anymask.runtime.protocol import SweepPrecision as SweepPrecision
-from anymask.runtime.protocol import VideoAnswer as VideoAnswer
+from anymask.runtime.protocol import VideoOutput as VideoOutput
 from anymask.runtime.protocol import VideoRuntime as VideoRuntime
 from anymask.runtime.protocol import import_torch as import_torch
 from anymask.runtime.protocol import mask_vectors as mask_vectors

@@ -142,7 +142,7 @@ def _config_of(folder: Path) -> tuple[str, int, float]:
     return base, rank, alpha
 
 
-def licence_of_weights(name: str, weights: Path | None = None, sha256: str = "") -> str:
+def license_of_weights(name: str, weights: Path | None = None, sha256: str = "") -> str:
     """Licence of the published weights, or the licence stated in a trained weights file.
 
     Args:

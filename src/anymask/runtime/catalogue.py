@@ -72,12 +72,12 @@ class Checkpoint:
         """Hash available to verify a download; `md5` detects accidental changes only."""
         return "sha256" if self.sha256 else "md5" if self.md5 else "none"
 
-    def check_input(self, wanted: Input) -> None:
+    def check_input(self, requested: Input) -> None:
         """Raise ModelError if the model is not for this input, MissingPlugin if it is missing."""
         if self.plugin:
             load_plugin("families", self.variant)
-        if self.input != wanted:
-            (own, way), (given, _) = _OPENED[self.input], _OPENED[wanted]
+        if self.input != requested:
+            (own, way), (given, _) = _OPENED[self.input], _OPENED[requested]
             raise ModelError(
                 f"{self.name} is a model for {own}, not for {given}. {way.format(self.name)}"
             )

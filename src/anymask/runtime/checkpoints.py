@@ -194,12 +194,12 @@ def _unzip(path: Path) -> io.BytesIO:
 
 def _refusal(path: Path, reason: str) -> str:
     """Error message for the first call that the restricted unpickler rejected."""
-    wanted = re.search(r"GLOBAL ([\w.]+)", reason) or re.search(r"type ([\w.]+)", reason)
-    if wanted is None and "Unsupported" not in reason:
+    requested = re.search(r"GLOBAL ([\w.]+)", reason) or re.search(r"type ([\w.]+)", reason)
+    if requested is None and "Unsupported" not in reason:
         return _broken(path)
     why = (
-        f"loading it would run code (it requires {wanted[1]})"
-        if wanted
+        f"loading it would run code (it requires {requested[1]})"
+        if requested
         else "it is a general Python pickle, which can run code when it is loaded"
     )
     return (
@@ -228,19 +228,19 @@ def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]
         WeightsError: A tensor is missing, unexpected or of another shape. The message has at most a
             dozen differences and, if the shapes match one, the right model. The model is unchanged.
     """
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    requested = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     given = without_prefix(dict(state_dict))
-    weights = from_transformers(given, wanted) if is_transformers(given) else given
+    weights = from_transformers(given, requested) if is_transformers(given) else given
     weights = {  # a number may be stored as a list of one, which torch also accepts
-        name: value.reshape(()) if wanted.get(name) == () and value.shape == (1,) else value
+        name: value.reshape(()) if requested.get(name) == () and value.shape == (1,) else value
         for name, value in weights.items()
-        if name in wanted or not CONSTANTS.search(name)
+        if name in requested or not CONSTANTS.search(name)
     }
     got = {name: tuple(value.shape) for name, value in weights.items()}
-    if got != wanted:
+    if got != requested:
         spec = getattr(model, "spec", None)
         name = getattr(spec, "name", type(model).__name__)
-        raise WeightsError(difference(wanted, got, name, _shapes(given)))
+        raise WeightsError(difference(requested, got, name, _shapes(given)))
     model.load_state_dict(weights, strict=True)
 
 
@@ -291,20 +291,20 @@ def _shapes(weights: Mapping[str, torch.Tensor]) -> Shapes:
     return {name: tuple(value.shape) for name, value in weights.items()}
 
 
-def difference(wanted: Shapes, got: Shapes, name: str, given: Shapes | None = None) -> str:
+def difference(requested: Shapes, got: Shapes, name: str, given: Shapes | None = None) -> str:
     """Error message with at most a dozen differences and a hint.
 
     Args:
         given: Names and shapes in the file, if they were renamed.
     """
-    missing = [key for key in wanted if key not in got]
-    left_over = [key for key in got if key not in wanted]
-    misshapen = [key for key in wanted if key in got and got[key] != wanted[key]]
+    missing = [key for key in requested if key not in got]
+    left_over = [key for key in got if key not in requested]
+    misshapen = [key for key in requested if key in got and got[key] != requested[key]]
     lines = [
-        (f"  shape     {key}: the file has {_x(got[key])}, {name} requires {_x(wanted[key])}")
+        (f"  shape     {key}: the file has {_x(got[key])}, {name} requires {_x(requested[key])}")
         for key in misshapen
     ]
-    lines += [f"  missing   {key} {_x(wanted[key])}" for key in missing]
+    lines += [f"  missing   {key} {_x(requested[key])}" for key in missing]
     lines += [f"  left over {key} {_x(got[key])}" for key in left_over]
     if len(lines) > LINES:  # a few of each kind, and the number of further ones
         sorts = (misshapen, missing, left_over)
@@ -350,8 +350,8 @@ def _whose(got: Shapes) -> str | None:
     if is_transformers(got):
         theirs = {key: torch.empty(shape, device="meta") for key, shape in got.items()}
     for name in models.names():
-        wanted = {k: s for k, s in shapes_of(name).items() if not CONSTANTS.search(k)}
-        if wanted == (got if theirs is None else _shapes(from_transformers(theirs, wanted))):
+        requested = {k: s for k, s in shapes_of(name).items() if not CONSTANTS.search(k)}
+        if requested == (got if theirs is None else _shapes(from_transformers(theirs, requested))):
             return name
     return None
 

@@ -190,11 +190,11 @@ class ConvertedRuntime(OnnxRuntime):
         opening = {"open_torch": self._open_torch, "reopened": self._reopened}
         return {**super()._settings(), **opening}
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
+    def decode(self, features: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         """Decode prompts, those with vectors in PyTorch."""
         if prompts.vectors is None:
-            return super().decode(seen, prompts)
-        return self.torch().decode(seen, prompts)
+            return super().decode(features, prompts)
+        return self.torch().decode(features, prompts)
 
     def _of_torch(self, name: str) -> Any:
         return getattr(self.torch(), name)

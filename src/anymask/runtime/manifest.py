@@ -72,7 +72,7 @@ _EARLIER = {"scores": {"factor": 1.0, "shift": 0.0}}  # tables of earlier bundle
 
 # ONNX Runtime fuses "add, then layer norm" into an operator that is slower on a CPU than both (a
 # tenth of a decoder call of `nano`), so it is disabled on export and on loading.
-DISABLED_OPTIMISERS = ("SkipLayerNormFusion",)
+DISABLED_OPTIMIZERS = ("SkipLayerNormFusion",)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def manifest_to_json(manifest: Manifest) -> str:
             "pred_iou_thresh": family.grid.score,
             "stability_score_thresh": family.grid.stability,
         },
-        "closer": family.closer and asdict(family.closer),
+        "closer": family.crop_refinement and asdict(family.crop_refinement),
     }
     return json.dumps(record, indent=2) + "\n"
 

@@ -50,8 +50,8 @@ from anymask.models.rules import (
     ANCHOR,
     DEFAULT_VIDEO_MODEL,
     Family,
-    MemoryAnswer,
-    MemoryQuestion,
+    MemoryOutput,
+    MemoryQuery,
     NameTable,
     open_family,
 )
@@ -59,7 +59,7 @@ from anymask.models.rules.crops import SIDE as CLOSE_UP_SIDE
 from anymask.runtime.manifest import (
     ASSETS,
     CONSTANTS,
-    DISABLED_OPTIMISERS,
+    DISABLED_OPTIMIZERS,
     NAME_VECTORS,
     WEIGHTS,
     GraphInfo,
@@ -79,7 +79,7 @@ from anymask.runtime.protocol import (
     ReadMemory,
     RefineEdge,
     Sweep,
-    SweepAnswer,
+    SweepOutput,
     SweepPrecision,
     VideoRuntime,
     drawn_answer,
@@ -246,16 +246,16 @@ class OnnxRuntime(ImageRuntime):
                 )
         return found
 
-    def image_work(self, seen: EncoderOutput) -> Arrays:
+    def image_work(self, features: EncoderOutput) -> Arrays:
         with self._lock:
             for one, work in self._works:
-                if one() is seen:
+                if one() is features:
                     return work
-        maps = self.maps_for(GraphNames.SWEEP_IMAGE, seen)
+        maps = self.maps_for(GraphNames.SWEEP_IMAGE, features)
         work = self.run_graph(GraphNames.SWEEP_IMAGE, maps)
         with self._lock:
             alive = [one for one in self._works if one[0]() is not None]
-            self._works = [*alive, (weakref.ref(seen), work)][-IMAGES_KEPT:]
+            self._works = [*alive, (weakref.ref(features), work)][-IMAGES_KEPT:]
         return work
 
     def _encode(self, image: FloatArray) -> StoredMaps:
@@ -284,8 +284,8 @@ class OnnxRuntime(ImageRuntime):
         if not bundle.manifest.has_graph(GraphNames.REFINER):
             return None
 
-        def refine(photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
-            planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
+        def refine(image: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
+            planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
             given = planes[None], logits[None, None], prompt[None]
             (output,) = bundle.run(GraphNames.REFINER, *given)
             change: FloatArray = output[0, 0]
@@ -324,29 +324,29 @@ class OnnxRuntime(ImageRuntime):
             return None
         return lambda seen: self.run_named(graph, self.maps_for(graph, seen))[0][0]
 
-    def maps_for(self, graph: str, seen: EncoderOutput) -> dict[str, NDArray[Any]]:
+    def maps_for(self, graph: str, features: EncoderOutput) -> dict[str, NDArray[Any]]:
         """Feature maps as graph inputs.
 
         Raises:
             DataError: The maps are from another model.
         """
-        maps = seen.maps()
+        maps = features.maps()
         inputs = {one.name: one.shape for one in self._open(graph)[0].inputs}
-        wanted = {name: shape for name, shape in inputs.items() if name not in PROMPT_INPUTS}
-        check_maps(maps, wanted, self.spec.name)
+        requested = {name: shape for name, shape in inputs.items() if name not in PROMPT_INPUTS}
+        check_maps(maps, requested, self.spec.name)
         return {one.name: one.values[None] for one in maps}
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
+    def decode(self, features: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         if self._shares_work and len(prompts.coords) and not prompts.has_mask.any():
-            return self._decode_clicks(seen, prompts)
-        given = self.maps_for(GraphNames.DECODER, seen)
+            return self._decode_clicks(features, prompts)
+        given = self.maps_for(GraphNames.DECODER, features)
         given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
         logits, quality = self.run_named(GraphNames.DECODER, given)
         return logits, quality
 
-    def _decode_clicks(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
+    def _decode_clicks(self, features: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         """Decode prompts without mask prompts in half of the decoder's time."""
-        work, count = self.image_work(seen), len(prompts.coords)
+        work, count = self.image_work(features), len(prompts.coords)
         inputs = [one.name for one in self.manifest.graph(GraphNames.SWEEP_PROMPT).inputs]
 
         def answer(runtime: OnnxRuntime, row: int) -> list[FloatArray]:
@@ -403,11 +403,12 @@ class OnnxRuntime(ImageRuntime):
                 session = self._create_session(info.file)
                 path = str(self._folder / info.file)
                 got = ([node.name for node in session.get_inputs()], len(session.get_outputs()))
-                wanted = ([tensor.name for tensor in info.inputs], len(info.outputs))
-                if got != wanted:
+                requested = ([tensor.name for tensor in info.inputs], len(info.outputs))
+                if got != requested:
                     raise WeightsError(
                         f"{path} has the inputs {', '.join(got[0])} and {got[1]} outputs, but its "
-                        f"manifest declares {', '.join(wanted[0])} and {wanted[1]}. Export the "
+                        f"manifest declares {', '.join(requested[0])} and {requested[1]}. Export "
+                        "the "
                         "model again."
                     )
                 self._sessions[name] = info, session
@@ -463,7 +464,7 @@ class OnnxRuntime(ImageRuntime):
                 str(path),
                 options,
                 providers=list(self._providers),
-                disabled_optimizers=list(DISABLED_OPTIMISERS),
+                disabled_optimizers=list(DISABLED_OPTIMIZERS),
             )
         except Exception as error:  # ONNX Runtime's exception classes are not public
             raise WeightsError(
@@ -495,23 +496,23 @@ def _pick_providers(device: str) -> tuple[str, ...]:
 
 
 def check_maps(
-    maps: Sequence[FeatureMap], wanted: Mapping[str, tuple[int | str, ...]], name: str
+    maps: Sequence[FeatureMap], requested: Mapping[str, tuple[int | str, ...]], name: str
 ) -> None:
     """Raises DataError unless feature maps (C, h, w) match the inputs of a decoder.
 
     Args:
         maps: Feature maps of the image.
-        wanted: Shapes (1, C, h, w) by name; a letter is a variable dimension.
+        requested: Shapes (1, C, h, w) by name; a letter is a variable dimension.
         name: Name of the model, for messages.
     """
     shapes = {one.name: (1, *one.values.shape) for one in maps}
-    fits = shapes.keys() == wanted.keys() and all(
-        len(shape) == len(wanted[key])
-        and all(isinstance(a, str) or a == b for a, b in zip(wanted[key], shape, strict=True))
+    fits = shapes.keys() == requested.keys() and all(
+        len(shape) == len(requested[key])
+        and all(isinstance(a, str) or a == b for a, b in zip(requested[key], shape, strict=True))
         for key, shape in shapes.items()
     )
     if not fits:
-        listed = ", ".join(f"{key} {sides[1:]}" for key, sides in wanted.items())
+        listed = ", ".join(f"{key} {sides[1:]}" for key, sides in requested.items())
         found = ", ".join(f"{one.name} {one.values.shape}" for one in maps)
         raise DataError(
             f"{name} requires the feature maps {listed}, but this embedding has "
@@ -539,17 +540,17 @@ class OnnxMemory:
                 f"of {runtime.spec.name} has {', '.join(names)}. Train the memory network again."
             )
 
-    def read_memory(self, questions: Sequence[MemoryQuestion]) -> list[MemoryAnswer]:
+    def read_memory(self, questions: Sequence[MemoryQuery]) -> list[MemoryOutput]:
         alike: dict[int, list[int]] = {}
         for place, question in enumerate(questions):
             alike.setdefault(id(question.memory_keys), []).append(place)
-        found: dict[int, MemoryAnswer] = {}
+        found: dict[int, MemoryOutput] = {}
         for places in alike.values():
             answers = self._read([questions[place] for place in places])
             found |= dict(zip(places, answers, strict=True))
         return [found[place] for place in range(len(questions))]
 
-    def _read(self, questions: list[MemoryQuestion]) -> list[MemoryAnswer]:
+    def _read(self, questions: list[MemoryQuery]) -> list[MemoryOutput]:
         """Read the objects of one frame with one memory in one call."""
         first, frame = questions[0], questions[0].frame
         anchors = int(np.count_nonzero(first.memory_kinds == ANCHOR))
@@ -561,10 +562,10 @@ class OnnxMemory:
             GraphNames.MEMORY, frame.keys[None], frame.middle[None], frame.fine[None],
             np.stack([one.hints for one in questions]), *anchored, *recent, there,
         )  # fmt: skip
-        return [MemoryAnswer(*one) for one in zip(logits[:, 0], seen[:, 0].tolist(), strict=True)]
+        return [MemoryOutput(*one) for one in zip(logits[:, 0], seen[:, 0].tolist(), strict=True)]
 
 
-def _cells(questions: list[MemoryQuestion], part: slice) -> tuple[FloatArray, ...]:
+def _cells(questions: list[MemoryQuery], part: slice) -> tuple[FloatArray, ...]:
     """Keys (1, M, K) and labels (N, M, 16) of a part of the memory cells."""
     labels = np.stack([one.memory_labels[part] for one in questions])
     return questions[0].memory_keys[None, part], labels
@@ -588,11 +589,11 @@ class OnnxNames:
         self._runtime = runtime
         self.name_table = cache(lambda: read_table(path, runtime.manifest.sha256[network]))
 
-    def embed_crops(self, photos: UintImage, masks: UintImage) -> FloatArray:
+    def embed_crops(self, images: UintImage, masks: UintImage) -> FloatArray:
         vectors = []
-        for start in range(0, len(photos), CLOSE_UPS):
+        for start in range(0, len(images), CLOSE_UPS):
             part = slice(start, start + CLOSE_UPS)
-            planes = np.ascontiguousarray(photos[part].transpose(0, 3, 1, 2), np.float32)
+            planes = np.ascontiguousarray(images[part].transpose(0, 3, 1, 2), np.float32)
             covered = masks[part, None].astype(np.float32) / 255
             vectors += self._runtime.run(GraphNames.NAMES, planes, covered)
         return np.concatenate(vectors)
@@ -653,23 +654,23 @@ FEW = 4  # up to here, threads within one prompt are faster than threads with se
 class OnnxSweep:
     """Decodes many single clicks on one image with the sweep graphs of a bundle."""
 
-    def __init__(self, runtime: OnnxRuntime, seen: EncoderOutput, geometry: Geometry) -> None:
+    def __init__(self, runtime: OnnxRuntime, features: EncoderOutput, geometry: Geometry) -> None:
         self._lone, threads = runtime.for_calls_at_once()
         self._pool, self._ahead = ThreadPoolExecutor(threads, "anymask-sweep"), 2 * threads
-        self._work = runtime.image_work(seen)
+        self._work = runtime.image_work(features)
         clicks = runtime.manifest.graph(GraphNames.SWEEP_CLICKS)
         self._inputs = [one.name for one in clicks.inputs]
         self._drawing = [one.name for one in runtime.manifest.graph(GraphNames.SWEEP_MASKS).inputs]
         coords = clicks.inputs[self._inputs.index("coords")]
         self._together, self._points = int(coords.shape[0]), int(coords.shape[1])
-        self._others = DecodingSweep(runtime, seen)
+        self._others = DecodingSweep(runtime, features)
         side = runtime.spec.mask_side
         self._side, used = side // 4, logits_used(side, geometry)
         self._shown = -(-used[0] // 4), -(-used[1] // 4)
         sizes = [np.prod([int(size) for size in one.shape]) for one in clicks.outputs]
         self.bytes_per_prompt = 4 * int(sum(sizes)) // self._together
 
-    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
+    def decode(self, prompts: ModelPrompts) -> SweepOutput:
         """Decode N prompts; other numbers of points use the decoder."""
         if prompts.coords.shape[1] != self._points:
             return self._others.decode(prompts)

@@ -47,7 +47,7 @@ from anymask.models.rules import (
     longest_pointer,
 )
 from anymask.runtime.manifest import GraphNames
-from anymask.runtime.protocol import MemoryChoice, VideoAnswer
+from anymask.runtime.protocol import MemoryChoice, VideoOutput
 
 Run = Callable[[str, Mapping[str, NDArray[Any]]], list[FloatArray]]  # graph name, inputs -> outputs
 
@@ -120,12 +120,12 @@ class OnnxVideo:
         other._settings = choice.applied_to(self._settings)
         return other
 
-    def see_frame(self, image: FloatArray) -> OnnxFrame:
+    def encode_frame(self, image: FloatArray) -> OnnxFrame:
         return OnnxFrame(self._see(image))
 
     def answer_points(
         self, frame: OnnxFrame, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
-    ) -> VideoAnswer:
+    ) -> VideoOutput:
         given = None if earlier is None else earlier[None, None].clip(-MASK_LIMIT, MASK_LIMIT)
         coords = np.concatenate([coords, np.zeros((1, 2), np.float32)])[None]
         labels = np.append(labels, NO_POINT)[None]
@@ -133,7 +133,7 @@ class OnnxVideo:
         low, high = self._settings.several_points
         return self._video_answer(self._chosen(decoded, low <= labels.shape[1] - 1 <= high))
 
-    def answer_mask(self, frame: OnnxFrame, mask: FloatArray) -> VideoAnswer:
+    def answer_mask(self, frame: OnnxFrame, mask: FloatArray) -> VideoOutput:
         about, m = self._about, mask.shape[0] // 4
         cells = mask.reshape(m, 4, m, 4)
         given = np.einsum("yaxb,ab->yx", cells, about.mask_weight) + about.mask_bias
@@ -148,7 +148,7 @@ class OnnxVideo:
 
     def step_video(
         self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
-    ) -> VideoAnswer:
+    ) -> VideoOutput:
         at = VideoMoment(number, backward)
         selections = [bank.select(at, self._settings) for bank in banks]
         coords, labels = (
@@ -274,7 +274,7 @@ class OnnxVideo:
             found.append(OnnxObject(logits[None, None], float(quality[mask]), score, pointer))
         return found
 
-    def _video_answer(self, found: list[OnnxObject]) -> VideoAnswer:
+    def _video_answer(self, found: list[OnnxObject]) -> VideoOutput:
         planes = [one.logits[0, 0] for one in found]
         if self._settings.hole_area:
             planes = [fill_plane(plane, self._settings.hole_area) for plane in planes]
@@ -284,7 +284,7 @@ class OnnxVideo:
             logits = np.where(own, logits, logits.clip(max=OVERLAPPED))
         quality = np.array([one.quality for one in found], np.float32)
         score = np.array([one.score for one in found], np.float32)
-        return VideoAnswer(logits.astype(np.float32), quality, score, tuple(found))
+        return VideoOutput(logits.astype(np.float32), quality, score, tuple(found))
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,8 +305,8 @@ def _stability(plane: FloatArray, delta: float) -> float:
 
 def _shrunk(plane: FloatArray, side: int) -> FloatArray:  # (S, S) -> (side, side)
     """Equal to torch's interpolate(bilinear, antialias=True)."""
-    picture = Image.fromarray(np.ascontiguousarray(plane, np.float32))
-    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR), np.float32)
+    image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), np.float32)
 
 
 def to_bfloat16(values: FloatArray) -> FloatArray:

@@ -389,11 +389,11 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     shared = shared_folder(cast("ModelSpec", module.spec))
     edges = load_refiner(path.parent) or (load_refiner(shared) if shared else None)
     names = OnnxRuntime(shared).naming if shared else None
-    from anymask.runtime.adapters import licence_of_weights
+    from anymask.runtime.adapters import license_of_weights
 
     runtime = TorchRuntime(module, weights_hash, device, precision, again, edges, names)
     given = None if weights is None and adapters is None else adapters or path
-    licence = licence_of_weights(network, given, weights_hash)
+    licence = license_of_weights(network, given, weights_hash)
     data = entry(network).data if given is None else ""
     runtime.origin = replace(runtime.origin, licence=licence, data=data)
     return runtime

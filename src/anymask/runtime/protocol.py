@@ -31,8 +31,8 @@ from anymask.base import (
 from anymask.masks import EncoderOutput, Geometry, ModelPrompts, ModelSpec, Rle
 from anymask.models.rules import (
     Family,
-    MemoryAnswer,
-    MemoryQuestion,
+    MemoryOutput,
+    MemoryQuery,
     NameTable,
     TrackingSettings,
     close_up,
@@ -50,7 +50,7 @@ Decoded = tuple[FloatArray, FloatArray]  # logits (N, T, m, m) and quality (N, T
 RefineEdge = Callable[[UintImage, FloatArray, FloatArray], FloatArray]
 # Function that finds objects on one frame, see `models.rules.memory`. Objects with the same memory
 # cells (the same array) are processed together.
-ReadMemory = Callable[[Sequence[MemoryQuestion]], list[MemoryAnswer]]
+ReadMemory = Callable[[Sequence[MemoryQuery]], list[MemoryOutput]]
 
 CLOSE_UPS_AT_ONCE = 256  # masks whose crops are in memory at once
 
@@ -63,7 +63,7 @@ class MaskNaming(Protocol):
         ...
 
     def embed_crops(
-        self, photos: UintImage, masks: UintImage
+        self, images: UintImage, masks: UintImage
     ) -> FloatArray:  # (n, s, s, 3), (n, s, s)
         """Unit vectors (n, D) of object crops (`models.rules.crops`)."""
         ...
@@ -71,7 +71,7 @@ class MaskNaming(Protocol):
 
 @brief
 @dataclass(frozen=True, eq=False)
-class SweepAnswer:
+class SweepOutput:
     """Predictions for N prompts. Masks are read before the next call of the sweep."""
 
     # Predicted IoU (N, K) of the candidates of an ambiguous prompt, as in `Family.candidates`
@@ -88,7 +88,7 @@ class Sweep(Protocol):
         """Approximate memory per prompt of a batch."""
         ...
 
-    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
+    def decode(self, prompts: ModelPrompts) -> SweepOutput:
         """Decode N prompts without mask prompts."""
         ...
 
@@ -125,10 +125,10 @@ class ImageRuntime:
         """Encode images (B, 3, S, S) float32, normalized; the outputs stay on the device."""
         raise NotImplementedError
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
+    def decode(self, features: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         """Decode N prompts on one image.
 
-        All mask tokens are returned; the family selects the candidates. `seen` may come from
+        All mask tokens are returned; the family selects the candidates. `features` may come from
         another runtime of the same weights; its feature maps are then copied.
         """
         raise NotImplementedError
@@ -144,7 +144,7 @@ class ImageRuntime:
 
 @brief
 @dataclass(frozen=True, eq=False)
-class VideoAnswer:
+class VideoOutput:
     """N objects on one frame."""
 
     # Final logits (N, m, m), with holes filled and overlaps removed if the model does so
@@ -179,23 +179,23 @@ class VideoRuntime(Protocol):
         """
         ...
 
-    def see_frame(self, image: FloatArray) -> Any:
+    def encode_frame(self, image: FloatArray) -> Any:
         """Encode a frame (3, S, S) float32, normalized, and return its handle."""
         ...
 
     def answer_points(
         self, frame: Any, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
-    ) -> VideoAnswer:
+    ) -> VideoOutput:
         """Prompt one object by points (P, 2) in model pixels; `earlier` (m, m) to correct."""
         ...
 
-    def answer_mask(self, frame: Any, mask: FloatArray) -> VideoAnswer:
+    def answer_mask(self, frame: Any, mask: FloatArray) -> VideoOutput:
         """Prompt one object with a mask (S, S), 1 for foreground."""
         ...
 
     def step_video(
         self, frame: Any, banks: Sequence[Any], number: int, backward: bool
-    ) -> VideoAnswer:
+    ) -> VideoOutput:
         """Predict the objects of memory banks on a frame."""
         ...
 
@@ -230,7 +230,7 @@ def require(runtime: ImageRuntime, feature: T | None, name: str) -> T:
 
 def mask_vectors(
     runtime: ImageRuntime,
-    photo: UintImage,
+    image: UintImage,
     rles: Sequence[Rle],
     alone: bool = False,
     naming: MaskNaming | None = None,
@@ -239,7 +239,7 @@ def mask_vectors(
 
     Args:
         runtime: Runtime of the model.
-        photo: Image (H, W, 3).
+        image: Image (H, W, 3).
         rles: n masks.
         alone: Whether to replace everything outside the mask by gray.
         naming: Name model. Defaults to that of the runtime.
@@ -250,23 +250,23 @@ def mask_vectors(
     naming = naming or require(runtime, runtime.naming, "mask naming")
     found = []
     for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
-        crops = [close_up(photo, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
+        crops = [close_up(image, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
         crops = [one.alone() for one in crops] if alone else crops
-        photos, masks = ([one[part] for one in crops] for part in (0, 1))
-        found.append(naming.embed_crops(np.stack(photos), np.stack(masks)))
+        images, masks = ([one[part] for one in crops] for part in (0, 1))
+        found.append(naming.embed_crops(np.stack(images), np.stack(masks)))
     return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
 
 
 def open_sweep(
     runtime: ImageRuntime,
-    seen: EncoderOutput,
+    features: EncoderOutput,
     geometry: Geometry,
     precision: SweepPrecision = "model",
 ) -> Sweep:
     """Create the runtime's sweep of an image, or a generic one that uses the decoder."""
     if runtime.sweep is not None:
-        return runtime.sweep(seen, geometry, precision)
-    return DecodingSweep(runtime, seen)
+        return runtime.sweep(features, geometry, precision)
+    return DecodingSweep(runtime, features)
 
 
 class DecodingSweep:
@@ -275,15 +275,15 @@ class DecodingSweep:
     # Arrays inside a decoder, each as large as the image's maps; measured with nano.
     _ARRAYS = 12
 
-    def __init__(self, runtime: ImageRuntime, seen: EncoderOutput) -> None:
-        self._runtime, self._seen = runtime, seen
+    def __init__(self, runtime: ImageRuntime, features: EncoderOutput) -> None:
+        self._runtime, self._seen = runtime, features
         masks = 4 * 4 * runtime.spec.mask_side**2
-        self.bytes_per_prompt = self._ARRAYS * seen.nbytes + 4 * masks
+        self.bytes_per_prompt = self._ARRAYS * features.nbytes + 4 * masks
 
-    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
+    def decode(self, prompts: ModelPrompts) -> SweepOutput:
         decoded = self._runtime.decode(self._seen, prompts)
         masks, quality = self._runtime.family.candidates(*decoded)
-        return SweepAnswer(
+        return SweepOutput(
             quality, lambda chosen: (masks[row, mask] for row, mask in np.argwhere(chosen))
         )
 
@@ -292,7 +292,7 @@ def drawn_answer(
     quality: FloatArray,
     rows: list[tuple[T, int]],
     draw: Callable[[list[tuple[T, int, list[int]]]], Iterator[FloatArray]],
-) -> SweepAnswer:
+) -> SweepOutput:
     """Answer whose masks are drawn from decoder outputs; token 0 is not a candidate.
 
     Args:
@@ -307,7 +307,7 @@ def drawn_answer(
         pairs = zip(prompts, tokens, strict=True)
         return draw([(*rows[prompt], masks) for prompt, masks in pairs])
 
-    return SweepAnswer(quality, logits)
+    return SweepOutput(quality, logits)
 
 
 def failure_of(name: str, error: Exception) -> AnymaskError:

@@ -41,9 +41,9 @@ from anymask.runtime.protocol import (
     ImageRuntime,
     MaskNaming,
     MemoryChoice,
-    SweepAnswer,
+    SweepOutput,
     SweepPrecision,
-    VideoAnswer,
+    VideoOutput,
     drawn_answer,
     failure_of,
     fast_halves,
@@ -120,27 +120,31 @@ class TorchRuntime(ImageRuntime):
     def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         with _computing(f"the encoder of {self.spec.name}"):
             maps = self._module.encode(_to_tensor(images, self.device, self.dtype))
-        return [SeenTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
+        return [FeatureTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
 
-    def decode(self, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
+    def decode(self, features: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         with _computing(f"the decoder of {self.spec.name}"):
-            return self._decode_by(self._module, seen, prompts)
+            return self._decode_by(self._module, features, prompts)
 
     def _decode_guided(
-        self, seen: EncoderOutput, prompts: ModelPrompts, attention: FloatArray, target: FloatArray
+        self,
+        features: EncoderOutput,
+        prompts: ModelPrompts,
+        attention: FloatArray,
+        target: FloatArray,
     ) -> Decoded:
         from anymask.models.guided import Guidance, guided
 
         with _computing(f"the decoder of {self.spec.name}"):
             flat = _to_tensor(attention.reshape(-1), self.device, self.dtype)
             guidance = Guidance(flat, _to_tensor(target, self.device, self.dtype))
-            return self._decode_by(guided(self._module, guidance), seen, prompts)
+            return self._decode_by(guided(self._module, guidance), features, prompts)
 
-    def _decode_by(self, module: Any, seen: EncoderOutput, prompts: ModelPrompts) -> Decoded:
+    def _decode_by(self, module: Any, features: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         vectors = prompts.vectors
         more = [] if vectors is None else [_to_tensor(vectors, self.device, self.dtype)]
         logits, quality = module.decode(
-            self._maps(seen),
+            self._maps(features),
             # Coordinates stay float32: bf16 is off by half a pixel at 1024.
             _to_tensor(prompts.coords, self.device, torch.float32),
             _to_tensor(prompts.labels, self.device, torch.int64),
@@ -150,12 +154,12 @@ class TorchRuntime(ImageRuntime):
         )
         return _to_numpy(logits), _to_numpy(quality)
 
-    def _label_cells(self, seen: EncoderOutput) -> FloatArray:
+    def _label_cells(self, features: EncoderOutput) -> FloatArray:
         with _computing(f"the classes of {self.spec.name}"):
-            return _to_numpy(class_logits(self._module, self._maps(seen))[0])
+            return _to_numpy(class_logits(self._module, self._maps(features))[0])
 
     def _sweep(
-        self, seen: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
+        self, features: EncoderOutput, geometry: Geometry, precision: SweepPrecision = "model"
     ) -> TorchSweep:
         mixed = precision == "mixed" and fast_halves(self.device)
         # Rows and columns of the feature map that the image covers.
@@ -163,14 +167,16 @@ class TorchRuntime(ImageRuntime):
         with _computing(f"the decoder of {self.spec.name}"):
             dtype = torch.bfloat16 if mixed else self.dtype
             shown = -(-rows // 4), -(-columns // 4)
-            inner = ClickSweep(self._module, self._maps(seen)[0], dtype, shown)
+            inner = ClickSweep(self._module, self._maps(features)[0], dtype, shown)
         return TorchSweep(inner, self.device)
 
-    def _maps(self, seen: EncoderOutput) -> tuple[Tensor, ...]:
+    def _maps(self, features: EncoderOutput) -> tuple[Tensor, ...]:
         """Feature maps (1, C, h, w); only maps from elsewhere are copied."""
-        if isinstance(seen, SeenTensors) and seen.is_at(self.device, self.dtype):
-            return seen.tensors
-        return tuple(_to_tensor(one.values[None], self.device, self.dtype) for one in seen.maps())
+        if isinstance(features, FeatureTensors) and features.is_at(self.device, self.dtype):
+            return features.tensors
+        return tuple(
+            _to_tensor(one.values[None], self.device, self.dtype) for one in features.maps()
+        )
 
 
 def for_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Any:
@@ -198,7 +204,7 @@ def for_inference(module: nn.Module, device: torch.device, dtype: torch.dtype) -
 
 @brief
 @dataclass(frozen=True, eq=False)
-class SeenTensors:
+class FeatureTensors:
     """Encoder output on its device: maps (1, C, h, w)."""
 
     tensors: tuple[Tensor, ...]
@@ -255,8 +261,8 @@ class TorchEdges:
         self._module = module.eval().requires_grad_(False).to(device)
         self._device = device
 
-    def refine_edge(self, photo: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
-        planes = np.ascontiguousarray(photo.transpose(2, 0, 1), np.float32)
+    def refine_edge(self, image: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
+        planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
         with _computing("the edge network"):
             given = (
                 torch.from_numpy(one[None]).to(self._device)
@@ -286,7 +292,7 @@ class TorchSweep:
         self._pool = single_thread_pool(self._threads, "anymask-sweep")
         self._rooms: list[Any] = [None] * self._threads
 
-    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
+    def decode(self, prompts: ModelPrompts) -> SweepOutput:
         bounds = np.linspace(0, len(prompts.coords), self._threads + 1).astype(int).tolist()
         parts = [
             (thread, slice(*ends))
@@ -342,13 +348,13 @@ class TorchVideo:
         other._settings = choice.applied_to(self._settings)
         return other
 
-    def see_frame(self, image: FloatArray) -> Frame:
+    def encode_frame(self, image: FloatArray) -> Frame:
         with self._computing("encoder"):
             return self._module.encode_frame(_to_tensor(image[None], self._device))
 
     def answer_points(
         self, frame: Frame, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
-    ) -> VideoAnswer:
+    ) -> VideoOutput:
         with self._computing("decoder"):
             prompts = FramePrompts(
                 _to_tensor(coords[None], self._device),
@@ -358,14 +364,14 @@ class TorchVideo:
             at, banks = VideoMoment(0), [MemoryBank()]
             return self._video_answer(self._module.step(frame, banks, at, prompts, self._settings))
 
-    def answer_mask(self, frame: Frame, mask: FloatArray) -> VideoAnswer:
+    def answer_mask(self, frame: Frame, mask: FloatArray) -> VideoOutput:
         with self._computing("decoder"):
             given = _to_tensor(mask[None, None], self._device)
             return self._video_answer(self._module.given(frame, given))
 
     def step_video(
         self, frame: Frame, banks: Sequence[MemoryBank], number: int, backward: bool
-    ) -> VideoAnswer:
+    ) -> VideoOutput:
         at = VideoMoment(number, backward)
         with self._computing("memory attention"):
             return self._video_answer(self._module.step(frame, banks, at, None, self._settings))
@@ -393,10 +399,10 @@ class TorchVideo:
             lambda one: _to_tensor(one, self._device, self._module.dtype),
         )
 
-    def _video_answer(self, answer: ObjectAnswer) -> VideoAnswer:
+    def _video_answer(self, answer: ObjectAnswer) -> VideoOutput:
         logits = self._module.finished(answer, self._settings)[:, 0]
         parts = (answer.logits, answer.quality, answer.object_score, answer.pointer)
-        return VideoAnswer(
+        return VideoOutput(
             _to_numpy(logits),
             _to_numpy(answer.quality[:, 0]),
             _to_numpy(answer.object_score[:, 0]),

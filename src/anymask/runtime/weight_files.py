@@ -54,7 +54,7 @@ def sniff(path: str | Path) -> Format:
     if not head:
         raise WeightsError(f"{path} is empty. Download it again, or copy it again from its source.")
     if head.startswith(ZIP):
-        return _look_into(path)
+        return _inspect(path)
     if _is_safetensors(head, size, path):
         return "safetensors"
     if head.startswith(PICKLE):
@@ -72,7 +72,7 @@ def only_checkpoint(archive: zipfile.ZipFile) -> str | None:
     return inside[0] if len(inside) == 1 else None
 
 
-def _look_into(path: Path) -> Format:
+def _inspect(path: Path) -> Format:
     """Distinguish zip archives by the names of their members."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -138,23 +138,23 @@ def naming_network(runtime: ImageRuntime) -> str:
 
 
 def suggest_labels(
-    runtime: ImageRuntime, photo: UintImage, masks: Nameable, names: Names, top: int
+    runtime: ImageRuntime, image: UintImage, masks: Nameable, names: Names, top: int
 ) -> list[list[LabelSuggestion]]:
     """Implementation of `Model.suggest_labels`."""
     if type(top) is not int or top < 1:
         raise InputError(f"Invalid top {top!r}. Use a whole number of at least 1.")
-    chosen, rles = choose_names(runtime, names), rles_of(masks, photo.shape[:2])
+    chosen, rles = choose_names(runtime, names), rles_of(masks, image.shape[:2])
     if not rles:
         return []
-    return chosen.suggest(mask_vectors(runtime, photo, rles), top)
+    return chosen.suggest(mask_vectors(runtime, image, rles), top)
 
 
 def with_labels(
-    runtime: ImageRuntime, photo: UintImage, found: FoundMasks, names: Names
+    runtime: ImageRuntime, image: UintImage, found: FoundMasks, names: Names
 ) -> FoundMasks:
     """Implementation of `Model.with_labels`; empty masks have no label."""
-    rles = rles_of(found, photo.shape[:2])
-    suggestions = suggest_labels(runtime, photo, found, names, 1)
+    rles = rles_of(found, image.shape[:2])
+    suggestions = suggest_labels(runtime, image, found, names, 1)
     names_of = [one[0] if len(rle.counts) > 1 else (None, None)
                 for one, rle in zip(suggestions, rles, strict=True)]  # fmt: skip
     if isinstance(found, Prediction):
@@ -163,7 +163,7 @@ def with_labels(
         return replace(found, items=items)
     pairs = zip(found, names_of, strict=True)
     named = [replace(one, label=a, label_probability=b) for one, (a, b) in pairs]
-    return Masks(named, image_hw=found.image_hw, picture=found.picture)
+    return Masks(named, image_hw=found.image_hw, source_image=found.source_image)
 
 
 def rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
@@ -261,4 +261,4 @@ def _cell_logits(runtime: ImageRuntime, embedding: Features) -> FloatArray:  # (
             f"{runtime.spec.name} does not predict classes. Train a model with classes "
             "on your data: anymask finetune --classes all"
         )
-    return label_cells(embedding.seen)
+    return label_cells(embedding.encoder_output)

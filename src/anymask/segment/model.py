@@ -42,7 +42,7 @@ from anymask.masks import (
     Prompt,
     Tile,
     box_prompts,
-    centre_click,
+    center_click,
     check_features,
     counted,
     mask_iou,
@@ -52,11 +52,11 @@ from anymask.masks import (
     warn_of_cut_boxes,
     without_pixels,
 )
-from anymask.models.rules import mask_on_photo
+from anymask.models.rules import mask_on_image
 from anymask.runtime import ImageRuntime
 from anymask.segment.pipeline import (
     EmbeddingCache,
-    EncodedPhoto,
+    EncodedImage,
     answer_prompts,
     default_cache,
     encode_image,
@@ -80,7 +80,7 @@ from anymask.segment.settings import (
 if TYPE_CHECKING:
     from anymask.edit import CutoutKeywords
     from anymask.find import Examples, FindKeywords, Phrases
-    from anymask.masks import LabelMap, Masks, Picture
+    from anymask.masks import LabelMap, LazyImage, Masks
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.everything.log import SearchLog
     from anymask.segment.labels import FoundMasks, Nameable, Names
@@ -109,7 +109,7 @@ def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W
     areas = stats[1:count, cv2.CC_STAT_AREA]
     largest = np.argsort(-areas, kind="stable")[:MAX_CLICKS]
     parts = [part for part in largest if areas[part] >= PART * areas.max()]
-    clicks = [centre_click(labels == part + 1) for part in parts]
+    clicks = [center_click(labels == part + 1) for part in parts]
     if "box" not in spec.accepts:
         return [Prompt.of(points=clicks)]
     if "point" not in spec.accepts:
@@ -135,7 +135,7 @@ def each_image(images: Iterable[T], progress: Progress) -> Iterator[T]:
     return report_progress(images, callback, "photos")
 
 
-Photo = ImageSource | Features
+ImageOrFeatures = ImageSource | Features
 Reply = Prediction | list[Prediction]
 
 
@@ -264,7 +264,7 @@ class Model:
     @overload
     def encode(
         self,
-        image: Iterable[Photo],
+        image: Iterable[ImageOrFeatures],
         *,
         progress: Progress = None,
         **source: Unpack[SourceDict],
@@ -291,10 +291,10 @@ class Model:
                 one if isinstance(one, Features) else self.encode(one, **source)
                 for one in each_image(image, progress)
             )
-        photo, picture = self._open(image, source)
-        return replace(encode_image(self.runtime, photo), georeferenced=picture.georeferenced)
+        pixels, source_image = self._open(image, source)
+        return replace(encode_image(self.runtime, pixels), georeferenced=source_image.georeferenced)
 
-    def label(self, image: Photo, **source: Unpack[SourceDict]) -> LabelMap:
+    def label(self, image: ImageOrFeatures, **source: Unpack[SourceDict]) -> LabelMap:
         """Predict the class of every pixel.
 
         Args:
@@ -356,7 +356,7 @@ class Model:
     @overload
     def segment(  # type: ignore[overload-overlap]  # as for `encode`
         self,
-        image: Photo,
+        image: ImageOrFeatures,
         *,
         prompts: Sequence[Prompt],
         previous: Sequence[Prediction | None] | None = None,
@@ -366,7 +366,7 @@ class Model:
     @overload
     def segment(
         self,
-        image: Photo,
+        image: ImageOrFeatures,
         *,
         boxes: ArrayLike,
         names: Sequence[str | None] | None = None,
@@ -376,7 +376,7 @@ class Model:
     @overload
     def segment(
         self,
-        image: Photo,
+        image: ImageOrFeatures,
         *,
         points: ArrayLike | None = None,
         point_labels: ArrayLike | None = None,
@@ -389,7 +389,7 @@ class Model:
     @overload
     def segment(
         self,
-        image: Iterable[Photo],
+        image: Iterable[ImageOrFeatures],
         *,
         prompts: Iterable[Prompt | Sequence[Prompt]],
         on_error: Literal["raise", "return"] = "raise",
@@ -470,7 +470,7 @@ class Model:
         self,
         prompts: list[Prompt],
         settings: SegmentSettings,
-        view: EncodedPhoto,
+        view: EncodedImage,
         previous: Previous = None,
         detector: Any = None,
     ) -> list[Prediction]:
@@ -479,16 +479,16 @@ class Model:
 
             boxed = ground_words(self, view, prompts, detector)
             return with_words(self._answers(boxed, settings, view, previous), prompts)
-        photo, features = view.photo, view.embedding
+        image, features = view.image, view.embedding
         warn_of_cut_boxes(prompts, features.image_hw)
         found = answer_prompts(
-            self.runtime, photo, features, prompts, settings, previous, view.recent
+            self.runtime, image, features, prompts, settings, previous, view.recent
         )
-        return [replace(one, picture=view.picture, origin=self.origin) for one in found]
+        return [replace(one, source_image=view.source_image, origin=self.origin) for one in found]
 
     def _segment_boxes(
         self,
-        image: Photo,
+        image: ImageOrFeatures,
         boxes: ArrayLike,
         names: Sequence[str | None] | None,
         source: SourceDict,
@@ -508,11 +508,11 @@ class Model:
             replace(one.best, label=name) if name else one.best
             for one, name in zip(answers, labels, strict=True)
         ]
-        return Masks(found, image_hw=view.embedding.image_hw, picture=view.picture)
+        return Masks(found, image_hw=view.embedding.image_hw, source_image=view.source_image)
 
     def _segment_each(
         self,
-        pairs: Iterable[tuple[Photo, Prompt | Sequence[Prompt]]],
+        pairs: Iterable[tuple[ImageOrFeatures, Prompt | Sequence[Prompt]]],
         on_error: str,
         source: SourceDict,
         settings: SegmentSettings,
@@ -523,7 +523,7 @@ class Model:
             try:
                 several = prompt_list(prompt)
                 view = self._view(image, source, settings)  # limits memory for many images:
-                view = replace(view, picture=without_pixels(view.picture))
+                view = replace(view, source_image=without_pixels(view.source_image))
                 answers = self._answers(several, settings, view, None, detector)
             except AnymaskError as error:
                 if on_error == "raise":
@@ -533,7 +533,7 @@ class Model:
                 yield answers[0] if isinstance(prompt, Prompt) else answers
 
     def refine(
-        self, image: Photo, mask: ArrayLike, **settings: Unpack[SegmentKeywords]
+        self, image: ImageOrFeatures, mask: ArrayLike, **settings: Unpack[SegmentKeywords]
     ) -> Prediction:
         """Improve a mask. The given mask is kept (`order` is `GIVEN`) if its IoU with the best
         prediction is at least the score (estimated IoU) of that prediction.
@@ -551,21 +551,21 @@ class Model:
         chosen = replace(chosen, zoom=chosen.zoom is True)  # "auto" applies to single predictions
         view = self._view(image, source, chosen, self.recent)
         check_features(view.embedding, self.spec, self.runtime.weights_hash)
-        given = mask_on_photo(
+        given = mask_on_image(
             start, view.embedding.geometry, self.spec.mask_side, self.spec.mask_threshold
         )
         answers = self._answers(refining_prompts(given, self.spec), chosen, view)
         best = max(answers, key=lambda answer: answer.first.score)
         if float(mask_iou(given[None], best.masks[:1])[0, 0]) < best.first.score:
-            return replace(best, prompt=None, picture=view.picture)
+            return replace(best, prompt=None, source_image=view.source_image)
         logits = mask_to_model(given, best.geometry, best.logits.shape[-1])[0]
         kept = replace(best.first, logits=logits, order=GIVEN).with_pixels(given)
-        return Prediction((kept,), picture=view.picture, origin=self.origin)
+        return Prediction((kept,), source_image=view.source_image, origin=self.origin)
 
     @overload
     def everything(  # type: ignore[overload-overlap]  # as for `encode`
         self,
-        image: Photo | EncodedPhoto,
+        image: ImageOrFeatures | EncodedImage,
         *,
         progress: Progress = None,
         tile: Tile = "auto",
@@ -576,7 +576,7 @@ class Model:
     @overload
     def everything(
         self,
-        image: Iterable[Photo],
+        image: Iterable[ImageOrFeatures],
         *,
         progress: Progress = None,
         tile: Tile = "auto",
@@ -601,7 +601,7 @@ class Model:
             tile: Size in pixels of additional overlapping tiles, None for no tiles, or "auto" for
                 tiles on large images only.
             log: `SearchLog` that stores the results so far, so that an interrupted call can resume.
-            settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.Arrangement` (iou,
+            settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.MaskFilter` (iou,
                 min_mask_area, alike, layout, ...). bgr and allow_url as for `encode`.
 
         Raises:
@@ -618,16 +618,19 @@ class Model:
                 self.everything(one, tile=tile, **settings) for one in each_image(image, progress)
             )
         source, given = split_source(settings)
-        photo, features, picture, image_hw = self._unencoded(image, source)
+        pixels, features, source_image, image_hw = self._unencoded(image, source)
         if log is not None and not hasattr(log, "recall"):
             raise InputError(f"Invalid log. Expected a SearchLog, got {str(log)[:60]!r}.")
         tiling = TilingOptions(tile, log)
-        wanted = cast("EverythingDict", given)
-        found = find_masks(self.runtime, photo, features, wanted, tiling, progress)
-        return Masks(found, image_hw=image_hw, picture=picture, origin=self.origin)
+        requested = cast("EverythingDict", given)
+        found = find_masks(self.runtime, pixels, features, requested, tiling, progress)
+        return Masks(found, image_hw=image_hw, source_image=source_image, origin=self.origin)
 
     def parts(
-        self, image: Photo | EncodedPhoto, mask: Nameable, **settings: Unpack[PartKeywords]
+        self,
+        image: ImageOrFeatures | EncodedImage,
+        mask: Nameable,
+        **settings: Unpack[PartKeywords],
     ) -> Masks:
         """Segment the parts inside a mask with a grid of clicks, best first.
 
@@ -649,9 +652,9 @@ class Model:
         check_keywords(settings, [*sorted(PartSettingsDict.__optional_keys__), *SOURCE_WORDS])
         source, given = split_source(settings)
         chosen = PartSettings(**given)
-        photo, features, picture, image_hw = self._unencoded(image, source)
-        found = find_parts(self.runtime, photo, features, mask, chosen)
-        return Masks(found, image_hw=image_hw, picture=picture, origin=self.origin)
+        pixels, features, source_image, image_hw = self._unencoded(image, source)
+        found = find_parts(self.runtime, pixels, features, mask, chosen)
+        return Masks(found, image_hw=image_hw, source_image=source_image, origin=self.origin)
 
     @overload
     def find(  # type: ignore[overload-overlap]  # as for `encode`
@@ -767,10 +770,10 @@ class Model:
             PromptError: There is no main subject or no instance. `cutout` also raises the errors of
                 `segment` and `find`.
         """
-        from anymask.edit import cut_photo
+        from anymask.edit import cut_image
 
         prompt = {"points": points, "point_labels": point_labels, "box": box, "mask": mask}
-        return cut_photo(self, image, prompt, words, **settings)
+        return cut_image(self, image, prompt, words, **settings)
 
     def track(
         self, source: Any, *, model: Model | str | None = None, **settings: Unpack[TrackOptions]
@@ -806,41 +809,41 @@ class Model:
 
     def _view(
         self,
-        image: Photo | EncodedPhoto,
+        image: ImageOrFeatures | EncodedImage,
         source: SourceDict,
         settings: SegmentSettings = DEFAULT_SETTINGS,
         recent: EmbeddingCache | None = None,
-    ) -> EncodedPhoto:
+    ) -> EncodedImage:
         """The image, if available, and its embedding, which a cache may hold."""
-        if not isinstance(image, Features | EncodedPhoto):
-            photo, picture = self._open(image, source)
-            features = encode_image(self.runtime, photo, recent=recent)
-            return EncodedPhoto(features, photo, picture, recent)
+        if not isinstance(image, Features | EncodedImage):
+            pixels, source_image = self._open(image, source)
+            features = encode_image(self.runtime, pixels, recent=recent)
+            return EncodedImage(features, pixels, source_image, recent)
         if source:
             raise InputError(
                 f"{' and '.join(source)} cannot be combined with an embedding. Pass it to "
                 "encode() when you create the embedding."
             )
-        if isinstance(image, EncodedPhoto):
+        if isinstance(image, EncodedImage):
             return image
         if settings.zoom is True or settings.mirror:
             word = "mirror" if settings.mirror else "zoom"
             raise InputError(
                 f"{word}= requires the image, but only its embedding was passed. Pass the image."
             )
-        return EncodedPhoto(image, picture=image.picture)
+        return EncodedImage(image, source_image=image.source_image)
 
     def _unencoded(
-        self, image: Photo | EncodedPhoto, source: SourceDict
-    ) -> tuple[UintImage | None, Features | None, Picture | None, tuple[int, int]]:
+        self, image: ImageOrFeatures | EncodedImage, source: SourceDict
+    ) -> tuple[UintImage | None, Features | None, LazyImage | None, tuple[int, int]]:
         """The image or its embedding, the reference to the image, and its height and width."""
-        if isinstance(image, Features | EncodedPhoto):
+        if isinstance(image, Features | EncodedImage):
             view = self._view(image, source)
-            return view.photo, view.embedding, view.picture, view.embedding.image_hw
-        photo, picture = self._open(image, source)
-        return photo, None, picture, (photo.shape[0], photo.shape[1])
+            return view.image, view.embedding, view.source_image, view.embedding.image_hw
+        pixels, source_image = self._open(image, source)
+        return pixels, None, source_image, (pixels.shape[0], pixels.shape[1])
 
-    def _open(self, image: ImageSource, source: SourceDict) -> tuple[UintImage, Picture]:
+    def _open(self, image: ImageSource, source: SourceDict) -> tuple[UintImage, LazyImage]:
         """Read one image, and make the reference to it.
 
         Models with other channels than RGB receive the raw channels.
@@ -849,7 +852,7 @@ class Model:
         """
         several = "a list" if is_several(image) else describe_paths(image)
         if several:
-            listed = f": anymask.list_photos({str(image)!r})" if several != "a list" else "."
+            listed = f": anymask.list_images({str(image)!r})" if several != "a list" else "."
             raise InputError(
                 f"Only one image is supported, but {several} was passed. Pass a list "
                 f"of images{listed}"
@@ -864,5 +867,5 @@ class Model:
             )
         from anymask.images import load_mixed  # rarely needed
 
-        where, photo = is_georeferenced(image), load_mixed(image, channels)
-        return photo, ImageInMemory(photo, values=photo, georeferenced=where)
+        where, pixels = is_georeferenced(image), load_mixed(image, channels)
+        return pixels, ImageInMemory(pixels, values=pixels, georeferenced=where)

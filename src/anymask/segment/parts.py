@@ -24,7 +24,7 @@ from anymask.masks import (
     Mask,
     Rle,
     Window,
-    centre_click,
+    center_click,
     check_features,
     clean_rle,
     open_box,
@@ -33,22 +33,27 @@ from anymask.masks import (
     rle_merge,
     rle_to_mask,
 )
-from anymask.models.rules import closer_window
+from anymask.models.rules import crop_window
 from anymask.runtime import ImageRuntime, open_sweep
 from anymask.segment.everything.edges import refine_record_edges
-from anymask.segment.everything.filter import Refine, arrange, default_min_objectness, objectness_of
+from anymask.segment.everything.filter import (
+    Refine,
+    default_min_objectness,
+    filter_masks,
+    objectness_of,
+)
 from anymask.segment.everything.grid import CropView
 from anymask.segment.everything.search import (
     CUTTERS,
     ProgressCounter,
-    Scan,
+    ViewDecoder,
     check_clicks,
     search_view,
 )
 from anymask.segment.labels import Nameable, rles_of
 from anymask.segment.pipeline import encode_image
 from anymask.segment.prediction import Prediction
-from anymask.segment.settings import ArrangementDict, Grid, PartSettings, arrangement_of, grid_of
+from anymask.segment.settings import Grid, MaskFilterDict, PartSettings, grid_of, mask_filter_of
 
 INSIDE = 0.8  # minimum share of a part inside the mask, as in a tree of masks
 WHOLE = 0.9  # share of the mask above which a candidate is the mask itself
@@ -57,7 +62,7 @@ CROP = CropRefinement(margin=0.1, gain=1.2, weight=1.0, min_side=96)
 
 def find_parts(
     runtime: ImageRuntime,
-    photo: UintImage | None,
+    image: UintImage | None,
     features: Features | None,
     mask: Nameable,
     settings: PartSettings,
@@ -66,7 +71,7 @@ def find_parts(
 
     Args:
         runtime: Runtime of the model.
-        photo: Image (H, W, 3), possibly smaller than the image of the features, or None.
+        image: Image (H, W, 3), possibly smaller than the image of the features, or None.
         features: Embedding of the image, or None to encode the image.
         mask: Mask of the image.
         settings: Settings of the search and of the filters.
@@ -81,8 +86,8 @@ def find_parts(
         check_features(features, runtime.spec, runtime.weights_hash)
         image_hw = features.image_hw
     else:
-        assert photo is not None
-        image_hw = photo.shape[0], photo.shape[1]
+        assert image is not None
+        image_hw = image.shape[0], image.shape[1]
     rles = rles_of(mask.best if isinstance(mask, Prediction) else mask, image_hw)
     if len(rles) != 1:
         raise PromptError(f"Parts are found in one mask, but {len(rles)} were passed. Pass one.")
@@ -91,13 +96,13 @@ def find_parts(
     whole = rles[0]
     pixels = rle_to_mask(whole)
     everywhere = window = (0, 0, image_hw[1], image_hw[0])
-    if photo is not None and photo.shape[:2] == image_hw:
-        window = closer_window(open_box(pixels), image_hw, CROP) or everywhere
+    if image is not None and image.shape[:2] == image_hw:
+        window = crop_window(open_box(pixels), image_hw, CROP) or everywhere
         if features is None or window != everywhere:
             x0, y0, x1, y1 = window
-            features = encode_image(runtime, np.ascontiguousarray(photo[y0:y1, x0:x1]))
+            features = encode_image(runtime, np.ascontiguousarray(image[y0:y1, x0:x1]))
         if window == everywhere:
-            refine = partial(refine_record_edges, runtime, photo, seen=features)
+            refine = partial(refine_record_edges, runtime, image, encoded=features)
     assert features is not None
     found = search_inside(runtime, features, window, pixels, settings.grid)
     return select_parts(runtime, found, whole, settings, refine)
@@ -121,9 +126,9 @@ def search_inside(
     view = CropView(window, mask.shape, place.geometry, family.spec.mask_threshold)
     judge = objectness_of(family, place)
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
-        sweep = open_sweep(runtime, place.seen, place.geometry, precision)
+        sweep = open_sweep(runtime, place.encoder_output, place.geometry, precision)
         every = replace(judged, mode="exact")
-        scan = Scan(sweep, family, view, every, place, cutters, judge=judge)
+        scan = ViewDecoder(sweep, family, view, every, place, cutters, judge=judge)
         clicks = clicks_inside(mask, side) - np.array(window[:2])
         return search_view(scan, clicks, ProgressCounter())
 
@@ -134,7 +139,7 @@ def clicks_inside(mask: BoolArray, side: int) -> Floats:  # (H, W) -> (N, 2)
     clicks = np.array([x0, y0]) + point_grid(side).astype(np.float64) * (x1 - x0, y1 - y0)
     columns, rows = clicks.astype(np.intp).T
     inside = clicks[mask[rows, columns]]
-    return inside if len(inside) else np.array([centre_click(mask)], np.float64)
+    return inside if len(inside) else np.array([center_click(mask)], np.float64)
 
 
 def select_parts(
@@ -151,14 +156,14 @@ def select_parts(
         filled = clean_rle(clipped, max_hole_area=area)  # the rest of a mask around its parts
         if rle_area(clipped) >= INSIDE * one.area and rle_area(filled) <= WHOLE * area:
             inside.append(replace(one, rle=clipped))
-    chosen: ArrangementDict = {
+    chosen: MaskFilterDict = {
         "min_mask_area": settings.min_share * area,
         "iou": settings.iou,
         "granularity": settings.granularity,
     }
-    filters = arrangement_of(Grid(), chosen, default_min_objectness(runtime.family))
+    filters = mask_filter_of(Grid(), chosen, default_min_objectness(runtime.family))
     parts = [
         replace(one, rle=rle_merge([one.rle, whole], intersect=True))
-        for one in arrange(inside, filters, refine, relative=True)
+        for one in filter_masks(inside, filters, refine, relative=True)
     ]
     return sorted(parts, key=lambda part: -part.rank)[: settings.max_parts]

@@ -34,9 +34,9 @@ from anymask.masks import (
     Decode,
     Features,
     Geometry,
+    LazyImage,
     ModelPrompts,
     ModelSpec,
-    Picture,
     Prompt,
     Window,
     apply_negative_points,
@@ -50,10 +50,10 @@ from anymask.masks import (
 from anymask.models.rules import (
     Family,
     check_prompt,
-    closer_window,
+    crop_window,
     group_prompts,
     logits_around,
-    mask_on_photo,
+    mask_on_image,
     mean_probability,
     object_box,
 )
@@ -63,7 +63,7 @@ from anymask.segment.prediction import (
     Previous,
     apply_clicks,
     clicks_of,
-    photo_for_edges,
+    image_for_edges,
     scaled_prompt,
     violated,
     with_fine_edges,
@@ -101,13 +101,13 @@ def with_mirror_image(
 ) -> Features:
     """Add the encoded mirror image of an image (H, W, 3)."""
     turned = np.ascontiguousarray(image[:, ::-1])
-    return replace(features, mirrored=encode_image(runtime, turned, recent=recent).seen)
+    return replace(features, mirrored=encode_image(runtime, turned, recent=recent).encoder_output)
 
 
 def _encode(runtime: ImageRuntime, image: UintImage, pixels: str) -> Features:
     spec = runtime.spec
     return Features(
-        seen=runtime.encode_images(image_to_model(image, spec)[None])[0],
+        encoder_output=runtime.encode_images(image_to_model(image, spec)[None])[0],
         geometry=geometry((image.shape[0], image.shape[1]), spec),
         model=spec.name,
         model_hash=runtime.weights_hash,
@@ -124,19 +124,19 @@ def image_hash(image: UintImage) -> str:
 
 @brief
 @dataclass(frozen=True)
-class EncodedPhoto:
+class EncodedImage:
     """Embedding of an image, optionally with the image."""
 
     embedding: Features  # Embedding of the image
     # Image (H, W, 3), possibly smaller than the image of the embedding
-    photo: UintImage | None = None
-    picture: Picture | None = None  # Reference to the image, stored in predictions
+    image: UintImage | None = None
+    source_image: LazyImage | None = None  # Reference to the image, stored in predictions
     recent: EmbeddingCache | None = None  # Cache for crops of the image
 
     @property
     def nbytes(self) -> int:
         """Size of features and pixels in bytes."""
-        return self.embedding.nbytes + (0 if self.photo is None else self.photo.nbytes)
+        return self.embedding.nbytes + (0 if self.image is None else self.image.nbytes)
 
 
 # Cache of the last embeddings, so that the next prompt on an image only decodes.
@@ -195,7 +195,7 @@ class RecentValues(Generic[Key, Value]):
         return self.used_bytes > self.memory_bytes or now - used > self.seconds
 
 
-class EmbeddingCache(RecentValues[tuple[ModelSpec, str, str], EncodedPhoto]):
+class EmbeddingCache(RecentValues[tuple[ModelSpec, str, str], EncodedImage]):
     """Cache of encoded images, with the pixels for edge refinement. Threads can share it.
 
     The key is a hash of the pixels, so an array that was changed is another image.
@@ -207,31 +207,31 @@ class EmbeddingCache(RecentValues[tuple[ModelSpec, str, str], EncodedPhoto]):
     def __init__(self, memory_bytes: int) -> None:
         super().__init__(memory_bytes, lambda seen: seen.nbytes)
 
-    def get(self, runtime: ImageRuntime, pixels: str) -> EncodedPhoto | None:
+    def get(self, runtime: ImageRuntime, pixels: str) -> EncodedImage | None:
         """Return an encoded image by the hash of its pixels, or None."""
         return self.recall((runtime.spec, runtime.weights_hash, pixels))
 
     def encode(
         self, runtime: ImageRuntime, image: UintImage, georeferenced: bool = False
-    ) -> EncodedPhoto:  # (H, W, 3)
+    ) -> EncodedImage:  # (H, W, 3)
         """Return an encoded image, and encode it first if it is not stored.
 
         An image that was georeferenced once stays marked.
         """
         pixels = image_hash(image)
-        seen = self.get(runtime, pixels)
-        if seen is None:
+        encoded = self.get(runtime, pixels)
+        if encoded is None:
             features = replace(_encode(runtime, image, pixels), georeferenced=georeferenced)
-            photo = None  # edges are refined on RGB images only
+            edge_image = None  # edges are refined on RGB images only
             if runtime.spec.channels is None:
-                photo = np.array(photo_for_edges(image, features.geometry))  # may be `image`
-            seen = EncodedPhoto(features, photo)
-        elif georeferenced and not seen.embedding.georeferenced:
-            seen = replace(seen, embedding=replace(seen.embedding, georeferenced=True))
+                edge_image = np.array(image_for_edges(image, features.geometry))  # may be `image`
+            encoded = EncodedImage(features, edge_image)
+        elif georeferenced and not encoded.embedding.georeferenced:
+            encoded = replace(encoded, embedding=replace(encoded.embedding, georeferenced=True))
         else:
-            return seen
-        self.keep((runtime.spec, runtime.weights_hash, pixels), seen)
-        return seen
+            return encoded
+        self.keep((runtime.spec, runtime.weights_hash, pixels), encoded)
+        return encoded
 
 
 def default_cache() -> EmbeddingCache | None:
@@ -260,16 +260,16 @@ class PromptContext:
     """A prompt with its image, model and settings."""
 
     runtime: ImageRuntime  # Runtime of the model
-    photo: UintImage | None  # Image (H, W, 3), possibly smaller than that of the embedding, or None
+    image: UintImage | None  # Image (H, W, 3), possibly smaller than that of the embedding, or None
     features: Features  # Embedding of the image
     prompt: Prompt  # Validated prompt in image pixels
     settings: SegmentSettings  # Settings of the prediction
     recent: EmbeddingCache | None = None  # Cache for crops of the image
 
-    def encode(self, picture: UintImage) -> Features:
+    def encode(self, image: UintImage) -> Features:
         """Encode another image with the same model."""
         mirror, recent = self.settings.mirror, self.recent
-        features = encode_image(self.runtime, picture, mirror=mirror, recent=recent)
+        features = encode_image(self.runtime, image, mirror=mirror, recent=recent)
         if recent is not None:
             recent.get(self.runtime, self.features.image_hash)  # evicted after its crops
         return features
@@ -283,7 +283,7 @@ class PromptContext:
 
 def answer_prompts(
     runtime: ImageRuntime,
-    photo: UintImage | None,
+    image: UintImage | None,
     features: Features,
     prompts: Sequence[Prompt],
     settings: SegmentSettings,
@@ -294,7 +294,7 @@ def answer_prompts(
 
     Args:
         runtime: Runtime of the model.
-        photo: Image (H, W, 3), possibly smaller than that of the embedding, or None.
+        image: Image (H, W, 3), possibly smaller than that of the embedding, or None.
         features: Embedding of the image.
         prompts: N prompts.
         settings: Settings of the prediction.
@@ -305,18 +305,18 @@ def answer_prompts(
         PromptError, InputError: A prompt is invalid, or the features belong to another model.
     """
     check_features(features, runtime.spec, runtime.weights_hash)
-    if settings.mirror and photo is not None and features.mirrored is None:
-        features = with_mirror_image(features, runtime, photo, recent)
+    if settings.mirror and image is not None and features.mirrored is None:
+        features = with_mirror_image(features, runtime, image, recent)
     spec, vectors = runtime.spec, runtime.vector_length
     if vectors is not None:
         spec = replace(spec, accepts=spec.accepts | {"embedding"})
     checked = [check_prompt(prompt, features.image_hw, spec) for prompt in prompts]
     for prompt in checked:
         if vectors is not None and prompt.embedding is not None:
-            wide, wanted = prompt.embedding.shape[-1], vectors()
-            if wide != wanted:
+            wide, requested = prompt.embedding.shape[-1], vectors()
+            if wide != requested:
                 raise PromptError(
-                    f"{spec.name} requires prompt vectors of length {wanted}, but "
+                    f"{spec.name} requires prompt vectors of length {requested}, but "
                     f"vectors of length {wide} were passed."
                 )
     plans = [
@@ -326,7 +326,7 @@ def answer_prompts(
     answers = []
     decoded = decode_in_steps(runtime, features, plans, settings)
     for (answer, last), prompt in zip(decoded, prompts, strict=True):
-        question = PromptContext(runtime, photo, features, last, settings, recent)
+        question = PromptContext(runtime, image, features, last, settings, recent)
         answer = refine_edges(refine_in_crop(answer, question), question)
         answer = apply_clicks(answer, last) if settings.multimask == "auto" else answer
         answers.append(replace(answer, prompt=prompt))
@@ -413,7 +413,7 @@ def _decode(
 ) -> Iterator[tuple[int, Prediction]]:
     """Yield the index of each prompt and the selection of its masks by the model family."""
     where, spec = features.geometry, runtime.spec
-    decode: Decode = partial(runtime.decode, features.seen)
+    decode: Decode = partial(runtime.decode, features.encoder_output)
     if settings.mirror and features.mirrored is not None:
         decode = with_mirrored(decode, partial(runtime.decode, features.mirrored), where, spec)
     for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
@@ -476,13 +476,13 @@ def refine_edges(answer: Prediction, question: PromptContext) -> Prediction:
 
     Without an edge network or an image, the prediction is returned unchanged.
     """
-    settings, photo = question.settings, question.photo
-    wanted = settings.refine_edges
-    wanted = settings.multimask == "auto" if wanted == "auto" else wanted
-    network = question.runtime.refine_edge if wanted and photo is not None else None
-    if network is None or photo is None:
+    settings, image = question.settings, question.image
+    requested = settings.refine_edges
+    requested = settings.multimask == "auto" if requested == "auto" else requested
+    network = question.runtime.refine_edge if requested and image is not None else None
+    if network is None or image is None:
         return answer
-    return with_fine_edges(answer, photo, question.prompt, settings.min_areas, network)
+    return with_fine_edges(answer, image, question.prompt, settings.min_areas, network)
 
 
 # Mirror images.
@@ -544,35 +544,35 @@ def flip_columns(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) 
 # other families, the second prediction replaces the first only if its score is higher.
 #
 # For ambiguous prompts, only the prediction from the crop counts, if it is better.
-UNCERTAIN = CropRefinement(margin=0.5, gain=1.5, weight=1.0, min_side=96)
+SINGLE_CLICK_CROP = CropRefinement(margin=0.5, gain=1.5, weight=1.0, min_side=96)
 
 
 def refine_in_crop(first: Prediction, question: PromptContext) -> Prediction:
     """Refine a prediction in a crop around it, or return it unchanged."""
-    photo, settings, prompt = question.photo, question.settings, question.prompt
+    image, settings, prompt = question.image, question.settings, question.prompt
     is_clear = prompt.box is not None or (prompt.points is not None and len(prompt.points) > 1)
-    clear = question.runtime.family.closer if len(first) == 1 and is_clear else None
-    wanted = settings.zoom
-    if wanted == "auto":
-        wanted = clear is not None and settings.multimask == "auto"
-    if not wanted or photo is None:
+    clear = question.runtime.family.crop_refinement if len(first) == 1 and is_clear else None
+    requested = settings.zoom
+    if requested == "auto":
+        requested = clear is not None and settings.multimask == "auto"
+    if not requested or image is None:
         return first
     mask = first.first.pixels()
     box = object_box(prompt, mask)
-    window = box and closer_window(box, first.geometry.image_hw, clear or UNCERTAIN)
+    window = box and crop_window(box, first.geometry.image_hw, clear or SINGLE_CLICK_CROP)
     if window is None:
         return first
     if clear is None:
-        second = _decode_in_window(question, photo, first, window)
+        second = _decode_in_window(question, image, first, window)
         better = second.first.score > first.first.score and second.masks[0].any()
         return second if better else first
     start = mask if prompt.points is not None else None  # the mask after corrections
     question = replace(question, prompt=replace(prompt, mask=start))
-    return _average_in_window(question, photo, first, window, clear.weight)
+    return _average_in_window(question, image, first, window, clear.weight)
 
 
 def _average_in_window(
-    question: PromptContext, photo: UintImage, first: Prediction, window: Window, weight: float
+    question: PromptContext, image: UintImage, first: Prediction, window: Window, weight: float
 ) -> Prediction:
     """Average the probabilities of the first prediction and of the prediction from the crop."""
 
@@ -583,7 +583,7 @@ def _average_in_window(
         mean = mean_probability(near, far, weight) + np.float32(mask.threshold)
         return replace(second, items=(mask.with_logits(mean),))
 
-    second, masks = _predict_in_window(question, photo, first, window, averaged)
+    second, masks = _predict_in_window(question, image, first, window, averaged)
     if not masks.any():
         return first
     item = replace(first.first, score=second.first.score).with_pixels(masks[0])
@@ -591,10 +591,10 @@ def _average_in_window(
 
 
 def _decode_in_window(
-    question: PromptContext, photo: UintImage, first: Prediction, window: Window
+    question: PromptContext, image: UintImage, first: Prediction, window: Window
 ) -> Prediction:
     """Prediction from the crop, with geometry and logits of the whole image."""
-    second, masks = _predict_in_window(question, photo, first, window)
+    second, masks = _predict_in_window(question, image, first, window)
     items = [
         replace(
             one,
@@ -609,7 +609,7 @@ def _decode_in_window(
 
 def _predict_in_window(
     question: PromptContext,
-    photo: UintImage,
+    image: UintImage,
     first: Prediction,
     window: Window,
     step: Step | None = None,
@@ -617,22 +617,22 @@ def _predict_in_window(
     """Prediction from a crop, after an optional step, and its masks in the image (K, H, W).
 
     Args:
-        photo: Image (H, W, 3), possibly smaller than that of the first prediction.
+        image: Image (H, W, 3), possibly smaller than that of the first prediction.
     """
     height, width = first.geometry.image_hw
-    scale = photo.shape[1] / width
+    scale = image.shape[1] / width
     x0, y0, x1, y1 = (round(place * scale) for place in window)
-    crop = np.ascontiguousarray(photo[y0:y1, x0:x1])
+    crop = np.ascontiguousarray(image[y0:y1, x0:x1])
     start = question.prompt.mask
     if start is not None:
-        start = mask_on_photo(start, first.geometry, first.logits.shape[-1], first.threshold)
-        start = _resized(start, (photo.shape[0], photo.shape[1]))
+        start = mask_on_image(start, first.geometry, first.logits.shape[-1], first.threshold)
+        start = _resized(start, (image.shape[0], image.shape[1]))
     scaled = replace(scaled_prompt(question.prompt, scale), mask=start)
     moved = prompt_in_window(scaled, (x0, y0, x1, y1))
     features = question.encode(crop)
     second = question.predict(features, [moved], step)[0]
-    second = refine_edges(second, replace(question, photo=crop, features=features, prompt=moved))
-    masks = np.zeros((len(second), *photo.shape[:2]), np.bool_)
+    second = refine_edges(second, replace(question, image=crop, features=features, prompt=moved))
+    masks = np.zeros((len(second), *image.shape[:2]), np.bool_)
     masks[:, y0:y1, x0:x1] = second.masks
     if scale == 1:
         return second, masks

@@ -34,11 +34,11 @@ from anymask.masks import (
     SMOOTH,
     STABILITY_OFFSET,
     Geometry,
+    LazyImage,
     Mask,
     Masks,
     MinArea,
     Origin,
-    Picture,
     Polygon,
     Prompt,
     Rle,
@@ -57,7 +57,7 @@ from anymask.masks import (
     preview_of,
     reduced,
     rle_to_mask,
-    show_picture,
+    show_image,
     stability_score,
     violated_points,
     without_pixels,
@@ -157,14 +157,14 @@ class Prediction:
         items: Data from which each of the K masks is decoded.
         violated_points: Indices of points that the first mask does not satisfy.
         prompt: The prompt of the prediction, if known.
-        picture: Function that reads the image for `show` and `save`, if known.
+        source_image: Function that reads the image for `show` and `save`, if known.
         origin: The model that predicted the masks, if known.
     """
 
     items: tuple[Candidate, ...]
     violated_points: tuple[int, ...] = ()
     prompt: Prompt | None = None
-    picture: Picture | None = None
+    source_image: LazyImage | None = None
     origin: Origin | None = None
 
     @classmethod
@@ -212,7 +212,7 @@ class Prediction:
             stability=float(stability_score(one.shown_logits, one.threshold, STABILITY_OFFSET)),
             points=() if points is None else tuple((x, y) for x, y in points.tolist()),
             label_probability=one.label_probability,
-            picture=self.picture,
+            source_image=self.source_image,
             origin=self.origin,
         )
 
@@ -225,7 +225,7 @@ class Prediction:
     def __getstate__(self) -> dict[str, Any]:
         made = ("logits", "scores", "order", "masks", "_made")
         kept = {k: value for k, value in vars(self).items() if k not in made}
-        return kept | {"picture": without_pixels(self.picture)}
+        return kept | {"source_image": without_pixels(self.source_image)}
 
     @property
     def first(self) -> Candidate:
@@ -378,10 +378,10 @@ class Prediction:
         Raises:
             InputError: No image is known, or it has another size.
         """
-        from anymask.formats import mask_picture
+        from anymask.formats import mask_image
 
-        masks = Masks([self.best], picture=self.picture)
-        drawn: UintImage = mask_picture("overlay", masks, image, [*filter(None, [self.prompt])])
+        masks = Masks([self.best], source_image=self.source_image)
+        drawn: UintImage = mask_image("overlay", masks, image, [*filter(None, [self.prompt])])
         return drawn
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
@@ -400,16 +400,16 @@ class Prediction:
         """
         from anymask.formats import save_masks
 
-        masks = Masks([self.best], picture=self.picture)
+        masks = Masks([self.best], source_image=self.source_image)
         prompts = [*filter(None, [self.prompt])]
         return save_masks(masks, Path(path), image, plain="cutout", prompts=prompts, one=True)
 
     def show(self, image: UintImage | None = None) -> None:
         """Open the image with the first mask in the system's image viewer."""
-        show_picture(self.draw(image))
+        show_image(self.draw(image))
 
     def _repr_png_(self) -> bytes | None:
-        return None if self.picture is None else preview_of(self.draw)
+        return None if self.source_image is None else preview_of(self.draw)
 
     def _repr_html_(self) -> str:
         return preview_html(repr(self), [repr(one) for one in self], self._repr_png_())
@@ -418,8 +418,8 @@ class Prediction:
 Previous = Prediction | Sequence[Prediction | None] | None  # for one prompt, or for each of several
 
 
-PhotoClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) x and y in pixels, (P,) labels
-NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
+ImageClicks = tuple[NDArray[Any], NDArray[Any]]  # (P, 2) x and y in pixels, (P,) labels
+NO_CLICKS: ImageClicks = (np.zeros((0, 2)), np.zeros(0))
 
 
 # Clicks.
@@ -430,7 +430,7 @@ NO_CLICKS: PhotoClicks = (np.zeros((0, 2)), np.zeros(0))
 # the positive one is reported as violated.
 
 
-def clicks_of(prompt: Prompt) -> PhotoClicks:
+def clicks_of(prompt: Prompt) -> ImageClicks:
     """Points and labels of a prompt, possibly empty."""
     if prompt.points is None or prompt.labels is None:
         return NO_CLICKS
@@ -483,7 +483,7 @@ def _with_clicked(mask: Candidate, pixels: NDArray[np.intp], labels: NDArray[Any
 
 
 def without_small_regions(
-    mask: Candidate, clicks: PhotoClicks, holes: MinArea, islands: MinArea
+    mask: Candidate, clicks: ImageClicks, holes: MinArea, islands: MinArea
 ) -> Candidate:
     """Remove holes and islands below some areas, except those with a click; unchanged if none."""
     points, labels = clicks
@@ -502,7 +502,7 @@ def without_small_regions(
 
 
 def clean_except_clicked(
-    mask: BoolArray, clicks: PhotoClicks, max_hole_area: float, min_island_area: float
+    mask: BoolArray, clicks: ImageClicks, max_hole_area: float, min_island_area: float
 ) -> BoolArray:  # (H, W)
     """`clean_mask`, but regions with a click are kept."""
     cleaned = clean_mask(mask, max_hole_area, min_island_area)
@@ -530,7 +530,7 @@ LONGEST = 2048  # pixels: larger images are downscaled for edge refinement
 
 def with_fine_edges(
     answer: Prediction,
-    photo: UintImage,
+    image: UintImage,
     prompt: Prompt,
     least: tuple[MinArea, MinArea],
     network: RefineEdge,
@@ -541,7 +541,7 @@ def with_fine_edges(
 
     Args:
         answer: The prediction.
-        photo: Image (H, W, 3), possibly smaller than that of the prediction.
+        image: Image (H, W, 3), possibly smaller than that of the prediction.
         prompt: Prompt in image pixels.
         least: Minimum areas of holes and islands.
         network: The edge network.
@@ -552,7 +552,7 @@ def with_fine_edges(
     height, width = reduced(answer.geometry, LONGEST).image_hw
     if max(height, width) <= first.logits.shape[-1]:  # the mask is as fine as the image
         return answer
-    photo = photo_for_edges(photo, answer.geometry)
+    image = image_for_edges(image, answer.geometry)
     scale = width / answer.geometry.image_hw[1]
     prompt = scaled_prompt(prompt, scale)
     areas = scaled_area(least[0], scale), scaled_area(least[1], scale)
@@ -560,7 +560,7 @@ def with_fine_edges(
     for mask in answer.items:  # each copies its window, because the caller may overwrite the image
         cells = mask.shown_logits - np.float32(mask.threshold)
         window = window_around(cells, reduced(mask.geometry, LONGEST))
-        part = None if window is None else window_photo(photo, window)
+        part = None if window is None else window_image(image, window)
         decide = partial(_fine_pixels, mask, prompt, areas, network, window, part)
         later.append(LazyMask(decide))
     decided: list[Rle | LazyMask] = [later[0].rle, *later[1:]]
@@ -576,15 +576,15 @@ def _fine_pixels(
     areas: tuple[float, float],
     network: RefineEdge,
     window: EdgeWindow | None,
-    photo: UintImage | None,
+    image: UintImage | None,
 ) -> Rle:
     """Pixels of a candidate with refined edges, at the size of the image."""
     place = reduced(mask.geometry, LONGEST)
     drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
     fine = drawn > 0
-    if window is not None and photo is not None:
+    if window is not None and image is not None:
         cells = window_logits(mask.shown_logits - np.float32(mask.threshold), window)
-        change = network(photo, cells, window_prompt(prompt, window))
+        change = network(image, cells, window_prompt(prompt, window))
         add_change(drawn, change, window)
         fine = np.where(prompt_fixed_pixels(prompt, place.image_hw), fine, drawn > 0)
     rle = mask_to_rle(remove_small_components(fine, clicks_of(prompt), areas))
@@ -592,12 +592,12 @@ def _fine_pixels(
     return rle if place.image_hw == whole else enlarged_rle(rle, whole)
 
 
-def photo_for_edges(photo: UintImage, geometry: Geometry) -> UintImage:
+def image_for_edges(image: UintImage, geometry: Geometry) -> UintImage:
     """Image (H, W, 3) at the resolution of edge refinement."""
     height, width = reduced(geometry, LONGEST).image_hw
-    if photo.shape[:2] == (height, width):
-        return photo
-    return np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
@@ -629,7 +629,7 @@ def prompt_fixed_pixels(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:  # (H
 
 
 def remove_small_components(
-    mask: BoolArray, clicks: PhotoClicks, least: tuple[float, float]
+    mask: BoolArray, clicks: ImageClicks, least: tuple[float, float]
 ) -> BoolArray:  # (H, W) -> (H, W)
     """Remove holes and islands below a share of the mask (below 1) or a number of pixels.
 
@@ -666,7 +666,7 @@ class EdgeWindow:
     pixel: tuple[float, float]  # Width and height of a cell in image pixels
 
     @property
-    def to_photo(self) -> FloatArray:  # (2, 3)
+    def to_image(self) -> FloatArray:  # (2, 3)
         """Affine map from window pixels to image pixels, with pixel centres at integers."""
         (px, py), step = self.pixel, self.cells / SIDE
         return np.array(
@@ -703,9 +703,9 @@ def window_logits(logits: FloatArray, window: EdgeWindow) -> FloatArray:  # (m, 
     return np.ascontiguousarray(logits[np.ix_(rows, columns)], np.float32)
 
 
-def window_photo(photo: UintImage, window: EdgeWindow) -> UintImage:
+def window_image(image: UintImage, window: EdgeWindow) -> UintImage:
     """Image in the window, (H, W, 3) -> (SIDE, SIDE, 3), by area mean if it shrinks."""
-    return _in_window(photo, window)
+    return _in_window(image, window)
 
 
 def window_mask(mask: BoolArray, window: EdgeWindow) -> BoolArray:  # (H, W) -> (SIDE, SIDE)
@@ -715,7 +715,7 @@ def window_mask(mask: BoolArray, window: EdgeWindow) -> BoolArray:  # (H, W) -> 
 
 
 def _in_window(image: UintImage, window: EdgeWindow) -> UintImage:
-    matrix = window.to_photo
+    matrix = window.to_image
     (x0, y0), (x1, y1) = (matrix @ (end, end, 1) for end in (-1.0, float(SIDE)))
     height, width = image.shape[:2]
     left, top = (int(np.clip(np.floor(v), 0, most - 1)) for v, most in ((x0, width), (y0, height)))
@@ -760,7 +760,7 @@ def window_prompt(prompt: Prompt, window: EdgeWindow) -> FloatArray:  # -> (2, S
 
 def add_change(logits: FloatArray, change: FloatArray, window: EdgeWindow) -> None:
     """Add a window's correction (SIDE, SIDE) to the logits of an image (H, W), in place."""
-    matrix = window.to_photo.astype(np.float64)
+    matrix = window.to_image.astype(np.float64)
     height, width = logits.shape
     (x0, y0), (x1, y1) = (matrix @ (end, end, 1) for end in (-0.5, SIDE - 0.5))
     left, top = (int(np.clip(np.ceil(v), 0, most)) for v, most in ((x0, width), (y0, height)))

@@ -132,7 +132,7 @@ class SegmentSettings:
             'share of the mask (0.05, "5%"); 0: none; "auto": 5% of the mask with '
             'multimask="auto", else 0. A hole with a negative point is not filled',
             check=_check_area("max_hole_area"),
-            form="PIXELS|SHARE",
+            metavar="PIXELS|SHARE",
         ),
     ] = "auto"
     min_island_area: Annotated[
@@ -142,7 +142,7 @@ class SegmentSettings:
             '(50) or a share of the mask (0.05, "5%"), 0 for none. The largest part '
             "and parts with positive points are kept",
             check=_check_area("min_island_area"),
-            form="PIXELS|SHARE",
+            metavar="PIXELS|SHARE",
         ),
     ] = "auto"
     refine_edges: Annotated[
@@ -229,19 +229,19 @@ class Grid:
         Setting(
             "memory limit for one batch of points, in megabytes, in addition to the "
             "memory for the model and the image",
-            above=0,
+            gt=0,
             unit="megabytes",
         ),
     ] = 500.0
     grid: Annotated[
         int,
-        Setting("number of grid points along each side of the image", least=1, most=1024),
+        Setting("number of grid points along each side of the image", ge=1, le=1024),
     ] = 32
     points_per_batch: Annotated[
         int | None,
         Setting(
             "number of points in one batch; affects only memory and speed",
-            least=1,
+            ge=1,
             default=f"limited by memory_limit, at most {MAX_AT_ONCE}",
         ),
     ] = None
@@ -249,7 +249,7 @@ class Grid:
         float,
         Setting(
             "minimum confidence score of a mask; 0 keeps all masks",
-            below=2,
+            lt=2,
             default=GRID_IN_WORDS["score"],
         ),
     ] = 0.88
@@ -258,7 +258,7 @@ class Grid:
         Setting(
             "minimum stability of a mask: IoU of the masks at a stricter and a looser "
             "threshold; 0 keeps all masks",
-            most=1,
+            le=1,
             default=GRID_IN_WORDS["stability"],
         ),
     ] = 0.95
@@ -275,7 +275,7 @@ class Grid:
         Setting(
             "if the boxes of two masks have an IoU above this (in adaptive mode: the masks "
             "themselves), remove the mask with the lower score",
-            most=1,
+            le=1,
         ),
     ] = 0.7
     crop_n_layers: Annotated[
@@ -283,7 +283,7 @@ class Grid:
         Setting(
             "number of crop layers: 0: only the whole image; n: also 2 x 2, 4 x 4, "
             "... 2^n x 2^n overlapping crops; requires the image",
-            most=6,
+            le=6,
         ),
     ] = 0
     crop_nms_thresh: Annotated[
@@ -291,7 +291,7 @@ class Grid:
         Setting(
             "like box_nms_thresh, for masks from different crops; the mask from the "
             "smaller crop is kept",
-            most=1,
+            le=1,
         ),
     ] = 0.7
     crop_overlap_ratio: Annotated[
@@ -299,12 +299,12 @@ class Grid:
         Setting(
             "overlap of neighboring crops as a share of the shorter image side; "
             "halved in each layer",
-            below=1,
+            lt=1,
         ),
     ] = 512 / 1500
     crop_n_points_downscale_factor: Annotated[
         int,
-        Setting("factor by which points_per_side is divided in each crop layer", least=1),
+        Setting("factor by which points_per_side is divided in each crop layer", ge=1),
     ] = 1
     min_mask_region_area: Annotated[
         int,
@@ -372,7 +372,7 @@ def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
 
 # Settings of the filters of `everything`.
 
-Layout = Literal["flat", "partition", "tree"]
+Structure = Literal["flat", "partition", "tree"]
 
 ADAPTIVE_NMS = 0.4  # iou in adaptive mode; exact mode keeps segment-anything's masks
 CONTAINED = 0.9  # default of contained in adaptive mode
@@ -386,8 +386,8 @@ def check_level(level: object) -> None:
         raise InputError(f'Invalid granularity {level!r}. Use "part", "whole" or "all".')
 
 
-class ArrangementDict(TypedDict, total=False):
-    """Keyword arguments of `Arrangement`; a test keeps both in sync."""
+class MaskFilterDict(TypedDict, total=False):
+    """Keyword arguments of `MaskFilter`; a test keeps both in sync."""
 
     min_objectness: float
     iou: float
@@ -398,12 +398,12 @@ class ArrangementDict(TypedDict, total=False):
     refine_edges: RefineEdges
     alike: bool
     granularity: Level
-    layout: Layout
+    layout: Structure
 
 
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
-class Arrangement:
+class MaskFilter:
     """Filters, level and layout of masks. The defaults of the class change nothing.
 
     Raises:
@@ -414,7 +414,7 @@ class Arrangement:
         float,
         Setting(
             "minimum probability that a mask is an object; 0 keeps all masks",
-            most=1,
+            le=1,
             default="chosen for each image in adaptive mode, 0 in exact mode",
         ),
     ] = 0.0
@@ -422,7 +422,7 @@ class Arrangement:
         float,
         Setting(
             ("if two masks have an IoU above this, remove the worse one; 1 keeps all masks"),
-            most=1,
+            le=1,
             default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
         ),
     ] = 1.0
@@ -432,7 +432,7 @@ class Arrangement:
             "if more than this share of a smaller mask is inside a larger one, remove the worse "
             "of the two, unless it is at least a tenth as likely to be an object; masks of more "
             f"than {SURROUNDING:.0%} of the image are not compared; 1 keeps parts and wholes",
-            most=1,
+            le=1,
             default=f"{CONTAINED} in adaptive mode, 1 in exact mode and with granularity or layout",
         ),
     ] = 1.0
@@ -444,7 +444,7 @@ class Arrangement:
             '(50) or a share of the mask (0.05, "5%"), 0 for none; the largest part '
             "is kept",
             check=partial(parse_region_size, name="min_island_area"),
-            form="PIXELS|SHARE",
+            metavar="PIXELS|SHARE",
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
         ),
     ] = 0
@@ -453,7 +453,7 @@ class Arrangement:
         Setting(
             ("fill holes in a mask smaller than this: a number of pixels or a share of the mask"),
             check=partial(parse_region_size, name="max_hole_area"),
-            form="PIXELS|SHARE",
+            metavar="PIXELS|SHARE",
             default=f"0 in exact mode, {CLEAN} in adaptive mode",
         ),
     ] = 0
@@ -481,7 +481,7 @@ class Arrangement:
         ),
     ] = "all"
     layout: Annotated[
-        Layout,
+        Structure,
         Setting(
             "overlaps of the masks; "
             '"flat": overlaps are allowed; "tree": a list in which each record names the mask that '
@@ -492,7 +492,7 @@ class Arrangement:
     ] = "flat"
 
 
-def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Arrangement:
+def mask_filter_of(grid: Grid, given: MaskFilterDict, least: float = 0.0) -> MaskFilter:
     """Settings of the user, with the defaults of the grid's mode. Raises InputError if invalid.
 
     Args:
@@ -500,7 +500,7 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
         given: Settings of the user.
         least: Default min_objectness of the model.
     """
-    merged = ArrangementDict()
+    merged = MaskFilterDict()
     if grid.mode == "adaptive":
         merged["min_objectness"] = least
         merged["iou"] = ADAPTIVE_NMS
@@ -508,7 +508,7 @@ def arrangement_of(grid: Grid, given: ArrangementDict, least: float = 0.0) -> Ar
             merged["contained"] = CONTAINED
         merged["min_island_area"] = merged["max_hole_area"] = CLEAN
     merged.update(given)
-    return Arrangement(**merged)
+    return MaskFilter(**merged)
 
 
 # Settings of `parts`.
@@ -535,14 +535,14 @@ class PartSettings:
 
     min_share: Annotated[
         float,
-        Setting("minimum area of a part as a share of the mask", most=1),
+        Setting("minimum area of a part as a share of the mask", le=1),
     ] = 0.001
-    max_parts: Annotated[int, Setting("maximum number of parts of a mask", least=1)] = 50
+    max_parts: Annotated[int, Setting("maximum number of parts of a mask", ge=1)] = 50
     iou: Annotated[
         float,
         Setting(
             "if two parts have an IoU above this, remove the worse one; 1 keeps all parts",
-            most=1,
+            le=1,
         ),
     ] = ADAPTIVE_NMS
     grid: Annotated[
@@ -550,8 +550,8 @@ class PartSettings:
         Setting(
             "number of grid points along each side of the box of the mask; points outside the "
             "mask are not used",
-            least=1,
-            most=1024,
+            ge=1,
+            le=1024,
         ),
     ] = 16
     granularity: Annotated[
@@ -567,8 +567,8 @@ class PartSettings:
 # Keyword arguments of the methods of `Model`.
 
 
-class EverythingDict(GridDict, ArrangementDict, total=False):
-    """Keyword arguments of `Grid` and `Arrangement`."""
+class EverythingDict(GridDict, MaskFilterDict, total=False):
+    """Keyword arguments of `Grid` and `MaskFilter`."""
 
 
 class SourceDict(TypedDict, total=False):
@@ -610,9 +610,9 @@ class PartKeywords(PartSettingsDict, SourceDict, total=False):
     """Keyword arguments of `Model.parts` in addition to the image and the mask."""
 
 
-def split_settings(given: EverythingDict) -> tuple[GridDict, ArrangementDict]:
-    """Split keywords into those of `Grid` (including unknown ones) and of `Arrangement`."""
-    ours = {field.name for field in fields(Arrangement)}
+def split_settings(given: EverythingDict) -> tuple[GridDict, MaskFilterDict]:
+    """Split keywords into those of `Grid` (including unknown ones) and of `MaskFilter`."""
+    ours = {field.name for field in fields(MaskFilter)}
     grid = {name: value for name, value in given.items() if name not in ours}
     arrangement = {name: value for name, value in given.items() if name in ours}
-    return cast(GridDict, grid), cast(ArrangementDict, arrangement)
+    return cast(GridDict, grid), cast(MaskFilterDict, arrangement)

@@ -15,8 +15,8 @@ import numpy as np
 
 from anymask.base import PromptError
 from anymask.find import find_words
-from anymask.masks import Mask, Prompt, centre_click, rle_box_xyxy, rle_to_mask, violated_points
-from anymask.segment.pipeline import EncodedPhoto
+from anymask.masks import Mask, Prompt, center_click, rle_box_xyxy, rle_to_mask, violated_points
+from anymask.segment.pipeline import EncodedImage
 from anymask.segment.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def ground_words(
-    model: Model, view: EncodedPhoto, prompts: Sequence[Prompt], detector: Any
+    model: Model, view: EncodedImage, prompts: Sequence[Prompt], detector: Any
 ) -> list[Prompt]:
     """Replace the words of prompts by the box of their best match; others are unchanged.
 
@@ -45,14 +45,14 @@ def ground_words(
 
 
 def _grounded(
-    model: Model, view: EncodedPhoto, prompt: Prompt, words: str, detector: Any
+    model: Model, view: EncodedImage, prompt: Prompt, words: str, detector: Any
 ) -> Prompt:
     if prompt.box is not None or prompt.mask is not None:
         raise PromptError(
             f"The text prompt {words!r} cannot be combined with a box or mask. Pass one of them, "
             "or text and points."
         )
-    if view.photo is None:
+    if view.image is None:
         raise PromptError(
             "A text prompt requires the image, but only its embedding was passed. Pass the image."
         )
@@ -62,7 +62,7 @@ def _grounded(
             'as detector="llmdet_tiny" or detector="clip_vit_b32", or use the model small, which '
             "knows the names that `anymask names` lists."
         )
-    found = find_words(model, view.photo, [words], detector=detector)
+    found = find_words(model, view.image, [words], detector=detector)
     chosen = next((one for one in found if _fits(one, prompt)), None)
     if chosen is None:
         there = "" if prompt.points is None else " at these points"
@@ -72,7 +72,7 @@ def _grounded(
     if "box" not in model.spec.accepts:
         points = prompt.points
         if points is None:
-            points = np.array([centre_click(rle_to_mask(chosen.rle))], np.float32)
+            points = np.array([center_click(rle_to_mask(chosen.rle))], np.float32)
         return replace(prompt, words=None, points=points)
     x0, y0, x1, y1 = rle_box_xyxy(chosen.rle)
     box = np.array([x0, y0, x1 + 1, y1 + 1], np.float32)

@@ -2,7 +2,7 @@ from anymask.studio import model_routes as model_routes
 from anymask.studio import schemas as schemas
 from anymask.studio.app import ServerParts as ServerParts
 from anymask.studio.app import create_app as create_app
-from anymask.studio.errors import Refusal as Refusal
+from anymask.studio.errors import RequestError as RequestError
 from anymask.studio.inference import Inference as Inference
 from anymask.studio.limits import Limits as Limits
 from anymask.studio.project import create_project as create_project

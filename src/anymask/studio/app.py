@@ -19,20 +19,20 @@ from anymask import __version__
 from anymask.base import Conflict, NotFoundError, brief, installed_plugins, load_plugin
 from anymask.studio import (
     find_routes,
+    image_routes,
     model_routes,
-    picture_routes,
     project_routes,
     track_routes,
     video_routes,
     volume_routes,
 )
 from anymask.studio.errors import FAILURES, install_errors
-from anymask.studio.inference import PHOTO_THREADS, Inference
+from anymask.studio.image_routes import DisplaySettings
+from anymask.studio.inference import IMAGE_THREADS, Inference
 from anymask.studio.limits import Limits
-from anymask.studio.middleware import Access, Guard
+from anymask.studio.middleware import Access, AccessMiddleware
 from anymask.studio.names import OwnNames
 from anymask.studio.pages import add_pages
-from anymask.studio.picture_routes import PictureLook
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.video_sessions import VideoSessions
 
@@ -84,7 +84,7 @@ def create_app(parts: ServerParts) -> FastAPI:
     state.project, state.own_names = parts.project, None
     state.search = None
     state.unpacking = asyncio.Lock()  # decode the masks of one request at a time
-    state.converting, state.shrinking = asyncio.Lock(), asyncio.Semaphore(PHOTO_THREADS)
+    state.converting, state.shrinking = asyncio.Lock(), asyncio.Semaphore(IMAGE_THREADS)
     state.looking = threading.Lock()  # scans of the project folder
     state.steps = {}  # progress of automatic mask generation, (done, total) by image
     install_errors(api)
@@ -92,10 +92,10 @@ def create_app(parts: ServerParts) -> FastAPI:
     if parts.project is not None:
         for kind in (Conflict, NotFoundError):
             api.add_exception_handler(kind, project_routes.answer_late)
-        look = PictureLook(parts.project.project, parts.project.pictures, parts.limits)
-        state.own_names = OwnNames(look.labelled)
+        look = DisplaySettings(parts.project.project, parts.project.images, parts.limits)
+        state.own_names = OwnNames(look.labeled)
         state.search = find_routes.ProjectSearch(parts.inference, look)
-        routers += [project_routes.router, picture_routes.router, find_routes.of_project]
+        routers += [project_routes.router, image_routes.router, find_routes.of_project]
         routers.append(track_routes.router)
     routers += parts.routers
     routers += [load_plugin("routes", name) for name in installed_plugins("routes")]
@@ -106,7 +106,9 @@ def create_app(parts: ServerParts) -> FastAPI:
     state.routes = [route for route in state.routes if isinstance(route, Route)]
     _describe(api, bool(parts.access.token))
     ahead = lambda: parts.inference.seconds_ahead  # noqa: E731  # evaluated per rejected request
-    api.add_middleware(Guard, access=parts.access, limits=parts.limits, seconds_ahead=ahead)
+    api.add_middleware(
+        AccessMiddleware, access=parts.access, limits=parts.limits, seconds_ahead=ahead
+    )
     if parts.access.origins:
         api.add_middleware(
             CORSMiddleware,

@@ -156,7 +156,7 @@ def _answered(
     return Concept(image.id, image.name, phrase, masks, answer)
 
 
-def take_answers(store: Store, path: Path, who: str) -> None:
+def import_answers(store: Store, path: Path, who: str) -> None:
     """Store the answers of a CSV file with the columns image, phrase and answer: all or none.
 
     Raises:

@@ -29,7 +29,7 @@ from anymask.base import (
     WeightsError,
     our_word,
 )
-from anymask.studio.limits import COSTLY
+from anymask.studio.limits import COSTLY_PATHS
 
 LOG = logging.getLogger("anymask.studio")
 _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
@@ -78,7 +78,7 @@ FAILURES: dict[int | str, dict[str, Any]] = {  # OpenAPI: for every endpoint
 }
 
 
-class Refusal(HTTPException):
+class RequestError(HTTPException):
     """Error response with a status and a message.
 
     Args:
@@ -99,18 +99,20 @@ class Refusal(HTTPException):
         return JSONResponse({"error": self.error}, self.status_code, self.headers)
 
 
-def going_down() -> Refusal:
+def going_down() -> RequestError:
     """Create the error for requests that are not finished when the server stops."""
-    return Refusal(503, "The server is shutting down. Try again later.", 5)
+    return RequestError(503, "The server is shutting down. Try again later.", 5)
 
 
-def refusal_of(error: AnymaskError) -> Refusal:
+def refusal_of(error: AnymaskError) -> RequestError:
     """Convert an anymask error to a response."""
-    return Refusal(next(status for kind, status in _STATUS if isinstance(error, kind)), str(error))
+    return RequestError(
+        next(status for kind, status in _STATUS if isinstance(error, kind)), str(error)
+    )
 
 
 def install_errors(api: FastAPI) -> None:
-    """Convert every failure to a `FailureBody`. `Guard` handles unexpected errors."""
+    """Convert every failure to a `FailureBody`. `AccessMiddleware` handles unexpected errors."""
     failures = (HTTPException, AnymaskError, OSError, RequestValidationError, ClientDisconnect)
     for kind in failures:
         api.add_exception_handler(kind, _answer)
@@ -120,7 +122,7 @@ async def _answer(request: Request, error: Exception) -> Response:
     match error:
         case ClientDisconnect():  # while it sent the body
             return Response(status_code=LEFT)
-        case Refusal():
+        case RequestError():
             refusal = error
         case AnymaskError():
             refusal = refusal_of(error)
@@ -129,7 +131,7 @@ async def _answer(request: Request, error: Exception) -> Response:
         case RequestValidationError():
             refusal = _invalid(request, error)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            refusal = Refusal(
+            refusal = RequestError(
                 507, "The disk of the server is full. Free some space on it and try again."
             )
         case _:
@@ -156,25 +158,27 @@ _LISTED = "See /docs or GET /openapi.json for all endpoints."
 _DESCRIBED = "See /docs or GET /openapi.json for the request format."
 
 
-def _plain(request: Request, error: HTTPException) -> Refusal:
+def _plain(request: Request, error: HTTPException) -> RequestError:
     """Convert Starlette errors: unknown endpoint, unsupported method, or invalid body."""
     target = f"{request.method} {request.url.path}"
     if error.status_code not in (404, 405):
-        return Refusal(error.status_code, f"{target} cannot be read: {error.detail}. {_LISTED}")
+        return RequestError(
+            error.status_code, f"{target} cannot be read: {error.detail}. {_LISTED}"
+        )
     routes = request.app.state.routes
     known = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = {method for route in known for method in route.methods or ()}
     if not methods:
-        return Refusal(404, f"Unknown address: {target}. {_LISTED}")
-    if "GET" in methods and not COSTLY.fullmatch(request.url.path):
+        return RequestError(404, f"Unknown address: {target}. {_LISTED}")
+    if "GET" in methods and not COSTLY_PATHS.fullmatch(request.url.path):
         methods.add("HEAD")
     allowed = " or ".join(sorted(methods))
-    refusal = Refusal(405, f"{target} is not supported. Use the method {allowed}. {_LISTED}")
+    refusal = RequestError(405, f"{target} is not supported. Use the method {allowed}. {_LISTED}")
     refusal.headers = {"Allow": ", ".join(sorted(methods))}
     return refusal
 
 
-def _invalid(request: Request, error: RequestValidationError) -> Refusal:
+def _invalid(request: Request, error: RequestValidationError) -> RequestError:
     """Convert the first pydantic error, with a hint to fix it."""
     first: dict[str, Any] = dict(error.errors()[0])
     where, place = first["loc"], ".".join(map(str, first["loc"][1:])) or "The body"
@@ -182,17 +186,17 @@ def _invalid(request: Request, error: RequestValidationError) -> Refusal:
     if place == "The body" and "json" not in kind.lower():
         given = f"{kind[:80]!r} is not supported" if kind else "is missing"
         remedy = "Send JSON with -H 'Content-Type: application/json', or a form with -F file=@NAME."
-        return Refusal(415, f"The Content-Type {given}. {remedy}")
+        return RequestError(415, f"The Content-Type {given}. {remedy}")
     if first["type"] == "json_invalid":
         body, at = str(error.body), int(where[-1])
         where = f"at character {at}: {body[at : at + 20]!r}"
-        return Refusal(422, f"The JSON is invalid {where}. {_DESCRIBED}")
+        return RequestError(422, f"The JSON is invalid {where}. {_DESCRIBED}")
     if first["type"] == "extra_forbidden":
-        return Refusal(
+        return RequestError(
             422, f"Unknown key {place!r}. {_other_key(request, str(where[-1]))} {_DESCRIBED}"
         )
     given = reprlib.repr(first.get("input"))[:120]
-    return Refusal(422, f"{place}: {first['msg']}. Given: {given}. {_DESCRIBED}")
+    return RequestError(422, f"{place}: {first['msg']}. Given: {given}. {_DESCRIBED}")
 
 
 def _other_key(request: Request, name: str) -> str:

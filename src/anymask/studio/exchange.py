@@ -24,14 +24,14 @@ from anymask.formats import (
     SetFacts,
     metadata,
     name_suffixes,
-    note_facts,
-    note_traits,
     read,
+    report_dataset_fields,
+    report_unsupported_fields,
     uploaded_name,
     write_files,
 )
-from anymask.images import MICROSCOPES, TIFF, read_planes, resolve_place
-from anymask.masks import UNLABELLED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
+from anymask.images import MICROSCOPES, TIFF, read_planes, resolve_position
+from anymask.masks import UNLABELED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.options import State
 from anymask.studio.records import Draft, ImageEntry, Provenance, StoredMask, TrackDraft, TrackMask
 from anymask.studio.searching import SAME
@@ -43,12 +43,12 @@ if TYPE_CHECKING:
 ALIKE = 0.99  # minimum IoU of equal masks on import
 NEARLY = 0.9  # lower minimum IoU for masks with slightly different outlines, as in polygon formats
 SHIFT = 0.5  # maximum mean distance of these outlines, in pixels
-NAMELESS = (None, UNLABELLED)
+NAMELESS = (None, UNLABELED)
 
 
 @brief
 @dataclass(frozen=True)
-class TakenMasks:
+class ImportedMasks:
     """Result of an import."""
 
     new: int  # Number of added masks
@@ -60,7 +60,7 @@ class TakenMasks:
     doubled: int = 0  # Number of proposals rejected as duplicates of added masks
 
 
-def take_masks(
+def import_masks(
     project: Project,
     source: str | Path,
     form: str | None = None,
@@ -70,7 +70,7 @@ def take_masks(
     page: int | str | None = None,
     split: str | None = None,
     **settings: Unpack[ReadKeywords],
-) -> TakenMasks:
+) -> ImportedMasks:
     """Import masks in any format of `anymask.read` for images of the project.
 
     Masks that the image already has (`_is_alike`) are skipped, and proposals also if their IoU
@@ -96,40 +96,40 @@ def take_masks(
     known = _by_name(project.store.all_images())
     new = same = strange = stacks = doubled = 0
     for image in images:
-        photo, named = _photo_of(image.file_name, known)
-        if photo is None:
+        pixels, named = _image_of(image.file_name, known)
+        if pixels is None:
             strange += 1
             continue
-        at, unsaid = (named, False) if named else _page_of(project.file(photo.name), page)
+        at, unsaid = (named, False) if named else _page_of(project.file(pixels.name), page)
         stacks += unsaid
         masks = list(image.objects)
-        note_traits(
+        report_unsupported_fields(
             report, image, frozenset({"labels", "scores", "stability", "crowds"}), ("z_order",)
         )
         if crowds := len(image.masks) - len(masks):
             why = f"{crowds} crowd masks were not imported, because a crowd is not one object"
             report.add("crowds", image.file_name, None, why)
-        there = _on_page(project.store.records(photo.id), at)
+        there = _on_page(project.store.records(pixels.id), at)
         fresh = _without_known(masks, there, proposals)
         same += len(masks) - len(fresh)
         if not fresh:
             continue
         drafts = [_imported(mask, source.name, proposals, at) for mask in fresh]
-        before = project.store.image(photo.id)  # pages of one image follow each other
+        before = project.store.image(pixels.id)  # pages of one image follow each other
         status = "proposed" if before.status == "new" else None
-        project.store.add_records(photo.id, drafts, who, status=status)
-        added = project.store.image(photo.id).records - before.records
+        project.store.add_records(pixels.id, drafts, who, status=status)
+        added = project.store.image(pixels.id).records - before.records
         new, same = new + added, same + len(drafts) - added
         for entry in _shown_by(fresh, there):
             draft = entry.draft(state="rejected")
             project.store.change_record(entry.id, entry.version, draft, who)
             doubled += 1
     known_terms = SetFacts()
-    metadata.take_terms(project.inside, known_terms)
+    metadata.add_terms(project.inside, known_terms)
     terms = joined_terms(known_terms, report.facts)
     write_files(metadata.encode_terms(terms, project.inside), project.inside)
-    note_facts(report, images, Policy(facts=report.facts), (CLASSES,), ("color",))
-    return TakenMasks(new, same, strange, tuple(report.lines()), stacks, doubled)
+    report_dataset_fields(report, images, Policy(facts=report.facts), (CLASSES,), ("color",))
+    return ImportedMasks(new, same, strange, tuple(report.lines()), stacks, doubled)
 
 
 def project_terms(project: Project) -> SetFacts:
@@ -140,7 +140,7 @@ def project_terms(project: Project) -> SetFacts:
     facts = SetFacts()
     for folder in (project.inside, project.folder):
         found = SetFacts()
-        metadata.take_terms(folder, found)
+        metadata.add_terms(folder, found)
         facts = joined_terms(facts, found)
     return facts
 
@@ -166,20 +166,20 @@ def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
     return SetFacts(info, [{"id": n, **one} for n, one in enumerate(licences, start=1)])
 
 
-def _page_of(photo: Path, page: int | str | None) -> tuple[int, bool]:
+def _page_of(image: Path, page: int | str | None) -> tuple[int, bool]:
     """Page index of the masks, and whether a stack got the default page.
 
     Raises InputError if the page does not exist, ImageError.
     """
-    if photo.suffix.lower() not in (*TIFF, *MICROSCOPES) or not photo.is_file():
+    if image.suffix.lower() not in (*TIFF, *MICROSCOPES) or not image.is_file():
         return 0, False
-    planes = read_planes(photo)
+    planes = read_planes(image)
     if page is None or planes.pages.count == 1:
         return 0, len(planes.places) > 1
-    number = resolve_place(photo, page)[0] if isinstance(page, str) else page
+    number = resolve_position(image, page)[0] if isinstance(page, str) else page
     if not 0 <= number < planes.pages.count:
         raise InputError(
-            f"Page {number} is out of range: {photo.name} has pages 0 to {planes.pages.count - 1}."
+            f"Page {number} is out of range: {image.name} has pages 0 to {planes.pages.count - 1}."
         )
     return planes.place_of(number), False
 
@@ -235,9 +235,9 @@ def annotated_images(project: Project, *, proposals: bool = False) -> list[Annot
 
     Images labeled by two annotators contain the masks of one of them.
     """
-    wanted: tuple[State, ...] = ("accepted", "proposed") if proposals else ("accepted",)
+    requested: tuple[State, ...] = ("accepted", "proposed") if proposals else ("accepted",)
     by_image: dict[int, list[StoredMask]] = {}
-    for entry in project.store.records(states=wanted):
+    for entry in project.store.records(states=requested):
         by_image.setdefault(entry.image_id, []).append(entry)
     every = project.settings.double_every
     return [
@@ -263,7 +263,7 @@ def _on_page(entries: Sequence[StoredMask], page: int) -> list[StoredMask]:
     return [entry for entry in entries if entry.page == page]
 
 
-def photo_name(name: str) -> str:
+def image_name(name: str) -> str:
     """Image name of a page name or image name."""
     found = split_page_name(name)
     return found[0] if found else name
@@ -295,14 +295,14 @@ def _by_name(images: Iterable[ImageEntry]) -> dict[str, ImageEntry]:
     return {end: few[0] for end, few in ends.items() if len(few) == 1} | found
 
 
-def _photo_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | None, int]:
+def _image_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | None, int]:
     """Image and page number of a file name."""
-    photo, page = known.get(name), split_page_name(name)
-    if photo is None and page and (photo := known.get(page[0])):
-        return photo, page[1]
+    pixels, page = known.get(name), split_page_name(name)
+    if pixels is None and page and (pixels := known.get(page[0])):
+        return pixels, page[1]
     stem, uploaded = Path(name).stem, uploaded_name(Path(name).name)
     ends = (known.get(end) for end in (*name_suffixes(name), stem, uploaded))
-    return photo or next((image for image in ends if image is not None), None), 0
+    return pixels or next((image for image in ends if image is not None), None), 0
 
 
 def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
@@ -331,7 +331,7 @@ def propose_tracks(
     from anymask.track import open_session, propose_masklets, tracking_model
 
     for name in project.new_videos():
-        take_clip(project, name, None, label=None, who=f"model {model.name}")
+        import_clip(project, name, None, label=None, who=f"model {model.name}")
     for clip in project.tracks.clips():
         kept = project.inside / f"clip-{clip.id}.session"
         if (clip.tracks + clip.rejected and not kept.is_file()) or kept.is_symlink():
@@ -340,12 +340,12 @@ def propose_tracks(
             report = propose_masklets(session, model, progress=progress)
         there = {track.object for track in project.tracks.tracks(clip.id)}
         who = f"model {model.name}"
-        take_clip(project, clip.name, kept, label=None, who=who, skipped=there)
+        import_clip(project, clip.name, kept, label=None, who=who, skipped=there)
         kept.unlink()
         yield f"{clip.name}: {report}"
 
 
-def take_clip(
+def import_clip(
     project: Project,
     video: str,
     session: Path | None,
@@ -364,7 +364,7 @@ def take_clip(
         label: Class of its objects.
         skipped: Numbers of objects that are not added.
     """
-    from anymask.studio.photo_files import clip_of_file
+    from anymask.studio.image_files import clip_of_file
     from anymask.track import FrameSampling, SessionStore, check_same_video, open_source
 
     clip = clip_of_file(project, video)

@@ -35,16 +35,16 @@ from anymask.formats import (
     class_names,
     encode_annotations,
     find_format,
-    picture_name,
+    path_in_set,
     write_annotations,
     write_files,
 )
 from anymask.images import ImageFile, page_as_png
-from anymask.masks import UNLABELLED, Mask, Masks, Rle, counted, rle_area
+from anymask.masks import UNLABELED, Mask, Masks, Rle, counted, rle_area
 from anymask.studio.concepts import concepts, phrase_keys
 from anymask.studio.exchange import (
     annotated_images,
-    photo_name,
+    image_name,
     project_terms,
     source_of,
 )
@@ -84,17 +84,17 @@ def accept_rest(project: Project, who: str) -> int:
 
     Images of these batches with masks are marked as done.
     """
-    size, photos, count = project.settings.batch, set(), 0
+    size, images, count = project.settings.batch, set(), 0
     met = {state.batch for state in batch_states(project.store, project.settings) if state.met}
     for entry in project.store.records():
         if (entry.image_id - 1) // size + 1 not in met:
             continue
-        photos.add(entry.image_id)
+        images.add(entry.image_id)
         if entry.state == "proposed":
             draft = entry.draft(state="accepted")
             project.store.change_record(entry.id, entry.version, draft, who)
             count += 1
-    for number in sorted(photos):
+    for number in sorted(images):
         if project.store.image(number).status != "done":
             project.store.mark_image(number, "done", who)
     return count
@@ -124,13 +124,13 @@ def export_masks(
             f"{len(images)} images are too few: {', '.join(splits)} require one each. Label more."
         )
     keys = phrase_keys([*concepts(project.store)])
-    images = [replace(one, extra=keys.get(photo_name(one.file_name), {})) for one in images]
+    images = [replace(one, extra=keys.get(image_name(one.file_name), {})) for one in images]
     if settings.unlabelled == "skip":
         images = [
             replace(image, masks=Masks(mask for mask in image.masks if mask.label is not None))
             for image in images
         ]
-    images = [_with_picture(project, one) if name in ("csv", "geojson") else one for one in images]
+    images = [_with_image(project, one) if name in ("csv", "geojson") else one for one in images]
     report = LossReport()
     write_files(
         _files(project, images, target, name, settings, report, project_terms(project)), target
@@ -150,21 +150,21 @@ def export_masks(
     nameless = sum(mask.label is None for image in images for mask in image.masks)
     if nameless and project.labels.all() and name not in NO_CLASSES:
         lines.append(
-            f"{counted(nameless, 'mask')} without a class: exported as class {UNLABELLED!r}"
+            f"{counted(nameless, 'mask')} without a class: exported as class {UNLABELED!r}"
         )
     return lines
 
 
-def _with_picture(project: Project, image: AnnotatedImage) -> AnnotatedImage:
+def _with_image(project: Project, image: AnnotatedImage) -> AnnotatedImage:
     """Add the image file or page to the masks, for units and intensities, if it is there."""
     with suppress(NotFoundError):
         path, page = source_of(project, image.file_name)
         file = ImageFile(path, page or 0, image.file_name)
-        return replace(image, masks=Masks(image.masks, picture=file))
+        return replace(image, masks=Masks(image.masks, source_image=file))
     return image
 
 
-def count_unlabelled(project: Project, name: str, settings: ExportSettings) -> int:
+def count_unlabeled(project: Project, name: str, settings: ExportSettings) -> int:
     """Number of masks without a class in an export; 0 for formats without classes.
 
     Raises InputError if no image would be exported.
@@ -182,16 +182,17 @@ def _leaving(project: Project, settings: ExportSettings) -> tuple[list[Annotated
     leaving = [
         image
         for image in every
-        if status.get(image.file_name, status.get(photo_name(image.file_name))) == "done"
+        if status.get(image.file_name, status.get(image_name(image.file_name))) == "done"
         or (settings.only == "labelled" and image.masks)
     ]
     if not leaving:
-        labelled = sum(bool(image.masks) for image in every)
-        wanted, remedy = "marked as done", "all images with masks (`only`: labelled)"
+        labeled = sum(bool(image.masks) for image in every)
+        requested, remedy = "marked as done", "all images with masks (`only`: labelled)"
         if settings.only == "labelled":
-            wanted, remedy = "annotated", "also proposals (`proposals`)"
+            requested, remedy = "annotated", "also proposals (`proposals`)"
         raise InputError(
-            f"No image to export: none of {len(every)} images is {wanted} ({labelled} have masks). "
+            f"No image to export: none of {len(every)} images is {requested} ({labeled} have "
+            "masks). "
             f"Mark images as done, or export {remedy}."
         )
     return leaving, len(every) - len(leaving)
@@ -221,7 +222,7 @@ def split_names(names: Sequence[str], shares: Sequence[float]) -> dict[str, str]
 
 def _draw(name: str) -> float:
     """Hash of an image name, from 0 to 1. Pages of one image have the same value."""
-    return int.from_bytes(hashlib.sha256(f"split {photo_name(name)}".encode()).digest()[:6]) / 2**48
+    return int.from_bytes(hashlib.sha256(f"split {image_name(name)}".encode()).digest()[:6]) / 2**48
 
 
 def _files(
@@ -256,7 +257,7 @@ def _files(
     if settings.images:
         for part, few in parts.items():
             for image in few:
-                place = _picture_place(target, name, part, image.file_name)
+                place = _image_place(target, name, part, image.file_name)
                 path, page = source_of(project, image.file_name)
                 yield place, path.read_bytes() if page is None else page_as_png(path, page)
 
@@ -275,13 +276,13 @@ def masks_file(name: str) -> str:
     return f"masks{ending}" if ending else ""
 
 
-def _picture_place(target: Path, name: str, part: str, file_name: str) -> Path:
+def _image_place(target: Path, name: str, part: str, file_name: str) -> Path:
     if name == "yolo" or name.startswith("coco"):
         return target / "images" / part / file_name
     if name in BESIDE:
         return target / part / file_name
     if name == "set":
-        return target / part / picture_name(file_name)
+        return target / part / path_in_set(file_name)
     if name == "voc":
         return target / "JPEGImages" / part / file_name
     return target / part / "images" / file_name

@@ -158,7 +158,7 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         paces=tuple(_paces(masks)),
         verdicts=_counted(one.verdict for one in given),
         batches=tuple(judged_batches(map(_OF_BATCHES, masks), given, settings)),
-        agreements=tuple(compare_annotators(_labelled_twice(masks))),
+        agreements=tuple(compare_annotators(_labeled_twice(masks))),
         labels=tuple(labels),
         groups=tuple(groups),
         clips=tuple(clips),
@@ -244,7 +244,7 @@ class _Grouping:
         )
 
 
-def _labelled_twice(masks: Iterable[_CountedMask]) -> Iterator[DrawnMask]:
+def _labeled_twice(masks: Iterable[_CountedMask]) -> Iterator[DrawnMask]:
     """Masks drawn by people on images that at least two of them have annotated."""
     people: dict[int, dict[str, list[_CountedMask]]] = defaultdict(lambda: defaultdict(list))
     for mask in masks:

@@ -15,32 +15,32 @@ from starlette.concurrency import run_in_threadpool
 from anymask.base import AnymaskError, Conflict, InputError, UintImage
 from anymask.edit import CutoutSettings, main_subject, write_cutout
 from anymask.find import one_question
-from anymask.images import shown_picture
+from anymask.images import display_image
 from anymask.masks import SMOOTH, rle_to_mask
-from anymask.segment import EncodedPhoto, Model
-from anymask.studio.errors import Refusal, unknown_hash, without_code
+from anymask.segment import EncodedImage, Model
+from anymask.studio.errors import RequestError, unknown_hash, without_code
+from anymask.studio.image_routes import Asked, AskedPlane, DisplayDep, DisplaySettings
 from anymask.studio.inference import Inference, QueueClosed, RequestAbandoned
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import (
     BINARY,
     HASH,
+    IMAGE_BODY,
     MASKS,
-    PICTURE_BODY,
     BodyRoute,
     Format,
-    OfLimits,
-    OfModel,
+    LimitsDep,
+    ModelDep,
     Tolerance,
     form_body,
     from_base64,
+    image_of,
     of_state,
-    picture_of,
-    read_photo,
+    read_image,
     records_answer,
     result_of,
     view_of,
 )
-from anymask.studio.picture_routes import Asked, AskedPlane, Looks, PictureLook
 from anymask.studio.project_routes import ImageId
 from anymask.studio.project_schemas import FindsBody, SearchBody, SearchState, kept_mask
 from anymask.studio.records import Action, Draft, ImageEntry
@@ -52,7 +52,7 @@ from anymask.studio.schemas import (
     QuestionBody,
     check_pixels,
 )
-from anymask.studio.searching import Search, keep_finds, open_search, photos_left, search_photos
+from anymask.studio.searching import Search, images_left, keep_finds, open_search, search_images
 from anymask.studio.store import ASKED
 
 PAUSE = 2.0  # retry delay of a search if the server is busy, in seconds
@@ -61,7 +61,7 @@ of_project = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
 
 
 @router.get("/api/names", response_model=KnownNamesBody)
-async def known_names(inference: OfModel) -> dict[str, Any]:
+async def known_names(inference: ModelDep) -> dict[str, Any]:
     """List the names that the model supports, most frequent first."""
     model = await run_in_threadpool(inference.ready)
     naming = model.runtime.naming
@@ -80,8 +80,8 @@ async def known_names(inference: OfModel) -> dict[str, Any]:
 async def find(
     body: FindBody,
     request: Request,
-    inference: OfModel,
-    limits: OfLimits,
+    inference: ModelDep,
+    limits: LimitsDep,
     kind: Format = "rle",
     tolerance: Tolerance = SMOOTH,
 ) -> Response:
@@ -90,22 +90,22 @@ async def find(
     Best first. The request is cancelled if the client disconnects.
     """
     project = request.app.state.project
-    look = None if project is None else PictureLook(project.project, project.pictures, limits)
+    look = None if project is None else DisplaySettings(project.project, project.images, limits)
     examples = Examples(inference, limits, look)
     examples.check(body)
     view = await view_of(inference, body.image, limits, kind)
 
     def work(model: Model) -> tuple[list[Any], tuple[int, int]]:
-        photo = whole_photo(view())
-        search = examples.search(model, body, lambda: photo)
-        return search.find(photo), (photo.shape[0], photo.shape[1])
+        image = whole_image(view())
+        search = examples.search(model, body, lambda: image)
+        return search.find(image), (image.shape[0], image.shape[1])
 
     found, hw = await result_of(request, lambda left: inference.long("find", work, left))
     return await run_in_threadpool(records_answer, found, hw, kind, tolerance)
 
 
 @dataclass(frozen=True)
-class SubjectLook:
+class CutoutQuery:
     """Cut-out settings in the query."""
 
     kind: Annotated[Literal["png", "webp", "jpeg"], Query(alias="format")] = "png"
@@ -127,9 +127,12 @@ CUTOUT: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/api/cutout", response_class=Response, openapi_extra=PICTURE_BODY, responses=CUTOUT)
+@router.post("/api/cutout", response_class=Response, openapi_extra=IMAGE_BODY, responses=CUTOUT)
 async def cutout(
-    look: Annotated[SubjectLook, Depends()], request: Request, inference: OfModel, limits: OfLimits
+    look: Annotated[CutoutQuery, Depends()],
+    request: Request,
+    inference: ModelDep,
+    limits: LimitsDep,
 ) -> Response:
     """Remove the background: cut out the main subject of an image, without a prompt."""
     # The background text is a color or "blur", never a file of the server.
@@ -137,34 +140,36 @@ async def cutout(
     kind = given.pop("kind")
     CutoutSettings(**given)
     if kind == "jpeg" and look.background is None:
-        raise Refusal(422, "A JPEG has no transparency. Add background=white, or use png.")
-    data = await picture_of(request)
+        raise RequestError(422, "A JPEG has no transparency. Add background=white, or use png.")
+    data = await image_of(request)
 
     def work(model: Model) -> bytes:
-        photo, file = read_photo(data, limits, alpha=True), io.BytesIO()
-        subject = main_subject(model, shown_picture(photo))
+        image, file = read_image(data, limits, alpha=True), io.BytesIO()
+        subject = main_subject(model, display_image(image))
         if subject is None:
-            raise Refusal(422, "No main subject found. Send a point to /api/segment?format=cutout.")
-        write_cutout(file, f".{kind}", photo, subject.mask, **given)
+            raise RequestError(
+                422, "No main subject found. Send a point to /api/segment?format=cutout."
+            )
+        write_cutout(file, f".{kind}", image, subject.mask, **given)
         return file.getvalue()
 
     content = await result_of(request, lambda left: inference.long("cutout", work, left))
     return Response(content, media_type=f"image/{kind}")
 
 
-def whole_photo(seen: UintImage | EncodedPhoto) -> UintImage:
+def whole_image(encoded: UintImage | EncodedImage) -> UintImage:
     """Full-size pixels of an image. Raises Refusal if only a smaller copy is cached."""
-    if not isinstance(seen, EncodedPhoto):
-        return seen
-    if seen.photo is None or seen.photo.shape[:2] != seen.embedding.image_hw:
-        raise Refusal(404, "The server has only a smaller copy of this image. Send the image.")
-    return np.asarray(seen.photo)
+    if not isinstance(encoded, EncodedImage):
+        return encoded
+    if encoded.image is None or encoded.image.shape[:2] != encoded.embedding.image_hw:
+        raise RequestError(404, "The server has only a smaller copy of this image. Send the image.")
+    return np.asarray(encoded.image)
 
 
 class Examples:
     """Resolve the exemplars of requests, given by ID, hash or base64, to images with prompts."""
 
-    def __init__(self, inference: Inference, limits: Limits, look: PictureLook | None) -> None:
+    def __init__(self, inference: Inference, limits: Limits, look: DisplaySettings | None) -> None:
         self.inference, self.limits, self.look = inference, limits, look
         self._read: dict[tuple[int, int | None], UintImage] = {}  # images of the project
 
@@ -176,7 +181,7 @@ class Examples:
         for one in several:
             one.prompted()
             if self.look is None and (one.record or one.image_id):
-                raise Refusal(422, "This server has no project. Send an image and a prompt.")
+                raise RequestError(422, "This server has no project. Send an image and a prompt.")
 
     def search(
         self, model: Model, body: QuestionBody, here: Callable[[], UintImage] | None
@@ -207,23 +212,23 @@ class Examples:
         if one.record is not None:
             assert self.look is not None  # checked
             entry = self.look.project.store.record(one.record)
-            return self._photo(entry.image_id, entry.page), {"mask": rle_to_mask(entry.rle)}
+            return self._image(entry.image_id, entry.page), {"mask": rle_to_mask(entry.rle)}
         if one.image_id is not None:
-            return self._photo(one.image_id, one.page), prompted
+            return self._image(one.image_id, one.page), prompted
         if one.image is None:
             if here is None:
-                raise Refusal(
+                raise RequestError(
                     422, "The exemplar has no image. Send `record`, `image_id` or `image`."
                 )
             return here(), prompted
         if not HASH.fullmatch(one.image):
-            return read_photo(from_base64(one.image), self.limits), prompted
-        seen = self.inference.recall(one.image)
-        if seen is None:
-            raise Refusal(404, unknown_hash(one.image))
-        return whole_photo(seen), prompted
+            return read_image(from_base64(one.image), self.limits), prompted
+        encoded = self.inference.recall(one.image)
+        if encoded is None:
+            raise RequestError(404, unknown_hash(one.image))
+        return whole_image(encoded), prompted
 
-    def _photo(self, image_id: int, page: int | None) -> UintImage:
+    def _image(self, image_id: int, page: int | None) -> UintImage:
         assert self.look is not None  # checked
         if (image_id, page) not in self._read:
             self._read[image_id, page] = self.look.load(image_id, AskedPlane(page))
@@ -240,8 +245,8 @@ async def find_here(
     image_id: ImageId,
     body: SearchBody,
     plane: Asked,
-    look: Looks,
-    inference: OfModel,
+    look: DisplayDep,
+    inference: ModelDep,
     request: Request,
 ) -> dict[str, Any]:
     """Propose objects that match a text or exemplar prompt in an image of the project.
@@ -251,25 +256,27 @@ async def find_here(
     """
     examples = Examples(inference, look.limits, look)
     examples.check(body)
-    place = await run_in_threadpool(lambda: look.page(look.project.picture(image_id), plane.page))
+    place = await run_in_threadpool(
+        lambda: look.page(look.project.image_path(image_id), plane.page)
+    )
     least = look.project.settings.min_mask_area
 
     def work(model: Model) -> tuple[list[Draft], Search]:
-        photo = look.load(image_id, plane)
-        search = examples.search(model, body, lambda: photo)
-        return search.drafts(photo, place, least), search
+        image = look.load(image_id, plane)
+        search = examples.search(model, body, lambda: image)
+        return search.drafts(image, place, least), search
 
     drafts, search = await result_of(request, lambda left: inference.long("find", work, left))
     store, key = look.project.store, search.key
     kept = await run_in_threadpool(keep_finds, store, image_id, drafts, key, False)
-    answer = {"records": [kept_mask(one) for one in kept.records], "existing": kept.there}
+    answer = {"records": [kept_mask(one) for one in kept.records], "existing": kept.existing}
     return answer | ({"untrained": search.untrained} if search.untrained else {})
 
 
 class ProjectSearch:
     """Background search in all images of a project. Only one runs at a time."""
 
-    def __init__(self, inference: Inference, look: PictureLook) -> None:
+    def __init__(self, inference: Inference, look: DisplaySettings) -> None:
         self.inference, self.look = inference, look
         self._left, self._changing = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
@@ -310,7 +317,7 @@ class ProjectSearch:
             key, body = str(stored["key"]), SearchBody.model_validate(stored["question"])
         running = self.running  # read first, because the search may end during the count
         searched = store.searched(key) if key else {}
-        left = len(photos_left(store, searched))
+        left = len(images_left(store, searched))
         state = "running" if running else "stopped" if left else "done"
         why = "; ".join(self._passed[:3])
         return SearchState(
@@ -334,21 +341,21 @@ class ProjectSearch:
             store.add_events(None, [event], "search")
 
             def look(image: ImageEntry) -> list[Draft]:
-                page = self.look.page(self.look.project.picture(image.id), None)
+                page = self.look.page(self.look.project.image_path(image.id), None)
                 try:
-                    photo = self.look.load(image.id, AskedPlane())
-                except Refusal as refusal:  # too large: continue with the other images
+                    pixels = self.look.load(image.id, AskedPlane())
+                except RequestError as refusal:  # too large: continue with the other images
                     raise InputError(str(refusal.detail)) from refusal
-                drafts: list[Draft] = self._wait(lambda _: search.drafts(photo, page, least))
+                drafts: list[Draft] = self._wait(lambda _: search.drafts(pixels, page, least))
                 return drafts
 
             passed = lambda *why: self._passed.append(": ".join(why))  # noqa: E731
-            for _ in search_photos(store, search.key, look, passed):
+            for _ in search_images(store, search.key, look, passed):
                 if self._left.is_set():
                     return
         except (RequestAbandoned, QueueClosed):
             return
-        except (AnymaskError, Refusal) as error:
+        except (AnymaskError, RequestError) as error:
             self._failed = str(error) if isinstance(error, AnymaskError) else str(error.detail)
 
     def _wait(self, work: Callable[[Model], Any]) -> Any:
@@ -356,24 +363,24 @@ class ProjectSearch:
         while not self._left.is_set():
             try:
                 return self.inference.long("find", work, self._left).result()
-            except Refusal as refusal:
+            except RequestError as refusal:
                 if refusal.status_code != 429:
                     raise
                 self._left.wait(PAUSE)
         raise RequestAbandoned
 
 
-OfSearch = Annotated[ProjectSearch, of_state("search")]
+SearchDep = Annotated[ProjectSearch, of_state("search")]
 
 
 @of_project.get("/search", response_model=SearchState)
-def search_state(search: OfSearch) -> SearchState:
+def search_state(search: SearchDep) -> SearchState:
     """Return the progress of the search of all images."""
     return search.state()
 
 
 @of_project.post("/search", response_model=SearchState)
-def start_search(body: SearchBody, search: OfSearch) -> SearchState:
+def start_search(body: SearchBody, search: SearchDep) -> SearchState:
     """Start a search for text or exemplar prompts in all images that are not marked as done.
 
     Matches become proposals with a class. The search runs in the background. The same request
@@ -384,7 +391,7 @@ def start_search(body: SearchBody, search: OfSearch) -> SearchState:
 
 
 @of_project.delete("/search", response_model=SearchState)
-def stop_search(search: OfSearch) -> SearchState:
+def stop_search(search: SearchDep) -> SearchState:
     """Stop the search of all images. Proposals that were found are kept."""
     search.stop()
     return search.state()

@@ -40,12 +40,12 @@ from anymask.runtime import (
     MaskNaming,
     MemoryChoice,
     Sweep,
-    SweepAnswer,
+    SweepOutput,
     VideoRuntime,
 )
 from anymask.segment import (
     EmbeddingCache,
-    EncodedPhoto,
+    EncodedImage,
     Model,
     Prediction,
     RecentValues,
@@ -53,7 +53,7 @@ from anymask.segment import (
     answer_prompts,
     refine_record_edges,
 )
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.names import Named, NamesAsked, OwnNames, name_masks
 
 PREDICTION_BYTES = 64_000_000  # cache size of logits, in bytes
@@ -90,7 +90,7 @@ class KeptPredictions(RecentValues[str, _Kept]):
     def put(self, image: str, prediction: Prediction) -> str:
         """Store a prediction of an image and return its ID, the same for equal predictions."""
         items = (replace(one, cleaned=None, finished=None) for one in prediction.items)
-        bare = replace(prediction, items=tuple(items), picture=None)
+        bare = replace(prediction, items=tuple(items), source_image=None)
         # ID of a prediction: 32 hexadecimal digits, a hash of everything that a correction uses
         digest, prompt = hashlib.sha256(image.encode()), bare.prompt
         digest.update(np.ascontiguousarray(bare.logits).data)
@@ -109,16 +109,16 @@ class KeptPredictions(RecentValues[str, _Kept]):
         """
         kept = self.recall(number)
         if kept is None:
-            raise Refusal(404, f"Unknown or expired prediction {number!r}. Omit `previous`.")
+            raise RequestError(404, f"Unknown or expired prediction {number!r}. Omit `previous`.")
         if kept.image != image:
-            raise Refusal(422, f"{number!r} predicts the image {kept.image}. Omit `previous`.")
+            raise RequestError(422, f"{number!r} predicts the image {kept.image}. Omit `previous`.")
         if candidate >= (count := len(kept.prediction)):
-            raise Refusal(422, f"Candidate {candidate} does not exist. Use 0 to {count - 1}.")
+            raise RequestError(422, f"Candidate {candidate} does not exist. Use 0 to {count - 1}.")
         return kept.prediction.picked([candidate])
 
 
 LOG = logging.getLogger("anymask.studio.model")
-PHOTO_THREADS = 2
+IMAGE_THREADS = 2
 CLICKS_A_SLICE = 8  # batch size of automatic mask generation; limits the delay of new images
 BACKGROUND = 5  # niceness: about a third of the CPU share of a normal thread
 T = TypeVar("T")
@@ -142,7 +142,7 @@ class Urgency(IntEnum):
 
     LOAD = 0
     CLICK = 1
-    PHOTO = 2
+    IMAGE = 2
     LONG = 3
 
 
@@ -324,8 +324,8 @@ class QueuedNaming:
     def name_table(self) -> NameTable:
         return cast(NameTable, self._run(self._inside.name_table))
 
-    def embed_crops(self, photos: UintImage, masks: UintImage) -> FloatArray:
-        return cast(FloatArray, self._run(self._inside.embed_crops, photos, masks))
+    def embed_crops(self, images: UintImage, masks: UintImage) -> FloatArray:
+        return cast(FloatArray, self._run(self._inside.embed_crops, images, masks))
 
 
 class QueuedSweep:
@@ -335,11 +335,11 @@ class QueuedSweep:
         self._run, self._inside = run, run(start, *image)
         self.bytes_per_prompt = self._inside.bytes_per_prompt
 
-    def decode(self, prompts: ModelPrompts) -> SweepAnswer:
+    def decode(self, prompts: ModelPrompts) -> SweepOutput:
         answer = self._run(self._inside.decode, prompts)
         # Masks are computed when they are read, so they are read inside the call.
         read = partial(self._run, lambda chosen: list(answer.logits(chosen)))
-        return SweepAnswer(answer.quality, lambda chosen: iter(read(chosen)))
+        return SweepOutput(answer.quality, lambda chosen: iter(read(chosen)))
 
 
 class QueuedVideo:
@@ -348,7 +348,7 @@ class QueuedVideo:
     def __init__(self, run: Callable[..., Any], inside: VideoRuntime) -> None:
         self._run, self._inside = run, inside
         for name in (
-            "see_frame", "answer_points", "answer_mask", "step_video", "remember",
+            "encode_frame", "answer_points", "answer_mask", "step_video", "remember",
             "bank_to_arrays", "arrays_to_bank",
         ):  # fmt: skip
             setattr(self, name, partial(run, getattr(inside, name)))
@@ -391,7 +391,7 @@ class Inference:
         self.clicks, self.heavy = ModelQueue(), ModelQueue(nice=BACKGROUND)
         self.model: Future[Model] = Future()
         self._name, self._load = name, load
-        self._photos = ThreadPoolExecutor(PHOTO_THREADS, "anymask-photo", lower_thread_priority)
+        self._images = ThreadPoolExecutor(IMAGE_THREADS, "anymask-photo", lower_thread_priority)
         self._long = ThreadPoolExecutor(1, "anymask-long", lower_thread_priority)
         self._most_long, self._long_now = most_long, 0
 
@@ -420,7 +420,7 @@ class Inference:
         self.heavy.close()
         if not self.model.done():
             self.model.set_exception(ModelError("The server is shutting down. Try again later."))
-        self._photos.shutdown(cancel_futures=True)
+        self._images.shutdown(cancel_futures=True)
         self._long.shutdown(cancel_futures=True)
 
     def health(self) -> Health:
@@ -443,15 +443,15 @@ class Inference:
         try:
             return self.model.result()
         except AnymaskError as error:
-            raise Refusal(503, f"The model cannot be loaded. {error}") from error
+            raise RequestError(503, f"The model cannot be loaded. {error}") from error
 
-    def recall(self, pixels: str) -> EncodedPhoto | None:
+    def recall(self, pixels: str) -> EncodedImage | None:
         """Return a cached encoded image by the hash of its pixels, or None."""
         return self.cache.get(self.ready().runtime, pixels)
 
     def encode(
         self, read: Callable[[], UintImage], georeferenced: bool = False
-    ) -> Future[EncodedPhoto]:
+    ) -> Future[EncodedImage]:
         """Encode an image, or return it from the cache.
 
         Args:
@@ -459,16 +459,16 @@ class Inference:
             georeferenced: Whether the image is georeferenced.
         """
 
-        def work() -> EncodedPhoto:
-            photo = read()
-            runtime = QueuedRuntime(self.ready().runtime, self.heavy, Urgency.PHOTO)
-            return self.cache.encode(runtime, photo, georeferenced)
+        def work() -> EncodedImage:
+            image = read()
+            runtime = QueuedRuntime(self.ready().runtime, self.heavy, Urgency.IMAGE)
+            return self.cache.encode(runtime, image, georeferenced)
 
-        return self._photos.submit(work)
+        return self._images.submit(work)
 
     def segment(
         self,
-        seen: EncodedPhoto,
+        encoded: EncodedImage,
         prompts: list[Prompt],
         settings: SegmentSettings | None = None,
         previous: Sequence[Prediction | None] | None = None,
@@ -478,13 +478,13 @@ class Inference:
         Args:
             previous: As for `Model.segment`.
         """
-        chosen, embedding = settings or SegmentSettings(), seen.embedding
+        chosen, embedding = settings or SegmentSettings(), encoded.embedding
         warn_of_cut_boxes(prompts, embedding.image_hw)
 
         def work(together: list[Any]) -> list[Prediction]:
             batch, before = zip(*together, strict=True)
             runtime = self.ready().runtime
-            inputs = runtime, seen.photo, embedding
+            inputs = runtime, encoded.image, embedding
             return answer_prompts(*inputs, batch, chosen, before, self.cache)
 
         key = (embedding.model_hash, embedding.image_hash, chosen)
@@ -493,7 +493,7 @@ class Inference:
 
     def everything(
         self,
-        look: Callable[[], UintImage | EncodedPhoto],
+        read_image: Callable[[], UintImage | EncodedImage],
         settings: dict[str, Any],
         left: Event | None = None,
         tell: OnProgress | None = None,
@@ -503,14 +503,14 @@ class Inference:
         Raises Refusal (429) if too many long tasks wait.
 
         Args:
-            look: Function that returns the image or its embedding, called in a thread.
+            read_image: Function that returns the image or its embedding, called in a thread.
             left: Set when the client disconnects; the future then fails with RequestAbandoned.
             tell: Called with finished and total steps, from the thread that runs the task.
         """
 
         def work(model: Model) -> list[Mask]:
             chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
-            return model.everything(look(), progress=tell, **chosen)
+            return model.everything(read_image(), progress=tell, **chosen)
 
         return self.long("everything", work, left)
 
@@ -524,7 +524,7 @@ class Inference:
             left: As for `everything`.
         """
         if self._long_now >= self._most_long:
-            raise Refusal(
+            raise RequestError(
                 429,
                 f"The server is busy: {self._long_now} of {self._most_long} long requests are "
                 "running. Retry after the number of seconds in the Retry-After header.",
@@ -564,7 +564,7 @@ class Inference:
 
     def names(
         self,
-        look: Callable[[], UintImage | EncodedPhoto],
+        read_image: Callable[[], UintImage | EncodedImage],
         rles: list[Rle],
         options: NamesAsked,
         left: Event | None = None,
@@ -573,12 +573,12 @@ class Inference:
         """Suggest names for masks of an image. Prompts never wait for it.
 
         Args:
-            look: As for `everything`.
+            read_image: As for `everything`.
             left: As for `everything`.
         """
 
         def work() -> Named:
-            runtime = QueuedRuntime(self.ready().runtime, self.heavy, Urgency.PHOTO, left)
-            return name_masks(runtime, look(), rles, options, own)
+            runtime = QueuedRuntime(self.ready().runtime, self.heavy, Urgency.IMAGE, left)
+            return name_masks(runtime, read_image(), rles, options, own)
 
-        return self._photos.submit(work)
+        return self._images.submit(work)

@@ -27,7 +27,7 @@ ROW = (
     "#a0eba0", "#be5582", "#0aaffa", "#82730a", "#0aaf0a", "#0a9164", "#fa0aeb", "#fa6446",
 )  # fmt: skip
 GOLDEN = 137.508  # hue step of further colors, in degrees
-_COLOUR = re.compile("#[0-9a-f]{6}")
+_COLOR = re.compile("#[0-9a-f]{6}")
 Fate = Literal["unname", "delete"]
 
 
@@ -40,7 +40,7 @@ class Label:
     masks: int
 
 
-def nth_colour(number: int) -> str:
+def nth_color(number: int) -> str:
     """Color of the nth class, the same as in the page (canvas/colours.ts)."""
     if number < len(ROW):
         return ROW[number]
@@ -48,16 +48,16 @@ def nth_colour(number: int) -> str:
     return "#" + "".join(f"{int(255 * channel + 0.5):02x}" for channel in channels)
 
 
-def learn_label(session: Session, name: str | None, colour: str | None = None) -> None:
+def learn_label(session: Session, name: str | None, color: str | None = None) -> None:
     """Append a class if it does not exist."""
     if name is None or session.get(LabelRow, name) is not None:
         return
     rows = list(session.scalars(select(LabelRow)))
     place = 1 + max((row.place for row in rows), default=-1)
-    taken = {row.colour for row in rows}
-    free = (one for one in map(nth_colour, range(len(taken) + 1)) if one not in taken)
-    chosen = colour or next(free)
-    session.add(LabelRow(name=name, colour=chosen, place=place))
+    taken = {row.color for row in rows}
+    free = (one for one in map(nth_color, range(len(taken) + 1)) if one not in taken)
+    chosen = color or next(free)
+    session.add(LabelRow(name=name, color=chosen, place=place))
     session.flush()
 
 
@@ -94,20 +94,20 @@ class LabelSet(DatabasePart):
         )
         with reading(self.database) as session:
             found = session.execute(query)
-            return [Label(row.name, row.colour, int(masks)) for row, masks in found]
+            return [Label(row.name, row.color, int(masks)) for row, masks in found]
 
-    def add(self, name: str, colour: str | None = None) -> None:
+    def add(self, name: str, color: str | None = None) -> None:
         """Append a class if it does not exist. Raises InputError."""
-        name, colour = _check_name(name), _check_colour(colour)
+        name, color = _check_name(name), _check_color(color)
         with writing(self.database) as session:
-            learn_label(session, name, colour)
+            learn_label(session, name, color)
 
-    def recolour(self, name: str, colour: str) -> None:
+    def recolor(self, name: str, color: str) -> None:
         """Change the color of a class. Raises InputError, NotFoundError."""
-        chosen = _check_colour(colour)
+        chosen = _check_color(color)
         assert chosen is not None
         with writing(self.database) as session:
-            _row(session, name).colour = chosen
+            _row(session, name).color = chosen
 
     def move(self, name: str, place: int) -> None:
         """Move a class to a position, from 0. Raises NotFoundError."""
@@ -130,7 +130,7 @@ class LabelSet(DatabasePart):
             if to == name:
                 return 0
             if session.get(LabelRow, to) is None:
-                session.add(LabelRow(name=to, colour=old.colour, place=old.place))
+                session.add(LabelRow(name=to, color=old.color, place=old.place))
             session.delete(old)
             detail = {"from": name, "to": to}
             session.add(event_row(Action(kind=RENAMED, detail=detail), None, who, self.clock()))
@@ -172,7 +172,7 @@ def _check_name(name: str) -> str:
     return name.strip()
 
 
-def _check_colour(colour: str | None) -> str | None:
-    if colour is not None and not _COLOUR.fullmatch(colour):
-        raise InputError(f"The color must have the form #3d8bff. Given: {colour[:20]!r}.")
-    return colour
+def _check_color(color: str | None) -> str | None:
+    if color is not None and not _COLOR.fullmatch(color):
+        raise InputError(f"The color must have the form #3d8bff. Given: {color[:20]!r}.")
+    return color

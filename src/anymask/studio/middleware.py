@@ -30,8 +30,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anymask.base import InputError
-from anymask.studio.errors import Refusal, going_down
-from anymask.studio.limits import COSTLY, SLOWEST, Limits
+from anymask.studio.errors import RequestError, going_down
+from anymask.studio.limits import COSTLY_PATHS, SLOWEST, Limits
 
 LOG = logging.getLogger("anymask.studio")
 REQUESTS = logging.getLogger("anymask.studio.requests")
@@ -105,12 +105,14 @@ class Access:
         """Raise Refusal if a request is not allowed."""
         host = headers.get("host", "")
         if not _is_authority(host):
-            raise Refusal(400, f"The Host header is invalid: {host[:80]!r}. Use localhost:8765.")
+            raise RequestError(
+                400, f"The Host header is invalid: {host[:80]!r}. Use localhost:8765."
+            )
         if self.token:
             given = _token_of(headers, scope["query_string"])
             same = hmac.compare_digest(given.encode(), self.token.encode())
             if not same and not _OPEN.fullmatch(scope["path"]):
-                raise Refusal(
+                raise RequestError(
                     401,
                     f"{'The access token is invalid' if given else 'Access token required'}. "
                     "Send 'Authorization: Bearer TOKEN', or open the page with ?token=TOKEN.",
@@ -118,7 +120,7 @@ class Access:
             return
         name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
         if name not in _LOCAL and name != self.host:
-            raise Refusal(421, f"The Host header {host[:80]!r} does not name this machine.")
+            raise RequestError(421, f"The Host header {host[:80]!r} does not name this machine.")
         # A request that another web page makes the browser send
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         if origin is None:  # image, frame or link: browsers send no Origin header
@@ -130,7 +132,7 @@ class Access:
         else:
             sender = repr(origin[:80])
             remedy = f"--allow-origin {origin if _ORIGIN.fullmatch(origin) else 'URL'}"
-        raise Refusal(
+        raise RequestError(
             403, f"Requests from {sender} are not allowed. Start the server with {remedy}."
         )
 
@@ -164,7 +166,7 @@ def _token_of(headers: Headers, query: bytes) -> str:
     return parse_qs(query.decode("latin-1")).get("token", [""])[0]
 
 
-class Guard:
+class AccessMiddleware:
     """ASGI middleware for access control and limits.
 
     Args:
@@ -204,7 +206,7 @@ class Guard:
         try:
             self.access.check(scope, headers)
             await self._counted(scope, headers, receive, sending)
-        except Refusal as refusal:
+        except RequestError as refusal:
             LOG.warning("refused %s %s: %s", method, path, refusal.detail)
             await refusal.response()(scope, receive, sending)
         except asyncio.CancelledError:  # the server stops and its grace period is over
@@ -215,7 +217,7 @@ class Guard:
             kind = type(error).__name__
             message = f"Internal server error ({kind}). Try again. The server log has the details."
             if not status:
-                await Refusal(500, message).response()(scope, receive, sending)
+                await RequestError(500, message).response()(scope, receive, sending)
         finally:
             spent = round(1000 * (time.perf_counter() - began), 1)
             record = {"method": method, "path": path, "status": status, "ms": spent}
@@ -223,7 +225,7 @@ class Guard:
 
     async def _counted(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         """Process a request if capacity is available. Raises Refusal (413, 429)."""
-        costly = bool(COSTLY.fullmatch(scope["path"]))
+        costly = bool(COSTLY_PATHS.fullmatch(scope["path"]))
         if scope["method"] == "HEAD" and not costly:  # processed as GET; the server omits the body
             scope = dict(scope) | {"method": "GET"}
         is_json = "json" in headers.get("content-type", "").lower()
@@ -261,8 +263,8 @@ class Guard:
             self._held[address] -= held
             self._held = +self._held  # without the addresses that hold nothing
 
-    def _busy(self, got: str) -> Refusal:
-        return Refusal(
+    def _busy(self, got: str) -> RequestError:
+        return RequestError(
             429,
             f"The server is busy: {got}, and the limit is {self.limits.requests} requests and "
             f"{self.limits.body_bytes} bytes. Retry after the seconds in the header Retry-After.",
@@ -270,8 +272,8 @@ class Guard:
         )
 
 
-def _too_long(most: int, got: str) -> Refusal:
-    return Refusal(
+def _too_long(most: int, got: str) -> RequestError:
+    return RequestError(
         413, f"The request has {got} bytes, at most {most} are allowed (upload_megabytes)."
     )
 
@@ -308,7 +310,7 @@ class BoundedBody:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise Refusal(
+            raise RequestError(
                 408,
                 f"The request was not received in time: after {self._got} bytes, it was slower "
                 f"than {SLOWEST} bytes per second for {self._seconds:g} s. Send it again.",
@@ -321,7 +323,9 @@ class BoundedBody:
         if self._values is not None:  # at least one of these characters precedes each value
             self._marks += sum(part.count(mark) for mark in b",[{")
             if self._marks > self._values:
-                raise Refusal(413, f"The JSON body has more than {self._values} values. Split it.")
+                raise RequestError(
+                    413, f"The JSON body has more than {self._values} values. Split it."
+                )
         self._whole = not message.get("more_body", False)
         self._arrive(len(part), whole=self._whole)
         return message

@@ -49,12 +49,12 @@ from anymask.edit.subject import less_of_subject
 from anymask.formats import AnnotatedImage, LossReport, Policy, encode_annotations, geojson
 from anymask.images import (
     DECODERS,
-    PictureView,
+    ImageView,
+    display_image,
     is_georeferenced,
     load_image,
     needs_tifffile,
     open_header,
-    shown_picture,
 )
 from anymask.masks import (
     SMOOTH,
@@ -66,12 +66,12 @@ from anymask.masks import (
     rle_to_coco,
     rle_to_mask,
     rle_to_polygons,
-    save_picture,
+    save_image,
 )
 from anymask.models.rules import FIELD_MODELS
 from anymask.runtime import split_side
-from anymask.segment import EncodedPhoto, Prediction, count_looks
-from anymask.studio.errors import LEFT, Refusal, going_down, unknown_hash
+from anymask.segment import EncodedImage, Prediction, count_passes
+from anymask.studio.errors import LEFT, RequestError, going_down, unknown_hash
 from anymask.studio.inference import (
     Health,
     Inference,
@@ -99,7 +99,7 @@ FORM = "multipart/form-data"
 _MAX_FIELDS, _MAX_TEXT = 20, 200_000  # maximum number of other fields, and characters per field
 _PLAIN = ("image", "previous")  # hashes, which may have only digits
 HASH = re.compile(r"[0-9a-f]{32}")
-A_LOOK = 256  # cost of encoding, in points
+ENCODING_COST = 256  # cost of encoding, in points
 _MAX_NUMBER = 1_000_000_000  # maximum value of settings without a specific limit
 _MAX_HALF = 65504.0
 MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
@@ -113,13 +113,13 @@ _DOCUMENTS = {  # format of `anymask convert`, media type
     "geojson": ("geojson", "application/geo+json"),
 }
 Tolerance = Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)]
-Look = UintImage | EncodedPhoto  # an image, or its embedding
+ImageOrEmbedding = UintImage | EncodedImage  # an image, or its embedding
 
 # OpenAPI descriptions of bodies and responses that are not JSON.
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE = {"file": {"type": "string", "format": "binary", "description": "the image"}}
-PICTURE_BODY = {
+IMAGE_BODY = {
     "requestBody": {
         "required": True,
         "content": {
@@ -197,8 +197,8 @@ def of_state(name: str) -> Any:
     return Depends(find)
 
 
-OfModel = Annotated[Inference, of_state("inference")]
-OfLimits = Annotated[Limits, of_state("limits")]
+ModelDep = Annotated[Inference, of_state("inference")]
+LimitsDep = Annotated[Limits, of_state("limits")]
 
 
 class BodyRoute(APIRoute):
@@ -214,7 +214,7 @@ class BodyRoute(APIRoute):
             if strange and request.method == "POST":
                 listed = ", ".join(known) or "none"
                 message = f"Unknown query parameter {strange[0]!r}. Supported: {listed}."
-                raise Refusal(422, message)
+                raise RequestError(422, message)
             if self.body_field is not None:
                 if is_form(request):
                     content = json.dumps(await _form_body(request)).encode()
@@ -226,7 +226,7 @@ class BodyRoute(APIRoute):
                 depth = json_depth_bound((await request.body()).decode("utf-8", "replace"))
                 if depth > MAX_DEPTH:
                     message = f"{depth} nested levels of JSON: at most {MAX_DEPTH} are supported."
-                    raise Refusal(422, message)
+                    raise RequestError(422, message)
             return await handle(request)
 
         return answer
@@ -254,7 +254,7 @@ async def _form_body(request: Request) -> dict[str, Any]:
                 body["image"] = base64.b64encode(await value.read()).decode()
             elif name in body:
                 message = f"The form field {name!r} occurs twice. Send all values in one list."
-                raise Refusal(400, message)
+                raise RequestError(400, message)
             elif value:  # /docs sends empty fields
                 body[name] = value
                 if name not in _PLAIN:
@@ -263,7 +263,7 @@ async def _form_body(request: Request) -> dict[str, Any]:
     return body
 
 
-async def picture_of(request: Request) -> bytes:
+async def image_of(request: Request) -> bytes:
     """Image in a body: raw bytes, the file of a form, or `image` of JSON. Raises Refusal."""
     if is_form(request):
         body: Any = await _form_body(request)
@@ -274,7 +274,7 @@ async def picture_of(request: Request) -> bytes:
     else:
         return await request.body()
     if not isinstance(body, dict) or [*map(type, body.values())] != [str] or "image" not in body:
-        raise Refusal(
+        raise RequestError(
             422, "Send only the image: its bytes, -F file=@NAME, or JSON with `image` as base64."
         )
     return from_base64(body["image"])
@@ -286,18 +286,16 @@ router = APIRouter(route_class=BodyRoute, tags=["model"])
 
 
 @router.get("/health", response_model_exclude_none=True)
-async def health(inference: OfModel) -> Health:
+async def health(inference: ModelDep) -> Health:
     """Return the state of the model: loading, ready or failed. Does not wait."""
     return inference.health()
 
 
-@router.post(
-    "/api/encode", response_class=Response, openapi_extra=PICTURE_BODY, responses=EMBEDDING
-)
-async def encode(request: Request, inference: OfModel, limits: OfLimits) -> Response:
+@router.post("/api/encode", response_class=Response, openapi_extra=IMAGE_BODY, responses=EMBEDDING)
+async def encode(request: Request, inference: ModelDep, limits: LimitsDep) -> Response:
     """Encode an image. The response header X-Image-Hash identifies it in later requests."""
-    photo = await picture_of(request)
-    return await embedded(inference, lambda: read_photo(photo, limits), is_georeferenced(photo))
+    image = await image_of(request)
+    return await embedded(inference, lambda: read_image(image, limits), is_georeferenced(image))
 
 
 @router.post(
@@ -309,8 +307,8 @@ async def encode(request: Request, inference: OfModel, limits: OfLimits) -> Resp
 async def segment(
     body: SegmentBody,
     request: Request,
-    inference: OfModel,
-    limits: OfLimits,
+    inference: ModelDep,
+    limits: LimitsDep,
     kind: FormatOfOne = "rle",
     tolerance: Tolerance = SMOOTH,
 ) -> Response:
@@ -323,7 +321,7 @@ async def segment(
     packed = any(one.mask is not None for one in bodies)
     # Without masks, validate before the image is encoded; unpack the masks of one request at a time
     prompts = [] if packed else [one.as_prompt() for one in bodies]
-    seen = await encode_photo(inference, body.image, limits, kind)
+    seen = await encode_image(inference, body.image, limits, kind)
     name, cuts = seen.embedding.image_hash, kind in ("cutout", "webp")
     async with request.app.state.unpacking if packed else nullcontext():
         if packed:
@@ -331,10 +329,10 @@ async def segment(
                 raise _connection_closed()
             prompts = await run_in_threadpool(lambda: [one.as_prompt() for one in bodies])
         previous = [one.earlier(inference.predictions, name) for one in bodies]
-        photo = await run_in_threadpool(_whole, seen, body.image, limits) if cuts else None
+        image = await run_in_threadpool(_whole, seen, body.image, limits) if cuts else None
         kinds = [one.kinds for one in prompts]
-        if photo is not None and kinds == [{"negative_point"}] and previous == [None]:
-            found = inference.long("cutout", partial(main_subject, photo=shown_picture(photo)))
+        if image is not None and kinds == [{"negative_point"}] and previous == [None]:
+            found = inference.long("cutout", partial(main_subject, image=display_image(image)))
             prompts = [less_of_subject(prompts[0], await done(found))]
         answers = await result_of(
             request, lambda _: inference.segment(seen, prompts, settings, previous)
@@ -342,7 +340,7 @@ async def segment(
     # Encode in a thread, so that the event loop is not blocked.
     if kind == "cutout" or kind == "webp":
         suffix = ".png" if kind == "cutout" else ".webp"
-        return await run_in_threadpool(_cutout, answers, photo, suffix)
+        return await run_in_threadpool(_cutout, answers, image, suffix)
     keeps = inference.predictions if "mask" in inference.ready().runtime.spec.accepts else None
     return await run_in_threadpool(_answers, answers, name, kind, tolerance, keeps)
 
@@ -356,8 +354,8 @@ async def segment(
 async def everything(
     body: EverythingBody,
     request: Request,
-    inference: OfModel,
-    limits: OfLimits,
+    inference: ModelDep,
+    limits: LimitsDep,
     kind: Format = "rle",
     tolerance: Tolerance = SMOOTH,
 ) -> Response:
@@ -370,18 +368,18 @@ async def everything(
     for name, value in body.settings.items():
         if isinstance(value, int | float) and value > most.get(name, _MAX_NUMBER):
             got = f"{value:g}" if value < sys.float_info.max else "a larger number"
-            raise Refusal(
+            raise RequestError(
                 422, f"{name} must be at most {most.get(name, _MAX_NUMBER)}. Given: {got}."
             )
     settings = body.settings
     look = await view_of(inference, body.image, limits, kind)
     sizes: list[tuple[int, int]] = []
 
-    def seen() -> Look:
-        photo = look()
-        check_cost(photo, settings, limits, inference.ready().name)
-        sizes.append(_image_hw(photo))
-        return photo
+    def seen() -> ImageOrEmbedding:
+        image = look()
+        check_cost(image, settings, limits, inference.ready().name)
+        sizes.append(_image_hw(image))
+        return image
 
     found = await result_of(request, lambda left: inference.everything(seen, settings, left))
     return await run_in_threadpool(records_answer, found, sizes[-1], kind, tolerance)
@@ -393,7 +391,7 @@ async def everything(
     openapi_extra=form_body(NamesBody, *NamesBody.model_fields),
 )
 async def names(
-    body: NamesBody, request: Request, inference: OfModel, limits: OfLimits
+    body: NamesBody, request: Request, inference: ModelDep, limits: LimitsDep
 ) -> dict[str, Any]:
     """Suggest the most likely names for each mask of an image, with the model's name network.
 
@@ -424,7 +422,7 @@ def from_base64(text: str, kind: str = "") -> bytes:
         given = tail if comma and text.startswith("data:") else text
         data = base64.b64decode(given, validate=True)
     except (binascii.Error, ValueError):
-        raise Refusal(
+        raise RequestError(
             422, f"Invalid image {text[:40]!r}. Pass base64, or 32 hexadecimal digits."
         ) from None
     if kind == "geojson" and is_georeferenced(data):
@@ -432,7 +430,7 @@ def from_base64(text: str, kind: str = "") -> bytes:
     return data
 
 
-def read_photo(
+def read_image(
     body: bytes, limits: Limits, *, alpha: bool = False
 ) -> UintImage:  # -> (H, W, 3), or (H, W, 4) with alpha=True
     """Decode one image, on white or with its alpha channel.
@@ -441,22 +439,22 @@ def read_photo(
     formats; ImageError if it is corrupted.
     """
     if not body:
-        raise Refusal(400, "The body is empty. Send the bytes of an image.")
+        raise RequestError(400, "The body is empty. Send the bytes of an image.")
     if len(body) > limits.upload_bytes:
-        raise Refusal(
+        raise RequestError(
             413,
             f"The image has {len(body)} bytes, and the server accepts up to {limits.upload_bytes} "
             "bytes. Send a smaller image, or raise upload_megabytes.",
         )
     try:
-        with open_header(io.BytesIO(body)) as picture:
-            size, deep = picture.size, needs_tifffile(picture, PictureView())
+        with open_header(io.BytesIO(body)) as image:
+            size, deep = image.size, needs_tifffile(image, ImageView())
     except Exception:  # Pillow raises many exception types for corrupted data
         size, deep = (0, 0), True
     if size[0] * size[1] > limits.pixels:
         raise too_large(f"{size[0]} x {size[1]}", limits)
     if deep:
-        raise Refusal(
+        raise RequestError(
             415,
             f"Unsupported image format ({len(body)} bytes that start with {body[:8]!r}). "
             f"Supported: {', '.join(DECODERS)} with one or three bands. Convert it to PNG.",
@@ -464,9 +462,9 @@ def read_photo(
     return load_image(body, alpha=alpha)
 
 
-def too_large(got: str, limits: Limits) -> Refusal:
+def too_large(got: str, limits: Limits) -> RequestError:
     """The error for an image with too many pixels."""
-    return Refusal(
+    return RequestError(
         413,
         f"The image has {got} pixels, but at most {limits.pixels} are allowed (megapixels).",
     )
@@ -481,9 +479,9 @@ async def embedded(
         read: Function that decodes the image, called in a thread.
         georeferenced: Whether the image is georeferenced.
     """
-    seen: Features = (await done(inference.encode(read, georeferenced))).embedding
-    packed = await run_in_threadpool(features_to_bytes, seen, inference.model.result().spec)
-    headers = {"X-Image-Hash": seen.image_hash}
+    features: Features = (await done(inference.encode(read, georeferenced))).embedding
+    packed = await run_in_threadpool(features_to_bytes, features, inference.model.result().spec)
+    headers = {"X-Image-Hash": features.image_hash}
     return Response(packed, media_type="application/octet-stream", headers=headers)
 
 
@@ -515,9 +513,9 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
     return b"".join([struct.pack("<I", len(text)), text, *(one.tobytes() for one in maps.values())])
 
 
-async def encode_photo(
+async def encode_image(
     inference: Inference, image: str, limits: Limits, kind: str = ""
-) -> EncodedPhoto:
+) -> EncodedImage:
     """Return the embedding of an image given by hash or base64, for an answer in a format.
 
     Raises Refusal (404, 422, ...), and InputError as `from_base64`.
@@ -525,14 +523,14 @@ async def encode_photo(
     if not inference.model.done():
         await asyncio.wait([asyncio.wrap_future(inference.model)])
     if not HASH.fullmatch(image):
-        photo = await run_in_threadpool(from_base64, image, kind)
-        made: EncodedPhoto = await done(
-            inference.encode(lambda: read_photo(photo, limits), is_georeferenced(photo))
+        pixels = await run_in_threadpool(from_base64, image, kind)
+        made: EncodedImage = await done(
+            inference.encode(lambda: read_image(pixels, limits), is_georeferenced(pixels))
         )
         return made
     found = inference.recall(image)
     if found is None:
-        raise Refusal(404, unknown_hash(image))
+        raise RequestError(404, unknown_hash(image))
     if kind == "geojson" and found.embedding.georeferenced:
         geojson.refuse_map("The image")
     return found
@@ -540,13 +538,13 @@ async def encode_photo(
 
 async def view_of(
     inference: Inference, image: str, limits: Limits, kind: str = ""
-) -> Callable[[], Look]:
+) -> Callable[[], ImageOrEmbedding]:
     """Like `see`, but a base64 image is only decoded, on demand, and not encoded."""
     if HASH.fullmatch(image):
-        seen = await encode_photo(inference, image, limits, kind)
+        seen = await encode_image(inference, image, limits, kind)
         return lambda: seen
-    photo = await run_in_threadpool(from_base64, image, kind)
-    return lambda: read_photo(photo, limits)
+    pixels = await run_in_threadpool(from_base64, image, kind)
+    return lambda: read_image(pixels, limits)
 
 
 @asynccontextmanager
@@ -569,8 +567,8 @@ async def gives_up(
         watching.cancel()
 
 
-def _connection_closed() -> Refusal:
-    return Refusal(LEFT, "The client closed the connection. Send the request again.")
+def _connection_closed() -> RequestError:
+    return RequestError(LEFT, "The client closed the connection. Send the request again.")
 
 
 async def done(future: Any) -> Any:
@@ -601,22 +599,24 @@ async def result_of(request: Request, begin: Callable[[Event], Future[Any]]) -> 
 # Cost of automatic mask generation.
 
 
-def check_cost(photo: Look, settings: dict[str, Any], limits: Limits, model: str = "") -> None:
+def check_cost(
+    image: ImageOrEmbedding, settings: dict[str, Any], limits: Limits, model: str = ""
+) -> None:
     """Raise Refusal if settings require too many points on this image, InputError."""
-    height, width = _image_hw(photo)
+    height, width = _image_hw(image)
     cost = cost_of((height, width), settings, FIELD_MODELS.get(split_side(model)[0]))
     if cost > limits.clicks:
-        raise Refusal(
+        raise RequestError(
             422,
             f"The request requires {cost} points on {width} x {height} pixels, but at most "
             f"{limits.clicks} are allowed. Use larger tiles, a smaller grid or fewer crop layers.",
         )
 
 
-def _image_hw(photo: Look) -> tuple[int, int]:
-    if isinstance(photo, EncodedPhoto):
-        return photo.embedding.image_hw
-    return photo.shape[0], photo.shape[1]
+def _image_hw(image: ImageOrEmbedding) -> tuple[int, int]:
+    if isinstance(image, EncodedImage):
+        return image.embedding.image_hw
+    return image.shape[0], image.shape[1]
 
 
 def cost_of(
@@ -637,8 +637,8 @@ def cost_of(
     side, layers = whole("grid", 32 if trained_side is None else 1), whole("crop_n_layers", 0)
     factor = max(1, whole("crop_n_points_downscale_factor", 1))
     clicks = [max(1, side // factor**layer) ** 2 for layer in range(layers + 1)]
-    cost: int = sum(4**layer * (count + A_LOOK) for layer, count in enumerate(clicks))
-    return count_looks(settings.get("tile", "auto"), image_hw, trained_side) * cost
+    cost: int = sum(4**layer * (count + ENCODING_COST) for layer, count in enumerate(clicks))
+    return count_passes(settings.get("tile", "auto"), image_hw, trained_side) * cost
 
 
 # Responses in the requested format.
@@ -677,7 +677,7 @@ def _answers(
     if kind != "png":
         return _encode_masks(first, first[0].rle.size, image_hash, kind, tolerance)
     if len(first) > 1:
-        raise Refusal(
+        raise RequestError(
             422, f"format=png supports one prompt, and {len(first)} were given. Use polygons."
         )
     pixels = rle_to_mask(first[0].rle).view(np.uint8) * np.uint8(255)
@@ -686,31 +686,31 @@ def _answers(
     return Response(file.getvalue(), media_type="image/png")
 
 
-def _whole(seen: EncodedPhoto, image: str, limits: Limits) -> UintImage | None:
+def _whole(encoded: EncodedImage, image: str, limits: Limits) -> UintImage | None:
     """Full-size pixels of an image, with the alpha channel if the image was sent.
 
     None if only its hash was sent and a smaller copy is cached.
     """
     if not HASH.fullmatch(image):
-        return read_photo(from_base64(image), limits, alpha=True)
-    if seen.photo is not None and seen.photo.shape[:2] == seen.embedding.image_hw:
-        return seen.photo
+        return read_image(from_base64(image), limits, alpha=True)
+    if encoded.image is not None and encoded.image.shape[:2] == encoded.embedding.image_hw:
+        return encoded.image
     return None
 
 
-def _cutout(answers: list[Prediction], photo: UintImage | None, suffix: str) -> Response:
+def _cutout(answers: list[Prediction], image: UintImage | None, suffix: str) -> Response:
     """Cut-out of the object of one prompt, with soft alpha.
 
     Raises Refusal (422) for several prompts, an empty mask, or an image without cached pixels.
     """
     if len(answers) > 1:
-        raise Refusal(422, f"A cut-out supports one prompt, and {len(answers)} were given.")
-    if photo is None:
-        raise Refusal(422, "The server has only the embedding of this image. Send the image.")
+        raise RequestError(422, f"A cut-out supports one prompt, and {len(answers)} were given.")
+    if image is None:
+        raise RequestError(422, "The server has only the embedding of this image. Send the image.")
     if not answers[0].best.area:
-        raise Refusal(422, "The predicted mask is empty. Use another prompt.")
+        raise RequestError(422, "The predicted mask is empty. Use another prompt.")
     file = io.BytesIO()
-    save_picture(file, cut_out(photo, answers[0].mask), suffix)
+    save_image(file, cut_out(image, answers[0].mask), suffix)
     return Response(file.getvalue(), media_type=f"image/{suffix[1:]}")
 
 

@@ -18,8 +18,8 @@ from anymask.base import AnymaskError, FloatArray, UintImage, brief
 from anymask.masks import Rle, rle_area
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, LabelSuggestion
 from anymask.runtime import ImageRuntime, mask_vectors
-from anymask.segment import EncodedPhoto, choose_names
-from anymask.studio.errors import Refusal
+from anymask.segment import EncodedImage, choose_names
+from anymask.studio.errors import RequestError
 
 AT_ONCE = 16  # masks per model call; limits the delay of new images
 MOST = 8  # maximum number of masks per class
@@ -49,16 +49,16 @@ class Named:
 
 @brief
 @dataclass(frozen=True)
-class LabelledMask:
+class LabeledMask:
     """A mask with a class that a person chose."""
 
     key: str  # Identifier of this version of the mask
     on: str  # Identifier of its image
-    photo: Callable[[], UintImage]  # Function that reads the image (H, W, 3)
+    image: Callable[[], UintImage]  # Function that reads the image (H, W, 3)
     rle: Rle  # Run-length encoded mask
 
 
-Examples = Callable[[str, int], Sequence[LabelledMask]]  # (class, maximum) -> newest first
+Examples = Callable[[str, int], Sequence[LabeledMask]]  # (class, maximum) -> newest first
 
 
 class OwnNames:
@@ -82,7 +82,7 @@ class OwnNames:
             if one.key not in self._seen
         ]
         fresh.sort(key=lambda pair: pair[0])
-        self._look(runtime, [one for _, one in fresh[:FIRST_LOOK]])
+        self._name_image(runtime, [one for _, one in fresh[:FIRST_LOOK]])
         means = {}
         for label, examples in found.items():
             known = [self._seen.get(one.key) for one in examples]
@@ -92,15 +92,15 @@ class OwnNames:
                 means[label] = total / max(float(np.linalg.norm(total)), 1e-6)
         return means
 
-    def _look(self, runtime: ImageRuntime, examples: Sequence[LabelledMask]) -> None:
-        by_photo: dict[str, list[LabelledMask]] = {}
+    def _name_image(self, runtime: ImageRuntime, examples: Sequence[LabeledMask]) -> None:
+        by_image: dict[str, list[LabeledMask]] = {}
         for one in examples:
-            by_photo.setdefault(one.on, []).append(one)
-        for some in by_photo.values():
+            by_image.setdefault(one.on, []).append(one)
+        for some in by_image.values():
             vectors: Sequence[FloatArray | None] = [None] * len(some)
-            with suppress(AnymaskError, Refusal):  # missing or unreadable image
-                photo = some[0].photo()
-                vectors = list(mask_vectors(runtime, photo, [one.rle for one in some]))
+            with suppress(AnymaskError, RequestError):  # missing or unreadable image
+                image = some[0].image()
+                vectors = list(mask_vectors(runtime, image, [one.rle for one in some]))
             self._seen |= zip((one.key for one in some), vectors, strict=True)
         for old in list(self._seen)[: max(0, len(self._seen) - KEPT)]:
             del self._seen[old]
@@ -108,7 +108,7 @@ class OwnNames:
 
 def name_masks(
     runtime: ImageRuntime,
-    look: UintImage | EncodedPhoto,
+    source: UintImage | EncodedImage,
     rles: list[Rle],
     choice: NamesAsked,
     own: OwnNames | None = None,
@@ -116,7 +116,7 @@ def name_masks(
     """Suggest names for masks. Raises Refusal, or InputError for unknown names."""
     naming = runtime.naming
     if naming is None:
-        raise Refusal(422, f"{runtime.spec.name} has no names. Serve {DEFAULT_VIDEO_MODEL}.")
+        raise RequestError(422, f"{runtime.spec.name} has no names. Serve {DEFAULT_VIDEO_MODEL}.")
     names, table = choice.names, naming.name_table()
     if names is None or choice.unknown == "refuse":
         chosen, among = choose_names(runtime, names), names is not None
@@ -125,29 +125,29 @@ def name_masks(
         vectors = own.vectors(runtime, strange) if own and choice.unknown == "examples" else {}
         known = [name for name in names if name in vectors or name not in strange]
         chosen, among = table.chosen(known or None, vectors), bool(known)
-    photo = _photo_of(look, rles)
+    image = _image_of(source, rles)
     shown = [place for place, rle in enumerate(rles) if rle_area(rle)]
     suggestions: list[list[LabelSuggestion]] = [[] for _ in rles]
     for start in range(0, len(shown), AT_ONCE):
         part = shown[start : start + AT_ONCE]
-        vectors_of = mask_vectors(runtime, photo, [rles[place] for place in part])
+        vectors_of = mask_vectors(runtime, image, [rles[place] for place in part])
         for place, suggested in zip(part, chosen.suggest(vectors_of, choice.top), strict=True):
             suggestions[place] = suggested
     return Named(suggestions, among)
 
 
-def _photo_of(look: UintImage | EncodedPhoto, rles: list[Rle]) -> UintImage:
+def _image_of(source: UintImage | EncodedImage, rles: list[Rle]) -> UintImage:
     """Pixels of the image. Raises Refusal if the masks have another size."""
-    if not isinstance(look, EncodedPhoto):
-        photo, sizes = look, {look.shape[:2]}
-    elif look.photo is None:
-        raise Refusal(404, "The server has only the embedding of this image. Send the image.")
+    if not isinstance(source, EncodedImage):
+        image, sizes = source, {source.shape[:2]}
+    elif source.image is None:
+        raise RequestError(404, "The server has only the embedding of this image. Send the image.")
     else:
-        photo, sizes = look.photo, {look.photo.shape[:2], look.embedding.image_hw}
+        image, sizes = source.image, {source.image.shape[:2], source.embedding.image_hw}
     for rle in rles:
         if rle.size not in sizes:
             (height, width), (h, w) = max(sizes), rle.size
-            raise Refusal(
+            raise RequestError(
                 422, f"The masks have {w} x {h} pixels, but the image has {width} x {height}."
             )
-    return np.asarray(photo)
+    return np.asarray(image)

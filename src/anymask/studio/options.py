@@ -24,7 +24,7 @@ STAGES: dict[Stage, str] = {
 }
 GENTLE_RATE, GENTLE_SIDE, GENTLE_IMAGES = 2e-4, 384, 4
 Only = Literal["done", "labelled"]
-Unlabelled = Literal["object", "skip"]
+Unlabeled = Literal["object", "skip"]
 
 
 def need_engine() -> None:
@@ -75,7 +75,7 @@ class ExportSettings:
         Setting(
             ("split of the images into train, val and test by image name, such as "
              "80/10/10"),
-            check=check_shares, option="--split", form="TRAIN/VAL/TEST", parse=read_split,
+            check=check_shares, option="--split", metavar="TRAIN/VAL/TEST", parse=read_split,
             default="no split",
         ),
     ] = ()  # fmt: skip
@@ -87,12 +87,12 @@ class ExportSettings:
         Setting(
             "maximum distance by which smoothing may move an outline; 0: outlines "
             "follow the pixels exactly",
-            most=100,
+            le=100,
             unit="pixels",
         ),
     ] = SMOOTH
     unlabelled: Annotated[
-        Unlabelled,
+        Unlabeled,
         Setting(
             'how to export masks without a class. "object": with the class "object"; '
             '"skip": not at all'
@@ -104,7 +104,7 @@ class ExportSettings:
         Setting(
             ("text file with one class per line, in the order of the class numbers; "
              "other classes follow in the order of the project"),
-            default="the project's list", form="FILE",
+            default="the project's list", metavar="FILE",
             parse=read_class_list, check=lambda value: value,
         ),
     ] = ()  # fmt: skip
@@ -130,7 +130,7 @@ class Tuning:
             "starts from the best fine-tuned weights of the project",
             default="the best model of the project",
             check=lambda _value: None,
-            form="NAME|FILE",
+            metavar="NAME|FILE",
         ),
     ] = None
     method: Annotated[
@@ -140,7 +140,7 @@ class Tuning:
             'low-rank adapters; "hq": the decoder of SAM-HQ; "adapter": a Medical SAM Adapter'
         ),
     ] = "full"
-    steps: Annotated[int, Setting("number of optimizer steps", least=1)] = 60
+    steps: Annotated[int, Setting("number of optimizer steps", ge=1)] = 60
     side: Annotated[
         int | None,
         Setting(
@@ -152,14 +152,14 @@ class Tuning:
     images: Annotated[
         int | None,
         Setting(
-            "images per step", least=1, default=f"{GENTLE_IMAGES}; 2 for models with a fixed side"
+            "images per step", ge=1, default=f"{GENTLE_IMAGES}; 2 for models with a fixed side"
         ),
     ] = None
-    masks: Annotated[int, Setting("objects per image", least=1)] = 8
+    masks: Annotated[int, Setting("objects per image", ge=1)] = 8
     rate: Annotated[
         float | None,
         Setting(
-            "learning rate", above=0,
+            "learning rate", gt=0,
             default=(f"{GENTLE_RATE:g}; with adapters or a fixed side, the default of `anymask "
                      "finetune`"),
         ),

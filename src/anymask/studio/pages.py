@@ -35,7 +35,7 @@ from anymask.runtime import (
     read_manifest,
     shared_folder,
 )
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.model_routes import BINARY
 
 WEB = Path(__file__).parents[1] / "assets" / "web"
@@ -165,7 +165,7 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
     ) -> Response:
         """A file of the exported model: manifest.json, encoder.onnx, decoder.onnx, tables.json."""
         if name not in files:
-            raise Refusal(404, f"/model/{name[:80]} is not a file of the exported model.")
+            raise RequestError(404, f"/model/{name[:80]} is not a file of the exported model.")
         path, digest = files[name]
         headers = _FRESH | {"ETag": f'"{digest}"'}
         if headers["ETag"] in request.headers.get("if-none-match", ""):
@@ -189,11 +189,11 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
     async def page() -> Response:
         """Serve the page."""
         if not (WEB / "index.html").is_file():
-            raise Refusal(404, "The page is not built in this installation. Run: make web")
+            raise RequestError(404, "The page is not built in this installation. Run: make web")
         return FileResponse(WEB / "index.html", headers=_FRESH)
 
     @api.get(f"/{SAMPLE}", include_in_schema=False)
-    async def sample_photo() -> Response:
+    async def sample_image() -> Response:
         """Serve the sample image of an empty page."""
         return FileResponse(sample("rocket"), headers=_FRESH)
 

@@ -31,12 +31,12 @@ from anymask.base import (
     refuse_text,
     whole_file,
 )
-from anymask.formats import metadata, picture_hw, read_json, to_json, write_files
+from anymask.formats import metadata, read_hw, read_json, to_json, write_files
 from anymask.images import VIDEO_SUFFIXES, find_images
 from anymask.masks import Rle
 from anymask.models.rules import default_model
 from anymask.studio.database import create_tables, is_prepared, open_database, reading, writing
-from anymask.studio.exchange import project_terms, take_masks
+from anymask.studio.exchange import import_masks, project_terms
 from anymask.studio.exports import accept_rest, export_masks
 from anymask.studio.figures import Figures, measure
 from anymask.studio.labels import LabelSet
@@ -125,7 +125,7 @@ class Project:
         """Masks of an image by ID, or of all images, optionally only with these states."""
         return self.store.records(image, states)
 
-    take = take_masks
+    take = import_masks
     run = run_stage
     find = find_in_project
     accept_rest = accept_rest
@@ -266,14 +266,14 @@ class Project:
         """
         fresh = []
         known = self.store.image_names()
-        for path in self._photos(failed):
+        for path in self._images(failed):
             name = path.relative_to(self.folder).as_posix()
             if name in known:
                 continue  # reading the sizes of many files is slow
             try:
                 if path.is_symlink():
                     self.file(name)
-                fresh.append((name, picture_hw(path, None), None))
+                fresh.append((name, read_hw(path, None), None))
             except (NotFoundError, DataError) as error:
                 if failed is not None:
                     failed(name, str(error))
@@ -316,11 +316,11 @@ class Project:
             )
         return path.resolve()
 
-    def photo_names(self) -> Iterator[str]:
+    def image_names(self) -> Iterator[str]:
         """Names of the image files in the folder."""
-        return (path.relative_to(self.folder).as_posix() for path in self._photos(None))
+        return (path.relative_to(self.folder).as_posix() for path in self._images(None))
 
-    def _photos(self, failed: Callable[[str, str], None] | None) -> Iterator[Path]:
+    def _images(self, failed: Callable[[str, str], None] | None) -> Iterator[Path]:
         """Image files of the folder with valid text names, which a database can store."""
         for path in find_images(self.folder):
             name = path.relative_to(self.folder).as_posix()
@@ -329,7 +329,7 @@ class Project:
             elif failed is not None:
                 failed(ascii(name)[1:-1], "The file name is not valid UTF-8. Rename the file.")
 
-    def picture(self, image_id: int) -> Path:
+    def image_path(self, image_id: int) -> Path:
         """File of an image by ID. Raises NotFoundError, also if it is outside of the folder."""
         return self.file(self.store.image(image_id).name)
 
@@ -347,7 +347,7 @@ class Project:
 
     # Weights.
 
-    def lead(self) -> str:
+    def current_model(self) -> str:
         """Current model for `anymask.load`: the promoted bundle, or the default image model.
 
         Raises InputError if the bundle is outside of the project.
@@ -369,7 +369,7 @@ class Project:
                 for row in rows
             ]  # fmt: skip
 
-    def keep_weights(
+    def record_weights(
         self, number: int, place: Path, model_hash: str, promoted: bool, figures: dict[str, Any]
     ) -> None:
         """Store the weights of a round. `place` is in the `.anymask` folder."""

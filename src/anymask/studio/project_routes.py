@@ -24,14 +24,14 @@ from starlette.responses import FileResponse, JSONResponse
 
 from anymask.base import AnymaskError, Conflict, DataError, NotFoundError
 from anymask.images import SUFFIXES
-from anymask.jobs import PictureChoice
+from anymask.jobs import ImageSettings
 from anymask.masks import counted
 from anymask.studio.concepts import answer_concept, next_concept
-from anymask.studio.errors import Refusal, refusal_of, without_code
-from anymask.studio.exports import check_rule, count_unlabelled, export_archive
+from anymask.studio.errors import RequestError, refusal_of, without_code
+from anymask.studio.exports import check_rule, count_unlabeled, export_archive
 from anymask.studio.figures import Figures
+from anymask.studio.image_files import FolderNews, image_file, scan_folder
 from anymask.studio.model_routes import BodyRoute, file_answer
-from anymask.studio.photo_files import FolderNews, photo_file, scan_folder
 from anymask.studio.project import Project
 from anymask.studio.project_schemas import (
     AddedBody,
@@ -59,7 +59,7 @@ from anymask.studio.project_schemas import (
     kept_mask,
 )
 from anymask.studio.records import MAX_ID, ImageEntry, StoredMask
-from anymask.studio.review import asked_about, give_verdict, next_for_review, take_back_verdict
+from anymask.studio.review import asked_about, give_verdict, next_for_review, withdraw_verdict
 from anymask.studio.video_sessions import write_stream
 
 
@@ -70,7 +70,7 @@ class ServedProject:
     project: Project
     user: str = "annotator"  # Default user of requests
     # Default display settings of images
-    pictures: PictureChoice = field(default_factory=PictureChoice)
+    images: ImageSettings = field(default_factory=ImageSettings)
 
 
 async def project_of(request: Request) -> Project:
@@ -97,7 +97,7 @@ async def version_of(
     if number == "*":
         return None
     if not re.fullmatch("[0-9]{1,18}", number):
-        raise Refusal(422, f"If-Match must be the version of a record, not {version[:40]!r}.")
+        raise RequestError(422, f"If-Match must be the version of a record, not {version[:40]!r}.")
     return int(number)
 
 
@@ -108,7 +108,7 @@ async def version_if_any(
     return None if version is None else await version_of(version)
 
 
-OfProject = Annotated[Project, Depends(project_of)]
+ProjectDep = Annotated[Project, Depends(project_of)]
 Who = Annotated[str, Depends(user_of)]
 Version = Annotated[int | None, Depends(version_of)]
 MaybeVersion = Annotated[int | None, Depends(version_if_any)]
@@ -118,13 +118,13 @@ router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
 
 
 @router.get("/project", response_model=ProjectAnswer)
-def describe(project: OfProject, who: Who) -> dict[str, Any]:
+def describe(project: ProjectDep, who: Who) -> dict[str, Any]:
     """Return the name, labels, stage and progress of the project."""
     return project.describe(who)
 
 
 @router.put("/project", response_model=ProjectAnswer)
-def change_project(body: ProjectBody, project: OfProject, who: Who) -> dict[str, Any]:
+def change_project(body: ProjectBody, project: ProjectDep, who: Who) -> dict[str, Any]:
     """Change the stage of the project. New masks are counted under this stage."""
     project.change(stage=body.stage)
     return project.describe(who)
@@ -132,7 +132,7 @@ def change_project(body: ProjectBody, project: OfProject, who: Who) -> dict[str,
 
 @router.get("/images", response_model=ImagesBody)
 def images(
-    project: OfProject,
+    project: ProjectDep,
     after: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def images(
 
 
 @router.post("/folder", response_model=FolderNews)
-def folder(project: OfProject, request: Request) -> FolderNews:
+def folder(project: ProjectDep, request: Request) -> FolderNews:
     """Add new images of the project folder, and list images whose files are missing."""
     with request.app.state.looking:  # one scan at a time
         return scan_folder(project)
@@ -157,7 +157,7 @@ async def answer_late(request: Request, error: Exception) -> Response:
     if isinstance(error, NotFoundError) and not request.url.path.startswith("/api/records/"):
         return refusal_of(error).response()
     now = error.current if isinstance(error, Conflict) else None
-    refusal = Refusal(409, str(error))
+    refusal = RequestError(409, str(error))
     current = kept_mask(now) if isinstance(now, StoredMask) else jsonable_encoder(now)
     return JSONResponse({"error": refusal.error, "current": current}, 409)
 
@@ -167,7 +167,7 @@ async def answer_late(request: Request, error: Exception) -> Response:
     response_model=KeptMasksBody,
     response_model_exclude_unset=True,
 )
-def records(image_id: ImageId, project: OfProject, who: Who) -> dict[str, Any]:
+def records(image_id: ImageId, project: ProjectDep, who: Who) -> dict[str, Any]:
     """Return the masks of an image. `version` increases when the status of the image changes."""
     image = project.store.image(image_id)
     found = [kept_mask(entry) for entry in project.records(image_id, who)]
@@ -181,7 +181,7 @@ def records(image_id: ImageId, project: OfProject, who: Who) -> dict[str, Any]:
     response_model_exclude_unset=True,
 )
 def add_record(
-    image_id: ImageId, body: NewRecordBody, project: OfProject, who: Who
+    image_id: ImageId, body: NewRecordBody, project: ProjectDep, who: Who
 ) -> dict[str, Any]:
     """Store a mask. It is on disk when the response is sent."""
     draft = body.record.draft(project.stage, body.client_id)
@@ -195,7 +195,7 @@ def add_record(
     response_model_exclude_unset=True,
 )
 def save_records(
-    image_id: ImageId, body: SavedBodies, project: OfProject, who: Who
+    image_id: ImageId, body: SavedBodies, project: ProjectDep, who: Who
 ) -> dict[str, Any]:
     """Add or replace several masks. All are on disk when the response is sent.
 
@@ -226,7 +226,7 @@ def save_records(
 
 @router.put("/records/{record_id}", response_model=KeptMaskBody, response_model_exclude_unset=True)
 def change_record(
-    record_id: RecordId, body: RecordBody, version: Version, project: OfProject, who: Who
+    record_id: RecordId, body: RecordBody, version: Version, project: ProjectDep, who: Who
 ) -> dict[str, Any]:
     """Replace a mask if it has the version in If-Match. Otherwise, 409 with the current mask.
 
@@ -241,7 +241,7 @@ def change_record(
 
 @router.delete("/records/{record_id}", response_model=dict[str, str])
 def delete_record(
-    record_id: RecordId, version: Version, project: OfProject, who: Who
+    record_id: RecordId, version: Version, project: ProjectDep, who: Who
 ) -> dict[str, str]:
     """Delete a mask. Its previous versions remain in the history."""
     project.store.delete_record(record_id, version, who)
@@ -251,7 +251,7 @@ def delete_record(
 @router.get("/images/{image_id}/changes", response_model=ChangesBody)
 def changes(
     image_id: ImageId,
-    project: OfProject,
+    project: ProjectDep,
     who: Who,
     known: Annotated[int | None, Query(ge=0, le=MAX_ID)] = None,
 ) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def changes(
         entries = project.records(image_id, who)
         versions = {str(entry.id): entry.version for entry in entries}
     try:
-        file = photo_file(project, image_id).mark
+        file = image_file(project, image_id).mark
     except (DataError, NotFoundError):  # reported when the image is opened
         file = None
     return {"changes": count, "status": status, "versions": versions, "file": file}
@@ -276,7 +276,9 @@ def changes(
 
 
 @router.post("/images/{image_id}/events", status_code=201, response_model=AddedBody)
-def add_events(image_id: ImageId, body: EventsBody, project: OfProject, who: Who) -> dict[str, int]:
+def add_events(
+    image_id: ImageId, body: EventsBody, project: ProjectDep, who: Who
+) -> dict[str, int]:
     """Append annotation events to the log. Events cannot be changed."""
     actions = [event.action() for event in body.events]
     return {"added": project.store.add_events(image_id, actions, who)}
@@ -284,7 +286,7 @@ def add_events(image_id: ImageId, body: EventsBody, project: OfProject, who: Who
 
 @router.post("/images/{image_id}/done", response_model=ImageEntry)
 def finish(
-    image_id: ImageId, project: OfProject, who: Who, body: DoneBody | None = None
+    image_id: ImageId, project: ProjectDep, who: Who, body: DoneBody | None = None
 ) -> ImageEntry:
     """Mark an image as done."""
     seconds = 0.0 if body is None else body.seconds
@@ -292,7 +294,7 @@ def finish(
 
 
 @router.delete("/images/{image_id}/done", response_model=ImageEntry)
-def reopen(image_id: ImageId, project: OfProject, who: Who) -> ImageEntry:
+def reopen(image_id: ImageId, project: ProjectDep, who: Who) -> ImageEntry:
     """Remove the done mark of an image. Its masks are kept."""
     status = "proposed" if project.store.image(image_id).records else "new"
     return project.store.mark_image(image_id, status, who)
@@ -302,23 +304,23 @@ def reopen(image_id: ImageId, project: OfProject, who: Who) -> ImageEntry:
 
 
 @router.get("/labels", response_model=LabelsBody)
-def labels(project: OfProject) -> dict[str, Any]:
+def labels(project: ProjectDep) -> dict[str, Any]:
     """List the classes in their order, with colors and counts."""
     return {"labels": project.labels.all()}
 
 
 @router.post("/labels", response_model=LabelsBody)
-def add_label(body: LabelBody, project: OfProject) -> dict[str, Any]:
+def add_label(body: LabelBody, project: ProjectDep) -> dict[str, Any]:
     """Add a class. Does nothing if the class exists."""
     project.labels.add(body.name, body.color)
     return labels(project)
 
 
 @router.put("/labels", response_model=LabelsBody)
-def change_label(body: LabelBody, project: OfProject, who: Who) -> dict[str, Any]:
+def change_label(body: LabelBody, project: ProjectDep, who: Who) -> dict[str, Any]:
     """Change the color, position or name of a class. Its masks are renamed with it."""
     if body.color is not None:
-        project.labels.recolour(body.name, body.color)
+        project.labels.recolor(body.name, body.color)
     if body.place is not None:
         project.labels.move(body.name, body.place)
     if body.to is not None:
@@ -327,7 +329,7 @@ def change_label(body: LabelBody, project: OfProject, who: Who) -> dict[str, Any
 
 
 @router.delete("/labels", response_model=LabelsBody)
-def delete_label(body: LabelFateBody, project: OfProject, who: Who) -> dict[str, Any]:
+def delete_label(body: LabelFateBody, project: ProjectDep, who: Who) -> dict[str, Any]:
     """Delete a class. Its masks are kept without a class, or deleted."""
     project.labels.delete(body.name, body.masks, who)
     return labels(project)
@@ -341,7 +343,7 @@ def delete_label(body: LabelFateBody, project: OfProject, who: Who) -> dict[str,
     response_model=ReviewBody,
     responses={204: {"description": "All masks are reviewed"}},
 )
-def next_review(project: OfProject) -> Response:
+def next_review(project: ProjectDep) -> Response:
     """Return the next mask to review, with the reason. Status 204 if all masks are reviewed."""
     item = next_for_review(project.store)
     if item is None:
@@ -355,7 +357,7 @@ def next_review(project: OfProject) -> Response:
     "/records/{record_id}/verdict", response_model=KeptMaskBody, response_model_exclude_unset=True
 )
 def verdict(
-    record_id: RecordId, body: VerdictBody, project: OfProject, who: Who, version: MaybeVersion
+    record_id: RecordId, body: VerdictBody, project: ProjectDep, who: Who, version: MaybeVersion
 ) -> dict[str, Any]:
     """Accept, fix (with the corrected mask) or reject a mask."""
     rle = None if body.rle is None else body.rle.rle()
@@ -372,9 +374,9 @@ def verdict(
 @router.delete(
     "/records/{record_id}/verdict", response_model=KeptMaskBody, response_model_exclude_unset=True
 )
-def take_back(record_id: RecordId, project: OfProject, who: Who) -> dict[str, Any]:
+def retract_verdict(record_id: RecordId, project: ProjectDep, who: Who) -> dict[str, Any]:
     """Undo the last verdict. Status 409 if the mask has changed since or has no verdict."""
-    return kept_mask(take_back_verdict(project.store, record_id, who))
+    return kept_mask(withdraw_verdict(project.store, record_id, who))
 
 
 @router.get(
@@ -382,7 +384,7 @@ def take_back(record_id: RecordId, project: OfProject, who: Who) -> dict[str, An
     response_model=ConceptBody,
     responses={204: {"description": "All phrases are reviewed"}},
 )
-def next_phrase(project: OfProject) -> Response:
+def next_phrase(project: ProjectDep) -> Response:
     """Return the next phrase of an image to review: are all of its objects masked, or is it
     absent? Status 204 if all phrases are reviewed."""
     found = next_concept(project.store)
@@ -392,7 +394,7 @@ def next_phrase(project: OfProject) -> Response:
 
 
 @router.post("/review/concept", response_model=ConceptBody)
-def answer_phrase(body: ConceptAnswerBody, project: OfProject, who: Who) -> ConceptBody:
+def answer_phrase(body: ConceptAnswerBody, project: ProjectDep, who: Who) -> ConceptBody:
     """Store the answer for a phrase of an image."""
     found = answer_concept(
         project.store, int(body.image), body.phrase, body.answer, who, seconds=body.seconds
@@ -404,7 +406,7 @@ def answer_phrase(body: ConceptAnswerBody, project: OfProject, who: Who) -> Conc
 
 
 @router.get("/report", response_model=Figures)
-def report(project: OfProject) -> Figures:
+def report(project: ProjectDep) -> Figures:
     """Return the figures of `anymask project report`."""
     return project.figures()
 
@@ -412,7 +414,7 @@ def report(project: OfProject) -> Figures:
 @router.post("/import", response_model=ImportedBody)
 async def import_file(
     request: Request,
-    project: OfProject,
+    project: ProjectDep,
     who: Who,
     name: Annotated[str, Query(max_length=200)] = "annotations.zip",
 ) -> dict[str, Any]:
@@ -421,7 +423,7 @@ async def import_file(
         # A file name has at most 255 bytes.
         path = Path(folder) / (Path(name.replace("\0", "")).name.lstrip(".")[-60:] or "annotations")
         if not await write_stream(request.stream(), path):
-            raise Refusal(400, "The body is empty. Send the bytes of a file.")
+            raise RequestError(400, "The body is empty. Send the bytes of a file.")
         try:
             taken = await run_in_threadpool(project.take, path, who=who)
         except AnymaskError as error:
@@ -431,13 +433,13 @@ async def import_file(
                     f"{path.name} is a photo. Choose a COCO, YOLO, CVAT, labelme or Label Studio "
                     "file, or a ZIP of such files."
                 )
-            raise Refusal(refusal_of(error).status_code, text) from error
+            raise RequestError(refusal_of(error).status_code, text) from error
     unread = list(taken.unread[:20])
     return {"new": taken.new, "same": taken.same, "strange": taken.strange, "unread": unread}
 
 
 @router.post("/export", response_class=FileResponse, responses=file_answer("application/zip"))
-def export(body: ExportBody, project: OfProject) -> Response:
+def export(body: ExportBody, project: ProjectDep) -> Response:
     """Export the masks as a ZIP. Status 403 for proposals that do not meet the acceptance rule.
 
     With `unlabelled` = "ask", status 428 and the number of masks without a class, if there are any.
@@ -446,9 +448,9 @@ def export(body: ExportBody, project: OfProject) -> Response:
         settings = body.settings()
         if settings.proposals and not settings.force:
             check_rule(project)
-        count = count_unlabelled(project, body.format, settings)
+        count = count_unlabeled(project, body.format, settings)
         if count:
-            raise Refusal(
+            raise RequestError(
                 428, f"{counted(count, 'mask')} {'has' if count == 1 else 'have'} no class."
             )
     place = Path(tempfile.mkdtemp(prefix="anymask-export-"))

@@ -136,7 +136,7 @@ def all_verdicts(store: Store) -> list[VerdictRow]:
         return list(session.scalars(select(VerdictRow).order_by(VerdictRow.id)))
 
 
-def take_back_verdict(store: Store, record_id: int, who: str) -> StoredMask:
+def withdraw_verdict(store: Store, record_id: int, who: str) -> StoredMask:
     """Undo the last verdict on a mask, and return it to the queue.
 
     Its time is kept. Raises NotFoundError without a verdict, Conflict if the mask has changed

@@ -24,7 +24,7 @@ from anymask.formats import (
     encode_annotations,
     is_set,
     load_set,
-    picture_name,
+    path_in_set,
     write_files,
 )
 from anymask.images import page_as_png
@@ -33,7 +33,7 @@ from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.opening import load
 from anymask.runtime import WEIGHTS
 from anymask.segment import Model
-from anymask.studio.exchange import annotated_images, photo_name, source_of
+from anymask.studio.exchange import annotated_images, image_name, source_of
 from anymask.studio.options import GENTLE_IMAGES, GENTLE_RATE, GENTLE_SIDE, Tuning
 from anymask.studio.places import ROUNDS, own_file
 
@@ -110,7 +110,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open = loa
         LOG.info("%s: round %d started, %d training images", project.folder, number, len(taught))
         begin_round(project, taught, folder)
         trained = train(folder / "sets", last_weights(project), folder)
-        lead = project.lead()
+        lead = project.current_model()
         old, new = judge(lead, held), judge(str(trained.bundle), held)
         gain, low, high = paired_gain(old, new)
         outcome = RoundOutcome(
@@ -125,7 +125,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open = loa
         if trained.bundle != bundle:
             shutil.move(trained.bundle, bundle)
         model_hash = open_model(str(bundle)).runtime.weights_hash
-        project.keep_weights(number, bundle, model_hash, outcome.promoted, asdict(outcome))
+        project.record_weights(number, bundle, model_hash, outcome.promoted, asdict(outcome))
         return outcome
 
 
@@ -140,7 +140,7 @@ def begin_round(project: Project, images: list[AnnotatedImage], folder: Path) ->
     files = list(encode_annotations(images, place, "set", LossReport(), Policy()))
     if not all(path.is_file() and path.read_bytes() == data for path, data in files):
         shutil.rmtree(folder, ignore_errors=True)
-    link_photos(project, images, place)
+    link_images(project, images, place)
     write_files(files, place)  # last, so that a complete set has its images
 
 
@@ -152,8 +152,8 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
         for image in annotated_images(project)
     ]
     filled = [image for image in filled if image.masks]
-    taught = [image for image in filled if not is_held_out(photo_name(image.file_name), share)]
-    held = [image for image in filled if is_held_out(photo_name(image.file_name), share)]
+    taught = [image for image in filled if not is_held_out(image_name(image.file_name), share)]
+    held = [image for image in filled if is_held_out(image_name(image.file_name), share)]
     for image in held:
         source_of(project, image.file_name)
     masks = sum(len(image.masks) for image in taught)
@@ -165,10 +165,10 @@ def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]
     return taught, held
 
 
-def link_photos(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
+def link_images(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
     """Link or copy the images of a data set."""
     for image in images:
-        target = folder / picture_name(image.file_name)
+        target = folder / path_in_set(image.file_name)
         source, page = source_of(project, image.file_name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
@@ -236,7 +236,7 @@ def start_of(tuning: Tuning, lead: Path | None) -> RoundStart:
     return RoundStart(variant, None if begin is None else begin.absolute())
 
 
-def recipe_of(tuning: Tuning, start: RoundStart, photos: Sequence[AnnotatedImage]) -> Recipe:
+def recipe_of(tuning: Tuning, start: RoundStart, image_files: Sequence[AnnotatedImage]) -> Recipe:
     """Fine-tuning recipe with the few steps of a round. Held-out images replace validation images.
 
     Raises InputError, ModelError, WeightsError.
@@ -247,12 +247,12 @@ def recipe_of(tuning: Tuning, start: RoundStart, photos: Sequence[AnnotatedImage
 
     free = bool(models.spec(start.variant).pad_multiple)
     mix = None if start.weights is None else channels_of_weights(start.weights)
-    count = max(1, len(photos))
+    count = max(1, len(image_files))
     recipe = tuning_recipe(
         start.variant, tuning.method, count,
-        pictures=tuning.steps * tuning_stage(start.variant, count, None).images,
+        samples=tuning.steps * tuning_stage(start.variant, count, None).images,
         init="shipped" if start.weights is None else str(start.weights),
-        nested=nested_part([photo.rles for photo in photos]),
+        nested=nested_part([image.rles for image in image_files]),
     )  # fmt: skip
     usual = recipe.stages[0]
     side, images = (GENTLE_SIDE, GENTLE_IMAGES) if free else (usual.side, usual.images)
@@ -279,15 +279,15 @@ def trainer(tuning: Tuning, report: Report | None = None) -> Train:
         from anymask.training import check_method, is_done, loop, write_bundle
 
         start = start_of(tuning, lead)
-        photos = load_set(sets / SET)[1] if is_set(sets / SET) else []
+        images = load_set(sets / SET)[1] if is_set(sets / SET) else []
         check_method(start.variant, tuning.method)
-        recipe = recipe_of(tuning, start, photos)
+        recipe = recipe_of(tuning, start, images)
         _begin_training(folder, recipe)
         device = str(pick_device(tuning.device))
         loop.train(recipe, loop.TrainingRun(sets, folder, device=device, report=report))
         if not is_done(folder, recipe.steps):  # stopped by a signal: do not use unfinished weights
             raise KeyboardInterrupt
-        finish(folder, recipe, photos)
+        finish(folder, recipe, images)
         shutil.rmtree(folder / "bundle", ignore_errors=True)
         write_bundle(folder, folder / "bundle")
         return Trained(folder / "bundle", folder / WEIGHTS)
@@ -308,16 +308,16 @@ def _begin_training(folder: Path, recipe: Recipe) -> None:
     write_whole(path, now)
 
 
-def finish(folder: Path, recipe: Recipe, photos: Sequence[AnnotatedImage]) -> None:
+def finish(folder: Path, recipe: Recipe, images: Sequence[AnnotatedImage]) -> None:
     """Write the fine-tuned weights of a round, which all commands accept by path."""
-    from anymask.training import licence_with_data, newest_state, trained_module, write_weights
+    from anymask.training import license_with_data, newest_state, trained_module, write_weights
 
     found = newest_state(folder)
     assert found is not None  # training has just finished
-    masks = sum(len(photo.rles) for photo in photos)
+    masks = sum(len(image.rles) for image in images)
     about = {
-        "licence": licence_with_data(recipe),
-        "data": {"photos": len(photos), "masks": masks},
+        "licence": license_with_data(recipe),
+        "data": {"photos": len(images), "masks": masks},
         "figures": {},
     }
     write_weights(folder / WEIGHTS, trained_module(found[1]), recipe, about)

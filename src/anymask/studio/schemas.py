@@ -29,16 +29,16 @@ from anymask.masks import (
 )
 from anymask.segment import (
     DEFAULT_SETTINGS,
-    Arrangement,
     Granularity,
     Grid,
+    MaskFilter,
     Prediction,
     RefineEdges,
     SegmentSettings,
     Zoom,
     count_steps,
 )
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.inference import KeptPredictions
 from anymask.studio.limits import Limits
 from anymask.studio.names import NamesAsked, Unknown
@@ -109,15 +109,15 @@ def _chosen(groups: Iterable[type]) -> tuple[DeclaredSetting, ...]:
 _TILE = Setting(
     'search large images in tiles of this size, in pixels. "auto": only very '
     "large images; null: never",
-    least=MIN_SIDE,
+    ge=MIN_SIDE,
 )
 EVERYTHING = (
-    *_chosen((Grid, Arrangement)),
+    *_chosen((Grid, MaskFilter)),
     DeclaredSetting("tile", (int, "auto", NoneType), "auto", _TILE),
 )
 TRACK = _chosen(GROUPS)
 VOLUME = tuple(one for one in _chosen((VolumeSettings,)) if one.name != "window")  # own endpoint
-SEGMENT = {one.name: one.about.does for one in _chosen((SegmentSettings,))}
+SEGMENT = {one.name: one.about.description for one in _chosen((SegmentSettings,))}
 
 
 def settings_schema(settings: Iterable[DeclaredSetting]) -> dict[str, Any]:
@@ -130,15 +130,15 @@ def settings_schema(settings: Iterable[DeclaredSetting]) -> dict[str, Any]:
             ways.append({"type": "string", "enum": list(one.words)})
         ways += [{"type": kind} for member, kind in plain.items() if member in one.members]
         if one.number is not None:
-            about, low = one.about, "minimum" if one.about.above is None else "exclusiveMinimum"
+            about, low = one.about, "minimum" if one.about.gt is None else "exclusiveMinimum"
             way: dict[str, Any] = {"type": "integer" if one.number is int else "number"}
-            way[low] = about.least if about.above is None else about.above
-            bounds = {"maximum": about.most, "exclusiveMaximum": about.below}
+            way[low] = about.ge if about.gt is None else about.gt
+            bounds = {"maximum": about.le, "exclusiveMaximum": about.lt}
             way |= {key: most for key, most in bounds.items() if most not in (None, math.inf)}
             ways.append(way)
         ways += [{"type": "null"}] * (NoneType in one.members)
         shape = ways[0] if len(ways) == 1 else {"anyOf": ways}
-        properties[one.name] = shape | {"description": one.about.does}
+        properties[one.name] = shape | {"description": one.about.description}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
@@ -147,7 +147,7 @@ def check_known(settings: Iterable[str], known: Iterable[DeclaredSetting]) -> No
     names = sorted(setting.name for setting in known)
     if strange := sorted({*settings} - {*names}):
         listed = ", ".join(strange)[:200]
-        raise Refusal(422, f"Unknown settings: {listed}. Supported: {', '.join(names)}.")
+        raise RequestError(422, f"Unknown settings: {listed}. Supported: {', '.join(names)}.")
 
 
 # The model: prompts and masks.
@@ -257,7 +257,9 @@ class SegmentBody(CorrectingBody):
         }
         given = {name: way for name, way in ways.items() if way is not None}
         if len(given) != 1:
-            raise Refusal(422, f"Send one kind of prompt. Given: {', '.join(given) or 'none'}.")
+            raise RequestError(
+                422, f"Send one kind of prompt. Given: {', '.join(given) or 'none'}."
+            )
         (only,) = given.values()
         return only
 
@@ -356,7 +358,7 @@ class ExampleBody(Strict):
         given = {name: way for name, way in ways.items() if way is not None}
         places = [name for name in ("image_id", "image") if getattr(self, name) is not None]
         if len(given) != 1 or len(places) > ("record" not in given):
-            raise Refusal(
+            raise RequestError(
                 422,
                 "An exemplar must be a record, or a point, box or mask on an image. "
                 f"Given: {', '.join([*given, *places]) or 'none'}.",
@@ -487,7 +489,7 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
     check_count(len(bodies), "prompts", limits)
     points = [body.count for body in bodies]
     if (decodings := sum(map(count_steps, points))) > limits.decodings:
-        raise Refusal(
+        raise RequestError(
             422,
             f"The request requires up to {decodings} decoder runs, but at most {limits.decodings} "
             f"are allowed. Each prompt counts as at most {MAX_STEPS}. Send fewer prompts.",
@@ -496,14 +498,18 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
     most_of["request"] = sum(points), limits.points_together
     for where, (count, most) in most_of.items():
         if count > most:
-            raise Refusal(422, f"The {where} has {count} points, but at most {most} are allowed.")
+            raise RequestError(
+                422, f"The {where} has {count} points, but at most {most} are allowed."
+            )
     check_pixels((body.mask.size for body in bodies if body.mask is not None), limits)
 
 
 def check_count(count: int, what: str, limits: Limits) -> None:
     """Check that a request has prompts or masks, but not too many. Raises Refusal (422)."""
     if not 0 < count <= limits.prompts:
-        raise Refusal(422, f"A request must have 1 to {limits.prompts} {what}. Given: {count}.")
+        raise RequestError(
+            422, f"A request must have 1 to {limits.prompts} {what}. Given: {count}."
+        )
 
 
 def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
@@ -511,9 +517,11 @@ def check_pixels(sizes: Iterable[tuple[int, int]], limits: Limits) -> None:
     pixels = 0
     for height, width in sizes:
         if height < 1 or width < 1 or height * width > limits.pixels:
-            raise Refusal(413, f"Mask of {width} x {height}: 1 to {limits.pixels} pixels allowed.")
+            raise RequestError(
+                413, f"Mask of {width} x {height}: 1 to {limits.pixels} pixels allowed."
+            )
         pixels += height * width
     if pixels > limits.pixels:
-        raise Refusal(
+        raise RequestError(
             413, f"The masks have {pixels} pixels, at most {limits.pixels} are allowed together."
         )

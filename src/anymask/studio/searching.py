@@ -60,18 +60,18 @@ class Search:
         """Searched names without training images."""
         return self.finder.untrained if isinstance(self.finder, WordFinder) else []
 
-    def find(self, photo: UintImage) -> list[Mask]:
+    def find(self, image: UintImage) -> list[Mask]:
         """Labeled instances in an image (H, W, 3), best first."""
-        found = self.finder.find(photo)
+        found = self.finder.find(image)
         return [one if one.label else replace(one, label=self.label) for one in found]
 
-    def drafts(self, photo: UintImage, page: int = 0, least_area: int = 0) -> list[Draft]:
+    def drafts(self, image: UintImage, page: int = 0, least_area: int = 0) -> list[Draft]:
         """Instances as proposals for a page of an image file."""
         about = Provenance.of(self.model.origin, kind="model", tool=TOOL, stage="semi")
         return [
             Draft(rle=one.rle, label=one.label, state="proposed", score=one.score, page=page,
                   provenance=about)
-            for one in self.find(photo)
+            for one in self.find(image)
             if one.area >= max(1, least_area)
         ]  # fmt: skip
 
@@ -96,17 +96,17 @@ def open_search(
 
 
 @dataclass(frozen=True)
-class SearchedPhoto:
+class SearchedImage:
     """Result of a search in one image."""
 
     image_id: int
     records: list[StoredMask]  # New proposals, and proposals that received a label
-    there: int  # Number of results that already existed
+    existing: int  # Number of results that already existed
 
 
 def keep_finds(
     store: Store, image_id: int, finds: Sequence[Draft], key: str, once: bool = True
-) -> SearchedPhoto:
+) -> SearchedImage:
     """Store new results of an image.
 
     Args:
@@ -130,20 +130,20 @@ def keep_finds(
         else:
             there += 1
     records = store.keep_found(image_id, fresh, [*named.values()], key, once)
-    return SearchedPhoto(image_id, records, there)
+    return SearchedImage(image_id, records, there)
 
 
-def photos_left(store: Store, searched: Container[int]) -> list[ImageEntry]:
+def images_left(store: Store, searched: Container[int]) -> list[ImageEntry]:
     """Images that are neither done nor searched (`Store.searched`)."""
     return [one for one in store.all_images() if one.status != "done" and one.id not in searched]
 
 
-def search_photos(
+def search_images(
     store: Store,
     key: str,
     look: Callable[[ImageEntry], list[Draft]],
     failed: Callable[[str, str], None] | None = None,
-) -> Iterator[SearchedPhoto]:
+) -> Iterator[SearchedImage]:
     """Search the remaining images, and yield the result of each.
 
     Args:
@@ -151,7 +151,7 @@ def search_photos(
         failed: Called with name and reason of images that cannot be read; the next search
             retries them. Default: raise.
     """
-    for image in photos_left(store, store.searched(key)):
+    for image in images_left(store, store.searched(key)):
         try:
             kept = keep_finds(store, image.id, look(image), key)
         except AnymaskError as error:
@@ -164,7 +164,7 @@ def search_photos(
             "%s: %d new proposals, %d already in the project",
             image.name,
             len(kept.records),
-            kept.there,
+            kept.existing,
         )
         yield kept
 
@@ -179,7 +179,7 @@ def find_in_project(
     label: str | None = None,
     failed: Callable[[str, str], None] | None = None,
     **settings: Any,
-) -> Iterator[SearchedPhoto]:
+) -> Iterator[SearchedImage]:
     """Propose labeled masks from text or exemplar prompts. Yields the result of each image.
 
     Images marked as done are skipped, and existing masks are not added again. An unlabeled
@@ -203,15 +203,15 @@ def find_in_project(
     least = project.settings.min_mask_area
 
     def look(image: ImageEntry) -> list[Draft]:
-        return search.drafts(load_plane(project.picture(image.id)), 0, least)
+        return search.drafts(load_plane(project.image_path(image.id)), 0, least)
 
-    return search_photos(project.store, search.key, look, failed)
+    return search_images(project.store, search.key, look, failed)
 
 
 def own_examples(project: Project, given: Any) -> Any:
     """Convert masks of the project (`StoredMask`) to exemplar prompts for `Model.find`."""
     if isinstance(given, StoredMask):
-        return load_plane(project.picture(given.image_id), given.page), {"mask": given.mask}
+        return load_plane(project.image_path(given.image_id), given.page), {"mask": given.mask}
     if isinstance(given, list):
         return [own_examples(project, one) for one in given]
     return given

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from anymask.base import InputError, Setting, check_settings, refuse_text
-from anymask.jobs import ModelChoice
+from anymask.jobs import ModelSettings
 from anymask.studio.limits import Limits
 
 if TYPE_CHECKING:
@@ -30,14 +30,14 @@ class ServerOptions:
     precision: str = "fp32"
     runtime: str = "auto"
     host: Annotated[
-        str, Setting("host to listen on", form="HOST", default="127.0.0.1, this machine only")
+        str, Setting("host to listen on", metavar="HOST", default="127.0.0.1, this machine only")
     ] = "127.0.0.1"
-    port: Annotated[int, Setting("port to listen on; 0 selects a free one", form="PORT")] = 8765
+    port: Annotated[int, Setting("port to listen on; 0 selects a free one", metavar="PORT")] = 8765
     token: Annotated[
         str,
         Setting(
             f"access token for all requests (default: ${TOKEN}); required if --host makes the "
-            "server reachable from other machines", form="SECRET", default=None,
+            "server reachable from other machines", metavar="SECRET", default=None,
         ),
     ] = field(default="", repr=False)  # fmt: skip
     origins: Annotated[
@@ -45,33 +45,34 @@ class ServerOptions:
         Setting(
             "origin of another web page that may send requests (CORS), such as "
             "https://tool.example; repeatable. '*' allows any origin and requires a token",
-            option="--allow-origin", form="URL", repeat=True, default=None,
+            option="--allow-origin", metavar="URL", repeat=True, default=None,
         ),
     ] = ()  # fmt: skip
     frames: Annotated[
         Sequence[str],
         Setting(
             "origin of another web page that may embed this page in a frame; repeatable",
-            option="--allow-frame", form="URL", repeat=True, default=None,
+            option="--allow-frame", metavar="URL", repeat=True, default=None,
         ),
     ] = ()  # fmt: skip
     videos: Annotated[
         Sequence[str | Path],
         Setting("video file or folder of frames to offer on the page; repeatable",
-                option="--video", form="PATH", repeat=True, default=None),
+                option="--video", metavar="PATH", repeat=True, default=None),
     ] = ()  # fmt: skip
     volumes: Annotated[
         Sequence[str | Path],
         Setting("scan to offer on the page (NIfTI, NRRD or a folder of DICOM); repeatable",
-                option="--volume", form="PATH", repeat=True, default=None),
+                option="--volume", metavar="PATH", repeat=True, default=None),
     ] = ()  # fmt: skip
     detector: Annotated[
         str | Path | None,
-        Setting("detector for text prompts, as in `anymask find`", form="NAME|FOLDER",
+        Setting("detector for text prompts, as in `anymask find`", metavar="NAME|FOLDER",
                 parse=str, default="none; only the known names of the model"),
     ] = None  # fmt: skip
     memory: Annotated[
-        float, Setting("size of the image embedding cache in megabytes", unit="megabytes", form="N")
+        float,
+        Setting("size of the image embedding cache in megabytes", unit="megabytes", metavar="N"),
     ] = 512
     limits: Limits = field(default_factory=Limits)  # Limits of requests
     ready: Callable[[str], None] = lambda address: None  # Called with the URL when it listens
@@ -91,10 +92,10 @@ class ServerOptions:
 
         return Access(self.host, self.token, tuple(self.origins), tuple(self.frames))
 
-    def model(self, name: str | Path) -> ModelChoice:
+    def model(self, name: str | Path) -> ModelSettings:
         """Model, weights and device."""
         weights = None if self.weights is None else Path(self.weights).expanduser().absolute()
-        return ModelChoice(str(name), weights, self.device, self.precision, self.runtime)
+        return ModelSettings(str(name), weights, self.device, self.precision, self.runtime)
 
 
 class ServerSettings(TypedDict, total=False):

@@ -21,7 +21,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
 from anymask.base import AnymaskError, DeclaredSetting
-from anymask.studio.errors import Refusal, refusal_of
+from anymask.studio.errors import RequestError, refusal_of
 from anymask.studio.model_routes import done, of_state
 from anymask.studio.records import MAX_ID
 from anymask.studio.schemas import check_known
@@ -42,7 +42,7 @@ LINES: dict[int | str, dict[str, Any]] = {
 }
 
 
-OfVideos = Annotated[VideoSessions, of_state("videos")]
+SessionsDep = Annotated[VideoSessions, of_state("videos")]
 
 
 def asked(kind: type[S], example: str) -> Any:
@@ -50,7 +50,7 @@ def asked(kind: type[S], example: str) -> Any:
 
     in_path = InPath(max_length=40, examples=[example])
 
-    async def find(videos: OfVideos, name: str = in_path) -> OpenSession:
+    async def find(videos: SessionsDep, name: str = in_path) -> OpenSession:
         return videos.find(name, kind)
 
     return Depends(find)
@@ -85,25 +85,25 @@ def add_shared(
     """
 
     @router.get("/{name}", response_model=body, description=about["look"])
-    async def look(videos: OfVideos, session: OpenSession = dependency) -> Response:
+    async def look(videos: SessionsDep, session: OpenSession = dependency) -> Response:
         return await state_of(videos, session)
 
     @router.delete("/{name}", status_code=204)
-    async def end(videos: OfVideos, session: OpenSession = dependency) -> Response:
+    async def end(videos: SessionsDep, session: OpenSession = dependency) -> Response:
         """Close a session and delete its masks and its file."""
         videos.end(session.name)
         return Response(status_code=204)
 
     @router.delete("/{name}/objects/{number}", response_model=body, description=about["remove"])
     async def remove(
-        number: Number, videos: OfVideos, session: OpenSession = dependency
+        number: Number, videos: SessionsDep, session: OpenSession = dependency
     ) -> Response:
         await done(videos.work(lambda: session.remove(number)))
         session.objects.discard(number)
         return await state_of(videos, session)
 
     @router.post("/{name}/pause", status_code=204, description=about["pause"])
-    async def pause(videos: OfVideos, session: OpenSession = dependency) -> Response:
+    async def pause(videos: SessionsDep, session: OpenSession = dependency) -> Response:
         session.turn += 1
         await done(videos.work(lambda: None))
         return Response(status_code=204)
@@ -136,8 +136,8 @@ async def lines_of(
             while found is not None:
                 yield json.dumps(body(found)).encode() + b"\n"
                 found = await done(videos.work(follow))
-        except (AnymaskError, Refusal) as error:
-            refusal = error if isinstance(error, Refusal) else refusal_of(error)
+        except (AnymaskError, RequestError) as error:
+            refusal = error if isinstance(error, RequestError) else refusal_of(error)
             yield json.dumps({"error": refusal.error}).encode() + b"\n"
         finally:
             with contextlib.suppress(RuntimeError):  # the server is shutting down

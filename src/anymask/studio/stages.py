@@ -48,43 +48,39 @@ class ProjectSettings:
         float | None,
         Setting(
             "minimum score of the masks that stage `semi` adds automatically",
-            most=1,
+            le=1,
             default="default of automatic mask generation",
         ),
     ] = None
     score: Annotated[
         float | None,
-        Setting("minimum score of a proposed mask", most=1, default="the model's default"),
+        Setting("minimum score of a proposed mask", le=1, default="the model's default"),
     ] = None
     stability: Annotated[
         float | None,
-        Setting("minimum stability of a proposed mask", most=1, default="the model's default"),
+        Setting("minimum stability of a proposed mask", le=1, default="the model's default"),
     ] = None
-    grid: Annotated[int, Setting("points per side of the prompt grid", least=1, most=1024)] = 32
-    crop_n_layers: Annotated[int, Setting("number of crop layers in stage `auto`", most=6)] = 0
+    grid: Annotated[int, Setting("points per side of the prompt grid", ge=1, le=1024)] = 32
+    crop_n_layers: Annotated[int, Setting("number of crop layers in stage `auto`", le=6)] = 0
     min_mask_area: Annotated[int, Setting("minimum area of a mask, in pixels")] = 16
     batch: Annotated[
         int,
-        Setting(
-            "number of images per batch; the acceptance rule is applied to each batch", least=1
-        ),
+        Setting("number of images per batch; the acceptance rule is applied to each batch", ge=1),
     ] = 50
     good_iou: Annotated[
         float,
-        Setting(
-            "minimum IoU with the reviewed version for a proposed mask to count as good", most=1
-        ),
+        Setting("minimum IoU with the reviewed version for a proposed mask to count as good", le=1),
     ] = 0.9
     good_share: Annotated[
         float,
-        Setting("minimum share of good masks in the sample of a batch", most=1),
+        Setting("minimum share of good masks in the sample of a batch", le=1),
     ] = 0.9
     sample: Annotated[int, Setting("number of random masks per batch that must be reviewed")] = 20
     double_every: Annotated[
         int, Setting("every n-th image is labeled independently by all annotators; 0: none")
     ] = 0
     held_out: Annotated[
-        float, Setting("share of the images that are held out from training", below=1)
+        float, Setting("share of the images that are held out from training", lt=1)
     ] = 0.2
 
     @classmethod
@@ -106,20 +102,20 @@ class ProjectSettings:
         return asdict(self)
 
 
-def propose(model: Model, photo: UintImage, stage: Stage, settings: ProjectSettings) -> list[Draft]:
+def propose(model: Model, image: UintImage, stage: Stage, settings: ProjectSettings) -> list[Draft]:
     """Proposals of a model for an image, best first; none in stage "assisted"."""
     if stage not in ("semi", "auto"):
         return []
-    found = model.everything(photo, **grid_settings(stage, settings), refine_edges=True)
+    found = model.everything(image, **grid_settings(stage, settings), refine_edges=True)
     return proposals_of(found, model, stage, settings)
 
 
 def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
     """Keyword arguments of `Model.everything`."""
     layers = settings.crop_n_layers if stage == "auto" else None
-    wanted = {"grid": settings.grid, "crop_n_layers": layers, "score": settings.score}
-    wanted["stability"] = settings.stability
-    return {name: value for name, value in wanted.items() if value is not None}
+    requested = {"grid": settings.grid, "crop_n_layers": layers, "score": settings.score}
+    requested["stability"] = settings.stability
+    return {name: value for name, value in requested.items() if value is not None}
 
 
 def proposals_of(
@@ -170,8 +166,8 @@ def run_stage(
         """Process one image. Yields nothing if it cannot be read, or another run was faster."""
         begun = time.monotonic()
         try:
-            photo = load_plane(project.picture(image.id))
-            drafts = propose(model, photo, stage, project.settings)
+            pixels = load_plane(project.image_path(image.id))
+            drafts = propose(model, pixels, stage, project.settings)
         except AnymaskError as error:
             LOG.warning("skipped %s: %s", image.name, error)
             if failed is None:

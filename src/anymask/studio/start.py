@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Unpack
 from fastapi import APIRouter
 
 from anymask.base import THREADS, InputError, import_offline, pick_threads
-from anymask.jobs import ModelChoice, PictureChoice, finish_job
+from anymask.jobs import ImageSettings, ModelSettings, finish_job
 from anymask.runtime.open import stated_model
 from anymask.segment import EmbeddingCache
 from anymask.studio.app import ServerParts, create_app
@@ -64,7 +64,7 @@ def annotate(
     name: str | None = None,
     labels: Sequence[str] = (),
     database: str | None = None,
-    pictures: PictureChoice | None = None,
+    images: ImageSettings | None = None,
     **settings: Unpack[ServerSettings],
 ) -> None:
     """Serve the labelling page for a folder of images, until Ctrl-C is pressed.
@@ -77,7 +77,7 @@ def annotate(
         name: Name of a new project.
         labels: Classes of a new project.
         database: Address of the database of a new project, as for `create_project`.
-        pictures: How images with several bands and pages are shown.
+        images: How images with several bands and pages are shown.
         settings: Fields of `ServerOptions`.
 
     Raises:
@@ -88,16 +88,16 @@ def annotate(
     if not isinstance(project, Project):
         project = create_project(project, name=name, labels=labels, database=database)
     project.change(stage=stage)
-    led = stated_model(server.weights) if server.weights else project.lead()
+    led = stated_model(server.weights) if server.weights else project.current_model()
     chosen = server.model(model or led)
     with _server_parts(server, chosen) as parts:
         LOG.info("opened the project %s", project.folder)
-        served = ServedProject(project, user, pictures or PictureChoice())
+        served = ServedProject(project, user, images or ImageSettings())
         _listen(replace(parts, project=served), server)
 
 
 @contextmanager
-def _server_parts(server: ServerOptions, choice: ModelChoice) -> Iterator[ServerParts]:
+def _server_parts(server: ServerOptions, choice: ModelSettings) -> Iterator[ServerParts]:
     """Prepare the parts of a server; the first request loads the model."""
     from anymask.runtime import find_bundle
 
@@ -126,7 +126,7 @@ def _server_parts(server: ServerOptions, choice: ModelChoice) -> Iterator[Server
         yield ServerParts(inference, server.access, server.limits, bundle, clips, scans)
 
 
-def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
+def exported_choice(choice: ModelSettings, folder: Path) -> ModelSettings:
     """Export a model with another input size (NAME@SIDE) to a folder for the page.
 
     Other choices are returned unchanged. Raises InputError if the size is not supported.
@@ -143,7 +143,7 @@ def exported_choice(choice: ModelChoice, folder: Path) -> ModelChoice:
     return replace(choice, model=str(target), weights=None)
 
 
-def check_model(choice: ModelChoice) -> None:
+def check_model(choice: ModelSettings) -> None:
     """Check that the model exists and is for RGB images, before the server listens.
 
     Raises InputError, ModelError, WeightsError.

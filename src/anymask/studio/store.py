@@ -173,7 +173,7 @@ class Store(DatabasePart):
         with reading(self.database) as session:
             return int(session.scalars(query).one())
 
-    def labelled(self, label: str, most: int) -> list[StoredMask]:
+    def labeled(self, label: str, most: int) -> list[StoredMask]:
         """Newest accepted masks whose label a person chose, at most `most`.
 
         Labels suggested by a model and empty masks are excluded.

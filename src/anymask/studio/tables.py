@@ -168,7 +168,7 @@ class LabelRow(Table):
 
     __tablename__ = "labels"
     name: Mapped[str] = mapped_column(String(400), primary_key=True)
-    colour: Mapped[str] = mapped_column(String(7))
+    color: Mapped[str] = mapped_column("colour", String(7))
     place: Mapped[int]
 
 

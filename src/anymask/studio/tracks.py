@@ -201,7 +201,7 @@ class Tracks(DatabasePart):
             )  # fmt: skip
             return _remember(session, row, event, seconds)
 
-    def take_back_verdict(self, track_id: int, who: str) -> TrackEntry:
+    def withdraw_verdict(self, track_id: int, who: str) -> TrackEntry:
         """Undo the last verdict on a track: it becomes a proposal with its previous masks.
 
         Its time is kept. Raises NotFoundError without a verdict, Conflict if the track has changed

@@ -20,17 +20,17 @@ from PIL import Image
 from starlette.responses import JSONResponse
 
 from anymask.base import UintImage
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.model_routes import (
     BINARY,
-    PICTURE_BODY,
+    IMAGE_BODY,
     BodyRoute,
-    OfLimits,
+    LimitsDep,
     done,
     file_answer,
     gives_up,
-    picture_of,
-    read_photo,
+    image_of,
+    read_image,
 )
 from anymask.studio.project_schemas import ProgressBody
 from anymask.studio.records import MAX_ID
@@ -39,7 +39,7 @@ from anymask.studio.session_routes import (
     LINES,
     Frame,
     Number,
-    OfVideos,
+    SessionsDep,
     add_shared,
     asked,
     begin,
@@ -109,7 +109,7 @@ add_shared(router, _VIDEO, VideoStateBody, _ABOUT)
 
 
 @router.get("", response_model=OffersBody)
-async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
+async def offers(videos: SessionsDep, limits: LimitsDep) -> dict[str, Any]:
     """List the videos on the server and the limits of a session."""
     return {
         "clips": sorted(videos.clips),
@@ -121,13 +121,13 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
 
 
 @router.post("", response_model=VideoStateBody)
-async def begin_video(body: VideoBody, videos: OfVideos) -> Response:
+async def begin_video(body: VideoBody, videos: SessionsDep) -> Response:
     """Open a video session. Then send frames one by one, or send or choose a video file."""
     return await begin(videos, OpenVideo, body, TRACK)
 
 
 @router.put("/{name}/file", response_model=VideoStateBody, openapi_extra=FILE_BODY)
-async def take_file(video: Asked, videos: OfVideos, request: Request) -> Response:
+async def take_file(video: Asked, videos: SessionsDep, request: Request) -> Response:
     """Upload the video file of a session, before any prompt."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     await videos.receive(video, request.stream(), f"video{_ENDINGS.get(kind, '.video')}")
@@ -135,7 +135,7 @@ async def take_file(video: Asked, videos: OfVideos, request: Request) -> Respons
 
 
 @router.put("/{name}/clip", response_model=VideoStateBody)
-async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Response:
+async def take_clip(video: Asked, body: ClipChoiceBody, videos: SessionsDep) -> Response:
     """Choose a video on the server for a session, before any prompt."""
     await videos.receive(video, own_file(videos.clips, body.clip))
     return await state_of(videos, video)
@@ -144,18 +144,22 @@ async def take_clip(video: Asked, body: ClipChoiceBody, videos: OfVideos) -> Res
 # Prompts.
 
 
-@router.post("/{name}/frames", response_model=FrameBody, openapi_extra=PICTURE_BODY)
-async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Request) -> Response:
+@router.post("/{name}/frames", response_model=FrameBody, openapi_extra=IMAGE_BODY)
+async def step(video: Asked, videos: SessionsDep, limits: LimitsDep, request: Request) -> Response:
     """Send the next frame. Returns the objects that were tracked to this frame."""
-    content = await picture_of(request)
+    content = await image_of(request)
     if video.path is not None:
-        raise Refusal(409, "This session has a video file, and accepts no frames. Read its masks.")
+        raise RequestError(
+            409, "This session has a video file, and accepts no frames. Read its masks."
+        )
     if video.frames >= limits.video_frames:
         most = limits.video_frames
-        raise Refusal(422, f"The session has the maximum of {most} frames. Open another session.")
+        raise RequestError(
+            422, f"The session has the maximum of {most} frames. Open another session."
+        )
 
     def follow() -> TrackedFrame:
-        image = read_photo(content, limits)  # decode one frame at a time
+        image = read_image(content, limits)  # decode one frame at a time
         found = video.session.step(image)
         assert found is not None  # the frame was just pushed
         video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
@@ -166,7 +170,7 @@ async def step(video: Asked, videos: OfVideos, limits: OfLimits, request: Reques
 
 @router.post("/{name}/prompts", response_model=PromptedBody)
 async def prompt(
-    video: Asked, body: VideoPromptBody, videos: OfVideos, limits: OfLimits
+    video: Asked, body: VideoPromptBody, videos: SessionsDep, limits: LimitsDep
 ) -> Response:
     """Add a prompt to an object on a frame. Returns the mask of the object on this frame.
 
@@ -179,7 +183,7 @@ async def prompt(
         given = body.as_prompt()  # decode one mask at a time
         one = video.session.add(
             frame=body.frame, id=body.object, points=given.points, labels=given.labels,
-            box=given.box, mask=given.mask, lasso=given.lasso, anew=body.replace,
+            box=given.box, mask=given.mask, lasso=given.lasso, replace=body.replace,
         )  # fmt: skip
         video.objects.add(body.object)
         known = {"known": video.session.known(body.object)}
@@ -190,7 +194,7 @@ async def prompt(
 
 @router.put("/{name}/objects/{number}/masks", response_model=VideoStateBody)
 async def take_up(
-    video: Asked, number: Number, body: KnownMasksBody, videos: OfVideos, limits: OfLimits
+    video: Asked, number: Number, body: KnownMasksBody, videos: SessionsDep, limits: LimitsDep
 ) -> Response:
     """Set the masks of an object that were created elsewhere, for corrections and tracking.
 
@@ -207,11 +211,13 @@ async def take_up(
 
 
 @router.delete("/{name}/objects/{number}/prompts/{frame}", response_model=VideoStateBody)
-async def take_back(video: Asked, number: Number, frame: FrameNumber, videos: OfVideos) -> Response:
+async def remove_prompts(
+    video: Asked, number: Number, frame: FrameNumber, videos: SessionsDep
+) -> Response:
     """Remove the prompts of an object on a frame. Removes the object if it has no other prompt."""
 
     def back() -> None:
-        video.session.take_back(number, frame)
+        video.session.remove_prompts(number, frame)
         video.objects &= set(video.session.objects)
 
     await done(videos.work(back))
@@ -224,7 +230,7 @@ async def take_back(video: Asked, number: Number, frame: FrameNumber, videos: Of
 @router.get("/{name}/masks", response_class=StreamingResponse, responses=LINES)
 async def masks(
     video: Asked,
-    videos: OfVideos,
+    videos: SessionsDep,
     direction: Direction = "forward",
     start: Frame | None = None,
     stop: Frame | None = None,
@@ -241,7 +247,7 @@ async def masks(
 
 @router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
 async def results(
-    video: Asked, videos: OfVideos, start: Frame = 0, stop: Frame = MAX_ID
+    video: Asked, videos: SessionsDep, start: Frame = 0, stop: Frame = MAX_ID
 ) -> Response:
     """Return the masks of the frames from `start` to `stop`, without tracking."""
 
@@ -260,16 +266,16 @@ async def results(
 
 
 @router.get("/{name}/frames/{frame}", response_class=Response, responses=file_answer("image/jpeg"))
-async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Response:
+async def picture(video: Asked, frame: FrameNumber, videos: SessionsDep) -> Response:
     """Return a frame of the video as JPEG. For a damaged frame, returns the frame before it."""
     if video.path is None:
-        raise Refusal(409, "This session has no video file, from which frames could be read.")
+        raise RequestError(409, "This session has no video file, from which frames could be read.")
 
     def jpeg() -> bytes | None:
-        image, before, file = video.picture(frame), frame, io.BytesIO()
+        image, before, file = video.image(frame), frame, io.BytesIO()
         while image is None and before > 0 and video.is_damaged(before):  # as players do
             before -= 1
-            image = video.picture(before)
+            image = video.image(before)
         if image is None:
             return None
         Image.fromarray(image).save(file, "JPEG", quality=90, subsampling=0)
@@ -277,7 +283,7 @@ async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Respons
 
     content = await done(videos.view(jpeg))
     if content is None:
-        raise Refusal(404, f"Frame {frame} cannot be decoded. Request an earlier frame.")
+        raise RequestError(404, f"Frame {frame} cannot be decoded. Request an earlier frame.")
     kept = {"Cache-Control": "private, max-age=3600, immutable"}
     return Response(content, media_type="image/jpeg", headers=kept)
 
@@ -288,7 +294,7 @@ async def picture(video: Asked, frame: FrameNumber, videos: OfVideos) -> Respons
     responses=file_answer(*sorted({kind for _, kind in FILES.values()})),
 )
 async def export(
-    video: Asked, body: VideoExportBody, videos: OfVideos, request: Request
+    video: Asked, body: VideoExportBody, videos: SessionsDep, request: Request
 ) -> Response:
     """Export the masks of all objects as a file. Frames that are not tracked have no masks in it.
 
@@ -319,14 +325,14 @@ def _file_of(body: VideoExportBody) -> tuple[str, str]:
 async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExportBody) -> Path:
     """Write all masks to a file in the session's folder. Raises Refusal (409, 422)."""
     if video.folder is None or video.hw is None:
-        raise Refusal(409, "This session has no video file to export. Save the tracked masks.")
+        raise RequestError(409, "This session has no video file to export. Save the tracked masks.")
     if video.exporting:
-        raise Refusal(409, "Another export of this session is running. Wait until it ends.")
+        raise RequestError(409, "Another export of this session is running. Wait until it ends.")
 
-    def picture(frame: int) -> UintImage:
-        image = video.picture(frame)
+    def source_image(frame: int) -> UintImage:
+        image = video.image(frame)
         if image is None:
-            raise Refusal(422, f"Frame {frame} cannot be decoded. Export only the masks.")
+            raise RequestError(422, f"Frame {frame} cannot be decoded. Export only the masks.")
         return image
 
     def zipped() -> None:
@@ -335,7 +341,7 @@ async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExpor
                 archive.write(one, f"{folder.name}/{one.name}")
 
     def is_damaged(frame: int) -> bool:
-        return video.picture(frame) is None and video.is_damaged(frame)
+        return video.image(frame) is None and video.is_damaged(frame)
 
     video.exporting, video.written, session = True, 0, video.session
     path = export_path(video, body.title, "video", _file_of(body)[0])
@@ -343,7 +349,7 @@ async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExpor
     try:
         known = await done(videos.work(lambda: session.objects))
         if not known:
-            raise Refusal(422, "The video has no object. Click an object first.")
+            raise RequestError(422, "The video has no object. Click an object first.")
         path.parent.mkdir(parents=True)
         sound = video.path if video.path is not None and video.path.is_file() else None
         facts = VideoFacts(folder.name, video.hw, session.frames.rate, tuple(known), sound)
@@ -355,7 +361,7 @@ async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExpor
             if writer.shows_frames and await done(videos.view(partial(is_damaged, frame))):
                 continue
             found = await done(videos.work(partial(session.result, frame)))
-            await done(videos.view(partial(writer.write, found, partial(picture, frame))))
+            await done(videos.view(partial(writer.write, found, partial(source_image, frame))))
             video.written = frame + 1
         await done(videos.view(writer.close))
         if body.format == "davis":
@@ -391,9 +397,9 @@ def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintI
         "overlay": partial(draw_objects, palette=palette),
         "masks": partial(draw_masks, palette=palette),
         "blur": partial(hide_objects, how="blur"),
-        "color": partial(hide_objects, how="solid", colour=body.color),
-        "background-blur": partial(cut_objects, look={"background": "blur"}),
-        "background-color": partial(cut_objects, look={"background": body.color}),
+        "color": partial(hide_objects, how="solid", color=body.color),
+        "background-blur": partial(cut_objects, style={"background": "blur"}),
+        "background-color": partial(cut_objects, style={"background": body.color}),
         "cutout": cut_objects,
     }
     return drawings[body.style]

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
 
-from anymask.masks import Colour, rle_area, rle_to_coco
-from anymask.studio.errors import Refusal
+from anymask.masks import Color, rle_area, rle_to_coco
+from anymask.studio.errors import RequestError
 from anymask.studio.limits import Limits
 from anymask.studio.records import MAX_ID, ClipEntry, TrackEntry, TrackMask, TrackSaying
 from anymask.studio.schemas import (
@@ -60,19 +60,19 @@ class KnownMasksBody(BaseModel):
         InputError, DataError.
         """
         if hw is None:
-            raise Refusal(409, "The session has no frames. Send the video first.")
+            raise RequestError(409, "The session has no frames. Send the video first.")
         found: dict[int, ObjectMask] = {}
         for mask in (body.mask() for body in self.masks):
             if mask.rle.size != hw:
                 size = mask.rle.size
-                raise Refusal(
+                raise RequestError(
                     422, f"Frame {mask.frame}: masks must have the size {hw}, not {size}."
                 )
             found[mask.frame] = ObjectMask(
                 mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # validated words
             )  # fmt: skip
         if sum(one.prompted for one in found.values()) > limits.prompts:
-            raise Refusal(413, f"At most {limits.prompts} mask prompts are allowed.")
+            raise RequestError(413, f"At most {limits.prompts} mask prompts are allowed.")
         return found
 
 
@@ -277,7 +277,7 @@ class NamedObjectBody(Strict):
     color: Hex = "#1e90ff"
 
     @property
-    def rgb(self) -> Colour:
+    def rgb(self) -> Color:
         """The color as red, green and blue."""
         red, green, blue = bytes.fromhex(self.color[1:])
         return red, green, blue

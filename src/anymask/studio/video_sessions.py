@@ -29,7 +29,7 @@ from starlette.concurrency import run_in_threadpool
 
 from anymask.base import DataError, ImageError, UintImage, brief, lock_file
 from anymask.segment import Model
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
 from anymask.studio.inference import (
     Inference,
     QueueClosed,
@@ -147,14 +147,16 @@ class OpenSession:
         """Raise Refusal (422) if a new object would exceed the limit."""
         if number not in self.objects and len(self.objects) >= limits.video_objects:
             most = limits.video_objects
-            raise Refusal(
+            raise RequestError(
                 422, f"The session has the maximum of {most} objects. Open another session."
             )
 
     def check_new(self) -> None:
         """Raise Refusal (409) if the session already has a file, frames or objects."""
         if self.objects or self.frames or self.path is not None:
-            raise Refusal(409, "The session already has a file or objects. Open another session.")
+            raise RequestError(
+                409, "The session already has a file or objects. Open another session."
+            )
 
     # Called in the session thread, except `close_viewer`.
 
@@ -204,12 +206,12 @@ class OpenVideo(OpenSession):
             raise _unreadable(str(error).replace(str(path), "the file")) from error
         try:
             frames, first = session.frames.length or 0, first_readable(session.frames)
-            image = None if first is None else session.picture(first)
+            image = None if first is None else session.image(first)
             if image is None:
                 raise _unreadable("No frame can be decoded")
             hw = (image.shape[0], image.shape[1])
             if frames > limits.video_frames or hw[0] * hw[1] > limits.pixels:
-                raise Refusal(
+                raise RequestError(
                     413,
                     f"The video has {frames} frames of {hw[0] * hw[1]} pixels. At most "
                     f"{limits.video_frames} of {limits.pixels} pixels are allowed.",
@@ -251,7 +253,7 @@ class OpenVideo(OpenSession):
         if self.viewer is not None:
             self.viewer.close()
 
-    def picture(self, frame: int) -> UintImage | None:
+    def image(self, frame: int) -> UintImage | None:
         """Read a frame (H, W, 3) for display, or None. Call in the viewer thread."""
         if self.path is None:
             return None
@@ -367,7 +369,7 @@ class VideoSessions:
         if name is not None and name in self._open:
             return self.find(name, kind)
         if len(self._open) >= self.limits.videos:
-            raise Refusal(
+            raise RequestError(
                 429,
                 f"The server is busy: {len(self._open)} of {self.limits.videos} video and scan "
                 "sessions are open. Close one with DELETE, or retry after the number of seconds "
@@ -400,7 +402,9 @@ class VideoSessions:
         """
         session.check_new()
         if session.receiving:
-            raise Refusal(409, "Another upload to this session is running. Wait until it ends.")
+            raise RequestError(
+                409, "Another upload to this session is running. Wait until it ends."
+            )
         session.receiving, folder = True, self.files.session_folder()
         path = source if isinstance(source, Path) else Path(folder.name) / file
 
@@ -418,7 +422,7 @@ class VideoSessions:
 
         try:
             if not isinstance(source, Path) and not await write_stream(asking(source), path):
-                raise Refusal(400, "The body is empty. Send the bytes of a file.")
+                raise RequestError(400, "The body is empty. Send the bytes of a file.")
             if read is not None:
                 await read(path, Path(folder.name))
             await done(self.work(take))
@@ -475,20 +479,24 @@ class VideoSessions:
     def model(self) -> Model:
         """Tracking model (`tracking_model`), whose calls are queued behind prompts on images."""
         model = tracking_model(self.inference.ready())
-        return Model(QueuedRuntime(model.runtime, self.inference.heavy, Urgency.PHOTO))
+        return Model(QueuedRuntime(model.runtime, self.inference.heavy, Urgency.IMAGE))
 
 
 def own_file(own: Mapping[str, Path], name: str) -> Path:
     """Path of a file on the server. Raises Refusal (404)."""
     if name not in own:
         known = ", ".join(sorted(own)) or "none"
-        raise Refusal(404, f"The server has no file {name[:80]!r}. Available: {known}.")
+        raise RequestError(404, f"The server has no file {name[:80]!r}. Available: {known}.")
     return own[name]
 
 
-def _closed(name: str) -> Refusal:
-    return Refusal(404, f"The session {name[:40]!r} does not exist or was closed. Open a session.")
+def _closed(name: str) -> RequestError:
+    return RequestError(
+        404, f"The session {name[:40]!r} does not exist or was closed. Open a session."
+    )
 
 
-def _unreadable(what: str) -> Refusal:
-    return Refusal(422, f"The video cannot be read: {what.rstrip('.')}. Save it as MP4 or WebM.")
+def _unreadable(what: str) -> RequestError:
+    return RequestError(
+        422, f"The video cannot be read: {what.rstrip('.')}. Save it as MP4 or WebM."
+    )

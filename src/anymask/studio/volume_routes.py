@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse
 
 from anymask.base import csv_text, write_whole
 from anymask.masks import mask_to_rle, rle_to_coco
-from anymask.studio.model_routes import BINARY, BodyRoute, OfLimits, done, file_answer
+from anymask.studio.model_routes import BINARY, BodyRoute, LimitsDep, done, file_answer
 from anymask.studio.records import MAX_ID
 from anymask.studio.schemas import (
     VOLUME,
@@ -36,7 +36,7 @@ from anymask.studio.session_routes import (
     LINES,
     Frame,
     Number,
-    OfVideos,
+    SessionsDep,
     add_shared,
     asked,
     begin,
@@ -53,8 +53,8 @@ from anymask.studio.volume_sessions import (
 )
 from anymask.track import Direction
 from anymask.volumes import (
-    FollowedSlice,
     LabelMeasure,
+    TrackedSlice,
     Volume,
     measure_labels,
     write_labels,
@@ -208,7 +208,7 @@ add_shared(router, _SCAN, VolumeStateBody, _ABOUT)
 
 
 @router.get("", response_model=VolumeOffersBody)
-async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
+async def offers(videos: SessionsDep, limits: LimitsDep) -> dict[str, Any]:
     """List the scans on the server and the limits of a session."""
     return {
         "scans": sorted(videos.scans),
@@ -220,7 +220,7 @@ async def offers(videos: OfVideos, limits: OfLimits) -> dict[str, Any]:
 
 
 @router.post("", response_model=VolumeStateBody)
-async def begin_scan(body: VolumeBody, videos: OfVideos) -> Response:
+async def begin_scan(body: VolumeBody, videos: SessionsDep) -> Response:
     """Open a scan session. Then send a scan, or choose one on the server."""
     return await begin(videos, OpenScan, body, VOLUME)
 
@@ -228,7 +228,7 @@ async def begin_scan(body: VolumeBody, videos: OfVideos) -> Response:
 @router.put("/{name}/file", response_model=VolumeStateBody, openapi_extra=FILE_BODY)
 async def take_file(
     scan: Asked,
-    videos: OfVideos,
+    videos: SessionsDep,
     request: Request,
     ending: Ending = ".nii.gz",
     frame: Which = None,
@@ -241,7 +241,7 @@ async def take_file(
 
 @router.put("/{name}/scan", response_model=VolumeStateBody)
 async def take_own(
-    scan: Asked, body: ScanChoiceBody, videos: OfVideos, request: Request
+    scan: Asked, body: ScanChoiceBody, videos: SessionsDep, request: Request
 ) -> Response:
     """Choose a scan on the server for a session."""
     read = partial(scan.read, videos, request, body.frame, True)
@@ -259,7 +259,7 @@ async def picture(
     scan: Asked,
     axis: OfAxis,
     index: SliceNumber,
-    videos: OfVideos,
+    videos: SessionsDep,
     level: Annotated[float | None, Query(allow_inf_nan=False)] = None,
     width: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
 ) -> Response:
@@ -271,15 +271,15 @@ async def picture(
     )
 
     def png() -> bytes:
-        grey = session.volume.picture(index, AXES.index(axis), window)
-        return bytes(cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
+        gray = session.volume.image(index, AXES.index(axis), window)
+        return bytes(cv2.imencode(".png", gray, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
 
     kept = {"Cache-Control": "private, max-age=3600"} if level is not None else {}
     return Response(await done(videos.view(png)), media_type="image/png", headers=kept)
 
 
 @router.put("/{name}/window", response_model=VolumeStateBody)
-async def window(scan: Asked, body: WindowBody, videos: OfVideos) -> Response:
+async def window(scan: Asked, body: WindowBody, videos: SessionsDep) -> Response:
     """Set the intensity window that is applied to the slices, before any prompt."""
     await done(videos.work(lambda: scan.change_window(videos, (body.level, body.width))))
     return await state_of(videos, scan)
@@ -287,7 +287,7 @@ async def window(scan: Asked, body: WindowBody, videos: OfVideos) -> Response:
 
 @router.get("/{name}/labels", response_model=LabelledSlicesBody)
 async def labels(
-    scan: Asked, videos: OfVideos, z: Frame = 0, y: Frame = 0, x: Frame = 0
+    scan: Asked, videos: SessionsDep, z: Frame = 0, y: Frame = 0, x: Frame = 0
 ) -> Response:
     """Return the labels on the three slices through a voxel, as they would be exported."""
 
@@ -312,7 +312,7 @@ async def labels(
 
 @router.post("/{name}/prompts", response_model=PromptedSliceBody)
 async def prompt(
-    scan: Asked, body: SlicePromptBody, videos: OfVideos, limits: OfLimits
+    scan: Asked, body: SlicePromptBody, videos: SessionsDep, limits: LimitsDep
 ) -> Response:
     """Add a prompt to an object on a slice. Returns the mask of the object on this slice."""
     check_prompts([body], limits)
@@ -323,7 +323,7 @@ async def prompt(
         one = session.add(
             body.slice, body.object, axis=AXES.index(body.axis), points=given.points,
             labels=given.labels, box=given.box, mask=given.mask, lasso=given.lasso,
-            anew=body.replace,
+            replace=body.replace,
         )  # fmt: skip
         scan.objects.add(body.object)
         return object_body(body.object, one) | {"known": session.known(body.object)}
@@ -332,14 +332,14 @@ async def prompt(
 
 
 @router.delete("/{name}/objects/{number}/prompts/{axis}/{index}", response_model=VolumeStateBody)
-async def take_back(
-    scan: Asked, number: Number, axis: OfAxis, index: SliceNumber, videos: OfVideos
+async def remove_prompts(
+    scan: Asked, number: Number, axis: OfAxis, index: SliceNumber, videos: SessionsDep
 ) -> Response:
     """Remove the prompts of an object on a slice. Removes the object if it has no other prompt."""
 
     def back() -> None:
         session = scan.changed()
-        session.take_back(number, index, AXES.index(axis))
+        session.remove_prompts(number, index, AXES.index(axis))
         scan.objects &= set(session.objects)
 
     await done(videos.work(back))
@@ -349,18 +349,18 @@ async def take_back(
 # Results.
 
 
-def slice_body(found: FollowedSlice) -> dict[str, Any]:
+def slice_body(found: TrackedSlice) -> dict[str, Any]:
     """Axis, slice, and its objects as `ObjectBody`."""
     objects = [object_body(number, one) for number, one in found.objects.items()]
     return {"axis": found.axis, "slice": found.index, "objects": objects}
 
 
 @router.get("/{name}/masks", response_class=StreamingResponse, responses=LINES)
-async def masks(scan: Asked, videos: OfVideos, direction: Direction = "both") -> Response:
+async def masks(scan: Asked, videos: SessionsDep, direction: Direction = "both") -> Response:
     """Track the objects through the slices to their ends. Streams one line per slice."""
     scan.turn += 1
 
-    def slices() -> Iterator[FollowedSlice]:
+    def slices() -> Iterator[TrackedSlice]:
         for found in scan.about.propagate(direction):
             scan.changed()
             yield found
@@ -369,10 +369,10 @@ async def masks(scan: Asked, videos: OfVideos, direction: Direction = "both") ->
 
 
 @router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
-async def results(scan: Asked, videos: OfVideos) -> Response:
+async def results(scan: Asked, videos: SessionsDep) -> Response:
     """Return the masks of all segmented slices, one line per slice, without tracking."""
 
-    def slices() -> Iterator[FollowedSlice]:
+    def slices() -> Iterator[TrackedSlice]:
         session = scan.about
         stretches = {one for number in session.objects for one in session.known(number)}
         known = {(axis, i) for axis, first, last in stretches for i in range(first, last + 1)}
@@ -383,7 +383,7 @@ async def results(scan: Asked, videos: OfVideos) -> Response:
 
 
 @router.get("/{name}/measures", response_model=MeasuresBody)
-async def measures(scan: Asked, videos: OfVideos) -> Response:
+async def measures(scan: Asked, videos: SessionsDep) -> Response:
     """Return the volume in ml, largest area and diameter in mm of each object."""
     known = await done(videos.work(lambda: scan.named({}, {})))
     rows = await done(videos.view(lambda: measure_labels(known)))
@@ -395,11 +395,11 @@ async def measures(scan: Asked, videos: OfVideos) -> Response:
     response_class=FileResponse,
     responses=file_answer(*sorted(set(KINDS.values()))),
 )
-async def export(scan: Asked, body: VolumeExportBody, videos: OfVideos) -> Response:
+async def export(scan: Asked, body: VolumeExportBody, videos: SessionsDep) -> Response:
     """Export the objects as a label file on the grid of the scan, or as a table."""
     names = {one.object: one.name for one in body.objects if one.name}
-    colours = {one.object: one.rgb for one in body.objects}
-    known = await done(videos.work(lambda: scan.named(names, colours)))
+    colors = {one.object: one.rgb for one in body.objects}
+    known = await done(videos.work(lambda: scan.named(names, colors)))
     path = export_path(scan, body.title, "scan", body.ending)
     path.parent.mkdir()
     try:

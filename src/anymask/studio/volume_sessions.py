@@ -18,8 +18,8 @@ import numpy as np
 from fastapi import Request
 
 from anymask.base import BoolArray, DataError, InputError, LimitError, brief
-from anymask.masks import Colour
-from anymask.studio.errors import Refusal
+from anymask.masks import Color
+from anymask.studio.errors import RequestError
 from anymask.studio.model_routes import done, gives_up
 from anymask.studio.video_sessions import OpenSession, VideoSessions
 from anymask.volumes import (
@@ -53,7 +53,7 @@ class OpenScan(OpenSession):
     def about(self) -> VolumeSession:
         """Volume session. Raises Refusal (409) before a scan was sent."""
         if self.session is None:
-            raise Refusal(409, "The session has no scan. Send the scan first.")
+            raise RequestError(409, "The session has no scan. Send the scan first.")
         return self.session
 
     def changed(self) -> VolumeSession:
@@ -73,26 +73,26 @@ class OpenScan(OpenSession):
             )
         found = []
         for axis, index in enumerate(at):
-            here = np.take(self.labelled().array, index, axis=axis)
+            here = np.take(self.labeled().array, index, axis=axis)
             values = [int(value) for value in np.unique(here) if value]
             found.append((axis, index, {value: here == value for value in values}))
         return found
 
-    def labelled(self) -> Volume:
+    def labeled(self) -> Volume:
         """Labels of all objects. Call in the session thread."""
         if self.labels is None:
             self.labels = self.about.labels()
         return self.labels
 
-    def named(self, names: Mapping[int, str], colours: Mapping[int, Colour]) -> Volume:
+    def named(self, names: Mapping[int, str], colors: Mapping[int, Color]) -> Volume:
         """Labels with names and colors. Call in the session thread.
 
         Raises Refusal (422) if there are no objects.
         """
         if not self.about.objects:
-            raise Refusal(422, "The scan has no object. Click an object first.")
-        known = self.labelled()
-        return Volume(known.array, known.affine, names, colours)
+            raise RequestError(422, "The scan has no object. Click an object first.")
+        known = self.labeled()
+        return Volume(known.array, known.affine, names, colors)
 
     @property
     def endings(self) -> list[str]:
@@ -129,7 +129,7 @@ class OpenScan(OpenSession):
                 self.isolated.read(lambda: left.is_set() or stopped())
             except LimitError as error:
                 size = f"{error.size} bytes" if error.size else str(error)
-                raise Refusal(
+                raise RequestError(
                     413,
                     f"The scan is too large ({size}): at most {limits.volume_bytes} bytes of "
                     f"voxels, read in {limits.volume_seconds:g} seconds, are allowed "
@@ -138,7 +138,7 @@ class OpenScan(OpenSession):
             except DataError as error:
                 why = str(error).replace(repr(path.name), "it").rstrip(".")
                 message = f"The scan cannot be read: {why}. Save it as NIfTI or zipped DICOM."
-                raise Refusal(422, message) from error
+                raise RequestError(422, message) from error
 
         reading = videos.read(read, self)
         try:
@@ -161,7 +161,9 @@ class OpenScan(OpenSession):
         if window == session.window:
             return
         if session.objects:
-            raise Refusal(409, "The scan has objects. Remove them before you change the window.")
+            raise RequestError(
+                409, "The scan has objects. Remove them before you change the window."
+            )
         settings = self.settings | {"window": window}
         self.session = open_volume_session(videos.model, session.volume, **settings)
         session.close()

@@ -8,13 +8,13 @@ from anymask.track.masklets import propose_masklets as propose_masklets
 from anymask.track.monitor import TrackMonitor as TrackMonitor
 from anymask.track.monitor import check_prompted as check_prompted
 from anymask.track.monitor import check_tracked as check_tracked
-from anymask.track.outputs import FILMS as FILMS
-from anymask.track.outputs import CutoutLook as CutoutLook
+from anymask.track.outputs import OUTPUT_VIDEO_SUFFIXES as OUTPUT_VIDEO_SUFFIXES
+from anymask.track.outputs import CutoutStyle as CutoutStyle
 from anymask.track.outputs import LineWriter as LineWriter
 from anymask.track.outputs import MaskWriter as MaskWriter
 from anymask.track.outputs import VideoFacts as VideoFacts
 from anymask.track.outputs import VideoWriter as VideoWriter
-from anymask.track.outputs import check_film as check_film
+from anymask.track.outputs import check_video_output as check_video_output
 from anymask.track.outputs import coco_writer as coco_writer
 from anymask.track.outputs import cut_objects as cut_objects
 from anymask.track.outputs import draw_masks as draw_masks

@@ -34,8 +34,8 @@ def appearance(keys: CellKeys, image: UintImage, rle: Rle) -> FloatArray:  # -> 
 
 def color_histogram(image: UintImage, rle: Rle) -> FloatArray:  # -> (C,)
     """Square roots of the smoothed color histograms of an object in CIELAB, of unit length."""
-    colours = cv2.cvtColor(image[rle_to_mask(rle)][None], cv2.COLOR_RGB2LAB)[0]
-    sums = [np.bincount(one // BIN, minlength=256 // BIN) for one in colours.T]
+    colors = cv2.cvtColor(image[rle_to_mask(rle)][None], cv2.COLOR_RGB2LAB)[0]
+    sums = [np.bincount(one // BIN, minlength=256 // BIN) for one in colors.T]
     counts = np.pad(np.stack(sums).astype(np.float32), ((0, 0), (1, 1)), "edge")
     counts = counts[:, :-2] + counts[:, 1:-1] + counts[:, 2:]  # smooth over neighboring bins
     roots = np.sqrt(counts).ravel()

@@ -34,7 +34,7 @@ from anymask.runtime import home
 from anymask.segment import Model
 from anymask.track.known import read_tracks
 from anymask.track.masklets import MaskletSettings, propose_masklets
-from anymask.track.outputs import CutoutLook, MaskWriter, VideoFacts
+from anymask.track.outputs import CutoutStyle, MaskWriter, VideoFacts
 from anymask.track.records import Direction, TrackedFrame, review_text
 from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import GROUPS
@@ -58,7 +58,7 @@ class TrackFiles:
     prompts: Sequence[Prompt]  # Prompts with the number of the source frame and the object
     # Paths as for `writers.open_writers`; those that end in a slash are folders
     outputs: Sequence[str]
-    cutout: CutoutLook | None = None  # Cut-out settings of video outputs
+    cutout: CutoutStyle | None = None  # Cut-out settings of video outputs
     subject: bool = False  # Track the main subject of the first frame if there is no prompt
     direction: Direction = "forward"  # Tracking direction from the prompts
     known: Path | None = None  # File of existing tracks (`read_tracks`), which prompts correct
@@ -264,7 +264,7 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
         first = first_readable(session.frames) or 0
         from anymask.edit import main_subject
 
-        found = main_subject(model, read_picture(session, first))
+        found = main_subject(model, read_image(session, first))
         if found is None:
             raise PromptError(
                 "No main subject found in the first frame. Add a point, a box or a text prompt, or "
@@ -288,7 +288,7 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
                 pass
         session.add(
             place, number, points=one.points, labels=one.labels, box=one.box, mask=one.mask,
-            lasso=one.lasso, anew=True,
+            lasso=one.lasso, replace=True,
         )  # fmt: skip
     session.note("command", words)
     session.checkpoint()
@@ -298,17 +298,17 @@ def _import_tracks(session: VideoSession, path: Path) -> None:
     """Import a file of tracks. Raises InputError if the masks belong to another video."""
     tracks, frames = read_tracks(path), session.frames
     first = first_readable(frames)
-    picture = None if first is None else session.picture(first)
+    image = None if first is None else session.image(first)
     for number, masks in tracks.masks.items():
         placed = {
             find_place(frames, frame) if tracks.sourced else frame: one
             for frame, one in masks.items()
         }
         sizes = {one.rle.size for one in masks.values()}
-        if picture is not None and sizes != {picture.shape[:2]}:
+        if image is not None and sizes != {image.shape[:2]}:
             raise InputError(
                 f"{path} has masks of the size {sorted(sizes)} for object {number}, but the video "
-                f"has (H, W) = {picture.shape[:2]}. Use the video that was tracked."
+                f"has (H, W) = {image.shape[:2]}. Use the video that was tracked."
             )
         if any(one.area for one in placed.values()):
             session.import_masks(number, placed)
@@ -339,12 +339,12 @@ def _write(session: VideoSession, job: TrackFiles, progress: OnProgress) -> list
         for frame in _frames_in_order(session, job, progress):
             if is_damaged(session, frame, writers):
                 continue
-            picture = partial(read_picture, session, frame.index)
+            image = partial(read_image, session, frame.index)
             if not writers:
                 facts = video_facts(session, Path(job.video), frame)
                 writers = open_writers(job.paths, facts, job.cutout)
             for writer in writers:
-                writer.write(frame, picture)
+                writer.write(frame, image)
             written.add(frame.stem)
             progress(frame.index + 1, session.frames.length)
     except BaseException:
@@ -372,7 +372,7 @@ def _write(session: VideoSession, job: TrackFiles, progress: OnProgress) -> list
         else "No frame has low confidence. Check the masks anyway: not every error is found."
     )
     if (damage := session.frames.damage) is not None:
-        end = "; later frames have no mask" if session.frames.fault else ""
+        end = "; later frames have no mask" if session.frames.error else ""
         notes.append(damage + end)
     return notes
 
@@ -406,13 +406,13 @@ def is_damaged(
     if not session.is_missing(frame.index) and (
         not writers or any(one.shows_frames for one in writers)
     ):
-        session.picture(frame.index)
+        session.image(frame.index)
     return session.is_missing(frame.index)
 
 
-def read_picture(session: VideoSession, frame: int) -> UintImage:
+def read_image(session: VideoSession, frame: int) -> UintImage:
     """Read a tracked frame again. Raises DataError if that fails."""
-    image = session.picture(frame)
+    image = session.image(frame)
     if image is None:
         raise DataError(
             f"Frame {frame} can no longer be read. Check that the video was not changed."
@@ -422,10 +422,10 @@ def read_picture(session: VideoSession, frame: int) -> UintImage:
 
 def video_facts(session: VideoSession, video: Path, first: TrackedFrame) -> VideoFacts:
     """Properties of the video for the writers, after the first frame was tracked."""
-    picture = read_picture(session, first.index)
+    image = read_image(session, first.index)
     return VideoFacts(
         name=video.stem or "video",
-        hw=(picture.shape[0], picture.shape[1]),
+        hw=(image.shape[0], image.shape[1]),
         rate=session.frames.rate,
         objects=tuple(session.objects),
         sound=video if video.is_file() else None,

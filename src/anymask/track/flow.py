@@ -40,12 +40,12 @@ def is_cut(now: UintImage, before: UintImage) -> bool:
     """Whether two reduced frames belong to different shots, by histogram and layout."""
     if now.shape != before.shape:
         return True
-    counts = [cv2.calcHist([picture], [0], None, [32], [0, 256]) for picture in (now, before)]
+    counts = [cv2.calcHist([image], [0], None, [32], [0, 256]) for image in (now, before)]
     if cv2.compareHist(counts[0], counts[1], cv2.HISTCMP_CORREL) > CUT:
         return False
     small = [
-        cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
-        for picture in (now, before)
+        cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+        for image in (now, before)
     ]
     spread = float(small[0].std() * small[1].std())
     alike = float(np.mean((small[0] - small[0].mean()) * (small[1] - small[1].mean())))
@@ -61,8 +61,8 @@ class Flows:
 
     def back(self, before: UintImage) -> FloatArray:  # (h, w) -> (h, w, 2)
         """Flow from the current frame to `before`, per pixel."""
-        for grey, flow in self._found:
-            if grey is before or np.array_equal(grey, before):
+        for gray, flow in self._found:
+            if gray is before or np.array_equal(gray, before):
                 return flow
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         nothing = np.zeros((*self.now.shape, 2), np.float32)

@@ -32,7 +32,7 @@ from anymask.masks import (
     FeatureMap,
     Prompt,
     Rle,
-    centre_click,
+    center_click,
     empty_rle,
     iou,
     logits_used,
@@ -51,8 +51,8 @@ from anymask.models.rules import (
     PARTS,
     RECENT,
     FrameMaps,
-    MemoryAnswer,
-    MemoryQuestion,
+    MemoryOutput,
+    MemoryQuery,
     group_prompts,
 )
 from anymask.runtime import ReadMemory
@@ -72,10 +72,10 @@ from anymask.segment import refine_edges as edges_refined
 from anymask.track.flow import Flows
 from anymask.track.matching import (
     GRID,
-    TRUST,
-    Glimpse,
+    PROMPT_BONUS,
     MatchFrame,
     MatchState,
+    MemoryFrame,
     Prior,
     grown,
     is_flowing,
@@ -94,10 +94,10 @@ USUAL = SegmentSettings()  # postprocessing of image masks
 MAPS = 3  # feature maps of the encoder, at strides 16, 8 and 4
 
 
-def frame_maps(seen: MatchFrame) -> FrameMaps:
+def frame_maps(features: MatchFrame) -> FrameMaps:
     """Crop the feature maps to the part that the frame fills."""
-    (height, width), maps = seen.keys.grid_hw, seen.embedding.maps
-    keys = seen.keys.values.T.reshape(-1, height, width)
+    (height, width), maps = features.keys.grid_hw, features.embedding.maps
+    keys = features.keys.values.T.reshape(-1, height, width)
     middle, fine = (
         one.values[:, : height * step, : width * step]
         for one, step in zip(maps[1:MAPS], (2, PARTS), strict=True)
@@ -147,7 +147,7 @@ def _filled(size: tuple[int, ...], grid_hw: tuple[int, int]) -> tuple[int, int]:
 
 def make_questions(
     maps: FrameMaps, states: Sequence[MatchState], hints: Sequence[tuple[FloatArray, ...]]
-) -> list[MemoryQuestion]:
+) -> list[MemoryQuery]:
     """Build the inputs of the memory network. Hints are planes in the order of `HINTS`."""
     memories: dict[tuple[int, ...], tuple[FloatArray, FloatArray]] = {}
     questions = []
@@ -160,7 +160,7 @@ def make_questions(
         planes = np.stack(hint).astype(np.float32, copy=False)
         np.clip(planes[:2], -LIMIT, LIMIT, out=planes[:2])
         labels = np.concatenate([one.parts for one in known if one.parts is not None])
-        questions.append(MemoryQuestion(maps, planes, keys, labels, kinds))
+        questions.append(MemoryQuery(maps, planes, keys, labels, kinds))
     return questions
 
 
@@ -219,36 +219,36 @@ class ImageTracker:
     def name(self) -> str:
         return f"{self.way}:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def encode_frame(self, image: UintImage, grey: UintImage) -> MatchFrame:
+    def encode_frame(self, image: UintImage, gray: UintImage) -> MatchFrame:
         embedding = self.model.encode(image)
         keys = maps_to_keys(embedding.maps, embedding.geometry, self._cells)
-        return MatchFrame(embedding, keys, grey, image)
+        return MatchFrame(embedding, keys, gray, image)
 
-    def answer(self, seen: MatchFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+    def answer(self, features: MatchFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         if prompt.box is None and prompt.mask is None and earlier is not None:
             prompt = replace(prompt, mask=rle_to_mask(earlier))
         if prompt.box is None and prompt.mask is not None:
-            mask = given_mask(prompt, seen.embedding.image_hw)
+            mask = given_mask(prompt, features.embedding.image_hw)
             if prompt.points is None:
-                return FramePrediction(mask_to_rle(mask), 1.0, 1.0, soft_of(mask, seen))
+                return FramePrediction(mask_to_rle(mask), 1.0, 1.0, soft_of(mask, features))
             if mask.any():
-                return self._correct(seen, prompt, mask)
-        inputs = self.model.runtime, seen.image, seen.embedding
+                return self._correct(features, prompt, mask)
+        inputs = self.model.runtime, features.image, features.embedding
         first = answer_prompts(*inputs, [prompt], USUAL)[0].first
-        return FramePrediction(first.rle(), 1.0, first.score, soft_of(first.pixels(), seen))
+        return FramePrediction(first.rle(), 1.0, first.score, soft_of(first.pixels(), features))
 
-    def _correct(self, seen: MatchFrame, prompt: Prompt, mask: BoolArray) -> FramePrediction:
+    def _correct(self, features: MatchFrame, prompt: Prompt, mask: BoolArray) -> FramePrediction:
         """Apply to a mask the connected changes of a prediction that contain a click.
 
         For a mask and a negative click alone, decoders return little of the object. Clicks of one
         kind therefore follow one in the middle of the mask, negative ones also its box.
         """
-        place, spec = seen.embedding.geometry, self.model.spec
+        place, spec = features.embedding.geometry, self.model.spec
         points, labels = np.asarray(prompt.points), np.asarray(prompt.labels)
         columns, rows = point_pixels(points, place.image_hw).T
         inside, order = mask.copy(), np.argsort(-labels, kind="stable")
         inside[rows, columns] &= labels > 0
-        anchor = [centre_click(inside if inside.any() else mask)] if np.ptp(labels) == 0 else []
+        anchor = [center_click(inside if inside.any() else mask)] if np.ptp(labels) == 0 else []
         clicks = Prompt.of(
             points=[*anchor, *points[order]], labels=[*(1 for _ in anchor), *labels[order]],
             box=open_box(mask) if "box" in spec.accepts and not labels.any() else None,
@@ -257,81 +257,83 @@ class ImageTracker:
         known = Candidate(logits[0], place, score=1.0, threshold=spec.mask_threshold)
         middle = Prompt.of(points=anchor, labels=[1]) if anchor else None
         before = Prediction((known,), prompt=middle)
-        inputs = self.model.runtime, seen.image, seen.embedding
+        inputs = self.model.runtime, features.image, features.embedding
         first = answer_prompts(*inputs, [clicks], USUAL, before)[0].first
         drawn, found = first.pixels(), mask.copy()
         for label, changed in ((0, mask & ~drawn), (1, drawn & ~mask)):
             parts = cv2.connectedComponents(changed.view(np.uint8), connectivity=8)[1]
             clicked = parts[rows, columns][labels == label]
             found[np.isin(parts, clicked[clicked > 0])] = label
-        return FramePrediction(mask_to_rle(found), 1.0, first.score, soft_of(found, seen))
+        return FramePrediction(mask_to_rle(found), 1.0, first.score, soft_of(found, features))
 
     def begin(
         self,
-        seen: MatchFrame,
+        features: MatchFrame,
         at: TrackMoment,
         prediction: FramePrediction,
         known: MatchState | None,
     ) -> MatchState:
         soft: FloatArray = prediction.soft
-        glimpse = self._glimpse(seen, at, soft, TRUST)
+        glimpse = self._glimpse(features, at, soft, PROMPT_BONUS)
         kept = [] if known is None else [g for g in known.anchors if g.frame != at.frame]
         anchors = agreeing((*kept[:1], *kept[1:][-(ANCHORS - 2) :]), glimpse)
-        state = MatchState((*anchors, glimpse), (), soft, seen.grey)
+        state = MatchState((*anchors, glimpse), (), soft, features.gray)
         if not kept or self._reader is None:
             return state
-        again = self.track(seen, at, [state])[0].rle
-        grid = seen.keys.grid_hw
+        again = self.track(features, at, [state])[0].rle
+        grid = features.keys.grid_hw
         share = to_plane(rle_to_mask(prediction.rle).astype(np.float32), grid)
         reproduced = float(rle_iou([again], [prediction.rle])[0, 0])
-        evidence = fit_evidence(seen.embedding.maps, share, self.model.spec.mask_side, reproduced)
+        evidence = fit_evidence(
+            features.embedding.maps, share, self.model.spec.mask_side, reproduced
+        )
         return replace(state, evidence=evidence)
 
     def track(
-        self, seen: MatchFrame, at: TrackMoment, states: Sequence[MatchState]
+        self, features: MatchFrame, at: TrackMoment, states: Sequence[MatchState]
     ) -> list[FramePrediction]:
-        flows = Flows(seen.grey)
-        shares = match_all(seen, states, at.cut)
+        flows = Flows(features.gray)
+        shares = match_all(features, states, at.cut)
         priors = [
-            mix_prior(seen, state, share, None if at.cut else flows)
+            mix_prior(features, state, share, None if at.cut else flows)
             for state, share in zip(states, shares, strict=True)
         ]
-        prompts = [_prompt(seen, prior.mixed) for prior in priors]
+        prompts = [_prompt(features, prior.mixed) for prior in priors]
         prompted = [place for place, prompt in enumerate(prompts) if prompt is not None]
-        found = self.decode_candidates(seen, [prompt for prompt in prompts if prompt])
+        found = self.decode_candidates(features, [prompt for prompt in prompts if prompt])
         answers = dict(zip(prompted, found, strict=True))
         drawn = [
-            self._drawing(seen, prior, answers.get(place)) for place, prior in enumerate(priors)
+            self._drawing(features, prior, answers.get(place)) for place, prior in enumerate(priors)
         ]
         if self._reader is None:
-            return [self._predicted(seen, *one) for one in zip(priors, drawn, strict=True)]
-        maps = frame_maps(seen)
-        hints = [_hints(seen, *one) for one in zip(states, priors, drawn, strict=True)]
+            return [self._predicted(features, *one) for one in zip(priors, drawn, strict=True)]
+        maps = frame_maps(features)
+        hints = [_hints(features, *one) for one in zip(states, priors, drawn, strict=True)]
         outputs = self._reader(make_questions(maps, states, hints))
-        outputs = [_corrected(seen, *one) for one in zip(outputs, states, priors, strict=True)]
-        return [self._recalled(seen, *one) for one in zip(outputs, priors, drawn, strict=True)]
+        outputs = [_corrected(features, *one) for one in zip(outputs, states, priors, strict=True)]
+        return [self._recalled(features, *one) for one in zip(outputs, priors, drawn, strict=True)]
 
     def remember(
         self,
-        seen: MatchFrame,
+        features: MatchFrame,
         at: TrackMoment,
         state: MatchState,
         prediction: FramePrediction,
         sure: bool,
     ) -> MatchState:
         if not sure:
-            return replace(state, soft=prediction.soft, grey=seen.grey)
+            return replace(state, soft=prediction.soft, gray=features.gray)
         soft: FloatArray = prediction.soft
-        glimpse = self._glimpse(seen, at, soft, 0.0)
+        glimpse = self._glimpse(features, at, soft, 0.0)
         recent = (*state.recent[-(RECENT_FRAMES - 1) :], glimpse)
-        return replace(state, recent=recent, soft=soft, grey=seen.grey)
+        return replace(state, recent=recent, soft=soft, gray=features.gray)
 
     def _glimpse(
-        self, seen: MatchFrame, at: TrackMoment, soft: FloatArray, trust: float
-    ) -> Glimpse:
-        grid = seen.keys.grid_hw
+        self, features: MatchFrame, at: TrackMoment, soft: FloatArray, trust: float
+    ) -> MemoryFrame:
+        grid = features.keys.grid_hw
         parts = None if self._reader is None else soft_to_parts(soft, grid)
-        return Glimpse(at.frame, seen.keys, soft_to_labels(soft, grid), trust, parts)
+        return MemoryFrame(at.frame, features.keys, soft_to_labels(soft, grid), trust, parts)
 
     def pack(self, state: MatchState) -> StateArrays:
         return pack_state(state)
@@ -339,25 +341,27 @@ class ImageTracker:
     def unpack(self, arrays: StateArrays) -> MatchState:
         return unpack_state(arrays)
 
-    def decode_candidates(self, seen: MatchFrame, prompts: list[Prompt]) -> list[Drawn]:
+    def decode_candidates(self, features: MatchFrame, prompts: list[Prompt]) -> list[Drawn]:
         """Decode mask candidates for each prompt, without postprocessing.
 
         Prompts of the same length are decoded in one batch.
         """
         runtime, found = self.model.runtime, dict[int, Drawn]()
-        where = seen.embedding.geometry
+        where = features.embedding.geometry
         for places, batch in group_prompts(prompts, where, runtime.spec, PROMPTS_PER_CALL):
-            decoded = runtime.decode(seen.embedding.seen, batch)
+            decoded = runtime.decode(features.embedding.encoder_output, batch)
             rows = zip(*runtime.family.candidates(*decoded), strict=True)
             found |= dict(zip(places, rows, strict=True))
         return [found[place] for place in range(len(prompts))]
 
-    def _drawing(self, seen: MatchFrame, prior: Prior, answer: Drawn | None) -> DrawnLogits | None:
+    def _drawing(
+        self, features: MatchFrame, prior: Prior, answer: Drawn | None
+    ) -> DrawnLogits | None:
         """Select the candidate with the highest IoU with the prior, and combine both."""
         if answer is None:
             return None
         planes, qualities = answer
-        rows, columns = logits_used(planes.shape[-1], seen.embedding.geometry)
+        rows, columns = logits_used(planes.shape[-1], features.embedding.geometry)
         small = cv2.resize(prior.mixed, (columns, rows), interpolation=cv2.INTER_AREA)
         odds = _log_odds(np.asarray(small, np.float32))
         drawn = planes[:, :rows, :columns] - self.model.spec.mask_threshold
@@ -366,40 +370,40 @@ class ImageTracker:
         return DrawnLogits(mixed, drawn[chosen], float(qualities[chosen]))
 
     def _predicted(
-        self, seen: MatchFrame, prior: Prior, drawing: DrawnLogits | None
+        self, features: MatchFrame, prior: Prior, drawing: DrawnLogits | None
     ) -> FramePrediction:
         """Prediction from the combined logits; empty if matching does not support the mask."""
         share = float(prior.matched.max(initial=0))
         if drawing is None:
-            return nothing_found(seen, share / 2)
+            return nothing_found(features, share / 2)
         wide = cv2.resize(
-            _sigmoid(drawing.mixed), seen.grey.shape[::-1], interpolation=cv2.INTER_LINEAR
+            _sigmoid(drawing.mixed), features.gray.shape[::-1], interpolation=cv2.INTER_LINEAR
         )
         soft = np.asarray(wide, np.float32)
         inside = soft > 0.5
         if not inside.any() or prior.matched[inside].mean() < KNOWN:
-            return nothing_found(seen, share / 2)
-        rle = self.mask_of(seen, self._whole(drawing.mixed))
+            return nothing_found(features, share / 2)
+        rle = self.mask_of(features, self._whole(drawing.mixed))
         score, agreement = float(prior.mixed[inside].mean()), iou(prior.mixed > 0.5, inside)
         return FramePrediction(rle, score, drawing.quality, soft, agreement)
 
     def _recalled(
-        self, seen: MatchFrame, answer: MemoryAnswer, prior: Prior, drawn: DrawnLogits | None
+        self, features: MatchFrame, answer: MemoryOutput, prior: Prior, drawn: DrawnLogits | None
     ) -> FramePrediction:
         """Prediction from the output of the memory network."""
-        there = float(_sigmoid(np.array(answer.seen)))
-        soft = from_plane(_sigmoid(answer.logits), seen.grey.shape, seen.keys.grid_hw)
+        there = float(_sigmoid(np.array(answer.presence)))
+        soft = from_plane(_sigmoid(answer.logits), features.gray.shape, features.keys.grid_hw)
         inside = soft > 0.5
         if there < 0.5 or inside.mean() < LEAST:
-            return nothing_found(seen, there / 2)
-        rle = self.mask_of(seen, self._whole(answer.logits))
+            return nothing_found(features, there / 2)
+        rle = self.mask_of(features, self._whole(answer.logits))
         quality = 0.0 if drawn is None else drawn.quality
         score, agreement = there * float(soft[inside].mean()), iou(prior.mixed > 0.5, inside)
         return FramePrediction(rle, score, quality, soft, agreement)
 
-    def mask_of(self, seen: MatchFrame, logits: FloatArray) -> Rle:  # (1, m, m)
+    def mask_of(self, features: MatchFrame, logits: FloatArray) -> Rle:  # (1, m, m)
         """Mask in frame size, without specks and pinholes, with refined edges if enabled."""
-        where = seen.embedding.geometry
+        where = features.embedding.geometry
         drawn = Candidate(logits[0], where, score=0.0)
         whole = without_small_regions(drawn, NO_CLICKS, *USUAL.min_areas)
         rle = whole.rle()
@@ -409,8 +413,8 @@ class ImageTracker:
         mask = Prediction((whole,))
         question = PromptContext(
             self.model.runtime,
-            seen.image,
-            seen.embedding,
+            features.image,
+            features.embedding,
             Prompt.of(box=(x0, y0, x1 + 1, y1 + 1)),
             AS_SHOWN,
         )
@@ -428,9 +432,9 @@ class ImageTracker:
         return whole
 
 
-def _prompt(seen: MatchFrame, prior: FloatArray) -> Prompt | None:
+def _prompt(features: MatchFrame, prior: FloatArray) -> Prompt | None:
     """Box and mask prompt from a prior, in frame pixels; None if the prior is empty."""
-    height, width = seen.embedding.image_hw
+    height, width = features.embedding.image_hw
     scale = np.array([width / prior.shape[1], height / prior.shape[0]], np.float32)
     there = prior > 0.5
     if there.mean() < LEAST:
@@ -441,27 +445,27 @@ def _prompt(seen: MatchFrame, prior: FloatArray) -> Prompt | None:
 
 
 def _hints(
-    seen: MatchFrame, state: MatchState, prior: Prior, drawing: DrawnLogits | None
+    features: MatchFrame, state: MatchState, prior: Prior, drawing: DrawnLogits | None
 ) -> tuple[FloatArray, ...]:
     """Input planes of the memory network, in the order of `HINTS`."""
-    grid = seen.keys.grid_hw
+    grid = features.keys.grid_hw
     mixed = BLEND * _log_odds(to_plane(prior.mixed, grid))
     drawn = mixed
     if drawing is not None:
         mixed, drawn = (with_edges(one, grid) for one in (drawing.mixed, drawing.drawn))
-    last = state.soft if is_flowing(seen, state) else np.zeros_like(prior.mixed)
+    last = state.soft if is_flowing(features, state) else np.zeros_like(prior.mixed)
     carried = np.zeros_like(prior.mixed) if prior.carried is None else prior.carried
     return (mixed, drawn, *(to_plane(one, grid) for one in (carried, prior.matched, last)))
 
 
 def _corrected(
-    seen: MatchFrame, answer: MemoryAnswer, state: MatchState, prior: Prior
-) -> MemoryAnswer:
+    features: MatchFrame, answer: MemoryOutput, state: MatchState, prior: Prior
+) -> MemoryOutput:
     """Add the evidence of a corrected object that was visible on the last frame."""
     if state.evidence is None or not (state.soft > 0.5).any():
         return answer
-    near = to_plane(prior.mixed, seen.keys.grid_hw) > 0.3
-    maps = seen.embedding.maps
+    near = to_plane(prior.mixed, features.keys.grid_hw) > 0.3
+    maps = features.embedding.maps
     return replace(answer, logits=add_evidence(answer.logits, maps, state.evidence, near))
 
 
@@ -474,10 +478,10 @@ def _sigmoid(logits: FloatArray) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-logits.clip(-20, 20))), np.float32)
 
 
-def nothing_found(seen: MatchFrame, score: float) -> FramePrediction:
+def nothing_found(features: MatchFrame, score: float) -> FramePrediction:
     """Prediction of an empty mask."""
-    empty = np.zeros(seen.grey.shape, np.float32)
-    return FramePrediction(empty_rle(seen.embedding.image_hw), score, 0.0, empty)
+    empty = np.zeros(features.gray.shape, np.float32)
+    return FramePrediction(empty_rle(features.embedding.image_hw), score, 0.0, empty)
 
 
 def most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
@@ -487,9 +491,9 @@ def most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
     return int((both / np.maximum(either, 1)).argmax())
 
 
-def soft_of(mask: BoolArray, seen: MatchFrame) -> FloatArray:  # (H, W) -> (h, w)
+def soft_of(mask: BoolArray, features: MatchFrame) -> FloatArray:  # (H, W) -> (h, w)
     """Resize a mask to the reduced frame."""
-    size = seen.grey.shape[::-1]
+    size = features.gray.shape[::-1]
     small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32)
 
@@ -526,12 +530,12 @@ EVIDENCE, LOGITS = 5.0, 4.0  # limits of both logits before they are added
 REACH = 6  # distance to the predicted object up to which evidence counts, in cells
 
 
-def agreeing(anchors: tuple[Glimpse, ...], correction: Glimpse) -> tuple[Glimpse, ...]:
+def agreeing(anchors: tuple[MemoryFrame, ...], correction: MemoryFrame) -> tuple[MemoryFrame, ...]:
     """Prompted frames whose labels, matched to the corrected frame, agree with the correction."""
     return tuple(one for one in anchors if _agrees(one, correction))
 
 
-def _agrees(anchor: Glimpse, correction: Glimpse) -> bool:
+def _agrees(anchor: MemoryFrame, correction: MemoryFrame) -> bool:
     if not min(anchor.labels.max(initial=0), correction.labels.max(initial=0)) > 0.5:
         return True  # the object is missing on one of the frames
     found = match_cells(correction.keys, (anchor,))[0]

@@ -22,7 +22,7 @@ import numpy as np
 from anymask.base import FloatArray, UintImage, parse_json
 from anymask.formats import located
 from anymask.masks import Rle, coco_to_rle, rle_area, rle_iou, rle_to_coco, rle_to_mask
-from anymask.segment import EncodedPhoto, Model
+from anymask.segment import EncodedImage, Model
 from anymask.track.appearance import ALIKE, appearance, similarity
 from anymask.track.matching import CellKeys, compare_masks, maps_to_keys, match_best
 from anymask.track.records import ObjectMask, TrackedFrame
@@ -64,10 +64,10 @@ class KeyFrames:
         view = _View(self.session, self.model, frame.index)
         found = self.model.everything(view.encoded, grid=GRID, refine_edges=False)
         proposals = [one.rle for one in found]
-        looks = [view.look(rle) for rle in proposals]
+        vectors = [view.look(rle) for rle in proposals]
         tracks = {number: one.rle for number, one in frame.objects.items() if one.area}
         views = {number: view.look(rle) for number, rle in tracks.items()}
-        anchors = self._confirm(proposals, looks, tracks, views)
+        anchors = self._confirm(proposals, vectors, tracks, views)
         free = _free(proposals, [*anchors.values()])
         lost = [
             number
@@ -79,12 +79,14 @@ class KeyFrames:
                 and similarity(views[number], self._looks[number]) >= ALIKE
             )
         ]
-        anchors |= self._recognize([(proposals[n], looks[n]) for n in free], lost)
+        anchors |= self._recognize([(proposals[n], vectors[n]) for n in free], lost)
         for number, rle in anchors.items():
             self._anchor(frame, number, rle, view.look(rle))
         for number in set(lost) & set(tracks) - set(anchors):
             if similarity(views[number], self._looks[number]) < ALIKE:  # shows another object
-                self.session.add(frame.index, number, mask=np.zeros(view.hw, np.bool_), anew=True)
+                self.session.add(
+                    frame.index, number, mask=np.zeros(view.hw, np.bool_), replace=True
+                )
                 del tracks[number]
         tracks |= anchors
         for n in free:
@@ -96,7 +98,7 @@ class KeyFrames:
             if len(tracks) >= self.most or not fits or not is_new:
                 continue
             number = max(self.session.objects, default=0) + 1
-            self._anchor(frame, number, rle, looks[n])
+            self._anchor(frame, number, rle, vectors[n])
             tracks[number] = anchors[number] = rle
         self.finished.append(frame.index)
         self.session.note(KEYS, json.dumps(self.finished))
@@ -104,7 +106,7 @@ class KeyFrames:
     def _confirm(
         self,
         proposals: list[Rle],
-        looks: list[FloatArray],
+        vectors: list[FloatArray],
         tracks: dict[int, Rle],
         views: dict[int, FloatArray],
     ) -> dict[int, Rle]:
@@ -114,7 +116,7 @@ class KeyFrames:
         for n, place in match_best(np.asarray(ious, np.float32), CLOSE).items():
             number = [*tracks][place]
             known, iou = self._looks[number], ious[n, place]
-            mine, theirs = similarity(views[number], known), similarity(looks[n], known)
+            mine, theirs = similarity(views[number], known), similarity(vectors[n], known)
             if theirs >= max(mine, ALIKE) and self._fits(number, proposals[n]):
                 confirmed[number] = proposals[n]
             elif mine >= ALIKE and iou >= COVERED and self._fits(number, tracks[number]):
@@ -127,8 +129,8 @@ class KeyFrames:
         """Masks of lost objects that a proposal resembles in appearance and area."""
         alike = np.array(
             [
-                [self._fits(n, rle) * similarity(look, self._looks[n]) for n in lost]
-                for rle, look in proposals
+                [self._fits(n, rle) * similarity(vector, self._looks[n]) for n in lost]
+                for rle, vector in proposals
             ],
             np.float32,
         ).reshape(len(proposals), len(lost))
@@ -137,18 +139,18 @@ class KeyFrames:
     def _fits(self, number: int, rle: Rle) -> bool:
         return is_similar_area(rle_area(rle), self._areas[number])
 
-    def _anchor(self, frame: TrackedFrame, number: int, rle: Rle, look: FloatArray) -> None:
+    def _anchor(self, frame: TrackedFrame, number: int, rle: Rle, vector: FloatArray) -> None:
         """Prompt an object with its mask. If its track had drifted, track it again backward."""
         track = frame.objects.get(number)
-        self.session.add(frame.index, number, mask=rle_to_mask(rle), anew=True)
-        self._remember(number, rle, look)
+        self.session.add(frame.index, number, mask=rle_to_mask(rle), replace=True)
+        self._remember(number, rle, vector)
         had_drifted = track is not None and rle_iou([track.rle], [rle])[0, 0] < DRIFTED
         if had_drifted:
             store_forward(self.session, number, frame.index)
             self.session.forget_before(number, frame.index)
 
-    def _remember(self, number: int, rle: Rle, look: FloatArray) -> None:
-        self._looks[number] = [*self._looks[number], look][-LOOKS:]
+    def _remember(self, number: int, rle: Rle, vector: FloatArray) -> None:
+        self._looks[number] = [*self._looks[number], vector][-LOOKS:]
         self._areas[number] = rle_area(rle)
 
 
@@ -156,11 +158,11 @@ class _View:
     """Image (H, W, 3) and cells of one frame."""
 
     def __init__(self, session: VideoSession, model: Model, frame: int) -> None:
-        image = session.picture(frame)
+        image = session.image(frame)
         assert image is not None  # the session has processed this frame
         features = model.encode(image)
         self.image: UintImage = image
-        self.encoded = EncodedPhoto(features, image)
+        self.encoded = EncodedImage(features, image)
         self.hw = image.shape[0], image.shape[1]
         self._keys: CellKeys = maps_to_keys(features.maps, features.geometry)
 

@@ -148,7 +148,7 @@ class Segments:
         return similarity(colors, [anchor.colors for anchor in alike]) >= COLORS_ALIKE
 
     def _colors(self, at: int, one: ObjectMask) -> FloatArray:
-        image = self.session.picture(at)
+        image = self.session.image(at)
         assert image is not None  # the session has processed this frame
         return color_histogram(image, one.rle)
 
@@ -182,28 +182,28 @@ class MaskletSettings:
         int,
         Setting(
             "propose masks on every n-th frame, where the shot changes, and on the last frame",
-            least=1,
+            ge=1,
         ),
     ] = 15
     max_objects: Annotated[
-        int, Setting("start no further objects if this many are visible", least=1)
+        int, Setting("start no further objects if this many are visible", ge=1)
     ] = 20
     min_object: Annotated[
-        float, Setting("minimum area of a new object, as a share of the frame", most=1)
+        float, Setting("minimum area of a new object, as a share of the frame", le=1)
     ] = 0.005
     merge_iou: Annotated[
         float,
         Setting(
             "merge two objects if the mean IoU of their masks on common frames is at least this",
-            above=0, most=1,
+            gt=0, le=1,
         ),
     ] = 0.7  # fmt: skip
     min_frames: Annotated[
-        int, Setting("drop objects that are visible on fewer frames", least=1, unit="frames")
+        int, Setting("drop objects that are visible on fewer frames", ge=1, unit="frames")
     ] = 5
     max_unsure: Annotated[
         float,
-        Setting("drop objects with a larger share of low-confidence frames", most=1),
+        Setting("drop objects with a larger share of low-confidence frames", le=1),
     ] = 0.5
 
 
@@ -270,23 +270,23 @@ def _track_forward(
     before = None
     for frame in _steps(session):
         progress(frame.index)
-        image = session.picture(frame.index)
+        image = session.image(frame.index)
         assert image is not None  # the session has just processed this frame
-        grey = reduce_frame(image)
+        gray = reduce_frame(image)
         if before is None and frame.index:  # a resumed call
-            earlier = session.picture(frame.index - 1)
+            earlier = session.image(frame.index - 1)
             before = None if earlier is None else reduce_frame(earlier)
         is_key = frame.index % settings.key_every == 0 or frame.index + 1 == session.frames.length
-        is_key = is_key or (before is not None and is_cut(grey, before))
-        before = grey
+        is_key = is_key or (before is not None and is_cut(gray, before))
+        before = gray
         if is_key and frame.index not in keys.finished:
             keys.process(frame)
 
 
 def _steps(session: VideoSession) -> Iterator[TrackedFrame]:
     """Yield the last frame of an interrupted call again, then the frames after it."""
-    if session.stepped >= 0:
-        yield session.result(session.stepped)
+    if session.last_step >= 0:
+        yield session.result(session.last_step)
     while (frame := session.step()) is not None:
         yield frame
 

@@ -30,8 +30,8 @@ from anymask.track.records import StateArrays
 GRID = 32  # default number of cells along the model's side
 SHARPNESS = 60.0  # inverse temperature of the softmax over cosines
 REACH = 5  # maximum motion between two frames, in cells
-TRUST = 0.05  # cosine bonus of prompted frames
-CARRIED = 0.4  # weight of the flow in the prior
+PROMPT_BONUS = 0.05  # cosine bonus of prompted frames
+FLOW_WEIGHT = 0.4  # weight of the flow in the prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class CellKeys:
 
 
 @dataclass(frozen=True, eq=False)
-class Glimpse:
+class MemoryFrame:
     """One remembered frame of an object."""
 
     frame: int  # Frame index
@@ -70,8 +70,8 @@ def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry, cells: int = 
 
 def unit_features(values: FloatArray) -> FloatArray:  # (C, ...)
     """Features that are centered over all cells, with unit length in each cell."""
-    centred = values - values.mean(axis=tuple(range(1, values.ndim)), keepdims=True)
-    return np.asarray(centred / (np.linalg.norm(centred, axis=0) + 1e-6))
+    centered = values - values.mean(axis=tuple(range(1, values.ndim)), keepdims=True)
+    return np.asarray(centered / (np.linalg.norm(centered, axis=0) + 1e-6))
 
 
 def _pool(
@@ -98,8 +98,8 @@ def soft_to_labels(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  #
 
 def match_cells(
     keys: CellKeys,
-    glimpses: tuple[Glimpse, ...],
-    others: tuple[tuple[Glimpse, ...], ...] = (),
+    glimpses: tuple[MemoryFrame, ...],
+    others: tuple[tuple[MemoryFrame, ...], ...] = (),
     where: BoolArray | None = None,
 ) -> FloatArray:  # -> (N, G)
     """Object share of each cell, for N objects remembered on the same frames.
@@ -148,7 +148,7 @@ class MatchFrame:
 
     embedding: Features
     keys: CellKeys
-    grey: UintImage
+    gray: UintImage
     image: UintImage
 
 
@@ -157,23 +157,23 @@ class MatchFrame:
 class MatchState:
     """Memory of one object."""
 
-    anchors: tuple[Glimpse, ...]  # Prompted frames
-    recent: tuple[Glimpse, ...]  # Frames with a confident mask, oldest first
+    anchors: tuple[MemoryFrame, ...]  # Prompted frames
+    recent: tuple[MemoryFrame, ...]  # Frames with a confident mask, oldest first
     soft: FloatArray  # Soft mask (h, w) on the last frame, 0 to 1; all 0 if the object was missing
-    grey: UintImage  # Last frame (h, w)
+    gray: UintImage  # Last frame (h, w)
     evidence: FloatArray | None = (
         None  # Weights of the evidence after a correction (`image_tracker`)
     )
 
     @property
-    def remembered(self) -> tuple[Glimpse, ...]:
+    def remembered(self) -> tuple[MemoryFrame, ...]:
         """All remembered frames."""
         return (*self.anchors, *self.recent)
 
 
 def pack_state(state: MatchState) -> StateArrays:
     """Convert a state to arrays for storage."""
-    arrays: dict[str, NDArray[Any]] = {"soft": state.soft, "grey": state.grey}
+    arrays: dict[str, NDArray[Any]] = {"soft": state.soft, "grey": state.gray}
     if state.evidence is not None:
         arrays["evidence"] = state.evidence
     for kind, glimpses in (("anchors", state.anchors), ("recent", state.recent)):
@@ -188,14 +188,14 @@ def pack_state(state: MatchState) -> StateArrays:
 
 def unpack_state(arrays: StateArrays) -> MatchState:
     """Restore a state from the arrays of `pack_state`."""
-    glimpses: dict[str, list[Glimpse]] = {"anchors": [], "recent": []}
+    glimpses: dict[str, list[MemoryFrame]] = {"anchors": [], "recent": []}
     for kind, found in glimpses.items():
         while (about := arrays.get(f"{kind}/{len(found)}/about")) is not None:
             begin = f"{kind}/{len(found)}"
             frame, height, width = (int(number) for number in about)
             keys = CellKeys(arrays[f"{begin}/keys"], (height, width))
-            trust, parts = TRUST if kind == "anchors" else 0.0, arrays.get(f"{begin}/parts")
-            found.append(Glimpse(frame, keys, arrays[f"{begin}/labels"], trust, parts))
+            trust, parts = PROMPT_BONUS if kind == "anchors" else 0.0, arrays.get(f"{begin}/parts")
+            found.append(MemoryFrame(frame, keys, arrays[f"{begin}/labels"], trust, parts))
     anchors, recent = tuple(glimpses["anchors"]), tuple(glimpses["recent"])
     return MatchState(anchors, recent, arrays["soft"], arrays["grey"], arrays.get("evidence"))
 
@@ -209,7 +209,7 @@ class Prior:
     carried: FloatArray | None  # None if the flow is not available
 
 
-def match_all(seen: MatchFrame, states: Sequence[MatchState], cut: bool) -> list[FloatArray]:
+def match_all(features: MatchFrame, states: Sequence[MatchState], cut: bool) -> list[FloatArray]:
     """Share of each object in each cell within reach; after a cut, in all cells.
 
     Objects remembered on the same frames are matched in one batch.
@@ -219,37 +219,39 @@ def match_all(seen: MatchFrame, states: Sequence[MatchState], cut: bool) -> list
     for place in range(len(states)):
         frames = tuple(id(one.keys) for one in known[place])
         alike.setdefault(frames, []).append(place)
-    near = [_reached(seen, state, cut) for state in states]
+    near = [_reached(features, state, cut) for state in states]
     shares: dict[int, FloatArray] = {}
     for places in alike.values():
         first, *others = (known[p] for p in places)
         where = np.any([near[place] for place in places], axis=0)
-        found = match_cells(seen.keys, first, tuple(others), where)
+        found = match_cells(features.keys, first, tuple(others), where)
         shares |= {place: row * near[place] for place, row in zip(places, found, strict=True)}
     return [shares[place] for place in range(len(states))]
 
 
-def _reached(seen: MatchFrame, state: MatchState, cut: bool) -> BoolArray:  # -> (G,)
-    if cut or not is_flowing(seen, state):
-        return np.ones(len(seen.keys.values), np.bool_)
-    grid = seen.keys.grid_hw
+def _reached(features: MatchFrame, state: MatchState, cut: bool) -> BoolArray:  # -> (G,)
+    if cut or not is_flowing(features, state):
+        return np.ones(len(features.keys.values), np.bool_)
+    grid = features.keys.grid_hw
     return grown((soft_to_labels(state.soft, grid) > 0.3).reshape(grid), REACH).reshape(-1)
 
 
-def is_flowing(seen: MatchFrame, state: MatchState) -> bool:
+def is_flowing(features: MatchFrame, state: MatchState) -> bool:
     """Whether the object was visible on the last frame, and that frame has the same size."""
-    return bool((state.soft > 0.5).any()) and state.grey.shape == seen.grey.shape
+    return bool((state.soft > 0.5).any()) and state.gray.shape == features.gray.shape
 
 
-def mix_prior(seen: MatchFrame, state: MatchState, share: FloatArray, flows: Flows | None) -> Prior:
+def mix_prior(
+    features: MatchFrame, state: MatchState, share: FloatArray, flows: Flows | None
+) -> Prior:
     """Combine both estimates into the prior of the reduced frame. A cut disables the flow."""
-    size = seen.grey.shape[::-1]
-    wide = cv2.resize(share.reshape(seen.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
+    size = features.gray.shape[::-1]
+    wide = cv2.resize(share.reshape(features.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
     matched = np.asarray(wide, np.float32)
-    if flows is None or not is_flowing(seen, state):
+    if flows is None or not is_flowing(features, state):
         return Prior(matched, matched, None)
-    carried = carry_along(state.soft, flows.back(state.grey))
-    mixed = np.asarray((1 - CARRIED) * matched + CARRIED * carried, np.float32)
+    carried = carry_along(state.soft, flows.back(state.gray))
+    mixed = np.asarray((1 - FLOW_WEIGHT) * matched + FLOW_WEIGHT * carried, np.float32)
     return Prior(mixed, matched, carried)
 
 

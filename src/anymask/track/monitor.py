@@ -26,7 +26,7 @@ class TrackMonitor:
 
     areas: tuple[int, ...] = ()  # Areas on the last frames with a mask, in millionths of the frame
     # Box centre x and y, and the longer box side, on the last frame with a mask, in frame widths
-    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
     missing: int = 0  # Number of frames since then
 
 
@@ -43,7 +43,7 @@ class TrackCheck:
 def check_prompted(prediction: FramePrediction) -> TrackCheck:
     """Accept the prediction of a prompted frame and restart the history."""
     area = _area(prediction)
-    monitor = TrackMonitor((area,), _centre(prediction)) if area else TrackMonitor(missing=1)
+    monitor = TrackMonitor((area,), _center(prediction)) if area else TrackMonitor(missing=1)
     return TrackCheck(monitor, "visible" if area else "occluded", (), True)
 
 
@@ -70,15 +70,15 @@ def check_tracked(
         usual = median(monitor.areas)
         if not usual / settings.area_jump <= area <= usual * settings.area_jump:
             doubts.append("area")
-    centre = _centre(prediction)
-    if monitor.areas and not monitor.missing and not cut and _has_jumped(monitor.centre, centre):
+    center = _center(prediction)
+    if monitor.areas and not monitor.missing and not cut and _has_jumped(monitor.center, center):
         doubts.append("jump")
     sure = not doubts or settings.write_unsure
     if prediction.agreement < settings.least_agreement:  # reviewed, but still remembered
         doubts.append("unclear")
     if monitor.missing:
         doubts.append("back")
-    after = TrackMonitor((*monitor.areas[-(SEEN - 1) :], area), centre)
+    after = TrackMonitor((*monitor.areas[-(SEEN - 1) :], area), center)
     return TrackCheck(after, "back" if monitor.missing else "visible", tuple(doubts), sure)
 
 
@@ -87,7 +87,7 @@ def _area(prediction: FramePrediction) -> int:
     return -(-1_000_000 * rle_area(prediction.rle) // (height * width))
 
 
-def _centre(prediction: FramePrediction) -> tuple[float, float, float]:
+def _center(prediction: FramePrediction) -> tuple[float, float, float]:
     width = prediction.rle.size[1]
     x0, y0, x1, y1 = rle_box_xyxy(prediction.rle)
     return (

@@ -28,7 +28,7 @@ import numpy as np
 
 from anymask.base import BoolArray, InputError, UintImage
 from anymask.formats import streams
-from anymask.masks import Colour, Mask, overlay, rle_to_coco
+from anymask.masks import Color, Mask, overlay, rle_to_coco
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.sources import import_av
 
@@ -36,17 +36,17 @@ LOG = logging.getLogger(__name__)
 CLOCK = 90_000  # ticks per second
 SOUND_RATE = 48_000  # samples per second of re-encoded sound
 _SOUNDS = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # encoder -> format, packet size
-WHITE: Colour = (255, 255, 255)  # default color of objects without one
-FILMS = frozenset({".mp4", ".mov", ".mkv", ".webm"})
+WHITE: Color = (255, 255, 255)  # default color of objects without one
+OUTPUT_VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm"})
 _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "auto-alt-ref": "0"}
 # Matrix of a video (ITU-T H.273) -> as FFmpeg converts it. Players and FFmpeg differ in what they
 # assume for untagged videos (2), but the written one is like the one that was read.
 _MATRICES = {1: 1, 2: 5, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 _TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
 _BT709: tuple[int, ...] = (1, 1, 1, 1)  # with limited range
-Look = Literal["picture", "cutout"]
+VideoStyle = Literal["picture", "cutout"]
 Drawing = Callable[[TrackedFrame, UintImage], UintImage]
-Picture = Callable[[], UintImage]  # reads the frame (H, W, 3) on demand
+LazyImage = Callable[[], UintImage]  # reads the frame (H, W, 3) on demand
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class MaskWriter:
 
     shows_frames = False
 
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
         """Write one frame."""
         raise NotImplementedError
 
@@ -91,7 +91,7 @@ class LineWriter(MaskWriter):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[str] = path.open("w", encoding="utf-8")
 
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
         self._file.write(json.dumps(frame_to_json(frame)) + "\n")
         self._file.flush()
 
@@ -105,7 +105,7 @@ class EncoderWriter(MaskWriter):
     def __init__(self, encoder: streams.FrameEncoder) -> None:
         self._encoder = encoder
 
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
         masks = {n: Mask(one.rle, score=one.score) for n, one in frame.objects.items()}
         self._encoder.add(
             streams.StreamedFrame(frame.index, frame.seconds, frame.stem, frame.name, masks)
@@ -156,22 +156,22 @@ def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
 
 
 def cut_objects(
-    frame: TrackedFrame, image: UintImage, look: Mapping[str, Any] | None = None
+    frame: TrackedFrame, image: UintImage, style: Mapping[str, Any] | None = None
 ) -> UintImage:  # (H, W, 3) -> (H, W, 4), or (H, W, 3) where the look has a background
     """Cut the objects out of a frame, with soft alpha edges.
 
     Args:
-        look: Fields of `edit.CutoutSettings`.
+        style: Fields of `edit.CutoutSettings`.
     """
     from anymask.edit import cut_out
 
     shown: BoolArray = np.zeros(image.shape[:2], np.bool_)
     for mask in frame.masks.values():
         shown |= mask
-    return cut_out(image, shown, empty=True, **(look or {}))
+    return cut_out(image, shown, empty=True, **(style or {}))
 
 
-def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
+def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Color]) -> UintImage:
     """Draw the masks on a frame (H, W, 3), one color per object."""
     if not frame.objects:
         return image
@@ -179,7 +179,7 @@ def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Co
     return overlay(image, np.stack(list(frame.masks.values())), palette=chosen)
 
 
-def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colour]) -> UintImage:
+def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Color]) -> UintImage:
     """Draw the masks (H, W, 3) on black, one color per object, higher scores on top."""
     drawn = np.zeros_like(image)
     for number, one in sorted(frame.objects.items(), key=lambda pair: pair[1].score):
@@ -200,8 +200,8 @@ class VideoWriter(MaskWriter):
 
     Matrix, range, primaries and transfer are those of the original; without one, those of BT.709.
 
-    The file has a hidden name until it is complete. Raises InputError as `check_film`, or if the
-    encoder of the sound is missing.
+    The file has a hidden name until it is complete. Raises InputError as `check_video_output`, or
+    if the encoder of the sound is missing.
 
     Args:
         path: .mp4, .mov, .mkv or .webm. Cut-outs with alpha: .webm (VP9) or .mov (ProRes).
@@ -211,19 +211,19 @@ class VideoWriter(MaskWriter):
     shows_frames = True
 
     def __init__(
-        self, path: Path, facts: VideoFacts, draw: Drawing, look: Look = "picture"
+        self, path: Path, facts: VideoFacts, draw: Drawing, style: VideoStyle = "picture"
     ) -> None:
-        check_film(path, look)
+        check_video_output(path, style)
         self._av, self._draw = import_av(), draw
-        self._codec = encoder_of(path, look)
-        self.path, self.look, self.begin, self.rate = path, look, facts.begin, facts.rate
+        self._codec = encoder_of(path, style)
+        self.path, self.look, self.begin, self.rate = path, style, facts.begin, facts.rate
         path.parent.mkdir(parents=True, exist_ok=True)
         self._draft = path.with_name(f".{path.stem}.part{path.suffix}")
         self._out: Any = self._av.open(str(self._draft), "w")
         self._stream: Any = None
         self._size = (0, 0)
         self._original: Any = None
-        self._colours = _BT709
+        self._colors = _BT709
         self._sound: Iterator[tuple[float, Any]] = iter(())
         self._ahead: tuple[float, Any] | None = None
         self._last = float("inf") if facts.end is None else facts.end - facts.begin
@@ -234,8 +234,8 @@ class VideoWriter(MaskWriter):
                 self.abandon()
                 raise
 
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
-        image, seconds = self._draw(frame, picture()), frame.seconds - self.begin
+    def write(self, frame: TrackedFrame, source_image: LazyImage) -> None:
+        image, seconds = self._draw(frame, source_image()), frame.seconds - self.begin
         if self._stream is None:
             height, width = self._size = image.shape[0], image.shape[1]
             alpha, webm = self.look == "cutout", self._codec == "libvpx-vp9"
@@ -248,18 +248,18 @@ class VideoWriter(MaskWriter):
             self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
             self._stream.codec_context.time_base = Fraction(1, CLOCK)
             if self._codec == "prores_ks":  # has no full range
-                self._colours = (self._colours[0], _BT709[1], *self._colours[2:])
-            for name, value in zip(_TAGS, self._colours, strict=True):
+                self._colors = (self._colors[0], _BT709[1], *self._colors[2:])
+            for name, value in zip(_TAGS, self._colors, strict=True):
                 setattr(self._stream.codec_context, name, value)
         form = "rgba" if image.shape[2] == 4 else "rgb24"
         whole = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
-        matrix, span = self._colours[:2]
+        matrix, span = self._colors[:2]
         shown = whole.reformat(
             width=self._size[1], height=self._size[0],  # the resolution of the video may change
             format=self._stream.pix_fmt, dst_colorspace=_MATRICES[matrix],
             dst_color_range=span or _BT709[1],
         )  # fmt: skip
-        for name, value in zip(_TAGS, self._colours, strict=True):
+        for name, value in zip(_TAGS, self._colors, strict=True):
             with contextlib.suppress(AttributeError):  # PyAV 14 has no primaries of a frame
                 setattr(shown, name, value)
         shown.pts, shown.time_base = round(seconds * CLOCK), Fraction(1, CLOCK)
@@ -293,7 +293,7 @@ class VideoWriter(MaskWriter):
         track = next(iter(original.streams.audio), None)
         shown = next(iter(original.streams.video), None)
         if shown is not None:
-            self._keep_colours(shown.codec_context)
+            self._keep_colors(shown.codec_context)
         begin = self.begin  # file time; its first frame may start later than 0
         if track is None:
             return
@@ -309,13 +309,13 @@ class VideoWriter(MaskWriter):
         held.layout = "mono" if track.codec_context.channels == 1 else "stereo"
         self._sound = self._encoded(original, track, held, begin)
 
-    def _keep_colours(self, held: Any) -> None:
+    def _keep_colors(self, held: Any) -> None:
         """Use the matrix, range, primaries and transfer of the original."""
         tags = tuple(int(getattr(held, name)) for name in _TAGS)
         if held.format is None:
             return
         if tags[0] in _MATRICES and not held.format.is_rgb:
-            self._colours = tags
+            self._colors = tags
         if (bits := held.format.components[0].bits) > 8:
             LOG.warning(
                 "The original of %s has %d bits a channel. It is written with 8 bits, in the same "
@@ -385,11 +385,11 @@ class VideoWriter(MaskWriter):
             self._ahead = next(self._sound, None)
 
 
-def encoder_of(path: Path, look: Look) -> str:
+def encoder_of(path: Path, style: VideoStyle) -> str:
     """FFmpeg name of the video encoder for a path."""
     if path.suffix.lower() == ".webm":
         return "libvpx-vp9"
-    return "prores_ks" if look == "cutout" else "libx264"
+    return "prores_ks" if style == "cutout" else "libx264"
 
 
 def check_encoder(path: Path, codec: str) -> None:
@@ -403,24 +403,24 @@ def check_encoder(path: Path, codec: str) -> None:
         ) from None
 
 
-def check_film(path: Path, look: Look) -> None:
+def check_video_output(path: Path, style: VideoStyle) -> None:
     """Validate the path of a video output.
 
     Raises:
         InputError: The suffix does not support this content, or the encoder is missing.
     """
     ending = path.suffix.lower()
-    allowed = {".webm", ".mov"} if look == "cutout" else FILMS
+    allowed = {".webm", ".mov"} if style == "cutout" else OUTPUT_VIDEO_SUFFIXES
     if ending not in allowed:
         raise InputError(
-            f"Unsupported format for {'cut-outs' if look == 'cutout' else 'overlays'}: "
+            f"Unsupported format for {'cut-outs' if style == 'cutout' else 'overlays'}: "
             f"{str(path)!r}. Use one of: {', '.join(sorted(allowed))}."
         )
-    check_encoder(path, encoder_of(path, look))
+    check_encoder(path, encoder_of(path, style))
 
 
 @dataclass(frozen=True)
-class CutoutLook:
+class CutoutStyle:
     """Cut-out settings of a video.
 
     Raises:
@@ -441,6 +441,6 @@ class CutoutLook:
             )
 
     @property
-    def film(self) -> Look:
+    def video(self) -> VideoStyle:
         """Kind of the video: "cutout" with alpha, or "picture" if a background is set."""
         return "cutout" if self.settings.get("background") is None else "picture"

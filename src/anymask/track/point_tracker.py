@@ -71,10 +71,10 @@ LEFT = 0.6  # of the points: if fewer are visible, they are selected again
 
 
 @dataclass(frozen=True, eq=False)
-class SeenByPoints:
+class PointFrame:
     """Encoded frame, and its grayscale image (h, w) for Lucas-Kanade."""
 
-    seen: MatchFrame
+    features: MatchFrame
     fine: UintImage
 
 
@@ -152,55 +152,56 @@ class PointTracker:
     def name(self) -> str:
         return f"{NAME}:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def encode_frame(self, image: UintImage, grey: UintImage) -> SeenByPoints:
+    def encode_frame(self, image: UintImage, gray: UintImage) -> PointFrame:
         height, width = image.shape[:2]
         scale = min(1.0, SIDE / max(height, width))
         size = (max(16, round(width * scale)), max(16, round(height * scale)))
         fine = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if size != (width, height):
             fine = cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
-        return SeenByPoints(self._images.encode_frame(image, grey), np.asarray(fine, np.uint8))
+        return PointFrame(self._images.encode_frame(image, gray), np.asarray(fine, np.uint8))
 
-    def answer(self, seen: SeenByPoints, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+    def answer(self, features: PointFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
-        return self._images.answer(seen.seen, prompt, earlier)
+        return self._images.answer(features.features, prompt, earlier)
 
     def begin(
         self,
-        seen: SeenByPoints,
+        features: PointFrame,
         at: TrackMoment,
         prediction: FramePrediction,
         known: PointState | None,
     ) -> PointState:
         earlier = None if known is None else known.match
-        mask = _mask_like(prediction.rle, seen.fine)
-        match = self._images.begin(seen.seen, at, prediction, earlier)
-        return PointState(match, select_points(mask, seen.fine), mask, seen.fine)
+        mask = _mask_like(prediction.rle, features.fine)
+        match = self._images.begin(features.features, at, prediction, earlier)
+        return PointState(match, select_points(mask, features.fine), mask, features.fine)
 
     def track(
-        self, seen: SeenByPoints, at: TrackMoment, states: Sequence[PointState]
+        self, features: PointFrame, at: TrackMoment, states: Sequence[PointState]
     ) -> list[FramePrediction]:
-        shares = match_all(seen.seen, [state.match for state in states], at.cut)
+        shares = match_all(features.features, [state.match for state in states], at.cut)
         expected = [
-            _expect(seen, state, share, at.cut) for state, share in zip(states, shares, strict=True)
+            _expect(features, state, share, at.cut)
+            for state, share in zip(states, shares, strict=True)
         ]
         prompts = {
-            place: self._prompt(seen, expected, place)
+            place: self._prompt(features, expected, place)
             for place, one in enumerate(expected)
             if len(one.points.shown(1))
         }
-        first = self._decode(seen.seen, prompts, expected)
+        first = self._decode(features.features, prompts, expected)
         refined = {
-            place: self._refining(seen.seen, prompts[place], plane)
+            place: self._refining(features.features, prompts[place], plane)
             for place, (plane, _) in first.items()
             if (plane > self.model.spec.mask_threshold).any()
         }
-        drawn = first | self._decode(seen.seen, refined, expected)
-        return [self._predicted(seen, one, drawn.get(n)) for n, one in enumerate(expected)]
+        drawn = first | self._decode(features.features, refined, expected)
+        return [self._predicted(features, one, drawn.get(n)) for n, one in enumerate(expected)]
 
     def remember(
         self,
-        seen: SeenByPoints,
+        features: PointFrame,
         at: TrackMoment,
         state: PointState,
         prediction: FramePrediction,
@@ -209,11 +210,11 @@ class PointTracker:
         step: PointStep = prediction.soft
         steady = sure and prediction.agreement >= STEADY
         plain = replace(prediction, soft=step.soft)
-        match = self._images.remember(seen.seen, at, state.match, plain, steady)
+        match = self._images.remember(features.features, at, state.match, plain, steady)
         points = step.points
         if steady and (points.age >= EVERY or points.share() < LEFT):
-            points = select_points(step.mask, seen.fine)
-        return PointState(match, points, step.mask, seen.fine)
+            points = select_points(step.mask, features.fine)
+        return PointState(match, points, step.mask, features.fine)
 
     def pack(self, state: PointState) -> StateArrays:
         points = state.points
@@ -230,7 +231,7 @@ class PointTracker:
         mask = np.unpackbits(arrays[f"{NAME}/mask"], count=fine.size).reshape(fine.shape) > 0
         return PointState(unpack_state(arrays), points, mask, fine)
 
-    def _prompt(self, seen: SeenByPoints, expected: Sequence[Expected], place: int) -> Prompt:
+    def _prompt(self, features: PointFrame, expected: Sequence[Expected], place: int) -> Prompt:
         """Visible points of an object; the points of other objects are negative."""
         own = expected[place].points
         positive, negative = own.shown(1), own.shown(0)
@@ -242,15 +243,17 @@ class PointTracker:
         if most := self.model.spec.fixed_points:  # two of the tokens are those of the box
             negative = negative[: (most - 2) // 3]
             positive = positive[: most - 2 - len(negative)]
-        (height, width), (rows, columns) = seen.fine.shape, seen.seen.embedding.image_hw
+        (height, width), (rows, columns) = features.fine.shape, features.features.embedding.image_hw
         xy = np.concatenate([positive, negative]) + 0.5
         xy = xy * np.array([columns / width, rows / height], np.float32) - 0.5
         labels = [1] * len(positive) + [0] * len(negative)
         return Prompt.of(points=xy.clip(0, (columns - 1, rows - 1)), labels=labels)
 
-    def _refining(self, seen: MatchFrame, prompt: Prompt, plane: FloatArray) -> Prompt:  # (m, m)
+    def _refining(
+        self, features: MatchFrame, prompt: Prompt, plane: FloatArray
+    ) -> Prompt:  # (m, m)
         """The points with the logits and the box of their first mask."""
-        drawn = Candidate(plane - self.model.spec.mask_threshold, seen.embedding.geometry, 0.0)
+        drawn = Candidate(plane - self.model.spec.mask_threshold, features.embedding.geometry, 0.0)
         rle = drawn.rle()
         if not rle_area(rle):
             return prompt
@@ -259,13 +262,13 @@ class PointTracker:
         return replace(prompt, box=box, mask=plane)
 
     def _decode(
-        self, seen: MatchFrame, prompts: Mapping[int, Prompt], expected: Sequence[Expected]
+        self, features: MatchFrame, prompts: Mapping[int, Prompt], expected: Sequence[Expected]
     ) -> dict[int, tuple[FloatArray, float]]:
         """Logits (m, m) and predicted IoU of the candidate closest to the expected mask."""
-        answers = self._images.decode_candidates(seen, list(prompts.values()))
+        answers = self._images.decode_candidates(features, list(prompts.values()))
         found = {}
         for place, (planes, qualities) in zip(prompts, answers, strict=True):
-            rows, columns = logits_used(planes.shape[-1], seen.embedding.geometry)
+            rows, columns = logits_used(planes.shape[-1], features.embedding.geometry)
             mixed = expected[place].mixed
             prior = cv2.resize(mixed, (columns, rows), interpolation=cv2.INTER_AREA)
             inside = planes[:, :rows, :columns] > self.model.spec.mask_threshold
@@ -274,35 +277,43 @@ class PointTracker:
         return found
 
     def _predicted(
-        self, seen: SeenByPoints, one: Expected, drawn: tuple[FloatArray, float] | None
+        self, features: PointFrame, one: Expected, drawn: tuple[FloatArray, float] | None
     ) -> FramePrediction:
         """Prediction from logits; empty if matching does not support the mask."""
         share = float(one.matched.max(initial=0)) / 2
         if drawn is not None:
             plane, quality = drawn
-            rle = self._images.mask_of(seen.seen, plane[None] - self.model.spec.mask_threshold)
-            mask = _mask_like(rle, seen.fine)
+            rle = self._images.mask_of(
+                features.features, plane[None] - self.model.spec.mask_threshold
+            )
+            mask = _mask_like(rle, features.fine)
             if mask.any() and one.matched[mask].mean() >= one.least:
                 x, y = _cells(one.points.xy, mask)
                 inside = mask[y, x] == (one.points.labels == 1)
                 points = replace(one.points, visible=one.points.visible & inside)
-                step = PointStep(soft_of(mask, seen.seen), mask, points)
+                step = PointStep(soft_of(mask, features.features), mask, points)
                 score, agreement = float(one.mixed[mask].mean()), iou(one.mixed > 0.5, mask)
                 return FramePrediction(rle, score, quality, step, agreement)
-        nothing = nothing_found(seen.seen, share)
+        nothing = nothing_found(features.features, share)
         hidden = replace(one.points, visible=np.zeros_like(one.points.visible))
-        empty = PointStep(nothing.soft, np.zeros(seen.fine.shape, np.bool_), hidden)
+        empty = PointStep(nothing.soft, np.zeros(features.fine.shape, np.bool_), hidden)
         return replace(nothing, soft=empty)
 
 
-def _expect(seen: SeenByPoints, state: PointState, share: FloatArray, cut: bool) -> Expected:
+def _expect(features: PointFrame, state: PointState, share: FloatArray, cut: bool) -> Expected:
     """Move the points and the mask into a frame, or select points by feature matching."""
-    size = seen.fine.shape[::-1]
-    wide = cv2.resize(share.reshape(seen.seen.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
+    size = features.fine.shape[::-1]
+    wide = cv2.resize(
+        share.reshape(features.features.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR
+    )
     matched = np.asarray(wide, np.float32)
-    flowing = not cut and is_flowing(seen.seen, state.match) and state.fine.shape == seen.fine.shape
+    flowing = (
+        not cut
+        and is_flowing(features.features, state.match)
+        and state.fine.shape == features.fine.shape
+    )
     if flowing:
-        points = move_points(state.points, state.fine, seen.fine)
+        points = move_points(state.points, state.fine, features.fine)
         x, y = _cells(points.xy, matched)
         unlike = (points.labels == 1) & (matched[y, x] <= LIKE)
         points = replace(points, visible=points.visible & ~unlike)

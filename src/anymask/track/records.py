@@ -106,15 +106,15 @@ class Tracker(Protocol):
     @property
     def name(self) -> str: ...
 
-    def encode_frame(self, image: UintImage, grey: UintImage) -> Any:
+    def encode_frame(self, image: UintImage, gray: UintImage) -> Any:
         """Encode a frame (H, W, 3) once for all objects.
 
         Args:
-            grey: The same frame, reduced by `flow.reduce_frame`.
+            gray: The same frame, reduced by `flow.reduce_frame`.
         """
         ...
 
-    def answer(self, seen: Any, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+    def answer(self, features: Any, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """Predict the mask of a prompt on this frame.
 
         Args:
@@ -123,7 +123,7 @@ class Tracker(Protocol):
         ...
 
     def begin(
-        self, seen: Any, at: TrackMoment, prediction: FramePrediction, known: Any | None
+        self, features: Any, at: TrackMoment, prediction: FramePrediction, known: Any | None
     ) -> Any:
         """Create the state of an object from a prompted frame.
 
@@ -132,12 +132,12 @@ class Tracker(Protocol):
         """
         ...
 
-    def track(self, seen: Any, at: TrackMoment, states: Sequence[Any]) -> list[FramePrediction]:
+    def track(self, features: Any, at: TrackMoment, states: Sequence[Any]) -> list[FramePrediction]:
         """Predict the masks of all given objects on a frame."""
         ...
 
     def remember(
-        self, seen: Any, at: TrackMoment, state: Any, prediction: FramePrediction, sure: bool
+        self, features: Any, at: TrackMoment, state: Any, prediction: FramePrediction, sure: bool
     ) -> Any:
         """Update a state after a frame. Unsure predictions are not added to the memory."""
         ...

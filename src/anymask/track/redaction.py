@@ -20,7 +20,7 @@ import numpy as np
 from anymask.base import DataError, InputError, OnProgress, UintImage, ledger, parse_json
 from anymask.masks import Mask, rle_area, rle_merge
 from anymask.track.known import KnownTracks, read_tracks
-from anymask.track.outputs import Drawing, VideoFacts, VideoWriter, check_film
+from anymask.track.outputs import Drawing, VideoFacts, VideoWriter, check_video_output
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.settings import FrameSampling
 from anymask.track.sources import ListedFrames, SampledFrames, frame_files, open_source
@@ -51,7 +51,7 @@ def redact_video(
     tracks: str | Path,
     out: str | Path,
     how: Hiding = "solid",
-    colour: str = "black",
+    color: str = "black",
     progress: OnProgress = lambda done, total: None,
 ) -> list[Gap]:
     """Write a copy of a video with tracked objects hidden. Returns the frames to review.
@@ -61,7 +61,7 @@ def redact_video(
         tracks: .jsonl of `anymask track` or `anymask find`, or JSON of SA-V or YouTube-VIS.
         out: .mp4, .mov, .mkv or .webm, written atomically. A copy with the same inputs is kept.
         how: As for `edit.redact`.
-        colour: As for `edit.redact`.
+        color: As for `edit.redact`.
 
     Raises:
         InputError: The output is not a video or not written by anymask, or the tracks do not match.
@@ -71,19 +71,19 @@ def redact_video(
     from anymask.edit import RedactedCopy, Redactor
 
     path, place = Path(video), Path(out)
-    Redactor(how, colour)
-    check_film(place, "picture")
+    Redactor(how, color)
+    check_video_output(place, "picture")
     hidden = HiddenObjects(read_tracks(Path(tracks)))
     copy, facts = (
         RedactedCopy(place, path),
-        [ledger.file_hash(path), ledger.file_hash(Path(tracks)), how, colour],
+        [ledger.file_hash(path), ledger.file_hash(Path(tracks)), how, color],
     )
     if (rows := copy.notes(facts)) is not None:
         return [Gap(*row) for row in rows]
     frames = SampledFrames(open_source(path), FrameSampling())
     try:
         hidden.check(frames, Path(tracks))
-        gaps = _write(copy, frames, hidden, partial(hide_objects, how=how, colour=colour), progress)
+        gaps = _write(copy, frames, hidden, partial(hide_objects, how=how, color=color), progress)
     finally:
         frames.close()
     copy.end(facts, [astuple(gap) for gap in gaps])
@@ -143,9 +143,9 @@ def _write(
             last = frame
         if writer is None:
             raise InputError(f"{video} has no frames. Check the file.")
-        if frames.fault:
+        if frames.error:
             gaps.append(
-                Gap(last.index + 1, last.seconds, f"the copy ends at this frame: {frames.fault}")
+                Gap(last.index + 1, last.seconds, f"the copy ends at this frame: {frames.error}")
             )
     except BaseException:
         if writer is not None:
@@ -178,12 +178,12 @@ def _frames(
 
 
 def hide_objects(
-    frame: TrackedFrame, image: UintImage, how: Hiding, colour: str = "black"
+    frame: TrackedFrame, image: UintImage, how: Hiding, color: str = "black"
 ) -> UintImage:  # (H, W, 3) -> (H, W, 3)
     """Hide the objects of a frame, with a margin, as `edit.redact` does."""
     from anymask.edit import Redactor
 
-    return Redactor(how, colour).hide(image, [one.rle for one in frame.objects.values()])
+    return Redactor(how, color).hide(image, [one.rle for one in frame.objects.values()])
 
 
 def find_for_review(

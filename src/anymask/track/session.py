@@ -70,8 +70,8 @@ class PrefetchedFrame:
 
     frame: int
     image: UintImage
-    seen: Any
-    grey: UintImage
+    features: Any
+    gray: UintImage
 
 
 class FramePrefetcher:
@@ -99,7 +99,7 @@ class FramePrefetcher:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, "anymask-prefetch")
-        self._ahead = (frame, self._pool.submit(self._see, frame))
+        self._ahead = (frame, self._pool.submit(self._encode, frame))
 
     def read(self, frame: int) -> UintImage | None:
         """Read the pixels of a frame. Raises InputError if a stream has passed it."""
@@ -108,19 +108,21 @@ class FramePrefetcher:
         with self._reading:
             return self._frames.read(frame)
 
-    def is_cut(self, look: PrefetchedFrame, frame: int, earlier: PrefetchedFrame | None) -> bool:
+    def is_cut(
+        self, prefetched: PrefetchedFrame, frame: int, earlier: PrefetchedFrame | None
+    ) -> bool:
         """Whether a frame and the previous one, in tracking order, belong to different shots.
 
         Args:
-            earlier: The last encoded frame before `look`.
+            earlier: The last encoded frame before `prefetched`.
         """
         if earlier is not None and earlier.frame == frame:
-            return is_cut(look.grey, earlier.grey)
+            return is_cut(prefetched.gray, earlier.gray)
         try:  # the previous frame is no longer cached
             image = self.read(frame)
         except InputError:  # streams cannot be read backward
             return False
-        return image is not None and is_cut(look.grey, reduce_frame(image))
+        return image is not None and is_cut(prefetched.gray, reduce_frame(image))
 
     def close(self) -> None:
         """Release all frames. The owner of the source closes it."""
@@ -131,16 +133,16 @@ class FramePrefetcher:
     def _expected(self, frame: int) -> PrefetchedFrame | None:
         ahead, self._ahead = self._ahead, None
         if ahead is None or ahead[0] != frame:
-            return self._see(frame)
+            return self._encode(frame)
         return ahead[1].result()
 
-    def _see(self, frame: int) -> PrefetchedFrame | None:
+    def _encode(self, frame: int) -> PrefetchedFrame | None:
         with self._reading:
             image = self._frames.read(frame)
         if image is None:
             return None
-        grey = reduce_frame(image)
-        return PrefetchedFrame(frame, image, self._tracker.encode_frame(image, grey), grey)
+        gray = reduce_frame(image)
+        return PrefetchedFrame(frame, image, self._tracker.encode_frame(image, gray), gray)
 
 
 # Sessions.
@@ -160,7 +162,7 @@ class PromptKeywords(TypedDict, total=False):
     mask: ArrayLike | None
     scribble: ArrayLike | None
     lasso: ArrayLike | None
-    anew: bool
+    replace: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,12 +218,12 @@ class VideoSession:
         return self.propagate()
 
     @property
-    def follower(self) -> str:
+    def tracker_id(self) -> str:
         """Tracking method, model and weights hash, such as "memory:nano:2597a89abaa9eb98"."""
         return self.tracker.name
 
     @property
-    def stepped(self) -> int:
+    def last_step(self) -> int:
         """Index of the last frame of `step`; -1 before the first."""
         return self._stepped
 
@@ -258,10 +260,10 @@ class VideoSession:
         frame, id = read_whole(frame=frame, id=id)  # noqa: A001
         check_keywords(prompt, PromptKeywords.__annotations__)
         drawn: dict[str, Any] = dict(prompt)
-        anew = bool(drawn.pop("anew", False))
+        replace = bool(drawn.pop("replace", False))
         given = Prompt.of(**drawn)
-        look = self._prefetcher.fetch(frame)
-        if look is None:
+        prefetched = self._prefetcher.fetch(frame)
+        if prefetched is None:
             length = self.frames.length
             end = "the next" if length is None else length - 1
             raise InputError(
@@ -270,33 +272,35 @@ class VideoSession:
                 if self.is_missing(frame)
                 else f"Frame {frame} is not available: frames 0 to {end} can be prompted."
             )
-        self._note_look(look)
-        hw = look.image.shape[0], look.image.shape[1]
+        self._record_fingerprint(prefetched)
+        hw = prefetched.image.shape[0], prefetched.image.shape[1]
         given = given.drawn_in(hw, ALL_KINDS)
         warn_of_cut_boxes([given], hw)
-        whole, earlier = self._with_earlier(id, frame, given, anew)
-        prediction = self.tracker.answer(look.seen, whole, earlier)
+        whole, earlier = self._with_earlier(id, frame, given, replace)
+        prediction = self.tracker.answer(prefetched.features, whole, earlier)
         self._store.write_prompt(id, frame, whole, earlier)
         self._forget_around(id, frame)
         if frame == self._stepped:  # the next step continues from this frame
-            return self._begin(look.seen, TrackMoment(frame), id)
+            return self._begin(prefetched.features, TrackMoment(frame), id)
         return self._write(id, frame, prediction, check_prompted(prediction), prompted=True)
 
     def _with_earlier(
-        self, number: int, frame: int, given: Prompt, anew: bool
+        self, number: int, frame: int, given: Prompt, replace: bool
     ) -> tuple[Prompt, Rle | None]:
         """All prompts of an object on a frame, and its mask before them."""
         before = self._store.prompt(number, frame)
         if before is not None:
-            return (given if anew else merged_prompts(before[0], given)), before[1]
+            return (given if replace else merged_prompts(before[0], given)), before[1]
         known = self._store.masks(frame).get(number)
         return given, known.rle if known is not None and known.area else None
 
-    def _note_look(self, look: PrefetchedFrame) -> None:
+    def _record_fingerprint(self, prefetched: PrefetchedFrame) -> None:
         """Store the fingerprint of a frame, to recognize its video again."""
-        self._store.write_look(look.frame, *_fingerprint(look.image.shape, look.grey, SIDE))
+        self._store.write_fingerprint(
+            prefetched.frame, *_fingerprint(prefetched.image.shape, prefetched.gray, SIDE)
+        )
 
-    def take_back(self, id: int, frame: int) -> None:  # noqa: A002
+    def remove_prompts(self, id: int, frame: int) -> None:  # noqa: A002
         """Delete the prompt of an object on a frame. Raises InputError if it does not exist."""
         self._prompted(id, frame)
         self._store.drop_prompt(id, frame)
@@ -484,7 +488,7 @@ class VideoSession:
             frame += step
         return frame
 
-    def picture(self, frame: int) -> UintImage | None:
+    def image(self, frame: int) -> UintImage | None:
         """Read a frame (H, W, 3). Raises InputError if a stream has passed it."""
         return self._prefetcher.read(*read_whole(frame=frame))
 
@@ -515,22 +519,22 @@ class VideoSession:
         ]
         before = replace(at, frame=self._beyond(at.frame, -step))
         tracked = [n for n in self.objects if n not in known and self._is_live(n, before)]
-        if not (begun or tracked) and self._is_there(at.frame):
+        if not (begun or tracked) and self._exists(at.frame):
             return self.result(at.frame)
         earlier, begins = self._prefetcher.last, time.monotonic()
-        look = self._prefetcher.fetch(at.frame)
-        if look is None:
+        prefetched = self._prefetcher.fetch(at.frame)
+        if prefetched is None:
             self._note_missing(at.frame)
             return None
         if not ahead:
             self._prefetcher.expect(following)
         if at.frame % FINGERPRINTED == 0:
-            self._note_look(look)
+            self._record_fingerprint(prefetched)
         for number in begun:
-            self._begin(look.seen, at, number)
+            self._begin(prefetched.features, at, number)
         if tracked:
-            cut = self._prefetcher.is_cut(look, before.frame, earlier)
-            self._track(look.seen, replace(at, cut=cut), tracked)
+            cut = self._prefetcher.is_cut(prefetched, before.frame, earlier)
+            self._track(prefetched.features, replace(at, cut=cut), tracked)
         spent = time.monotonic() - begins
         LOG.info("frame %d: %d objects in %.2f s", at.frame, len({*begun, *tracked}), spent)
         self._unsaved += 1
@@ -544,18 +548,18 @@ class VideoSession:
             self._missing.add(frame)
             self._store.tell("missing", json.dumps(sorted(self._missing)))
 
-    def _is_there(self, frame: int) -> bool:
+    def _exists(self, frame: int) -> bool:
         """Whether a frame is known to exist, so that it need not be read."""
         length = self.frames.length
         return (length is not None and frame < length) or bool(self._store.followed(frame))
 
-    def _begin(self, seen: Any, at: TrackMoment, number: int) -> ObjectMask:
+    def _begin(self, features: Any, at: TrackMoment, number: int) -> ObjectMask:
         stored = self._store.prompt(number, at.frame)
         assert stored is not None
-        prediction = self.tracker.answer(seen, *stored)
+        prediction = self.tracker.answer(features, *stored)
         before = self._live.get((number, at.backward))
         known = self._remembered(at, number) if before is None else before.state
-        state = self.tracker.begin(seen, at, prediction, known)
+        state = self.tracker.begin(features, at, prediction, known)
         check = check_prompted(prediction)
         self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
         return self._write(number, at.frame, prediction, check, prompted=True)
@@ -567,19 +571,19 @@ class VideoSession:
         nearest = (min if at.backward else max)(passed, default=None)
         if nearest is None or self.frames.length is None:
             return None
-        stored, look = self._store.prompt(number, nearest), self._prefetcher.fetch(nearest)
+        stored, prefetched = self._store.prompt(number, nearest), self._prefetcher.fetch(nearest)
         assert stored is not None
-        if look is None:  # damaged frame
+        if prefetched is None:  # damaged frame
             return None
-        prediction = self.tracker.answer(look.seen, *stored)
-        return self.tracker.begin(look.seen, replace(at, frame=nearest), prediction, None)
+        prediction = self.tracker.answer(prefetched.features, *stored)
+        return self.tracker.begin(prefetched.features, replace(at, frame=nearest), prediction, None)
 
-    def _track(self, seen: Any, at: TrackMoment, numbers: list[int]) -> None:
+    def _track(self, features: Any, at: TrackMoment, numbers: list[int]) -> None:
         lives = [self._live[number, at.backward] for number in numbers]
-        found = self.tracker.track(seen, at, [live.state for live in lives])
+        found = self.tracker.track(features, at, [live.state for live in lives])
         for number, live, prediction in zip(numbers, lives, found, strict=True):
             check = check_tracked(live.monitor, prediction, at.cut, self.monitoring)
-            state = self.tracker.remember(seen, at, live.state, prediction, check.sure)
+            state = self.tracker.remember(features, at, live.state, prediction, check.sure)
             self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
             self._write(number, at.frame, prediction, check, prompted=False)
 
@@ -611,7 +615,7 @@ class VideoSession:
         if self._closed:
             return  # an unfinished generator is finalized after its session
         if self._prefetcher.last is not None:
-            self._note_look(self._prefetcher.last)
+            self._record_fingerprint(self._prefetcher.last)
         self._store.drop_states()
         for (number, backward), live in self._live.items():
             arrays = self.tracker.pack(live.state)
@@ -651,10 +655,10 @@ APART = 8  # maximum difference of a cell in two fingerprints of the same frame,
 FINGERPRINTED = 10  # frames from one stored fingerprint to the next
 COMPARED = 16  # maximum number of fingerprints to compare
 MOST_READ, BLOCK = 64 << 20, 1 << 16  # bytes of a video that are hashed: in total, at a time
-Look = tuple[int, str, bytes]  # fingerprint of a frame: number, size and gray cells
+Fingerprint = tuple[int, str, bytes]  # fingerprint of a frame: number, size and gray cells
 # A video: (H, W), number of frames, rate; hash, fingerprints; first frame that differs, or None
 ClipFacts = tuple[
-    tuple[tuple[int, int], int | None, float], tuple[str | None, list[Look]], int | None
+    tuple[tuple[int, int], int | None, float], tuple[str | None, list[Fingerprint]], int | None
 ]
 NUMBERING = ("every", "fps", "start")  # options that determine the source frame of an index
 
@@ -732,10 +736,12 @@ def check_same_video(store: SessionStore, source: FrameSource, sampling: FrameSa
     store.tell("content", content or "")
 
 
-def _first_other_frame(frames: SampledFrames, looks: Sequence[Look]) -> int | None:
+def _first_other_frame(frames: SampledFrames, fingerprints: Sequence[Fingerprint]) -> int | None:
     """First frame that differs from its fingerprint, of at most COMPARED frames; None if equal."""
-    some = np.linspace(0, len(looks) - 1, min(len(looks), COMPARED)).round().astype(int)
-    for frame, size, cells in [looks[number] for number in some]:
+    some = (
+        np.linspace(0, len(fingerprints) - 1, min(len(fingerprints), COMPARED)).round().astype(int)
+    )
+    for frame, size, cells in [fingerprints[number] for number in some]:
         place = first_readable(frames) if frame < 0 else frame
         image = None if place is None else frames.read(place)
         if image is None and place is not None and frames.is_missing(place):
@@ -745,7 +751,7 @@ def _first_other_frame(frames: SampledFrames, looks: Sequence[Look]) -> int | No
     return None
 
 
-def read_facts(path: Path, content: str | None, looks: list[Look]) -> ClipFacts:
+def read_facts(path: Path, content: str | None, fingerprints: list[Fingerprint]) -> ClipFacts:
     """Read the properties of a video file, and compare its frames if its hash is not `content`.
 
     Raises DataError if the file has no frames, MissingExtra without PyAV.
@@ -758,11 +764,11 @@ def read_facts(path: Path, content: str | None, looks: list[Look]) -> ClipFacts:
             raise DataError(f"{str(path)!r} contains no frames. Choose another video.")
         length = source.length
         if now != content:
-            changed, looks = _first_other_frame(source, looks), _take_looks(source)
-    return ((image.shape[0], image.shape[1]), length, source.rate), (now, looks), changed
+            changed, fingerprints = _first_other_frame(source, fingerprints), _fingerprints(source)
+    return ((image.shape[0], image.shape[1]), length, source.rate), (now, fingerprints), changed
 
 
-def _take_looks(frames: SampledFrames) -> list[Look]:
+def _fingerprints(frames: SampledFrames) -> list[Fingerprint]:
     """Fingerprints of at most COMPARED readable frames, at equal distances."""
     some = np.linspace(0, (frames.length or 1) - 1, COMPARED).round().astype(int)
     images = ((frame, frames.read(frame)) for frame in np.unique(some).tolist())
@@ -793,9 +799,9 @@ def content_hash(files: Sequence[Path]) -> str | None:
     return digest.hexdigest() if files else None
 
 
-def _fingerprint(hw: tuple[int, ...], grey: UintImage, side: int) -> tuple[str, bytes]:
+def _fingerprint(hw: tuple[int, ...], gray: UintImage, side: int) -> tuple[str, bytes]:
     """Size of a frame, and a small version of its reduced image."""
-    cells = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+    cells = cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA)
     return f"{hw[0]} {hw[1]}", cells.tobytes()
 
 

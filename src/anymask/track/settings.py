@@ -41,7 +41,7 @@ TrackerSetting = Annotated[
         "requires the plug-in anymask-families. "
         '"auto" uses "memory" if the model has one, else "match"',
         check=check_tracker,
-        form="|".join((*TRACKERS, "NAME")),
+        metavar="|".join((*TRACKERS, "NAME")),
     ),
 ]
 SessionFile = Annotated[
@@ -82,15 +82,15 @@ class TrackSettings:
 class FrameSampling:
     """Selection of source frames. Raises InputError if a value is out of range."""
 
-    every: Annotated[int, Setting("use every n-th frame", least=1)] = 1
+    every: Annotated[int, Setting("use every n-th frame", ge=1)] = 1
     fps: Annotated[
         float | None,
-        Setting("use this many frames per second", above=0),
+        Setting("use this many frames per second", gt=0),
     ] = None
-    start: Annotated[int, Setting("first frame to use, counted from 0", least=0, unit="frame")] = 0
+    start: Annotated[int, Setting("first frame to use, counted from 0", ge=0, unit="frame")] = 0
     end: Annotated[
         int | None,
-        Setting("frame to stop before", least=1, unit="frame", default="after the last"),
+        Setting("frame to stop before", ge=1, unit="frame", default="after the last"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -110,29 +110,29 @@ class MonitorSettings:
     """Thresholds of low-confidence masks. Raises InputError if a value is out of range."""
 
     least_score: Annotated[
-        float, Setting("predictions with a score below this have low confidence", least=0, most=1)
+        float, Setting("predictions with a score below this have low confidence", ge=0, le=1)
     ] = 0.5
     least_agreement: Annotated[
         float,
         Setting(
             "predictions have low confidence if their IoU with the mask expected from appearance "
             "and motion is below this; 0: never",
-            least=0,
-            most=1,
+            ge=0,
+            le=1,
         ),
     ] = 0.7
     area_jump: Annotated[
         float,
         Setting(
             "predictions have low confidence if their area changes by more than this factor",
-            least=1,
+            ge=1,
         ),
     ] = 2.5
     lost_after: Annotated[
         int,
         Setting(
             "number of frames without the object after which it counts as lost",
-            least=1,
+            ge=1,
             unit="frames",
         ),
     ] = 15
@@ -153,7 +153,7 @@ class MemorySettings:
         float,
         Setting(
             ("for tracker \"memory\": masks with a predicted IoU below this are not "
-             "added to the memory (SAM2Long: 0.3, SAMURAI: 0.5)"), least=0, most=1,
+             "added to the memory (SAM2Long: 0.3, SAMURAI: 0.5)"), ge=0, le=1,
         ),
     ] = 0.0  # fmt: skip
     fill_gaps: Annotated[
@@ -167,7 +167,7 @@ class MemorySettings:
         int | None,
         Setting(
             ("for tracker \"memory\": read only every n-th of the frames before the last "
-             "one (DAM4SAM: 5); None: as published"), least=1,
+             "one (DAM4SAM: 5); None: as published"), ge=1,
         ),
     ] = None  # fmt: skip
     pool_memory: Annotated[
@@ -176,7 +176,7 @@ class MemorySettings:
             ("for tracker \"memory\" with SAM 2 or EfficientTAM in PyTorch: pool the "
              "memory in squares of this many cells per side, which is faster and "
              "slightly less accurate (EfficientTAM)"),
-            least=1, most=4,
+            ge=1, le=4,
         ),
     ] = 1  # fmt: skip
 

@@ -34,14 +34,14 @@ from anymask.images import (
     find_images,
     is_georeferenced,
     load_image,
-    one_image_instead,
     read_pages,
-    use_instead,
+    suggest_command,
+    suggest_single_image,
 )
 from anymask.track.records import in_ranges
 from anymask.track.settings import FrameSampling
 
-PICTURES = frozenset(
+IMAGES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}
 )
 LIST_RATE = 25.0  # frames per second of sources without times
@@ -66,7 +66,7 @@ class FrameSource(Protocol):
     Attributes:
         length: Number of frames, or None if unknown.
         rate: Mean frames per second.
-        fault: Reason why the frames end early, or None.
+        error: Reason why the frames end early, or None.
     """
 
     @property
@@ -76,7 +76,7 @@ class FrameSource(Protocol):
     def rate(self) -> float: ...
 
     @property
-    def fault(self) -> str | None: ...
+    def error(self) -> str | None: ...
 
     def read(self, frame: int) -> UintImage | None:
         """Read a frame (H, W, 3). None after the last one. Raises InputError if it is gone."""
@@ -100,30 +100,28 @@ class ListedFrames:
         missing: Indices of files that could not be decoded, among those read.
     """
 
-    fault: str | None = None
+    error: str | None = None
 
-    def __init__(
-        self, pictures: Sequence[ImageSource | ImageFile], rate: float = LIST_RATE
-    ) -> None:
-        self._pictures, self.rate = pictures, rate
+    def __init__(self, images: Sequence[ImageSource | ImageFile], rate: float = LIST_RATE) -> None:
+        self._images, self.rate = images, rate
         self.missing: set[int] = set()
-        files = [one.path if isinstance(one, ImageFile) else one for one in pictures]
+        files = [one.path if isinstance(one, ImageFile) else one for one in images]
         paths = [Path(one) for one in files if isinstance(one, str | Path)]
-        self.files = tuple(dict.fromkeys(paths)) if len(paths) == len(pictures) else ()
-        own = len({path.stem.lower() for path in paths}) == len(pictures)
+        self.files = tuple(dict.fromkeys(paths)) if len(paths) == len(images) else ()
+        own = len({path.stem.lower() for path in paths}) == len(images)
         self.names = tuple(path.name for path in paths) if own else ()
 
     @property
     def length(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def read(self, frame: int) -> UintImage | None:
         """Read a frame. Raises ImageError for a file that is not an image."""
-        if frame in self.missing or not 0 <= frame < len(self._pictures):
+        if frame in self.missing or not 0 <= frame < len(self._images):
             return None
         try:
-            picture = self._pictures[frame]
-            return picture.read() if isinstance(picture, ImageFile) else load_image(picture)
+            image = self._images[frame]
+            return image.read() if isinstance(image, ImageFile) else load_image(image)
         except DamagedImageError:
             self.missing.add(frame)
             return None
@@ -139,10 +137,10 @@ class FrameStream:
     """Frames that can be read once, in order. The last one stays available."""
 
     length: int | None = None
-    fault: str | None = None
+    error: str | None = None
 
-    def __init__(self, pictures: Iterable[Any], rate: float = LIST_RATE) -> None:
-        self._coming, self.rate = iter(pictures), rate
+    def __init__(self, images: Iterable[Any], rate: float = LIST_RATE) -> None:
+        self._coming, self.rate = iter(images), rate
         self._frame, self._last = -1, np.zeros((0, 0, 3), np.uint8)
 
     def read(self, frame: int) -> UintImage | None:
@@ -154,10 +152,10 @@ class FrameStream:
                 f"at frame {self._frame}. Use a file, a folder or a list to go back."
             )
         while self._frame < frame:
-            picture = next(self._coming, None)
-            if picture is None:
+            image = next(self._coming, None)
+            if image is None:
                 return None
-            self._frame, self._last = self._frame + 1, load_image(picture)
+            self._frame, self._last = self._frame + 1, load_image(image)
         return self._last
 
     def seconds(self, frame: int) -> float:
@@ -200,7 +198,7 @@ class VideoFile:
     def __init__(self, path: Path) -> None:
         self._av = import_av()
         self.path, self.files = path, (path,)
-        self.fault: str | None = None
+        self.error: str | None = None
         self.missing: set[int] = set()
         self._doubled: dict[int, int] = {}  # time stamp shared by two frames -> time of the second
         _refuse_playlist(path)
@@ -301,10 +299,10 @@ class VideoFile:
                     is_corrupt |= packet.is_corrupt
                     end = max(end, shown + (packet.duration or 0))
         except self._av.error.FFmpegError:
-            self.fault = f"{self.path} is damaged"
+            self.error = f"{self.path} is damaged"
         promised = self._promised(packets, float(end * self._stream.time_base)) if times else None
-        if promised is not None and self.fault is None:
-            self.fault = (
+        if promised is not None and self.error is None:
+            self.error = (
                 f"{self.path} is truncated: {len(times)} of about {promised} frames are readable"
             )
         return self._with_gaps(sorted(times)) if is_corrupt else sorted(times)
@@ -387,23 +385,23 @@ class VideoFile:
                     fed, self._doubled.get(packet.pts, packet.pts) if again else packet.pts
                 )
             try:
-                pictures = packet.decode()
+                images = packet.decode()
             except (self._av.error.FFmpegError, EOFError):
                 if packet.pts in fed:
                     fed.remove(packet.pts)
                 continue  # frames are valid again from the next key frame on
-            for picture in pictures:
-                shown = picture.pts
+            for image in images:
+                shown = image.pts
                 if self._unordered:
                     shown = fed.pop(0) if fed else None
                 elif shown == last:
                     shown = self._doubled.get(shown, shown)
-                last = picture.pts
-                if shown is None or picture.is_corrupt:
+                last = image.pts
+                if shown is None or image.is_corrupt:
                     continue
                 place = bisect.bisect_left(self._times, shown)
                 if place < len(self._times) and self._times[place] == shown:
-                    yield place, _upright(picture)
+                    yield place, _upright(image)
 
     def _packets(self) -> Iterator[Any]:
         try:
@@ -411,7 +409,7 @@ class VideoFile:
                 self._landed = packet.pts if self._landed is None else self._landed
                 yield packet
         except (self._av.error.FFmpegError, EOFError):
-            self.fault = f"{self.path} is damaged"
+            self.error = f"{self.path} is damaged"
 
     def _note_missing(self, frame: int) -> None:
         """Mark a skipped frame as missing, or truncate the video if no later frame is readable."""
@@ -421,8 +419,8 @@ class VideoFile:
             self.missing.update(range(frame, self._reached))
             return
         last = frame - 1 if self._reached < 0 else self._reached
-        reason = self.fault or f"{self.path} is truncated or damaged"
-        self.fault = f"{reason}: {last + 1} of {len(self._times)} frames are readable"
+        reason = self.error or f"{self.path} is truncated or damaged"
+        self.error = f"{reason}: {last + 1} of {len(self._times)} frames are readable"
         del self._times[max(last + 1, 1) :]
 
 
@@ -439,11 +437,11 @@ def _in_order(frames: Iterator[tuple[int, UintImage]]) -> Iterator[tuple[int, Ui
     yield from held
 
 
-def _upright(picture: Any) -> UintImage:
+def _upright(image: Any) -> UintImage:
     """Convert to 8-bit RGB and apply the rotation of the file."""
     # PyAV before 18 uses the matrix of a frame only if a range is given, too.
-    array = picture.to_ndarray(format="rgb24", dst_color_range=2)
-    turns = round(getattr(picture, "rotation", 0) / 90) % 4
+    array = image.to_ndarray(format="rgb24", dst_color_range=2)
+    turns = round(getattr(image, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(array, turns), np.uint8)
 
 
@@ -456,7 +454,7 @@ def _seconds_of(duration: str) -> float:
 
 
 def _no_video(path: Path, reason: str) -> DataError:
-    if message := use_instead(path, "video"):
+    if message := suggest_command(path, "video"):
         return DataError(message)
     return DataError(
         f"{path} is not a readable video ({reason}). Choose a video or a folder of "
@@ -511,18 +509,18 @@ def open_source(source: Any) -> FrameSource:
             raise DataError(
                 f"{str(path)!r} does not exist. Pass a video file or a folder of images."
             )
-        if path.suffix.lower() not in PICTURES:
+        if path.suffix.lower() not in IMAGES:
             return VideoFile(path)
         pages = read_pages(path).count
         if pages == 1:
-            raise DataError(one_image_instead(path, "video", is_map=is_georeferenced(path)))
+            raise DataError(suggest_single_image(path, "video", is_map=is_georeferenced(path)))
         if path.suffix.lower() not in TIFF:
             raise DataError(
                 f"{str(path)!r} is an animated image, not a video. Convert it to a video with "
                 "ffmpeg."
             )
         return ListedFrames([ImageFile(path, page) for page in range(pages)])
-    if all(hasattr(source, name) for name in ("read", "seconds", "length", "fault")):
+    if all(hasattr(source, name) for name in ("read", "seconds", "length", "error")):
         return source  # a custom FrameSource
     if isinstance(source, np.ndarray) and source.ndim == 4:
         return ListedFrames(list(source))
@@ -543,7 +541,7 @@ def frame_files(folder: Path) -> list[Path]:
         found.setdefault(path.parent, []).append(path)
     if not found:
         raise DataError(
-            use_instead(folder, "image")
+            suggest_command(folder, "image")
             or f"{folder} contains no images. Pass a folder of frames or a video file."
         )
     if folder not in found and len(found) > 1:
@@ -571,10 +569,10 @@ def _camera(number: int) -> Iterator[UintImage]:
         )
     try:
         while True:
-            arrived, picture = camera.read()
+            arrived, image = camera.read()
             if not arrived:
                 return
-            yield np.asarray(picture[..., ::-1], np.uint8)
+            yield np.asarray(image[..., ::-1], np.uint8)
     finally:
         camera.release()
 
@@ -612,8 +610,8 @@ class SampledFrames:
         return self.sampling.fps or self.source.rate / self.sampling.every
 
     @property
-    def fault(self) -> str | None:
-        return self.source.fault
+    def error(self) -> str | None:
+        return self.source.error
 
     def is_missing(self, frame: int) -> bool:
         """Whether a frame is known to be damaged."""
@@ -624,13 +622,13 @@ class SampledFrames:
         """Message about unreadable frames of the source so far, or None."""
         missing = sorted(getattr(self.source, "missing", ()))
         if not missing:
-            return self.fault
+            return self.error
         listed = in_ranges(missing)
         some = f"Frame {listed} is" if len(missing) == 1 else f"Frames {listed} are"
         length = self.source.length or 0
         count = f"{length - len(missing)} of {length} frames can be decoded"
         message = f"{some} damaged and skipped: {count}"
-        return message if self.fault is None else f"{self.fault}. {message}"
+        return message if self.error is None else f"{self.error}. {message}"
 
     def source_frame(self, frame: int) -> int:
         """Frame index in the source."""
@@ -656,10 +654,10 @@ class SampledFrames:
             raise InputError("This video is closed. Use its session inside the `with` block.")
         if frame < 0 or (self._chosen is not None and frame >= len(self._chosen)):
             return None
-        wanted = self.source_frame(frame)
-        if self.sampling.end is not None and wanted >= self.sampling.end:
+        requested = self.source_frame(frame)
+        if self.sampling.end is not None and requested >= self.sampling.end:
             return None
-        return self.source.read(wanted)
+        return self.source.read(requested)
 
     def seconds(self, frame: int) -> float:
         return self.source.seconds(self.source_frame(frame))
@@ -693,11 +691,11 @@ def _by_time(source: FrameSource, sampling: FrameSampling, fps: float) -> list[i
         )
     stop = source.length if sampling.end is None else min(source.length, sampling.end)
     chosen, begin, step = [], source.seconds(sampling.start), 1 / fps
-    wanted = begin
+    requested = begin
     slack = 1e-6
     for frame in range(sampling.start, stop):
-        if source.seconds(frame) + slack >= wanted:
+        if source.seconds(frame) + slack >= requested:
             chosen.append(frame)
             late = source.seconds(frame) - begin
-            wanted = begin + (int((late + slack) / step) + 1) * step
+            requested = begin + (int((late + slack) / step) + 1) * step
     return chosen

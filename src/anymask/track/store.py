@@ -253,13 +253,15 @@ class SessionStore:
 
     # ------------------------------------------------------------------------------------ looks
 
-    def write_look(self, frame: int, size: str, cells: bytes) -> None:
+    def write_fingerprint(self, frame: int, size: str, cells: bytes) -> None:
         """Write the fingerprint of a frame: its size, and gray cells."""
         self._execute("insert or replace into looks values (?, ?, ?)", (frame, size, cells))
 
     def looks(self) -> list[tuple[int, str, bytes]]:
         """Fingerprints of frames as (frame, size, cells); -1 for the first readable frame."""
-        first = self._read("select value from about where name = 'look'", (), [str], _first_look)
+        first = self._read(
+            "select value from about where name = 'look'", (), [str], _first_fingerprint
+        )
         words = "select frame, size, cells from looks order by frame"
         return first + self._read(words, (), [int, str, bytes], lambda *row: row)
 
@@ -270,7 +272,7 @@ class SessionStore:
         held = io.BytesIO()
         np.savez(held, **dict(state.arrays))  # type: ignore[arg-type]  # stub mixes up allow_pickle
         past = state.monitor
-        monitor = json.dumps([past.areas, past.centre, past.missing])
+        monitor = json.dumps([past.areas, past.center, past.missing])
         self._execute(
             "insert or replace into states values (?, ?, ?, ?, ?)",
             (number, int(backward), state.frame, held.getvalue(), monitor),
@@ -298,7 +300,7 @@ class SessionStore:
         self._base.close()
 
 
-def _first_look(text: str) -> tuple[int, str, bytes]:
+def _first_fingerprint(text: str) -> tuple[int, str, bytes]:
     """Fingerprint that version 0.1 stored."""
     height, width, *cells = parse_json(text, "a look")
     return -1, f"{height} {width}", bytes(cells)
@@ -314,8 +316,8 @@ def _masked(
 def _stated(
     number: int, backward: int, frame: int, held: bytes, monitor: str
 ) -> tuple[int, bool, StoredState]:
-    areas, centre, missing = parse_json(monitor, "a state")
-    past = TrackMonitor(tuple(areas), tuple(centre), missing)
+    areas, center, missing = parse_json(monitor, "a state")
+    past = TrackMonitor(tuple(areas), tuple(center), missing)
     return number, bool(backward), StoredState(frame, read_arrays(io.BytesIO(held)), past)
 
 

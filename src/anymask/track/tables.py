@@ -14,8 +14,8 @@ from typing import IO, Any
 import numpy as np
 
 from anymask.base import InputError, UintImage, csv_text, file_suffix, whole_file
-from anymask.masks import measure, save_picture
-from anymask.track.outputs import MaskWriter, Picture, VideoFacts, cut_objects, draw_matte
+from anymask.masks import measure, save_image
+from anymask.track.outputs import LazyImage, MaskWriter, VideoFacts, cut_objects, draw_matte
 from anymask.track.records import ObjectMask, TrackedFrame
 
 NUMBER = "{n}"  # placeholder in a file name
@@ -43,7 +43,7 @@ class TableWriter(MaskWriter):
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="")
         self._file.write(csv_text([COLUMNS]))
 
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
         rows = [
             [
                 frame.source_frame,
@@ -60,10 +60,10 @@ class TableWriter(MaskWriter):
 
     def _row(self, number: int, one: ObjectMask) -> list[object]:
         shape = measure.measure_mask(one.rle)
-        centre = [measure.table_cell(float(side)) for side in (shape.x, shape.y)]
+        center = [measure.table_cell(float(side)) for side in (shape.x, shape.y)]
         box = [shape.x0, shape.y0, shape.x1, shape.y1]
         name, score = self._names.get(number, ""), round(one.score, 4)
-        return [name, one.area, *centre, *box, score, one.state]
+        return [name, one.area, *center, *box, score, one.state]
 
     def close(self) -> None:
         self._file.close()
@@ -75,24 +75,24 @@ class SequenceWriter(MaskWriter):
     Damaged frames are skipped but keep their number, so that images stay in sync with the video.
 
     Args:
-        look: Fields of `edit.CutoutSettings`. None: white on black.
+        style: Fields of `edit.CutoutSettings`. None: white on black.
     """
 
-    def __init__(self, path: Path, facts: VideoFacts, look: Mapping[str, Any] | None) -> None:
+    def __init__(self, path: Path, facts: VideoFacts, style: Mapping[str, Any] | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._hw, self._look = path, facts.hw, look
-        self.shows_frames = look is not None
+        self._path, self._hw, self._look = path, facts.hw, style
+        self.shows_frames = style is not None
 
-    def write(self, frame: TrackedFrame, picture: Picture) -> None:
+    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
         drawn: UintImage = (
             draw_matte(frame, np.zeros((*self._hw, 3), np.uint8))[..., 0]
             if self._look is None
-            else cut_objects(frame, picture(), self._look)
+            else cut_objects(frame, image(), self._look)
         )
         name = self._path.name.replace(NUMBER, f"{frame.index:0{DIGITS}}")
         name = name.replace(STEM, frame.stem)
         with whole_file(self._path.with_name(name)) as file:
-            save_picture(file, drawn)
+            save_image(file, drawn)
 
 
 def is_sequence(path: Path) -> bool:

@@ -25,7 +25,7 @@ from anymask.masks import (
 from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, check_prompt
 from anymask.runtime import (
     ASSETS,
-    VideoAnswer,
+    VideoOutput,
     VideoRuntime,
     open_runtime,
     read_manifest,
@@ -69,47 +69,47 @@ class MemoryTracker:
     def name(self) -> str:
         return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
-    def encode_frame(self, image: UintImage, grey: UintImage) -> FrameHandle:
+    def encode_frame(self, image: UintImage, gray: UintImage) -> FrameHandle:
         """Encode a frame, resized as in the original code of the model families."""
         spec = replace(self.model.spec, resample="pillow_bicubic")
         where = geometry((image.shape[0], image.shape[1]), spec)
-        return FrameHandle(self._steps.see_frame(image_to_model(image, spec)), where)
+        return FrameHandle(self._steps.encode_frame(image_to_model(image, spec)), where)
 
-    def answer(self, seen: FrameHandle, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+    def answer(self, features: FrameHandle, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
         spec = self.model.spec
-        prompt = check_prompt(prompt, seen.where.image_hw, spec)
+        prompt = check_prompt(prompt, features.where.image_hw, spec)
         if prompt.points is None and prompt.box is None and prompt.mask is not None:
-            sides = mask_to_model(prompt.mask, seen.where, spec.image_side)[0]
+            sides = mask_to_model(prompt.mask, features.where, spec.image_side)[0]
             return self._predictions(
-                seen, self._steps.answer_mask(seen.handle, (sides > 0).astype(np.float32))
+                features, self._steps.answer_mask(features.handle, (sides > 0).astype(np.float32))
             )[0]
         before = None if earlier is None or prompt.box is not None else rle_to_mask(earlier)
         given = before if prompt.mask is None else prompt.mask
-        logits = None if given is None else mask_to_model(given, seen.where, spec.mask_side)[0]
-        coords, labels = _tokens(prompt, seen.where)
-        outputs = self._steps.answer_points(seen.handle, coords, labels, logits)
-        return replace(self._predictions(seen, outputs)[0], score=1.0)
+        logits = None if given is None else mask_to_model(given, features.where, spec.mask_side)[0]
+        coords, labels = _tokens(prompt, features.where)
+        outputs = self._steps.answer_points(features.handle, coords, labels, logits)
+        return replace(self._predictions(features, outputs)[0], score=1.0)
 
     def begin(
         self,
-        seen: FrameHandle,
+        features: FrameHandle,
         at: TrackMoment,
         prediction: FramePrediction,
         known: Any | None,
     ) -> Any:
         moment = (at.frame, at.backward)
-        return self._steps.remember(seen.handle, known, prediction.soft, moment, True)
+        return self._steps.remember(features.handle, known, prediction.soft, moment, True)
 
     def track(
-        self, seen: FrameHandle, at: TrackMoment, states: Sequence[Any]
+        self, features: FrameHandle, at: TrackMoment, states: Sequence[Any]
     ) -> list[FramePrediction]:
-        outputs = self._steps.step_video(seen.handle, states, at.frame, at.backward)
-        return self._predictions(seen, outputs)
+        outputs = self._steps.step_video(features.handle, states, at.frame, at.backward)
+        return self._predictions(features, outputs)
 
     def remember(
         self,
-        seen: FrameHandle,
+        features: FrameHandle,
         at: TrackMoment,
         state: Any,
         prediction: FramePrediction,
@@ -118,7 +118,7 @@ class MemoryTracker:
         if not sure or prediction.quality < self.memory.least_quality:
             return state
         moment = (at.frame, at.backward)
-        return self._steps.remember(seen.handle, state, prediction.soft, moment, False)
+        return self._steps.remember(features.handle, state, prediction.soft, moment, False)
 
     def pack(self, state: Any) -> StateArrays:
         return self._steps.bank_to_arrays(state)
@@ -126,9 +126,9 @@ class MemoryTracker:
     def unpack(self, arrays: StateArrays) -> Any:
         return self._steps.arrays_to_bank(arrays)
 
-    def _predictions(self, seen: FrameHandle, outputs: VideoAnswer) -> list[FramePrediction]:
+    def _predictions(self, features: FrameHandle, outputs: VideoOutput) -> list[FramePrediction]:
         threshold = self.model.spec.mask_threshold
-        rles = logits_to_rles(outputs.logits, seen.where, threshold)
+        rles = logits_to_rles(outputs.logits, features.where, threshold)
         scores = 1 / (1 + np.exp(-outputs.score.clip(-30, 30)))
         rows = zip(rles, scores.tolist(), outputs.quality.tolist(), outputs.handles, strict=True)
         return [

@@ -27,9 +27,9 @@ from anymask.find import NOTHING, FindKeywords, FindSettings, WordFinder, read_p
 from anymask.masks import ImageInMemory, Mask, Masks, rle_iou
 from anymask.segment import Model
 from anymask.track.appearance import ALIKE, appearance, similarity
-from anymask.track.files import read_picture, video_facts
+from anymask.track.files import read_image, video_facts
 from anymask.track.matching import compare_masks, maps_to_keys, match_best
-from anymask.track.outputs import CutoutLook, MaskWriter, coco_writer
+from anymask.track.outputs import CutoutStyle, MaskWriter, coco_writer
 from anymask.track.records import TrackedFrame
 from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import TrackOptions
@@ -72,16 +72,16 @@ class FoundObject:
         """Label with the highest sum of scores."""
         return max(self.votes, key=lambda name: self.votes[name])
 
-    def know(self, find: Mask, look: FloatArray) -> None:
+    def know(self, find: Mask, vector: FloatArray) -> None:
         """Add a detection and its appearance vector to this object."""
         label = find.label or ""
         self.votes[label] = self.votes.get(label, 0.0) + find.score
-        self.looks = [*self.looks, look][-LOOKS:]
+        self.looks = [*self.looks, vector][-LOOKS:]
 
-    def likeness(self, look: FloatArray, label: str | None = None) -> float:
+    def likeness(self, vector: FloatArray, label: str | None = None) -> float:
         """Similarity of an appearance vector, -1 to 1, reduced for a label the object never had."""
         is_new = label is not None and label not in self.votes
-        return similarity(look, self.looks) - (OTHER_LABEL if is_new else 0.0)
+        return similarity(vector, self.looks) - (OTHER_LABEL if is_new else 0.0)
 
 
 def find_in_video(
@@ -114,12 +114,12 @@ class VideoFinds:
     Use it as a context manager and iterate over it once.
 
     Attributes:
-        things: Object number, from 1, to its labels and appearances.
+        objects: Object number, from 1, to its labels and appearances.
     """
 
     def __init__(self, session: VideoSession, finder: WordFinder, every: int) -> None:
         self.session, self.finder, self.every = session, finder, every
-        self.things: dict[int, FoundObject] = {}
+        self.objects: dict[int, FoundObject] = {}
 
     def __enter__(self) -> VideoFinds:
         return self
@@ -131,46 +131,48 @@ class VideoFinds:
         """Iterate over the frames in order, each with its objects."""
         since, changed, before = self.every, False, set[int]()
         while (frame := self.session.step()) is not None:
-            now = seen_on(frame)
+            now = found_on(frame)
             changed = changed or now != before  # an object was lost or reappeared: verify it
-            open_ = any(not thing.confirmed for thing in self.things.values())
+            open_ = any(not thing.confirmed for thing in self.objects.values())
             if since >= self.every or ((changed or open_) and since >= min(GAP, self.every)):
-                self._look(frame)
+                self._encode_find(frame)
                 frame = self.session.result(frame.index)
-                since, changed, now = 0, False, seen_on(frame)
+                since, changed, now = 0, False, found_on(frame)
             since, before = since + 1, now
-            shown = {n: one for n, one in frame.objects.items() if self.things[n].shown}
+            shown = {n: one for n, one in frame.objects.items() if self.objects[n].shown}
             yield replace(frame, objects=shown)
 
     def masks(self, frame: TrackedFrame) -> Masks:
         """Objects visible on a frame, with numbers (`ids`), labels and scores."""
         found = [
-            Mask(one.rle, self.things[number].label, score=one.score, id=number)
+            Mask(one.rle, self.objects[number].label, score=one.score, id=number)
             for number, one in frame.objects.items()
             if one.area
         ]
         image = self._image(frame)
-        return Masks(found, image_hw=(image.shape[0], image.shape[1]), picture=ImageInMemory(image))
+        return Masks(
+            found, image_hw=(image.shape[0], image.shape[1]), source_image=ImageInMemory(image)
+        )
 
     def _image(self, frame: TrackedFrame) -> UintImage:
-        image = self.session.picture(frame.index)
+        image = self.session.image(frame.index)
         assert image is not None  # the session has just processed this frame
         return image
 
-    def _look(self, frame: TrackedFrame) -> None:
+    def _encode_find(self, frame: TrackedFrame) -> None:
         """Detect instances on a frame and match them to tracked, lost or new objects."""
-        image, things = self._image(frame), self.things
+        image, objects = self._image(frame), self.objects
         finds = without_parts(self.finder.find(image))
         features = self.finder.model.encode(image)
         keys = maps_to_keys(features.maps, features.geometry)
-        looks = [appearance(keys, image, one.rle) for one in finds]
-        tracks = {number: frame.objects[number].rle for number in sorted(seen_on(frame))}
+        vectors = [appearance(keys, image, one.rle) for one in finds]
+        tracks = {number: frame.objects[number].rle for number in sorted(found_on(frame))}
         views = {number: appearance(keys, image, rle) for number, rle in tracks.items()}
-        alike = np.array(  # (N, K), columns in the order of `things`
-            [[thing.likeness(look, one.label) for thing in things.values()]
-             for look, one in zip(looks, finds, strict=True)], np.float32,
-        ).reshape(len(finds), len(things))  # fmt: skip
-        column = {number: place for place, number in enumerate(things)}
+        alike = np.array(  # (N, K), columns in the order of `objects`
+            [[thing.likeness(vector, one.label) for thing in objects.values()]
+             for vector, one in zip(vectors, finds, strict=True)], np.float32,
+        ).reshape(len(finds), len(objects))  # fmt: skip
+        column = {number: place for place, number in enumerate(objects)}
 
         # Match tracked objects by mask.
         ious, inner, outer = compare_masks([one.rle for one in finds], [*tracks.values()])
@@ -180,40 +182,40 @@ class VideoFinds:
         overlaps = np.asarray(np.where(close & fitting, ious, 0), np.float32)
         pairs = match_best(overlaps, TINY)
         for find, place in pairs.items():
-            number, look = [*tracks][place], looks[find]
-            thing, iou = things[number], ious[find, place]
-            keeps = parts[find, place] and thing.likeness(views[number]) >= thing.likeness(look)
+            number, vector = [*tracks][place], vectors[find]
+            thing, iou = objects[number], ious[find, place]
+            keeps = parts[find, place] and thing.likeness(views[number]) >= thing.likeness(vector)
             thing.confirmed = thing.shown = True
-            thing.know(finds[find], views[number] if keeps else look)
+            thing.know(finds[find], views[number] if keeps else vector)
             drifted = iou < DRIFTED and (iou >= SAME or parts[find, place])
             if not keeps and (frame.objects[number].doubts or drifted):
                 self.session.add(frame.index, number, mask=finds[find].mask)
         followed = {[*tracks][place] for place in pairs.values()}
         free = [find for find in range(len(finds)) if not overlaps[find].any()]
         # Remove objects that were not confirmed, and end tracks that have drifted.
-        for number in [n for n, one in self.things.items() if not one.confirmed]:
+        for number in [n for n, one in self.objects.items() if not one.confirmed]:
             self.session.remove(number)
-            del self.things[number]
+            del self.objects[number]
             tracks.pop(number, None)
         for number in {*tracks} - followed:
             rivals = [
                 one for one in followed if rle_iou([tracks[one]], [tracks[number]])[0, 0] > SAME
             ]
-            if rivals or self.things[number].likeness(views[number]) < ALIKE:
+            if rivals or self.objects[number].likeness(views[number]) < ALIKE:
                 nothing = np.zeros(tracks[number].size, np.bool_)
-                self.session.add(frame.index, number, mask=nothing, anew=True)
+                self.session.add(frame.index, number, mask=nothing, replace=True)
                 del tracks[number]
 
         # Match lost objects by appearance. The rest is new.
-        lost = [number for number in things if number not in tracks]
+        lost = [number for number in objects if number not in tracks]
         again = match_best(alike[np.ix_(free, [column[number] for number in lost])], ALIKE)
-        first = not things
+        first = not objects
         for place, find in enumerate(free):
-            number = lost[again[place]] if place in again else max(things, default=0) + 1
+            number = lost[again[place]] if place in again else max(objects, default=0) + 1
             clear = finds[find].score >= CLEAR
-            thing = things.setdefault(number, FoundObject(confirmed=clear, shown=clear or first))
-            thing.know(finds[find], looks[find])
-            self.session.add(frame.index, number, mask=finds[find].mask, anew=True)
+            thing = objects.setdefault(number, FoundObject(confirmed=clear, shown=clear or first))
+            thing.know(finds[find], vectors[find])
+            self.session.add(frame.index, number, mask=finds[find].mask, replace=True)
 
 
 def without_parts(finds: Sequence[Mask]) -> list[Mask]:
@@ -231,7 +233,7 @@ def without_parts(finds: Sequence[Mask]) -> list[Mask]:
     ]
 
 
-def seen_on(frame: TrackedFrame) -> set[int]:
+def found_on(frame: TrackedFrame) -> set[int]:
     """Numbers of the objects visible on a frame."""
     return {number for number, one in frame.objects.items() if one.area}
 
@@ -244,7 +246,7 @@ def write_finds(
     video: Path,
     paths: Sequence[Path],
     progress: OnProgress = lambda done, total: None,
-    cutout: CutoutLook | None = None,
+    cutout: CutoutStyle | None = None,
 ) -> list[str]:
     """Track to the end, write the outputs, and return messages about the run.
 
@@ -264,7 +266,7 @@ def write_finds(
     if last < 0:
         raise InputError(f"{video} has no frames. Check the file.")
     facts = video_facts(session, video, session.result(first))
-    names = {number: thing.label for number, thing in finds.things.items()}
+    names = {number: thing.label for number, thing in finds.objects.items()}
     writers: list[MaskWriter] = []
     try:
         for path in paths:
@@ -278,7 +280,7 @@ def write_finds(
             if session.is_missing(index):
                 continue
             for writer in writers:
-                writer.write(session.result(index), partial(read_picture, session, index))
+                writer.write(session.result(index), partial(read_image, session, index))
     except BaseException:
         for writer in writers:
             writer.abandon()
@@ -296,7 +298,7 @@ def cut_words(
     video: Path,
     words: Phrases,
     paths: Sequence[Path],
-    look: CutoutLook,
+    style: CutoutStyle,
     progress: OnProgress = lambda done, total: None,
     **given: Unpack[VideoFindKeywords],
 ) -> list[str]:
@@ -308,6 +310,6 @@ def cut_words(
         load: Function that loads the model, called after the outputs were validated.
         given: As for `find_in_video`.
     """
-    check_paths(paths, look)
+    check_paths(paths, style)
     with find_in_video(load(), video, words, **given) as finds:
-        return write_finds(finds, video, paths, progress, look)
+        return write_finds(finds, video, paths, progress, style)

@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from anymask.base import InputError, file_suffix
-from anymask.masks import colours
+from anymask.masks import colors
 from anymask.track.outputs import (
-    FILMS,
-    CutoutLook,
+    OUTPUT_VIDEO_SUFFIXES,
+    CutoutStyle,
     LineWriter,
     MaskWriter,
     VideoFacts,
     VideoWriter,
-    check_film,
+    check_video_output,
     cut_objects,
     draw_matte,
     draw_objects,
@@ -28,7 +28,7 @@ from anymask.track.tables import STEM, SequenceWriter, TableWriter, is_sequence
 def open_writers(
     paths: Sequence[Path],
     facts: VideoFacts,
-    cutout: CutoutLook | None = None,
+    cutout: CutoutStyle | None = None,
     names: Mapping[int, str] | None = None,
 ) -> list[MaskWriter]:
     """Open a writer for each path, selected by its suffix. See `check_paths`.
@@ -56,10 +56,10 @@ def open_writers(
             case _ if is_matte(path):
                 writers.append(VideoWriter(path, facts, draw_matte))
             case _ if cutout is not None:
-                cut = partial(cut_objects, look=cutout.settings)
-                writers.append(VideoWriter(path, facts, cut, cutout.film))
+                cut = partial(cut_objects, style=cutout.settings)
+                writers.append(VideoWriter(path, facts, cut, cutout.video))
             case _:
-                palette = dict(zip(facts.objects, colours(len(facts.objects)), strict=True))
+                palette = dict(zip(facts.objects, colors(len(facts.objects)), strict=True))
                 writers.append(VideoWriter(path, facts, partial(draw_objects, palette=palette)))
     return writers
 
@@ -69,14 +69,14 @@ def is_matte(path: Path) -> bool:
     return Path(path.stem).suffix.lower() == ".mask"
 
 
-def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None:
+def check_paths(paths: Sequence[Path], cutout: CutoutStyle | None = None) -> None:
     """Validate output paths before any file is opened.
 
     Raises:
         InputError: A suffix is not supported, or no output can contain the cut-outs.
     """
     plain = cutout is not None and not cutout.folders
-    if plain and not any(file_suffix(path) in {*FILMS, ".png"} for path in paths):
+    if plain and not any(file_suffix(path) in {*OUTPUT_VIDEO_SUFFIXES, ".png"} for path in paths):
         raise InputError(
             f"Option cutout requires a video output, but {paths[0].name!r} was given. "
             "Add a video output, such as -o objects.webm."
@@ -88,10 +88,12 @@ def check_paths(paths: Sequence[Path], cutout: CutoutLook | None = None) -> None
                 f"Videos cannot be written to standard output ({path.name!r}). Pass a file name, "
                 "such as masks.jsonl."
             )
-        if ending in FILMS:
-            check_film(path, "picture" if cutout is None or is_matte(path) else cutout.film)
+        if ending in OUTPUT_VIDEO_SUFFIXES:
+            check_video_output(
+                path, "picture" if cutout is None or is_matte(path) else cutout.video
+            )
         elif not is_sequence(path) and ending not in ("", ".json", ".jsonl", ".csv"):
             raise InputError(
                 f"Unsupported output {str(path)!r}. Use .json (SA-V), .jsonl, .csv, "
-                f"NAME_{{n}}.png, {', '.join(sorted(FILMS))} or a folder."
+                f"NAME_{{n}}.png, {', '.join(sorted(OUTPUT_VIDEO_SUFFIXES))} or a folder."
             )

@@ -10,7 +10,7 @@ from anymask.training.recipe import Recipe as Recipe
 from anymask.training.run_folder import LAST as LAST
 from anymask.training.run_folder import LOG as LOG
 from anymask.training.run_folder import is_done as is_done
-from anymask.training.run_folder import licence_with_data as licence_with_data
+from anymask.training.run_folder import license_with_data as license_with_data
 from anymask.training.run_folder import newest_state as newest_state
 from anymask.training.run_folder import print_row as print_row
 from anymask.training.run_folder import write_bundle as write_bundle

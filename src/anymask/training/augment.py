@@ -87,12 +87,12 @@ def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
     h, w = hw
     shrinks = h < image.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    photo = resize_planes(image, hw, how)
+    pixels = resize_planes(image, hw, how)
     out = np.empty((len(masks), h, w), np.uint8)
     for i, mask in enumerate(masks):
         soft = cv2.resize(np.ascontiguousarray(mask) * 255, (w, h), interpolation=how)
         out[i] = soft > 127
-    return photo, out
+    return pixels, out
 
 
 def resize_planes(image: UintImage, hw: tuple[int, int], how: int) -> UintImage:  # -> (h, w, C)
@@ -121,7 +121,7 @@ def turn(image: UintImage, masks: UintImage, rng: Generator, turns: float = 0.12
     return np.ascontiguousarray(image), masks
 
 
-def recolour(image: UintImage, rng: Generator) -> UintImage:
+def recolor(image: UintImage, rng: Generator) -> UintImage:
     """Randomly change brightness, contrast, gamma, saturation, gray, inversion, blur and grain."""
     image = shade(image, rng, inversion=0.06)
     if rng.random() < 0.5:

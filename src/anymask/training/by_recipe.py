@@ -127,8 +127,8 @@ def write_recipe_shards(
     check_end(data, RunOptions())
     if not 0 < shard_mb < math.inf:
         raise InputError(f"Invalid shard_mb {shard_mb:g}. Use a number greater than 0.")
-    pictures = (one for _, samples in training_sets(_read(config, data), data) for one in samples)
-    count = write_shards(pictures, target, int(shard_mb * MB))
+    images = (one for _, samples in training_sets(_read(config, data), data) for one in samples)
+    count = write_shards(images, target, int(shard_mb * MB))
     print(f"{target}: {count} images in {len(list(target.glob('*.tar')))} shards")
 
 

@@ -114,7 +114,7 @@ def take_channels(model: nn.Module) -> None:
     delattr(model, MIX)
 
 
-def as_colours(model: nn.Module, images: Tensor) -> Tensor:  # (B, C, S, S) -> (B, 3, S, S)
+def as_colors(model: nn.Module, images: Tensor) -> Tensor:  # (B, C, S, S) -> (B, 3, S, S)
     """Convert training images to the RGB input of the model's own layers, before normalization."""
     convolution = getattr(model, MIX, None)
     return images if convolution is None else cast(Tensor, convolution(images))
@@ -139,18 +139,16 @@ def starting_mix(paths: Sequence[Path], count: int, rgb: Sequence[int] | None) -
     for path in chosen if len(paths) > MEASURED else paths:
         array = load_channels(path, count=count)
         if array.shape[2] != count or (parts and array.dtype != parts[0].dtype):
-            wanted = f"{count} channels" + (f" of {parts[0].dtype}" if parts else "")
+            expected = f"{count} channels" + (f" of {parts[0].dtype}" if parts else "")
             raise InputError(
                 f"{str(path)!r} has {array.shape[2]} channels of {array.dtype}, but every "
-                f"image must have {wanted}. Set channels to the number of channels in your "
+                f"image must have {expected}. Set channels to the number of channels in your "
                 "images."
             )
         step = max(1, max(array.shape[:2]) // _SAMPLES)
         parts.append(array[::step, ::step])
-    colours, planes = rgb, read_planes(paths[0])
-    named = (
-        planes.colours and planes.bands and not any(axis == "C" for axis, _ in planes.pages.axes)
-    )
+    colors, planes = rgb, read_planes(paths[0])
+    named = planes.colors and planes.bands and not any(axis == "C" for axis, _ in planes.pages.axes)
     if rgb is None and (count == 3 or (count > 3 and named)):  # three channels count as RGB
-        colours = (1, 2, 3)
-    return ChannelMix.initial(measure_ranges(parts, PERCENTILES), colours, str(parts[0].dtype))
+        colors = (1, 2, 3)
+    return ChannelMix.initial(measure_ranges(parts, PERCENTILES), colors, str(parts[0].dtype))

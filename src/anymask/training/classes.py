@@ -16,14 +16,14 @@ from torch.nn import functional as F
 
 from anymask.base import InputError, UintImage
 from anymask.formats import AnnotatedImage
-from anymask.masks import UNLABELLED, rle_merge, rle_to_mask
+from anymask.masks import UNLABELED, rle_merge, rle_to_mask
 
 DICE = 0.8  # weight of the Dice loss; the rest is cross-entropy (SAMed, section 3.4)
 MAX_CLASSES = 100
 
 
 def class_names(
-    labels: Sequence[str], wanted: Sequence[str] | None, listed: Sequence[str] = ()
+    labels: Sequence[str], expected: Sequence[str] | None, listed: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Return the classes of a run, in order: those requested, or all labels of the masks.
 
@@ -32,15 +32,15 @@ def class_names(
     Args:
         listed: Class list of the dataset, which defines the order.
     """
-    used = {label or UNLABELLED for label in labels}
+    used = {label or UNLABELED for label in labels}
     first = [name for name in listed if name in used]
     known = first + sorted(used - set(first))
-    for name in wanted or ():
+    for name in expected or ():
         if name not in known:
             raise InputError(
                 f"Unknown class {name!r}: no mask has this label. Use: {', '.join(known[:20])}."
             )
-    names = tuple(wanted or known)
+    names = tuple(expected or known)
     if not 1 <= len(names) <= MAX_CLASSES or len(set(names)) < len(names):
         raise InputError(
             f"Invalid number of classes: {len(names)}. Set 1 to {MAX_CLASSES} different labels."
@@ -52,7 +52,7 @@ def class_masks(image: AnnotatedImage, classes: Sequence[str]) -> UintImage:  # 
     """Return one mask for each class: the union of all masks with its label."""
     masks = np.zeros((len(classes), *image.hw), np.uint8)
     for number, name in enumerate(classes):
-        rles = [one.rle for one in image.objects if (one.label or UNLABELLED) == name]
+        rles = [one.rle for one in image.objects if (one.label or UNLABELED) == name]
         if rles:
             masks[number] = rle_to_mask(rle_merge(rles))
     return masks
@@ -72,9 +72,9 @@ def class_loss(logits: Tensor, numbers: Tensor) -> Tensor:
     """Cross-entropy and dice of a label map: (B, 1 + K, s, s), (B, s, s) -> ()."""
     entropy = F.cross_entropy(logits, numbers)
     given = logits.softmax(1)[:, 1:].flatten(2)
-    wanted = F.one_hot(numbers, logits.shape[1]).permute(0, 3, 1, 2)[:, 1:].flatten(2).to(given)
-    both, all_of_it = (given * wanted).sum((0, 2)), (given + wanted).sum((0, 2))
-    shown = wanted.sum((0, 2)) > 0
+    expected = F.one_hot(numbers, logits.shape[1]).permute(0, 3, 1, 2)[:, 1:].flatten(2).to(given)
+    both, all_of_it = (given * expected).sum((0, 2)), (given + expected).sum((0, 2))
+    shown = expected.sum((0, 2)) > 0
     dice = 1 - (2 * both + 1) / (all_of_it + 1)
     mean = (dice * shown).sum() / torch.clamp(shown.sum(), min=1)
     return (1 - DICE) * entropy + DICE * mean

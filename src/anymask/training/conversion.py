@@ -33,7 +33,7 @@ from anymask.runtime import (
     open_runtime,
     read_manifest,
 )
-from anymask.runtime.adapters import licence_of_weights
+from anymask.runtime.adapters import license_of_weights
 from anymask.runtime.converted import (
     FAILED,
     FEATURES,
@@ -154,7 +154,7 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
         module, digest = load_module(name, weights)
         bar.update(1)
         spec = cast(ModelSpec, module.spec)
-        licence = licence_of_weights(name, None if weights is None else Path(weights), digest)
+        licence = license_of_weights(name, None if weights is None else Path(weights), digest)
         export_bundle(module, spec, stage, licence=licence, weights_hash=digest, variant="fused")
         del module
         bar.update(2)
@@ -184,16 +184,16 @@ def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:
 
     Covers prompts with and without masks, because a bundle may have separate graphs for the latter.
     """
-    from anymask.training.export_verify import random_picture, random_prompts
+    from anymask.training.export_verify import random_image, random_prompts
 
     spec, rng = graphs.spec, np.random.default_rng(0)
     side = (spec.image_side, spec.image_side)
-    image = random_picture(spec, side, rng)
+    image = random_image(spec, side, rng)
     points = min(2, spec.fixed_points or 2)
-    seen = [(one, one.encode_images(image)[0]) for one in (eager, graphs)]
+    features = [(one, one.encode_images(image)[0]) for one in (eager, graphs)]
     errors = []
     for masks in {False, "mask" in spec.accepts}:
         prompts = random_prompts(spec, (3, points), side, masks, rng)
-        ours, theirs = (one.decode(it, prompts)[0] for one, it in seen)
+        ours, theirs = (one.decode(it, prompts)[0] for one, it in features)
         errors.append(np.abs(ours - theirs).max() / max(float(np.abs(ours).max()), 1e-12))
     return float(np.max(errors))

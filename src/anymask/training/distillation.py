@@ -35,8 +35,8 @@ from anymask.training.held_out import measure, measure_boxes, model_of, subsampl
 from anymask.training.loop import TrainingRun, train_with_progress
 from anymask.training.options import (
     OPTIONS,
-    DistilOptions,
-    DistilSettings,
+    DistillOptions,
+    DistillSettings,
     check_end,
     need_torch,
     refuse_other_options,
@@ -46,13 +46,13 @@ from anymask.training.recipe import Recipe, RecipeStage
 from anymask.training.reports import PAGE, RESULT, curve, gain_table, worst_answers
 from anymask.training.run_folder import (
     check_one_process,
-    licence_with_data,
+    license_with_data,
     newest_state,
     tidy,
     write_bundle,
 )
 from anymask.training.samples import key_of, training_sets
-from anymask.training.shards import ShardPictures, index_shards, is_sharded
+from anymask.training.shards import ShardImages, index_shards, is_sharded
 from anymask.training.step import Teacher
 from anymask.training.trainee import starting_module, trained_module
 from anymask.training.weights import WEIGHTS, write_weights
@@ -65,16 +65,16 @@ if TYPE_CHECKING:
 
 BEFORE = "before.json"  # in the run folder
 SHARE, MOST = 0.2, 50  # held-out fraction of the images, and maximum number
-ASKED_PHOTOS = 24  # images that the teacher predicts: large teachers take seconds for each
-CLICKS_A_PHOTO = 5
+ASKED_IMAGES = 24  # images that the teacher predicts: large teachers take seconds for each
+CLICKS_A_IMAGE = 5
 
 
-def distil(
+def distill(
     teacher: str,
     student: str,
     data: str | Path,
     out: str | Path,
-    **settings: Unpack[DistilSettings],
+    **settings: Unpack[DistillSettings],
 ) -> Path:
     """Train a small model to imitate a larger one. Repeat the call to resume.
 
@@ -83,7 +83,7 @@ def distil(
         student: Student: a name from `anymask models list`, or the weights.safetensors of a run.
         data: Folder of datasets, of tar shards, or of images without masks.
         out: Folder for checkpoints, weights.safetensors, result.json and report.html.
-        settings: Fields of `anymask.training.DistilOptions`.
+        settings: Fields of `anymask.training.DistillOptions`.
 
     Returns:
         Path of the student's weights for `anymask.load`. It does not exist yet if `max_minutes`
@@ -95,14 +95,19 @@ def distil(
     """
     need_torch()
     options = as_settings(
-        DistilOptions, settings, teacher=teacher, student=student, data=Path(data), output=Path(out)
+        DistillOptions,
+        settings,
+        teacher=teacher,
+        student=student,
+        data=Path(data),
+        output=Path(out),
     )
     if not options.data.is_dir():
         raise InputError(
             f"The data {options.data} is not a folder. Pass a folder of sets, shards or images."
         )
     check_end(options.data, options)
-    check_one_process("anymask distil")
+    check_one_process("anymask distill")
     recipe = recipe_of_options(options)
     with claimed(options.output):
         folder = options.output
@@ -127,7 +132,7 @@ def distil(
     return options.output / WEIGHTS
 
 
-def recipe_of_options(options: DistilOptions) -> Recipe:
+def recipe_of_options(options: DistillOptions) -> Recipe:
     """Create the recipe of a distillation. Raises InputError, ModelError or WeightsError."""
     student, start = named(options.student, options.weights)
     teacher, weights = named(options.teacher, options.teacher_weights)
@@ -141,7 +146,7 @@ def recipe_of_options(options: DistilOptions) -> Recipe:
     spec = models.spec(student)
     side = options.side or (384 if spec.pad_multiple else spec.image_side)
     images = 4
-    steps = max(1, options.pictures // images)
+    steps = max(1, options.samples // images)
     return Recipe(
         model=student,
         init=start or "shipped",
@@ -157,12 +162,12 @@ def recipe_of_options(options: DistilOptions) -> Recipe:
         ema=0.998 if steps > 2_000 else 0.95,
         decode_once=not is_sharded(options.data),
         save_every=max(1, steps // 20),
-        workers=1 if options.pictures <= BRIEF else 2,
-        prepare_ahead=options.pictures > BRIEF,
+        workers=1 if options.samples <= BRIEF else 2,
+        prepare_ahead=options.samples > BRIEF,
     )
 
 
-def begin(options: DistilOptions) -> None:
+def begin(options: DistillOptions) -> None:
     """Store the options that affect training, or compare them with those of an existing run.
 
     A run without a checkpoint restarts with the new options. Raises InputError.
@@ -171,7 +176,7 @@ def begin(options: DistilOptions) -> None:
     now: dict[str, Any] = {
         "--teacher": named(options.teacher, None)[1] or options.teacher,  # absolute if a file
         "--student": named(options.student, None)[1] or options.student,
-        "--pictures": options.pictures,
+        "--samples": options.samples,
         "--side": options.side,
         **{name: None if path is None else str(path.absolute()) for name, path in files.items()},
         "--held-out": options.held_out,
@@ -193,7 +198,7 @@ class HeldOutPart:
     """Held-out images that a student is evaluated on."""
 
     keys: tuple[str, ...]  # Keys of the images that are excluded from training
-    photos: list[AnnotatedImage]  # Evaluated images, with their own masks or the teacher's
+    images: list[AnnotatedImage]  # Evaluated images, with their own masks or the teacher's
     against: str  # "masks" or "teacher": source of the masks
     before: Figures  # Metrics of the student before training
 
@@ -211,8 +216,8 @@ def choose_held_out(keys: Iterable[str], count: int | None = None) -> tuple[str,
         count: Number of images. Defaults to a fifth, but at most `MOST`.
     """
     known = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
-    wanted = min(MOST, max(1, round(SHARE * len(known)))) if count is None else count
-    return tuple(known[: min(wanted, len(known) - 1)]) if len(known) > 1 else ()
+    expected = min(MOST, max(1, round(SHARE * len(known)))) if count is None else count
+    return tuple(known[: min(expected, len(known) - 1)]) if len(known) > 1 else ()
 
 
 def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:
@@ -228,7 +233,7 @@ def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:
         return [key_of(info, one) for info, some in sets for one in some]
     index.mkdir(parents=True, exist_ok=True)
     index_shards(data, index)
-    return ShardPictures.open(data, index, recipe.seed).keys()
+    return ShardImages.open(data, index, recipe.seed).keys()
 
 
 def load_held_out_images(
@@ -237,7 +242,7 @@ def load_held_out_images(
     """Load the images of some keys, in the order of the data. Raises ConfigError or DataError."""
     if is_sharded(data):
         index_shards(data, index)
-        shards = ShardPictures.open(data, index, recipe.seed)
+        shards = ShardImages.open(data, index, recipe.seed)
         return [shards.of_key(key) for key in sorted(keys)]
     sets = training_sets(recipe, data, "val") or training_sets(recipe, data)
     return [one for info, some in sets for one in some if key_of(info, one) in keys]
@@ -261,33 +266,33 @@ def load_held_out_part(
     keys = kept[0] if kept else choose_held_out(known_keys(recipe, data, folder), count)
     if kept is None and (not keys or newest_state(folder) is not None):
         return None
-    photos = load_held_out_images(recipe, data, folder, frozenset(keys))
-    if len(photos) < len(keys):
+    images = load_held_out_images(recipe, data, folder, frozenset(keys))
+    if len(images) < len(keys):
         raise InputError(
-            f"{folder} was created with other data: {len(keys) - len(photos)} of its "
+            f"{folder} was created with other data: {len(keys) - len(images)} of its "
             f"{len(keys)} held-out images are missing from the data that was given. Use the "
             "same data, or choose another run folder."
         )
-    labelled = [photo for photo in photos if photo.rles]
+    labeled = [image for image in images if image.rles]
     predicted = kept[1] if kept else []
-    if not labelled:
-        photos = subsample(photos, ASKED_PHOTOS)
-        predicted = predicted or teacher_masks(recipe, photos, device)
+    if not labeled:
+        images = subsample(images, ASKED_IMAGES)
+        predicted = predicted or teacher_masks(recipe, images, device)
         with located(path):
-            labelled = [
+            labeled = [
                 replace(one, masks=Masks([Mask(rle=string_to_rle(rle, one.hw)) for rle in rles]))
-                for one, rles in zip(photos, predicted, strict=True)
+                for one, rles in zip(images, predicted, strict=True)
                 if rles
             ]
-        if not labelled:
+        if not labeled:
             return None
     against = "teacher" if predicted else "masks"
     if kept is not None:
-        return HeldOutPart(keys, labelled, against, kept[2])
-    before = score(model_of(starting_module(folder, recipe)), labelled)[0]
+        return HeldOutPart(keys, labeled, against, kept[2])
+    before = score(model_of(starting_module(folder, recipe)), labeled)[0]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, {"keys": keys, "teacher": predicted, "before": before})
-    return HeldOutPart(keys, labelled, against, before)
+    return HeldOutPart(keys, labeled, against, before)
 
 
 def read_kept(path: Path) -> tuple[tuple[str, ...], list[list[str]], Figures]:
@@ -298,49 +303,49 @@ def read_kept(path: Path) -> tuple[tuple[str, ...], list[list[str]], Figures]:
         return tuple(map(str, kept["keys"])), [[*map(str, one)] for one in kept["teacher"]], before
 
 
-def teacher_masks(recipe: Recipe, photos: Sequence[AnnotatedImage], device: str) -> list[list[str]]:
+def teacher_masks(recipe: Recipe, images: Sequence[AnnotatedImage], device: str) -> list[list[str]]:
     """Predict masks with the teacher from clicks at random positions of each image.
 
     Returns COCO compressed RLE strings, without empty masks and duplicates.
     """
     model = model_of(Teacher.open(recipe).module, device)
     found = []
-    for number, photo in enumerate(photos):
-        seen = model.encode(photo.picture(model.spec.channels))
+    for number, image in enumerate(images):
+        features = model.encode(image.model_input(model.spec.channels))
         rng = np.random.default_rng([recipe.seed, number])
-        height, width = photo.hw
-        places = (rng.random((CLICKS_A_PHOTO, 2)) * (width, height)).round(1).tolist()
-        answers = [model.segment(seen, points=[place]).masks[0] for place in places]
+        height, width = image.hw
+        places = (rng.random((CLICKS_A_IMAGE, 2)) * (width, height)).round(1).tolist()
+        answers = [model.segment(features, points=[place]).masks[0] for place in places]
         rles = [rle_to_string(mask_to_rle(mask)) for mask in answers if mask.any()]
         found.append(list(dict.fromkeys(rles)))
     return found
 
 
-def score(model: Model, photos: Sequence[AnnotatedImage]) -> tuple[Figures, Measured]:
+def score(model: Model, images: Sequence[AnnotatedImage]) -> tuple[Figures, Measured]:
     """Return the mean IoU by prompt type, and the IoU of each mask after each click."""
-    measured = measure(model, photos)
+    measured = measure(model, images)
     ious: dict[str, Floats] = {"one_click": measured.ious[:, 0]}
     if measured.ious.shape[1] > 2:
         ious["three_clicks"] = measured.ious[:, 2]
     if "box" in model.spec.accepts:
-        ious["box"] = measure_boxes(model, photos)
+        ious["box"] = measure_boxes(model, images)
     return {word: round(float(values.mean()), 4) for word, values in ious.items()}, measured
 
 
 def describe(part: HeldOutPart, figures: Figures) -> str:
     """Format metrics as one line."""
     shown = ", ".join(f"{word.replace('_', ' ')} {value:.3f}" for word, value in figures.items())
-    return f"{part.masks} on {len(part.photos)} held-out images: {shown}"
+    return f"{part.masks} on {len(part.images)} held-out images: {shown}"
 
 
-def finish(options: DistilOptions, recipe: Recipe, held: HeldOutPart | None) -> None:
+def finish(options: DistillOptions, recipe: Recipe, held: HeldOutPart | None) -> None:
     """Write the student's weights, the report, and a bundle if requested."""
     folder, found = options.output, newest_state(options.output)
     assert found is not None  # the run has just finished
     student = trained_module(found[1])
     figures = {} if held is None else write_report(folder, recipe, model_of(student), held)
     data = {"folder": options.data.name}
-    about = {"licence": licence_with_data(recipe), "data": data, "figures": figures}
+    about = {"licence": license_with_data(recipe), "data": data, "figures": figures}
     write_weights(folder / WEIGHTS, student, recipe, about)
     if figures:
         write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": data}, indent=1)
@@ -355,15 +360,15 @@ def finish(options: DistilOptions, recipe: Recipe, held: HeldOutPart | None) -> 
 
 def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldOutPart) -> dict[str, Any]:
     """Evaluate the trained student, write the report page and return the metrics."""
-    after, measured = score(model, part.photos)
+    after, measured = score(model, part.images)
     figures = {
-        "against": part.against, "held_photos": len(part.photos), "masks": len(measured.ious),
+        "against": part.against, "held_photos": len(part.images), "masks": len(measured.ious),
         "before": part.before, "after": after,
     }  # fmt: skip
     columns = [word.replace("_", " ") for word in after]
     before = (part.before.get(word, np.nan) for word in after)
     table = gain_table(part.masks, columns, [*before], [*after.values()])
-    summary = f"{len(measured.ious)} masks on {len(part.photos)} held-out images"
+    summary = f"{len(measured.ious)} masks on {len(part.images)} held-out images"
     teacher = Path(recipe.teacher_weights or recipe.teacher).name
     about = (
         f"{recipe.model} distilled from {teacher}, {recipe.steps} steps at "
@@ -372,7 +377,7 @@ def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldOutPart) 
     sections = [
         page.section("Before and after", table, page.note(summary)),
         curve(folder, "last_iou", "IoU of the last prediction with the training target"),
-        worst_answers(model, part.photos, measured, [one.name for one in part.photos]),
+        worst_answers(model, part.images, measured, [one.name for one in part.images]),
     ]
     write_whole(folder / PAGE, page.html_page("Distillation", about, sections))
     print(f"after:  {describe(part, after)}", flush=True)

@@ -147,13 +147,13 @@ def _export_checkpoint(
     check_exportable(split_side(model)[0])
     module, weights_hash = load_module(model, weights)
     from anymask.models.video_model import VideoModel
-    from anymask.runtime import licence_of_weights
+    from anymask.runtime import license_of_weights
     from anymask.training.export_graphs import export_bundle
 
     if video and not isinstance(module, VideoModel):
         raise not_a_video_model(model)
     name, file = named_weights(split_side(model)[0], weights)
-    licence = licence_of_weights(name, None if file is None else Path(file), weights_hash)
+    licence = license_of_weights(name, None if file is None else Path(file), weights_hash)
     export_bundle(
         module,
         cast("ModelSpec", module.spec),

@@ -83,7 +83,7 @@ from anymask.models.rules import open_family
 from anymask.models.video_model import Frame, VideoModel
 from anymask.runtime import (
     CONSTANTS,
-    DISABLED_OPTIMISERS,
+    DISABLED_OPTIMIZERS,
     TABLES,
     GraphInfo,
     GraphNames,
@@ -367,7 +367,7 @@ def trace_graph(
         if int8:
             fp32, raw = raw, raw.with_name("int8.onnx")
             quantise(fp32, raw)
-        optimise(raw, stage / info.file)
+        optimize(raw, stage / info.file)
 
 
 def _describe(named: Mapping[str, Letters], tensors: Sequence[Tensor]) -> tuple[TensorInfo, ...]:
@@ -516,7 +516,7 @@ SMALLEST_HALF = 256  # minimum number of elements to store in 16 bits
 LARGEST = 65504.0  # maximum of float16
 
 
-def optimise(source: Path, target: Path, *, level: str = "extended", fold: bool = True) -> None:
+def optimize(source: Path, target: Path, *, level: str = "extended", fold: bool = True) -> None:
     """Write `source` to `target` with constants folded and operators fused.
 
     Args:
@@ -540,7 +540,7 @@ def optimise(source: Path, target: Path, *, level: str = "extended", fold: bool 
         str(source),
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=[*DISABLED_OPTIMISERS, *([] if fold else ["ConstantFolding"])],
+        disabled_optimizers=[*DISABLED_OPTIMIZERS, *([] if fold else ["ConstantFolding"])],
     )
     # Remove unused operator sets, which ONNX Runtime declares and other readers may reject.
     model = onnx.load(target, load_external_data=False)
@@ -561,7 +561,7 @@ def quantise(source: Path, target: Path) -> None:
     quantization = import_offline("onnxruntime.quantization")
     with tempfile.TemporaryDirectory(dir=source.parent) as scratch:
         standard = Path(scratch) / source.name
-        optimise(source, standard, level="basic")
+        optimize(source, standard, level="basic")
         quantization.quantize_dynamic(
             standard,
             target,

@@ -129,15 +129,15 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
         input_hw = (int(spec.image_side * shape[0]), int(spec.image_side * shape[1]))
         if spec.fit == "square":
             input_hw = (spec.image_side, spec.image_side)
-        image = random_picture(spec, input_hw, rng)
-        seen = tuple(runtime.encode_images(image)[0] for runtime in (eager, exported))
-        pairs = zip(*(one.maps() for one in seen), strict=True)
+        image = random_image(spec, input_hw, rng)
+        features = tuple(runtime.encode_images(image)[0] for runtime in (eager, exported))
+        pairs = zip(*(one.maps() for one in features), strict=True)
         error = float(np.max([_relative_error(a.values, b.values) for a, b in pairs]))
         fitting = [p for p in N_POINTS if not spec.fixed_points or p <= spec.fixed_points]
         for n, p in itertools.product(N_PROMPTS, fitting):
             for with_mask in (False, True) if "mask" in spec.accepts else (False,):
                 prompts = random_prompts(spec, (n, p), input_hw, with_mask, rng)
-                measured = _compare(((eager, seen[0]), (exported, seen[1])), prompts)
+                measured = _compare(((eager, features[0]), (exported, features[1])), prompts)
                 checks.append(
                     Check(
                         input_hw=input_hw,
@@ -151,19 +151,19 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
     return Verification(exported.manifest.precision, tuple(checks))
 
 
-def random_picture(
+def random_image(
     spec: ModelSpec, input_hw: tuple[int, int], rng: np.random.Generator
 ) -> FloatArray:
     """Return random blobs of all sizes, normalized and padded for the model: (1, 3, h, w)."""
     h, w = input_hw
-    picture = np.zeros((h, w, 3), np.float32)
+    image = np.zeros((h, w, 3), np.float32)
     for cells in (3, 9, 27, 81):
         coarse = rng.standard_normal((cells, cells, 3)).astype(np.float32)
-        picture += cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
-    pixels = np.clip(127.5 + 50 * picture, 0, 255).round()
+        image += cv2.resize(coarse, (w, h), interpolation=cv2.INTER_CUBIC)
+    pixels = np.clip(127.5 + 50 * image, 0, 255).round()
     images = np.zeros((1, 3, *pad_input(input_hw, spec)), np.float32)
-    normalised = (pixels - np.asarray(spec.mean)) / np.asarray(spec.std)
-    images[0, :, :h, :w] = normalised.transpose(2, 0, 1)
+    normalized = (pixels - np.asarray(spec.mean)) / np.asarray(spec.std)
+    images[0, :, :h, :w] = normalized.transpose(2, 0, 1)
     return images
 
 

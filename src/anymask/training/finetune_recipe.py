@@ -70,7 +70,7 @@ def options_to_recipe(
     options: TuningOptions,
     start: tuple[str, str],
     report: DataReport,
-    photos: Sequence[AnnotatedImage],
+    images: Sequence[AnnotatedImage],
 ) -> Recipe:
     """Convert options to a recipe, by the number and contents of the training images.
 
@@ -79,16 +79,16 @@ def options_to_recipe(
     Args:
         start: Model variant and its weights, as `check_start` returns them.
         report: Report on the training data.
-        photos: Training images.
+        images: Training images.
     """
     variant, weights = start
     recipe = tuning_recipe(
         variant, chosen_method(options, report.photos), report.photos, init=weights,
-        pictures=options.pictures, nested=report.nested, kind=options.kind,
+        samples=options.samples, nested=report.nested, kind=options.kind,
     )  # fmt: skip
     asks = options.classes or ("all" if options.method == "no-prompt" else None)
     if asks is not None:
-        labels = [one.label or "" for photo in photos for one in photo.objects]
+        labels = [one.label or "" for image in images for one in image.objects]
         recipe = replace(recipe, classes=class_names(labels, parse_classes(asks), report.classes))
     mix = None if weights == "shipped" else channels_of_weights(Path(weights))
     if mix is not None and options.channels not in (None, mix.count):
@@ -97,7 +97,7 @@ def options_to_recipe(
             f"channels={options.channels} was given. Omit channels, or start from other weights."
         )
     if mix is None and options.channels is not None:
-        paths = [photo.source for photo in photos if isinstance(photo.source, Path)]
+        paths = [image.source for image in images if isinstance(image.source, Path)]
         mix = starting_mix(paths, options.channels, options.rgb)
     if mix is not None:
         recipe = replace(recipe, channels=asdict(mix))

@@ -40,12 +40,12 @@ from anymask.training.recipe import Recipe
 from anymask.training.reports import PAGE, RESULT, minutes_of, plan_in_words, write_page
 from anymask.training.run_folder import (
     check_one_process,
-    licence_with_data,
+    license_with_data,
     newest_state,
     tidy,
     write_module,
 )
-from anymask.training.samples import SetPictures
+from anymask.training.samples import SetImages
 from anymask.training.trainee import set_learning, starting_module
 from anymask.training.tuning_data import (
     DATA,
@@ -69,8 +69,8 @@ if TYPE_CHECKING:
 PROJECT = ".anymask"  # in the folder of a project
 ADAPTER, SHEET = "adapter", "data.jpg"  # in the run folder
 BEFORE = "before.json"  # metrics of the starting weights, in the run folder
-JUDGED_PHOTOS = 16  # held-out images that are evaluated during training
-MEASURED_PHOTOS = 100  # held-out images that are evaluated before and after training
+JUDGED_IMAGES = 16  # held-out images that are evaluated during training
+MEASURED_IMAGES = 100  # held-out images that are evaluated before and after training
 
 
 def finetune(
@@ -115,7 +115,7 @@ def finetune(
             return options.output / WEIGHTS
         run = prepare_data(options, start)
         folder, recipe, path = run.folder, run.recipe, run.folder / WEIGHTS
-        judge = _Judge(subsample(run.held, JUDGED_PHOTOS), recipe.learn == "no-prompt", run.frozen)
+        judge = _Judge(subsample(run.held, JUDGED_IMAGES), recipe.learn == "no-prompt", run.frozen)
         sitting = TrainingRun(
             folder / DATA, folder, device=run.device, max_minutes=options.max_minutes, judge=judge,
             frozen=run.frozen,
@@ -127,7 +127,7 @@ def finetune(
             selected = SelectedCheckpoint(*ended, found[1])
             import anymask
 
-            licence = licence_with_data(recipe, run.data.licences())
+            licence = license_with_data(recipe, run.data.licences())
             about = {"data": run.data.stated(), "figures": selected.figures(), "licence": licence}
             write_weights(path, selected.module, recipe, about)
             tuned = anymask.load(str(path), device="cpu", runtime="torch")
@@ -202,9 +202,9 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
     report = _prepared(options)
     print("\n".join(report.lines()), flush=True)
     learned = load_set(folder / DATA / TRAIN)[1]
-    held = subsample(load_set(folder / DATA / HELD_OUT)[1], MEASURED_PHOTOS)
+    held = subsample(load_set(folder / DATA / HELD_OUT)[1], MEASURED_IMAGES)
     recipe = stored_recipe(options, lambda: options_to_recipe(options, start, report, learned))
-    SetPictures.of(recipe, folder / DATA)  # rejects masks that no training crop can show
+    SetImages.of(recipe, folder / DATA)  # rejects masks that no training crop can show
     names = own_names(folder / DATA)
     for line in doubts(learned, names, recipe.channels):
         print(line, flush=True)
@@ -288,18 +288,18 @@ class _Judge:
     """Mean IoU over the clicks on some held-out images, or over the classes if only these are
     trained. Must be picklable for worker processes."""
 
-    photos: Sequence[AnnotatedImage]
+    images: Sequence[AnnotatedImage]
     by_classes: bool = False
     frozen: FrozenOutputs | None = None
 
     def __call__(self, module: nn.Module) -> float:
         if self.by_classes:
-            ious = class_ious(model_of(module), self.photos).values()
+            ious = class_ious(model_of(module), self.images).values()
             score = float(np.mean([iou for iou in ious if iou is not None] or [0.0]))
             print(f"held-out images: mean IoU over the classes {score:.3f}", flush=True)
             return score
         known = module if self.frozen is None else self.frozen.attach(module)
-        score = float(measure(model_of(known), self.photos).ious.mean())
+        score = float(measure(model_of(known), self.images).ious.mean())
         print(f"held-out images: mean IoU over {CLICKS} clicks {score:.3f}", flush=True)
         return score
 

@@ -48,13 +48,15 @@ class FrozenOutputs:
         parts = cast(Trainee, module).parts
         prefix = {"decoder": parts.encoder, "neck": parts.pretrained}.get(self.learn, "")
         if self.learn == "memory":
-            _cache_frames(module, self._look_up)
+            _cache_frames(module, self._frozen_features)
         elif prefix:
             part = module.get_submodule(prefix.rstrip("."))
-            part.forward = partial(self._look_up, part.forward)
+            part.forward = partial(self._frozen_features, part.forward)
         return module
 
-    def _look_up(self, plain: Callable[[Tensor], Any], images: Tensor) -> Any:  # (B, 3, H, W)
+    def _frozen_features(
+        self, plain: Callable[[Tensor], Any], images: Tensor
+    ) -> Any:  # (B, 3, H, W)
         """Return cached outputs for B images; outputs other than maps are not cached."""
         rows = [self._row(plain, image) for image in images]
         if any(row is None for row in rows):
@@ -83,7 +85,7 @@ class FrozenOutputs:
         return row
 
 
-def _cache_frames(module: Any, look_up: Callable[..., tuple[Tensor, ...]]) -> None:
+def _cache_frames(module: Any, load_features: Callable[..., tuple[Tensor, ...]]) -> None:
     """Cache the maps of a video model's frames, which are smaller than those of its encoder."""
     plain = module.encode_frame
 
@@ -92,7 +94,7 @@ def _cache_frames(module: Any, look_up: Callable[..., tuple[Tensor, ...]]) -> No
         return (frame.features, *frame.fine)
 
     def encode_frame(images: Tensor) -> Frame:
-        features, *fine = look_up(maps, images)
+        features, *fine = load_features(maps, images)
         return Frame(features, tuple(fine))
 
     module.encode_frame = encode_frame

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from anymask.training.recipe import Recipe
 
 CLICKS = 3  # on every mask
-MASKS_A_PHOTO = 5
+MASKS_A_IMAGE = 5
 ENOUGH_MASKS = 60  # with few images, more masks of each are evaluated, up to this total
 SAME = 0.005  # IoU tolerance for equal weights: rounding can move a pixel
 FLIPPED = 0.5  # IoU by which one single mask may differ: a click lands on the other side of an edge
@@ -122,36 +122,36 @@ def model_of(module: nn.Module, device: str = "cpu") -> Model:
     return Model(TorchRuntime(module, device=device))
 
 
-def class_ious(model: Model, photos: Sequence[AnnotatedImage]) -> dict[str, float | None]:
+def class_ious(model: Model, images: Sequence[AnnotatedImage]) -> dict[str, float | None]:
     """Return the IoU of each class over all pixels of the images."""
     overlaps = ClassOverlaps(model.spec.classes)
-    for photo in photos:
-        truth = np.zeros(photo.hw, np.uint8)
-        for number, mask in enumerate(class_masks(photo, model.spec.classes), start=1):
+    for image in images:
+        truth = np.zeros(image.hw, np.uint8)
+        for number, mask in enumerate(class_masks(image, model.spec.classes), start=1):
             truth[mask > 0] = number
-        overlaps.add(model.label(photo.picture(model.spec.channels)).numbers, truth)
+        overlaps.add(model.label(image.model_input(model.spec.channels)).numbers, truth)
     return overlaps.ious()
 
 
-def subsample(photos: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
+def subsample(images: Sequence[AnnotatedImage], most: int) -> list[AnnotatedImage]:
     """Return at most `most` images, evenly spaced, to limit the evaluation time."""
-    count = min(most, len(photos))
-    return [photos[i * len(photos) // count] for i in range(count)]
+    count = min(most, len(images))
+    return [images[i * len(images) // count] for i in range(count)]
 
 
-def prompted_masks(photos: Sequence[AnnotatedImage]) -> Iterator[list[TruthMask]]:
+def prompted_masks(images: Sequence[AnnotatedImage]) -> Iterator[list[TruthMask]]:
     """Yield the first masks of each image, more if there are few images; one image at a time."""
-    most = max(MASKS_A_PHOTO, ENOUGH_MASKS // max(1, len(photos)))
-    for photo in photos:
-        yield [TruthMask(rle_to_mask(rle)) for rle in photo.rles[:most]]
+    most = max(MASKS_A_IMAGE, ENOUGH_MASKS // max(1, len(images)))
+    for image in images:
+        yield [TruthMask(rle_to_mask(rle)) for rle in image.rles[:most]]
 
 
-def measure(model: Model, photos: Sequence[AnnotatedImage], clicks: int = CLICKS) -> Measured:
+def measure(model: Model, images: Sequence[AnnotatedImage], clicks: int = CLICKS) -> Measured:
     """Return the IoU of the first masks of each image after each click."""
     scores, places = [], []
-    for number, (photo, truths) in enumerate(zip(photos, prompted_masks(photos), strict=True)):
-        seen = model.encode(photo.picture(model.spec.channels))
-        scores.append(click_rounds(model, seen, truths, clicks).ious)
+    for number, (image, truths) in enumerate(zip(images, prompted_masks(images), strict=True)):
+        features = model.encode(image.model_input(model.spec.channels))
+        scores.append(click_rounds(model, features, truths, clicks).ious)
         places += [(number, mask) for mask in range(len(truths))]
     return Measured(np.concatenate(scores), places)
 
@@ -169,12 +169,12 @@ def measured_once(path: Path, columns: int, compute: Callable[[], Measured]) -> 
     return Measured(ious, places)
 
 
-def measure_boxes(model: Model, photos: Sequence[AnnotatedImage]) -> Floats:  # (N,)
+def measure_boxes(model: Model, images: Sequence[AnnotatedImage]) -> Floats:  # (N,)
     """Return the IoU of the masks that `measure` uses, each prompted by its tight box."""
     scores = []
-    for photo, truths in zip(photos, prompted_masks(photos), strict=True):
-        seen = model.encode(photo.picture(model.spec.channels))
-        scores.append(box_scores(model, seen, truths))
+    for image, truths in zip(images, prompted_masks(images), strict=True):
+        features = model.encode(image.model_input(model.spec.channels))
+        scores.append(box_scores(model, features, truths))
     return np.concatenate(scores)
 
 

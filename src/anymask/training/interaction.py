@@ -25,25 +25,25 @@ from anymask.masks import ModelSpec
 class Draws:
     """Random generators, one for each image of a worker's part of a batch."""
 
-    def __init__(self, seed: int, step: int, pictures: Sequence[int]) -> None:
+    def __init__(self, seed: int, step: int, images: Sequence[int]) -> None:
         self.of_step = np.random.default_rng([seed, step, 1])  # the same state in all workers
-        self.of_worker = np.random.default_rng([seed, step, pictures[0], 1])
-        self._of_pictures = [np.random.default_rng([seed, step, i, 2]) for i in pictures]
+        self.of_worker = np.random.default_rng([seed, step, images[0], 1])
+        self._of_images = [np.random.default_rng([seed, step, i, 2]) for i in images]
 
     def uniform(self, n: int) -> NDArray[np.float64]:  # -> (N,) in 0..1
         """Return a random number for each of N prompts, grouped by image."""
-        each = n // len(self._of_pictures)
-        return np.concatenate([rng.random(each) for rng in self._of_pictures])
+        each = n // len(self._of_images)
+        return np.concatenate([rng.random(each) for rng in self._of_images])
 
     def normal(self, n: int, columns: int) -> NDArray[np.float32]:  # -> (N, columns)
         """Return standard normal numbers for each of N prompts."""
-        shape = (n // len(self._of_pictures), columns)
-        drawn = np.concatenate([rng.standard_normal(shape) for rng in self._of_pictures])
+        shape = (n // len(self._of_images), columns)
+        drawn = np.concatenate([rng.standard_normal(shape) for rng in self._of_images])
         return drawn.astype(np.float32)
 
     def of_prompt(self, row: int, n: int) -> Generator:
         """Return the generator of one of N prompts."""
-        return self._of_pictures[row // (n // len(self._of_pictures))]
+        return self._of_images[row // (n // len(self._of_images))]
 
 
 FIRST_SLOTS = 3  # two box corners and a click; unused slots have the label -1
@@ -100,13 +100,13 @@ def first_prompts(
         side: Side of the image.
     """
     box_part = rules.boxes
-    centres, insides, boxes = places
-    n = len(centres)
+    centers, insides, boxes = places
+    n = len(centers)
     pick = draws.uniform(n)
     with_box = pick < box_part
     with_click = (pick >= box_part) | (pick < BOX_AND_CLICK)
     central = torch.from_numpy(draws.uniform(n) < 0.5)
-    click = torch.where(central[:, None], centres, insides)
+    click = torch.where(central[:, None], centers, insides)
     box = noisy_boxes(boxes, side, draws)
     slots = max(FIRST_SLOTS, rules.slots)
     coords = torch.zeros(n, slots, 2)
@@ -158,21 +158,21 @@ def corrected(
         targets: (N, s, s) 0..1.
         without_click: Fraction of the prompts that get no click.
     """
-    wanted, given = targets.numpy() > 0.5, logits.numpy() > 0
+    expected, given = targets.numpy() > 0.5, logits.numpy() > 0
     if not rules.negatives:
-        given = given & wanted  # only missing parts can be clicked
-    clicks = np.zeros((len(wanted), 2), np.float32)
-    labels = np.full(len(wanted), -1, np.int64)
-    n = len(wanted)
+        given = given & expected  # only missing parts can be clicked
+    clicks = np.zeros((len(expected), 2), np.float32)
+    labels = np.full(len(expected), -1, np.int64)
+    n = len(expected)
     for i in np.flatnonzero(draws.uniform(n) >= without_click):
-        place, labels[i] = error_click(given[i], wanted[i], draws.of_prompt(int(i), n))
+        place, labels[i] = error_click(given[i], expected[i], draws.of_prompt(int(i), n))
         clicks[i] = rules.stride * np.array(place)
     changed = with_clicks(prompts, torch.from_numpy(clicks), torch.from_numpy(labels), rules)
     return replace(
         changed,
         masks=logits[:, None].clamp(-20, 20) if rules.masks else prompts.masks,
-        has_mask=torch.full((len(wanted),), float(rules.masks)),
-        ambiguous=torch.zeros(len(wanted), dtype=torch.bool),
+        has_mask=torch.full((len(expected),), float(rules.masks)),
+        ambiguous=torch.zeros(len(expected), dtype=torch.bool),
     )
 
 
@@ -195,11 +195,11 @@ def with_clicks(
 
 
 def error_click(
-    given: np.ndarray, wanted: np.ndarray, rng: Generator
+    given: np.ndarray, expected: np.ndarray, rng: Generator
 ) -> tuple[tuple[float, float], int]:
     """Return the center of the thickest error, or any wrong cell; label -1 if none is wrong."""
-    missing = (wanted & ~given).astype(np.uint8)
-    extra = (given & ~wanted).astype(np.uint8)
+    missing = (expected & ~given).astype(np.uint8)
+    extra = (given & ~expected).astype(np.uint8)
     if not missing.any() and not extra.any():
         return (0.0, 0.0), -1
     if rng.random() < 0.6:
@@ -213,5 +213,5 @@ def error_click(
         ys, xs = np.nonzero(missing | extra)
         some = int(rng.integers(len(ys)))
         y, x = ys[some], xs[some]
-        label = int(wanted[y, x])
+        label = int(expected[y, x])
     return (float(x) + 0.5, float(y) + 0.5), label

@@ -44,12 +44,12 @@ from anymask.training.blocks import recompute_blocks
 from anymask.training.channels import mix_of
 from anymask.training.clips import clip_batches
 from anymask.training.frozen import FrozenOutputs
+from anymask.training.images import ImageStore, enough
 from anymask.training.interaction import Draws
 from anymask.training.options import Parallel, Scenes
-from anymask.training.photos import PhotoStore, enough
 from anymask.training.recipe import Recipe, check_shares
 from anymask.training.run_folder import (
-    PHOTOS,
+    IMAGES,
     TrainingProgress,
     TrainingTeller,
     append_log,
@@ -65,7 +65,7 @@ from anymask.training.step import StepOutcome, build_step
 from anymask.training.trainee import (
     build_trainee,
     learning_mode,
-    make_optimiser,
+    make_optimizer,
     multiplies_halves,
     trained_module,
 )
@@ -76,7 +76,7 @@ from anymask.training.workers import (
     handling_signals,
     ignore_signals,
     load_whole,
-    load_whole_optimiser,
+    load_whole_optimizer,
     mean_of_all,
     shard,
     spread,
@@ -230,7 +230,7 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     if sharded:
         index_shards(run.data, run.folder)
     elif recipe.decode_once and not clips:
-        store = PhotoStore(run.folder / PHOTOS, mix_of(recipe.channels), enough(recipe))
+        store = ImageStore(run.folder / IMAGES, mix_of(recipe.channels), enough(recipe))
         store.keep([one for _, some in sets for one in some])
 
 
@@ -294,7 +294,7 @@ class TrainingWorker:
             self.step = spread(self.step, run.parallel, self.device)
             if run.parallel == "fsdp":
                 shard(self.average)
-        self.optimiser = make_optimiser(self.model, recipe)
+        self.optimizer = make_optimizer(self.model, recipe)
         self.progress = TrainingProgress()
         self.best: dict[str, Any] | None = None
         self.bad_in_a_row = self.good_in_a_row = 0
@@ -315,18 +315,18 @@ class TrainingWorker:
         if found is None:
             return
         path, state = found
-        own = [(group["scale"], group["weight_decay"]) for group in self.optimiser.param_groups]
+        own = [(group["scale"], group["weight_decay"]) for group in self.optimizer.param_groups]
         try:
             load_whole(self.model, state["model"])
             load_whole(self.average, state["average"])
-            load_whole_optimiser(self.optimiser, state["optimiser"])
+            load_whole_optimizer(self.optimizer, state["optimiser"])
             self.progress = TrainingProgress(**state["progress"])
             self.best = state.get("best")
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"{path} is not a checkpoint of this recipe. Choose another run folder or recipe."
             ) from error
-        for group, (scale, decay) in zip(self.optimiser.param_groups, own, strict=True):
+        for group, (scale, decay) in zip(self.optimizer.param_groups, own, strict=True):
             group["scale"], group["weight_decay"] = scale, decay  # from the current recipe
 
     def run(self) -> None:
@@ -338,15 +338,15 @@ class TrainingWorker:
             if self.progress.ended:
                 return
             mix = mix_of(self.recipe.channels)
-            kept = PhotoStore(self.sitting.folder / PHOTOS, mix, enough(self.recipe))
-            photos = kept if self.recipe.decode_once or mix is not None else None
+            kept = ImageStore(self.sitting.folder / IMAGES, mix, enough(self.recipe))
+            images = kept if self.recipe.decode_once or mix is not None else None
             coming: Iterator[Any]
             if self.recipe.learn == "memory":
                 sitting = self.sitting
                 coming = clip_batches(self.recipe, sitting.data, first, sitting.held_out)
             else:
                 coming = batches(
-                    self.recipe, self.sitting.data, photos, rank=self.rank, first_step=first,
+                    self.recipe, self.sitting.data, images, rank=self.rank, first_step=first,
                     index=self.sitting.folder, without=self.sitting.held_out,
                     scenes=self.sitting.scenes,
                 )  # fmt: skip
@@ -413,8 +413,8 @@ class TrainingWorker:
         """Run one optimizer step on a batch, and log regularly."""
         step = self.progress.step
         stage, _ = self.recipe.stage_at(step)
-        set_rates(self.optimiser, self.recipe, self.progress)
-        self.optimiser.zero_grad(set_to_none=True)
+        set_rates(self.optimizer, self.recipe, self.progress)
+        self.optimizer.zero_grad(set_to_none=True)
         each = stage.images // self.recipe.workers // self.recipe.accumulate
         for part in range(self.recipe.accumulate):
             first = (self.rank * self.recipe.accumulate + part) * each
@@ -454,7 +454,7 @@ class TrainingWorker:
             return norm
         self.bad_in_a_row, self.good_in_a_row = 0, self.good_in_a_row + 1
         self.went_back = self.went_back and self.good_in_a_row < GOOD_STEPS
-        self.optimiser.step()
+        self.optimizer.step()
         age = self.progress.age
         decay = min(self.recipe.ema, (1 + age) / (10 + age))
         with torch.no_grad():
@@ -489,7 +489,7 @@ class TrainingWorker:
             begun = learning_mode(build_trainee(self.recipe, self.sitting.data), self.recipe)
             for model in (self.model, self.average):
                 load_whole(model, begun.state_dict())
-            self.optimiser.state.clear()
+            self.optimizer.state.clear()
         progress.ended, progress.stale = self.progress.ended, self.progress.stale
         self.progress, self.bad_in_a_row, self.went_back = progress, 0, True
 
@@ -497,11 +497,11 @@ class TrainingWorker:
         """Write a checkpoint in the first worker; the others provide their shards."""
         self.saved, self.saved_step = time.monotonic(), self.progress.step
         model, average = whole(self.model.state_dict()), whole(self.average.state_dict())
-        optimiser = whole(self.optimiser.state_dict())
+        optimizer = whole(self.optimizer.state_dict())
         if self.rank == 0:
             save_checkpoint(
                 self.sitting.folder,
-                {"model": model, "average": average, "optimiser": optimiser, "best": self.best},
+                {"model": model, "average": average, "optimiser": optimizer, "best": self.best},
                 self.progress,
                 dataclasses.asdict(self.recipe),
                 keep=self.recipe.keep,
@@ -524,7 +524,7 @@ class TrainingWorker:
                 if math.isfinite(mean)
             },
             "norm": round(norm, 3) if math.isfinite(norm) else None,
-            "rate": self.optimiser.param_groups[0]["lr"],
+            "rate": self.optimizer.param_groups[0]["lr"],
             "images_a_second": round(pace, 2),
             "minutes_left": round(self.recipe.images_after(self.progress.step) / pace / 60, 1),
         }
@@ -533,7 +533,7 @@ class TrainingWorker:
             self.sitting.report(row)
 
 
-def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, progress: TrainingProgress) -> None:
+def set_rates(optimizer: torch.optim.Optimizer, recipe: Recipe, progress: TrainingProgress) -> None:
     """Set learning rates: linear warm-up, then constant, a tenth after each step in `falls`, and
     cosine decay to zero in cooling stages."""
     stage, _ = recipe.stage_at(progress.step)
@@ -543,5 +543,5 @@ def set_rates(optimiser: torch.optim.Optimizer, recipe: Recipe, progress: Traini
         before = sum(s.steps for s in recipe.stages if not s.cool)
         part = (progress.step - before) / (recipe.steps - before)
         rate *= 0.5 * (1 + math.cos(math.pi * part))
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]

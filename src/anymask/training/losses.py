@@ -13,7 +13,7 @@ from anymask.masks import TokenRoles
 from anymask.training.recipe import MaskLoss
 
 FOCAL_WEIGHT = 20.0
-NORMALISED_WEIGHT = 0.5
+NORMALIZED_WEIGHT = 0.5
 EDGE_WEIGHT = 2.0
 BALANCED_WEIGHT = 8.0
 ALPHA, GAMMA = 0.25, 2.0
@@ -37,7 +37,7 @@ def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return (weight * wrong**GAMMA * entropy).mean((2, 3))
 
 
-def normalised_focal_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def normalized_focal_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Focal loss divided by the sum of its own weights: (N, T, s, s), (N, 1, s, s) twice -> (N, T).
 
     Sofiiuk et al. 2021 ("Reviving iterative training with mask guidance"), section 3.2: hard pixels
@@ -77,9 +77,9 @@ def balanced_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
     """IoU at the threshold: (N, T, s, s), (N, 1, s, s) -> (N, T), 1 if both are empty."""
-    predicted, wanted = logits > 0, targets > 0.5
-    both = (predicted & wanted).sum((2, 3))
-    either = (predicted | wanted).sum((2, 3))
+    predicted, expected = logits > 0, targets > 0.5
+    both = (predicted & expected).sum((2, 3))
+    either = (predicted | expected).sum((2, 3))
     return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both / 1.0))
 
 
@@ -91,8 +91,8 @@ def mask_losses(
     From scratch, focal and Dice loss alone stay at "all background" for thousands of images.
     """
     if kind == "normalised":
-        hard = normalised_focal_loss(logits, targets, edge_weights(targets))
-        focal = NORMALISED_WEIGHT * (1 - 0.9 * balance) * hard
+        hard = normalized_focal_loss(logits, targets, edge_weights(targets))
+        focal = NORMALIZED_WEIGHT * (1 - 0.9 * balance) * hard
     else:
         focal = FOCAL_WEIGHT * (1 - 0.9 * balance) * focal_loss(logits, targets)
     loss = focal + dice_loss(logits, targets)
@@ -124,7 +124,7 @@ def quality_loss(quality: Tensor, iou: Tensor) -> Tensor:
     The ranking term is the cross-entropy between softmax(iou) and softmax(quality), both divided by
     RANK_TEMPERATURE: it depends on which mask of a prompt ranks first.
     """
-    wanted = torch.softmax(iou / RANK_TEMPERATURE, dim=1)
+    expected = torch.softmax(iou / RANK_TEMPERATURE, dim=1)
     given = torch.log_softmax(quality / RANK_TEMPERATURE, dim=1)
-    ranking = -(wanted * given).sum(dim=1)
+    ranking = -(expected * given).sum(dim=1)
     return ((quality - iou) ** 2).mean(dim=1) + RANK_WEIGHT * ranking

@@ -52,7 +52,7 @@ from anymask.training.options import TuningOptions
 from anymask.training.presets import memory_recipe
 from anymask.training.recipe import Recipe
 from anymask.training.reports import PAGE, RESULT, curve, gain_table, seconds_of_steps
-from anymask.training.run_folder import licence_with_data, newest_state, tidy
+from anymask.training.run_folder import license_with_data, newest_state, tidy
 from anymask.training.step import build_step
 from anymask.training.trainee import build_trainee, learning_mode, starting_module
 from anymask.training.weights import WEIGHTS, write_weights
@@ -62,7 +62,7 @@ CLIPS, CLIP_FRAMES = 4, 12  # evaluated clips, and annotated frames of each
 FEW_CLIPS = 5  # number of clips from which a fifth is held out
 DATA = "clips.json"  # in the run folder
 SUPPORTED = {
-    "data", "output", "model", "weights", "method", "val", "pictures", "side", "keep", "device",
+    "data", "output", "model", "weights", "method", "val", "samples", "side", "keep", "device",
     "max_minutes", "bundle", "json", "accept_terms",
 }  # fmt: skip
 
@@ -150,7 +150,7 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
     side = training_side(variant, options.side)
 
     def made() -> Recipe:
-        recipe = memory_recipe(variant, frames, side, init=weights, steps=options.pictures)
+        recipe = memory_recipe(variant, frames, side, init=weights, steps=options.samples)
         return recipe if options.keep is None else replace(recipe, keep=options.keep)
 
     about = {
@@ -277,7 +277,7 @@ class ClipOutcome:
             return self.end.describe()
         return (
             "No improvement: J & F of the trained weights is no higher than before. The starting "
-            "weights were kept. Annotate more clips, or increase --pictures."
+            "weights were kept. Annotate more clips, or increase --samples."
         )
 
 
@@ -286,7 +286,7 @@ def write_best(run: ClipRun) -> None:
     folder, path = run.options.output, run.options.output / WEIGHTS
     module, outcome = select_weights(run)
     figures = outcome.figures()
-    licence = licence_with_data(run.recipe)
+    licence = license_with_data(run.recipe)
     about = {"data": run.about, "figures": figures, "licence": licence}
     write_weights(path, module, run.recipe, about)
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": run.about}, indent=1)

@@ -55,12 +55,12 @@ class RunOptions:
     max_minutes: Annotated[
         float | None,
         Setting("stop after this many minutes and save a checkpoint; the same command resumes",
-                above=0, default="no limit"),
+                gt=0, default="no limit"),
     ] = None  # fmt: skip
     bundle: Annotated[
         Path | None,
         Setting("also export the trained model as an ONNX bundle to this new folder",
-                default="none", form="NEW_DIR"),
+                default="none", metavar="NEW_DIR"),
     ] = None  # fmt: skip
     json: Annotated[
         Path | None, Setting("also write the metrics to this JSON file", default="none")
@@ -126,11 +126,11 @@ class TuningOptions(RunOptions):
     crowd: Annotated[Crowd, CROWD] = "auto"
     mask_values: Annotated[MaskValues, MASK_VALUES] = "auto"
     accept_terms: Annotated[bool, ACCEPT_TERMS] = False
-    pictures: Annotated[
+    samples: Annotated[
         int | None,
         Setting(
             "total number of training samples; each image is drawn several times",
-            least=1,
+            ge=1,
             default="depends on the number of images",
         ),
     ] = None
@@ -145,40 +145,40 @@ class TuningOptions(RunOptions):
         str | None,
         Setting("also train a classifier that assigns a class to each mask and predicts label "
                 "maps without prompts; a .txt file lists one class name per line",
-                form="all|NAME,NAME|FILE", default="none; with no-prompt, all"),
+                metavar="all|NAME,NAME|FILE", default="none; with no-prompt, all"),
     ] = None  # fmt: skip
     channels: Annotated[
         int | None,
-        Setting("number of channels per image, for multi-channel images of any data type", least=1,
-                most=MAX_CHANNELS, default="RGB images"),
+        Setting("number of channels per image, for multi-channel images of any data type", ge=1,
+                le=MAX_CHANNELS, default="RGB images"),
     ] = None  # fmt: skip
     rgb: Annotated[
         tuple[int, ...] | None,
-        Setting("channels to use as red, green and blue, counted from 1", form="N,N,N",
+        Setting("channels to use as red, green and blue, counted from 1", metavar="N,N,N",
                 parse=parse_bands,
                 default="the bands marked in the image file; without marks, the mean of all "
                         "channels"),
     ] = None  # fmt: skip
     side: Annotated[
         int | None,
-        Setting("with method memory, size of the training frames, a multiple of 64", least=64,
+        Setting("with method memory, size of the training frames, a multiple of 64", ge=64,
                 unit="pixels", default="512, or the model's"),
     ] = None  # fmt: skip
     keep: Annotated[
         int | None,
         Setting(
-            "number of recent checkpoints to keep in addition to last.pt", least=1, default="none"
+            "number of recent checkpoints to keep in addition to last.pt", ge=1, default="none"
         ),
     ] = None
     accumulate: Annotated[
         int | None,
         Setting("split each step into this many parts to save memory (gradient accumulation)",
-                least=1, default="1"),
+                ge=1, default="1"),
     ] = None  # fmt: skip
-    lora_rank: Annotated[int | None, Setting("LoRA rank r", least=1, default="8")] = None
+    lora_rank: Annotated[int | None, Setting("LoRA rank r", ge=1, default="8")] = None
     lora_alpha: Annotated[
         float | None,
-        Setting("LoRA alpha: the adapters are scaled by alpha / r", above=0, default="16"),
+        Setting("LoRA alpha: the adapters are scaled by alpha / r", gt=0, default="16"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -210,7 +210,7 @@ class TuningSettings(RunSettings, total=False):
     crowd: Crowd
     mask_values: MaskValues
     accept_terms: bool
-    pictures: int | None
+    samples: int | None
     kind: Kind
     classes: str | None
     channels: int | None
@@ -224,8 +224,8 @@ class TuningSettings(RunSettings, total=False):
 
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
-class DistilOptions(RunOptions):
-    """Options of distillation; `anymask.distil` describes the first four."""
+class DistillOptions(RunOptions):
+    """Options of distillation; `anymask.distill` describes the first four."""
 
     teacher: str
     student: str
@@ -237,10 +237,10 @@ class DistilOptions(RunOptions):
     weights: Annotated[
         Path | None, Setting("student weights file to start from", default="the published weights")
     ] = None
-    pictures: Annotated[int, Setting("total number of training samples", least=1)] = 40_000
+    samples: Annotated[int, Setting("total number of training samples", ge=1)] = 40_000
     side: Annotated[
         int | None,
-        Setting("image size, for students that support several sizes", least=32, unit="pixels",
+        Setting("image size, for students that support several sizes", ge=32, unit="pixels",
                 default="384"),
     ] = None  # fmt: skip
     held_out: Annotated[
@@ -251,12 +251,12 @@ class DistilOptions(RunOptions):
     ] = None  # fmt: skip
 
 
-class DistilSettings(RunSettings, total=False):
+class DistillSettings(RunSettings, total=False):
     """Keyword arguments of `distill`."""
 
     teacher_weights: str | Path | None
     weights: str | Path | None
-    pictures: int
+    samples: int
     side: int | None
     held_out: int | None
 

@@ -154,7 +154,7 @@ KINDS: dict[str, dict[str, float]] = {
 class TuningSize:
     """Preset for datasets of up to a number of images."""
 
-    photos: int  # Maximum number of images
+    images: int  # Maximum number of images
     views: int  # Crops of each image
     fewest: int  # Minimum number of crops in a run
     most: int  # Maximum number of crops in a run
@@ -164,41 +164,41 @@ class TuningSize:
 
 
 SIZES = (
-    TuningSize(photos=20, views=80, fewest=800, most=1_200, sides=(256,)),
-    TuningSize(photos=1_000, views=120, fewest=2_400, most=6_000, sides=(256, 256, 256, 384)),
+    TuningSize(images=20, views=80, fewest=800, most=1_200, sides=(256,)),
+    TuningSize(images=1_000, views=120, fewest=2_400, most=6_000, sides=(256, 256, 256, 384)),
     TuningSize(
-        photos=1 << 62, views=4, fewest=6_000, most=40_000, sides=(256, 256, 384, 512), turns=0.12
+        images=1 << 62, views=4, fewest=6_000, most=40_000, sides=(256, 256, 384, 512), turns=0.12
     ),
 )
 
 
-FEW_PHOTOS = TuningSize(photos=50, views=10, fewest=200, most=320, sides=(512,), judgements=5)
+FEW_IMAGES = TuningSize(images=50, views=10, fewest=200, most=320, sides=(512,), judgements=5)
 VIEWS = 4  # crops of each image in the pool
 FEW_PATIENCE = 3
 
 
-def chosen_method(options: TuningOptions, photos: int) -> Method:
+def chosen_method(options: TuningOptions, images: int) -> Method:
     """Return the requested method, or the default for a number of images."""
     if options.method != "auto":
         return options.method
     others = options.classes or options.channels
-    return "head" if photos <= FEW_PHOTOS.photos and not others else "full"
+    return "head" if images <= FEW_IMAGES.images and not others else "full"
 
 
-def tuning_size(photos: int, method: str = "full") -> TuningSize:
+def tuning_size(images: int, method: str = "full") -> TuningSize:
     """Return the preset for a number of images."""
     if method == "head":
-        return FEW_PHOTOS
-    return next(size for size in SIZES if photos <= size.photos)
+        return FEW_IMAGES
+    return next(size for size in SIZES if images <= size.images)
 
 
 def tuning_recipe(
     model: str,
     method: Method,
-    photos: int,
+    images: int,
     *,
     init: str = "shipped",
-    pictures: int | None = None,
+    samples: int | None = None,
     nested: float = 0.0,
     kind: str = "photos",
 ) -> Recipe:
@@ -207,13 +207,13 @@ def tuning_recipe(
     Args:
         model: Model variant.
         method: Trained part, a key of `LEARN`.
-        photos: Number of training images.
+        images: Number of training images.
         init: Weights file to start from, or "shipped".
-        pictures: Number of crops in the run. Defaults to a value that depends on `photos`.
+        samples: Number of crops in the run. Defaults to a value that depends on `images`.
         nested: Fraction of the masks inside another one; near 0 a click is unambiguous.
         kind: Kind of images, a key of `KINDS`.
     """
-    stage, size = tuning_stage(model, photos, pictures, method), tuning_size(photos, method)
+    stage, size = tuning_stage(model, images, samples, method), tuning_size(images, method)
     small, brief = bool(models.spec(model).pad_multiple), stage.steps * stage.images <= BRIEF
     rate = RATES[method] if small or method in ADDED else min(RATES[method], LARGE_RATE)
     fields: dict[str, Any] = {
@@ -256,14 +256,14 @@ def for_few(recipe: Recipe) -> Recipe:
 
 
 def tuning_stage(
-    model: str, photos: int, pictures: int | None, method: str = "full"
+    model: str, image_files: int, samples: int | None, method: str = "full"
 ) -> RecipeStage:
     """Create the single stage of a fine-tuning, with sides that the model supports."""
-    spec, size = models.spec(model), tuning_size(photos, method)
+    spec, size = models.spec(model), tuning_size(image_files, method)
     free = bool(spec.pad_multiple)
     images = 4 if free and method != "head" else 2
     sides = size.sides if free else (spec.image_side,)
-    seen = pictures or min(size.most, max(size.fewest, size.views * photos))
+    seen = samples or min(size.most, max(size.fewest, size.views * image_files))
     steps = max(size.judgements, seen // images)
     return RecipeStage(steps=steps, side=sides[0], images=images, masks=6, cool=True, sides=sides)
 
@@ -289,7 +289,7 @@ def memory_recipe(
     count = steps or min(most, max(fewest, MEMORY_VIEWS * frames))
     stage = RecipeStage(steps=count, side=side, images=1, masks=1, cool=True)
     return replace(
-        for_steps(replace(TUNING, model=model, init=init), "memory", stage, FEW_PHOTOS, ema=1.0),
+        for_steps(replace(TUNING, model=model, init=init), "memory", stage, FEW_IMAGES, ema=1.0),
         rate=RATES["memory"],
         mask_loss="focal",
         patience=FEW_PATIENCE,

@@ -33,12 +33,12 @@ Learn = Literal["all", "decoder", "neck", "quality", "lora", "hq", "adapter", "n
 class RecipeStage:
     """Part of a training with constant settings. Raises InputError for values out of range."""
 
-    steps: Annotated[int, Setting("optimizer steps", least=1)]
+    steps: Annotated[int, Setting("optimizer steps", ge=1)]
     side: Annotated[
-        int, Setting("side of the square training crops in pixels, a multiple of 32", least=1)
+        int, Setting("side of the square training crops in pixels, a multiple of 32", ge=1)
     ]
-    images: Annotated[int, Setting("crops per step, over all workers", least=1)]
-    masks: Annotated[int, Setting("objects per crop", least=1)]
+    images: Annotated[int, Setting("crops per step, over all workers", ge=1)]
+    masks: Annotated[int, Setting("objects per crop", ge=1)]
     cool: Annotated[
         bool,
         Setting(
@@ -48,7 +48,7 @@ class RecipeStage:
     ] = False
     sides: Annotated[
         tuple[int, ...],
-        Setting("sides that are used in turn instead of `side`, one for each step", least=1),
+        Setting("sides that are used in turn instead of `side`, one for each step", ge=1),
     ] = ()
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class Recipe:
         '(`models.bottlenecks`); "no-prompt": a head that prompts SAM for each of the `classes`, '
         'as in AutoSAM (`models.class_head`); "memory": memory and mask decoder of a video model, '
         "on clips (`training.memory_step`)")] = "all"
-    lora_rank: Annotated[int, Setting("rank r of the adapters", least=1)] = 8
+    lora_rank: Annotated[int, Setting("rank r of the adapters", ge=1)] = 8
     lora_alpha: Annotated[float, Setting(
         "scale of the adapters is lora_alpha / lora_rank")] = 16.0
     stages: tuple[RecipeStage, ...] = ()
@@ -100,13 +100,13 @@ class Recipe:
     weight_decay: Annotated[float, Setting("AdamW weight decay")] = 0.01
     warmup: Annotated[int, Setting("steps of linear warm-up")] = 200
     synthetic: Annotated[float, Setting(
-        "fraction of synthetic images, from a generator that the caller passes", most=1)] = 0.0
+        "fraction of synthetic images, from a generator that the caller passes", le=1)] = 0.0
     boxes: Annotated[float, Setting(
-        "fraction of the first prompts that are boxes; the others are clicks", most=1)] = 0.5
+        "fraction of the first prompts that are boxes; the others are clicks", le=1)] = 0.5
     balanced_steps: Annotated[int, Setting(
         "steps over which the balanced cross-entropy is replaced by focal loss")] = 2000
     ema: Annotated[float, Setting(
-        "decay of the averaged weights, which are the result", most=1)] = 0.998
+        "decay of the averaged weights, which are the result", le=1)] = 0.998
     clip: Annotated[float, Setting("maximum gradient norm")] = 1.0
     rounds: Annotated[int, Setting(
         "predictions for each object in a step, all with a loss: the first prompt, then "
@@ -116,14 +116,14 @@ class Recipe:
         "one without gradient between them")] = 0
     drop_path: Annotated[float, Setting(
         "probability that the last block of the encoder is skipped for an image; it rises "
-        "linearly from 0 at the first block", below=1)] = 0.0
+        "linearly from 0 at the first block", lt=1)] = 0.0
     workers: Annotated[int, Setting(
-        "data-parallel processes on a CPU, one thread each", least=1)] = 2
+        "data-parallel processes on a CPU, one thread each", ge=1)] = 2
     prepare_ahead: Annotated[bool, Setting(
         "whether each worker prepares its crops in another process")] = True
     seed: Annotated[int, Setting("random seed")] = 20260
-    save_every: Annotated[int, Setting("steps between checkpoints", least=1)] = 250
-    save_minutes: Annotated[float, Setting("maximum minutes between checkpoints", above=0)] = 5.0
+    save_every: Annotated[int, Setting("steps between checkpoints", ge=1)] = 250
+    save_minutes: Annotated[float, Setting("maximum minutes between checkpoints", gt=0)] = 5.0
     decode_once: Annotated[bool, Setting(
         "whether images are decoded once to the run folder")] = True
     mask_loss: Annotated[MaskLoss, Setting(
@@ -135,10 +135,10 @@ class Recipe:
     patience: Annotated[int, Setting(
         "evaluations without an improvement after which the run ends; 0 for no limit")] = 0
     turns: Annotated[float, Setting(
-        "probability of flipping upside down and of transposing", most=1)] = 0.12
+        "probability of flipping upside down and of transposing", le=1)] = 0.12
     at_scale: Annotated[float, Setting(
         "fraction of the crops whose objects have the size that they have at inference, if the "
-        "side of a step is less than the model's", most=1)] = 0.0
+        "side of a step is less than the model's", le=1)] = 0.0
     several: Annotated[float, Setting(
         "weight of all masks for a single click, relative to the best one's 1; near 0 for objects "
         "of any kind, 1 if a click is unambiguous")] = 0.05
@@ -146,9 +146,9 @@ class Recipe:
         "steps after each of which the learning rate is divided by ten")] = ()
     layer_decay: Annotated[float, Setting(
         "factor of the learning rate from each encoder block to the previous one",
-        above=0, most=1)] = 1.0
+        gt=0, le=1)] = 1.0
     accumulate: Annotated[int, Setting(
-        "parts of a step that are processed one after the other, to save memory", least=1)] = 1
+        "parts of a step that are processed one after the other, to save memory", ge=1)] = 1
     recompute: Annotated[bool, Setting(
         "whether to recompute activations inside blocks (activation checkpointing)")] = False
     bf16: Annotated[bool, Setting(

@@ -17,14 +17,14 @@ from torch import Tensor
 from anymask.base import DataError, parse_json, write_whole
 from anymask.evaluation import page, tight_box
 from anymask.formats import located
-from anymask.images import shown_picture
-from anymask.masks import Prompt, centre_click, contours, counted, rle_to_mask
+from anymask.images import display_image
+from anymask.masks import Prompt, center_click, contours, counted, rle_to_mask
 from anymask.training.channels import mix_of
 from anymask.training.frozen import FrozenOutputs
+from anymask.training.images import ImageStore, enough
 from anymask.training.interaction import Draws
-from anymask.training.photos import PhotoStore, enough
 from anymask.training.recipe import Recipe
-from anymask.training.run_folder import LOG, PHOTOS
+from anymask.training.run_folder import IMAGES, LOG
 from anymask.training.samples import batches
 from anymask.training.step import build_step
 from anymask.training.trainee import build_trainee, learning_mode, multiplies_halves
@@ -88,18 +88,18 @@ def worst_answers(
         lowest.setdefault(after.places[place][0], int(place))
     made, mix = [], model.spec.channels
     for place in list(lowest.values())[:WORST]:
-        photo, mask = after.places[place]
-        truth, picture = rle_to_mask(held[photo].rles[mask]), held[photo].picture(mix)
+        pixels, mask = after.places[place]
+        truth, source_image = rle_to_mask(held[pixels].rles[mask]), held[pixels].model_input(mix)
         (answer,) = model.segment(
-            model.encode(picture), prompts=[Prompt.of(points=[centre_click(truth)])]
+            model.encode(source_image), prompts=[Prompt.of(points=[center_click(truth)])]
         )
         both = np.stack([truth, answer.masks[0]])
-        drawn = contours(shown_picture(picture, mix), both, palette=[TRUTH, ANSWER])
+        drawn = contours(display_image(source_image, mix), both, palette=[TRUTH, ANSWER])
         x0, y0, x1, y1 = (int(value) for value in tight_box(truth))
         room = ROOM + max(x1 - x0, y1 - y0) // 2
         window = drawn[max(0, y0 - room) : y1 + room, max(0, x0 - room) : x1 + room]
-        name = f"{names[photo]}, mask {mask}: IoU {after.ious[place, 0]:.2f}"
-        tag = page.picture_tag(page.jpeg_bytes(window), name)
+        name = f"{names[pixels]}, mask {mask}: IoU {after.ious[place, 0]:.2f}"
+        tag = page.image_tag(page.jpeg_bytes(window), name)
         made.append(f"<figure>{tag}<figcaption class='note'>{escape(name)}</figcaption></figure>")
     return page.section(
         "Masks with the lowest IoU after one click", f'<div class="shots">{"".join(made)}</div>'
@@ -129,7 +129,7 @@ def write_page(
     notes = [outcome.verdict(), f"{len(after.places)} masks on {len(held)} held-out images"]
     rows = [[name, "-" if iou is None else f"{iou:.3f}"] for name, iou in kinds.items()]
     names = own_names(folder / DATA)
-    shown = [names.get(photo.name, photo.name) for photo in held]
+    shown = [names.get(image.name, image.name) for image in held]
     parts = [
         page.section("Before and after", table, *(page.note(line) for line in notes if line)),
         page.section("Classes", page.html_table(["class", "IoU on held-out images"], rows, [1]))
@@ -155,18 +155,18 @@ TRAINED = {
 }  # fmt: skip
 
 
-def plan_in_words(recipe: Recipe, photos: int, held: int, minutes: float) -> str:
+def plan_in_words(recipe: Recipe, images: int, held: int, minutes: float) -> str:
     """Describe the model, the trained part, the duration and the selection of the result.
 
     Args:
-        photos: Number of training images.
+        images: Number of training images.
         held: Number of held-out images.
         minutes: Estimated duration.
     """
     stage = recipe.stages[0]
     most = f"at most {recipe.steps}" if recipe.patience else str(recipe.steps)
     plan = (
-        f"Plan: fine-tune {recipe.model} ({TRAINED[recipe.learn]}) on {photos} images for "
+        f"Plan: fine-tune {recipe.model} ({TRAINED[recipe.learn]}) on {images} images for "
         f"{most} steps of {stage.images} images, about {counted(max(1, round(minutes)), 'minute')}."
     )
     if not recipe.judge_every:
@@ -193,13 +193,13 @@ def seconds_of_steps(loss: Callable[[], Tensor], count: int, one_core: bool) -> 
 
 
 def minutes_of(
-    recipe: Recipe, data: Path, photos: int, device: str, frozen: FrozenOutputs | None
+    recipe: Recipe, data: Path, images: int, device: str, frozen: FrozenOutputs | None
 ) -> float:
     """Estimate the duration of all steps on this machine by timing a single one.
 
     Args:
         data: Folder of the sets in the run folder.
-        photos: Number of training images.
+        images: Number of training images.
         frozen: Cache that the run will use.
     """
     one, on_cpu = replace(recipe, prepare_ahead=False, workers=1), device == "cpu"
@@ -208,7 +208,7 @@ def minutes_of(
     if frozen is not None:
         frozen.attach(model)
     mix = mix_of(recipe.channels)
-    store = None if mix is None else PhotoStore(data.parent / PHOTOS, mix, enough(recipe))
+    store = None if mix is None else ImageStore(data.parent / IMAGES, mix, enough(recipe))
     batch = next(batches(one, data, store, rank=0, first_step=0))
     halves = one.bf16 and multiplies_halves(torch.device(device))
 
@@ -221,6 +221,6 @@ def minutes_of(
     workers = recipe.workers if on_cpu else 1
     seconds = recipe.steps * taken[-1] / workers
     if frozen is not None:
-        pool = min(recipe.views * photos, recipe.images_before(recipe.steps))
+        pool = min(recipe.views * images, recipe.images_before(recipe.steps))
         seconds += max(0.0, taken[0] - taken[1]) / len(batch.images) * pool / workers
     return seconds / 60

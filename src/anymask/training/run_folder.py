@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from anymask.base import ConfigError, InputError, ProgressBar, WeightsError, say, whole_file
-from anymask.runtime import licence_of_weights
+from anymask.runtime import license_of_weights
 from anymask.training.recipe import Recipe, recipe_of
 from anymask.training.trainee import trained_module
 
@@ -30,7 +30,7 @@ LAST = "last.pt"
 BEFORE = "before.pt"
 DRAFT = f".{LAST}.part"
 LOG = "log.jsonl"
-PHOTOS = "photos"  # folder of decoded images
+IMAGES = "photos"  # folder of decoded images
 KEPT = "step-{:09d}.pt"
 
 
@@ -230,7 +230,7 @@ def tidy(folder: Path) -> str:
 
     Decoded images can be recreated, and the last checkpoint is sufficient to continue.
     """
-    shutil.rmtree(folder / PHOTOS, ignore_errors=True)
+    shutil.rmtree(folder / IMAGES, ignore_errors=True)
     (folder / BEFORE).unlink(missing_ok=True)
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     state = sum(size for path, size in sizes.items() if path.suffix == ".pt")
@@ -248,7 +248,7 @@ def write_bundle(folder: Path, target: Path) -> None:
         raise InputError(f"{folder} contains no checkpoint. Train first, or pass the run folder.")
     state = found[1]
     recipe = recipe_of(dict(state["recipe"]), str(found[0]))
-    write_module(trained_module(state), target, licence_of_run(recipe))
+    write_module(trained_module(state), target, license_of_run(recipe))
 
 
 def write_module(model: nn.Module, target: Path, licence: str) -> None:
@@ -272,7 +272,7 @@ def write_module(model: nn.Module, target: Path, licence: str) -> None:
     )
 
 
-def licence_with_data(recipe: Recipe, known: Iterable[str] = ()) -> str:
+def license_with_data(recipe: Recipe, known: Iterable[str] = ()) -> str:
     """Return the licence of trained weights: that of the starting weights and of the data.
 
     Raises:
@@ -280,33 +280,33 @@ def licence_with_data(recipe: Recipe, known: Iterable[str] = ()) -> str:
     """
     of_data = "; ".join(known)
     return (
-        f"{licence_of_run(recipe)}; and the licence of your data{f': {of_data}' if of_data else ''}"
+        f"{license_of_run(recipe)}; and the licence of your data{f': {of_data}' if of_data else ''}"
     )
 
 
-def licence_of_run(recipe: Recipe) -> str:
+def license_of_run(recipe: Recipe) -> str:
     """Return the licences of all weights used in a run: starting weights and teacher.
 
     A network trained from scratch has the licence of its published weights. Raises WeightsError.
     """
-    known = [_licence_of(recipe.model, recipe.init, frozenset())]
+    known = [_license_of(recipe.model, recipe.init, frozenset())]
     if recipe.task == "distil":
-        known.append(_licence_of(recipe.teacher, recipe.teacher_weights, frozenset()))
+        known.append(_license_of(recipe.teacher, recipe.teacher_weights, frozenset()))
     return "; ".join(dict.fromkeys(known))
 
 
-def _licence_of(model: str, word: str, seen: frozenset[Path]) -> str:
+def _license_of(model: str, word: str, visited: frozenset[Path]) -> str:
     """Return the licence of weights that a recipe names, following checkpoints to their start.
 
     Args:
         word: A file, "shipped" or "" for the published weights.
-        seen: Visited checkpoints, because a run may be its own start.
+        visited: Visited checkpoints, because a run may be its own start.
     """
     path = None if word in ("", "shipped") else Path(word)
-    if path is None or path.suffix == ".safetensors" or not path.is_file() or path in seen:
-        return licence_of_weights(model, path)
+    if path is None or path.suffix == ".safetensors" or not path.is_file() or path in visited:
+        return license_of_weights(model, path)
     try:
         recipe = recipe_of(dict(read_state(path)["recipe"]), str(path))
     except WeightsError:  # a checkpoint of another tool
-        return licence_of_weights(model, path)
-    return _licence_of(recipe.model, recipe.init, seen | {path})
+        return license_of_weights(model, path)
+    return _license_of(recipe.model, recipe.init, visited | {path})

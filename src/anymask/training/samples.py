@@ -25,13 +25,13 @@ from anymask import models
 from anymask.base import AnymaskError, ConfigError, DataError, UintImage, brief
 from anymask.formats import SPLITS, AnnotatedImage, SetInfo, load_set, role_of
 from anymask.images import find_images, image_hw
-from anymask.masks import UNLABELLED
-from anymask.training.augment import brighten, fit_square, recolour, turn
+from anymask.masks import UNLABELED
+from anymask.training.augment import brighten, fit_square, recolor, turn
 from anymask.training.classes import class_numbers
+from anymask.training.images import SMALLEST, ImageStore, SmallMasks, has_trainable_mask
 from anymask.training.options import Scenes
-from anymask.training.photos import SMALLEST, PhotoStore, SmallMasks, has_trainable_mask
 from anymask.training.recipe import Recipe, RecipeStage
-from anymask.training.shards import ShardPictures, is_sharded
+from anymask.training.shards import ShardImages, is_sharded
 from anymask.training.workers import prepared, shared_memory_free
 
 LOG = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ CROPS = 8  # attempts for an image before the next one is used, if images have a
 SPOT = 8  # side in pixels of a target region if no object is known
 LARGEST = 0.95  # maximum fraction of a crop that a mask covers
 TRIES = 1000  # consecutive crops without an object before an error is raised
-MAX_PER_PHOTO = 40  # masks that are decoded from one image
+MAX_PER_IMAGE = 40  # masks that are decoded from one image
 
 
 @brief
@@ -50,7 +50,7 @@ class Batch:
 
     images: Tensor  # (B, 3, S, S) uint8, or (B, C, S, S) with other channels
     targets: Tensor  # (B, M, s, s) uint8, covered fraction of each cell, 0..255
-    centres: Tensor  # (B, M, 2) distance-transform center of each object, model pixels
+    centers: Tensor  # (B, M, 2) distance-transform center of each object, model pixels
     insides: Tensor  # (B, M, 2) random position on the object, model pixels
     boxes: Tensor  # (B, M, 4) tight, xyxy, model pixels
     # (B, s, s) uint8, class of each cell (`training.classes`), if classes are trained
@@ -65,7 +65,7 @@ class Batch:
         return Batch(*(one[rows] for one in given if one is not None))
 
 
-class PictureSource(TypedDict, total=False):
+class ImageSource(TypedDict, total=False):
     """Details of the training data."""
 
     index: Path | None  # Folder of the shard index
@@ -73,24 +73,24 @@ class PictureSource(TypedDict, total=False):
     scenes: Scenes | None  # Generator of synthetic images, if the recipe uses them
 
 
-class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
+class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
     """Endless training crops of one worker, starting at optimizer step `first_step`."""
 
     def __init__(
         self,
         recipe: Recipe,
         data: Path,
-        photos: PhotoStore | None = None,
+        images: ImageStore | None = None,
         *,
         rank: int = 0,
         first_step: int = 0,
-        **source: Unpack[PictureSource],
+        **source: Unpack[ImageSource],
     ) -> None:
         super().__init__()
         index, without = source.get("index"), source.get("without", frozenset())
         self.recipe = recipe
         self.scenes = source.get("scenes")
-        self.photos = photos
+        self.images = images
         self.pool: dict[int, tuple[Tensor, ...]] = {}
         self.rank = rank
         self.first_step = first_step
@@ -98,7 +98,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         self.spec = models.spec(recipe.model)
         if recipe.channels:  # padding has no defined color in channels, so images are stretched
             self.spec = replace(self.spec, fit="square")
-        self.source: SetPictures | ShardPictures | PicturesInTurn
+        self.source: SetImages | ShardImages | ImagesInTurn
         if is_sharded(data):
             for name in ("channels", "synthetic", "sets", "views"):
                 if getattr(recipe, name):
@@ -107,9 +107,9 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                         "the recipe, or use a folder of training sets."
                     )
             assert index is not None  # created by `loop.get_ready`
-            self.source = ShardPictures.open(data, index, recipe.seed, without)
+            self.source = ShardImages.open(data, index, recipe.seed, without)
         else:
-            self.source = SetPictures.of(recipe, data, without)
+            self.source = SetImages.of(recipe, data, without)
             if recipe.views:
                 self.source = self.source.in_turn()
 
@@ -127,7 +127,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
                         yield self.pooled(done, stage)
                         continue
                     rng = np.random.default_rng([self.recipe.seed, step, slot])
-                    yield self.picture(rng, stage.side_at(step), stage.masks, before + slot)
+                    yield self.image(rng, stage.side_at(step), stage.masks, before + slot)
         except AnymaskError as error:
             # Yielded, because the loader's process would wrap a raised error in its traceback.
             yield (error,)  # type: ignore[misc]
@@ -138,7 +138,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         Args:
             done: Crops of this worker before this one.
         """
-        assert isinstance(self.source, PicturesInTurn)  # `views` does not support shards
+        assert isinstance(self.source, ImagesInTurn)  # `views` does not support shards
         count, workers = self.recipe.views * len(self.source.samples), self.recipe.workers
         own = range(min(self.rank, count - 1), count, workers)
         turn, place = divmod(done, len(own))
@@ -146,12 +146,10 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         number = own[int(order[place])]
         if number not in self.pool:
             rng = np.random.default_rng([self.recipe.seed, number])
-            self.pool[number] = self.picture(rng, stage.side, stage.masks, number)
+            self.pool[number] = self.image(rng, stage.side, stage.masks, number)
         return self.pool[number]
 
-    def picture(
-        self, rng: Generator, side: int, objects: int, place: int = 0
-    ) -> tuple[Tensor, ...]:
+    def image(self, rng: Generator, side: int, objects: int, place: int = 0) -> tuple[Tensor, ...]:
         """Create one crop with its objects, as the fields of Batch without B.
 
         Args:
@@ -186,25 +184,25 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         if rng.random() < self.recipe.synthetic:
             assert self.scenes is not None  # checked by `loop.train`
             image, masks = self.scenes(
-                side, rng, lambda: self.photo(rng), lambda: self.cut_out(rng)
+                side, rng, lambda: self.draw_source(rng), lambda: self.cut_out(rng)
             )
             image, masks = turn(image, masks, rng, self.recipe.turns)
-            return recolour(image, rng), masks
+            return recolor(image, rng), masks
         sample = self.source.sample(rng, place)
         image = self._pixels(sample)
         masks = self._some_masks(sample, (image.shape[0], image.shape[1]), rng)
         image, masks = turn(image, masks, rng, self.recipe.turns)
-        image = brighten(image, rng) if self.recipe.channels else recolour(image, rng)
+        image = brighten(image, rng) if self.recipe.channels else recolor(image, rng)
         return fit_square(image, masks, side, rng, self.spec, self.recipe.at_scale)
 
-    def photo(self, rng: Generator) -> UintImage:
+    def draw_source(self, rng: Generator) -> UintImage:
         """Return the pixels of a random image."""
         return self._pixels(self.source.sample(rng, 0))
 
     def _pixels(self, sample: AnnotatedImage) -> UintImage:
-        if self.photos is None or not isinstance(sample.source, Path):
+        if self.images is None or not isinstance(sample.source, Path):
             return sample.image()
-        return self.photos.pixels(sample)
+        return self.images.pixels(sample)
 
     def _some_masks(
         self, sample: AnnotatedImage, hw: tuple[int, int], rng: Generator
@@ -214,9 +212,9 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         Args:
             hw: Stored size of the image.
         """
-        order = rng.permutation(len(sample.rles))[:MAX_PER_PHOTO]
+        order = rng.permutation(len(sample.rles))[:MAX_PER_IMAGE]
         masks = [self.masks.mask(sample, (int(number),), hw) for number in order]
-        labels = [one.label or UNLABELLED for one in sample.objects]
+        labels = [one.label or UNLABELED for one in sample.objects]
         for name in self.recipe.classes:
             numbers = tuple(number for number, label in enumerate(labels) if label == name)
             masks.append(self.masks.mask(sample, numbers, hw))
@@ -236,7 +234,7 @@ class TrainingPictures(IterableDataset[tuple[Tensor, ...]]):
         return image[window], mask[window]
 
 
-class SetPictures:
+class SetImages:
     """Images drawn at random from sets with given probabilities.
 
     Args:
@@ -250,7 +248,7 @@ class SetPictures:
         self.sets, self.chances = sets, chances
 
     @classmethod
-    def of(cls, recipe: Recipe, data: Path, without: frozenset[str] = frozenset()) -> SetPictures:
+    def of(cls, recipe: Recipe, data: Path, without: frozenset[str] = frozenset()) -> SetImages:
         """Load the recipe's sets, without held-out keys (`load_held_out_images`).
 
         Raises ConfigError or DataError.
@@ -281,13 +279,13 @@ class SetPictures:
         samples = self.sets[int(rng.choice(len(self.sets), p=self.chances))][1]
         return samples[int(rng.integers(len(samples)))]
 
-    def in_turn(self) -> PicturesInTurn:
+    def in_turn(self) -> ImagesInTurn:
         """Return all images in a fixed order."""
-        return PicturesInTurn([sample for _, samples in self.sets for sample in samples])
+        return ImagesInTurn([sample for _, samples in self.sets for sample in samples])
 
 
 @dataclass(frozen=True)
-class PicturesInTurn:
+class ImagesInTurn:
     """Images in a fixed order, each used equally often."""
 
     samples: list[AnnotatedImage]
@@ -325,13 +323,13 @@ def training_sets(
     found = sorted(path for path in data.iterdir() if (path / "masks.jsonl").is_file())
     names = recipe.sets or tuple(path.name for path in of_split(found, data, split))
     if split != "train" and not names:
-        return [] if found else unlabelled_set(data, split)
+        return [] if found else unlabeled_set(data, split)
     if not names and not recipe.needs_masks:
         if recipe.synthetic:
             raise ConfigError(
                 f"{data} contains images without masks. Set synthetic = 0 to use them."
             )
-        return unlabelled_set(data)
+        return unlabeled_set(data)
     if not names:
         raise ConfigError(
             f"{data} contains no training set (a folder with masks.jsonl). Pass its parent folder."
@@ -354,9 +352,7 @@ def training_sets(
     return sets
 
 
-def unlabelled_set(
-    folder: Path, split: str = "train"
-) -> list[tuple[SetInfo, list[AnnotatedImage]]]:
+def unlabeled_set(folder: Path, split: str = "train") -> list[tuple[SetInfo, list[AnnotatedImage]]]:
     """Return the images of a split in a folder and its subfolders as a set.
 
     Returns [] if there are no images for validation. Raises DataError if there are none to train.
@@ -389,7 +385,7 @@ def as_tensors(
     small = (side // stride, side // stride)
     count = len(masks)
     targets = np.empty((count, *small), np.uint8)
-    centres, insides = np.empty((count, 2), np.float32), np.empty((count, 2), np.float32)
+    centers, insides = np.empty((count, 2), np.float32), np.empty((count, 2), np.float32)
     boxes = np.empty((count, 4), np.float32)
     for i, mask in enumerate(masks):
         targets[i] = cv2.resize(mask * 255, small, interpolation=cv2.INTER_AREA)
@@ -398,12 +394,12 @@ def as_tensors(
         window = np.pad(mask[y : y + h, x : x + w], 1)
         depth = cv2.distanceTransform(window, cv2.DIST_L2, 3)[1:-1, 1:-1]
         cy, cx = np.unravel_index(int(depth.argmax()), depth.shape)
-        centres[i] = (x + cx + 0.5, y + cy + 0.5)
+        centers[i] = (x + cx + 0.5, y + cy + 0.5)
         ys, xs = np.nonzero(mask[y : y + h, x : x + w])
         some = int(rng.integers(len(ys)))
         insides[i] = (x + xs[some] + 0.5, y + ys[some] + 0.5)
     planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-    return tuple(torch.from_numpy(a) for a in (planes, targets, centres, insides, boxes))
+    return tuple(torch.from_numpy(a) for a in (planes, targets, centers, insides, boxes))
 
 
 def collate(rows: Sequence[tuple[Any, ...]]) -> Batch | AnymaskError:
@@ -417,21 +413,21 @@ def collate(rows: Sequence[tuple[Any, ...]]) -> Batch | AnymaskError:
 def batches(
     recipe: Recipe,
     data: Path,
-    photos: PhotoStore | None,
+    images: ImageStore | None,
     *,
     rank: int,
     first_step: int,
-    **source: Unpack[PictureSource],
+    **source: Unpack[ImageSource],
 ) -> Iterator[Batch]:
     """Yield the batches of one worker, prepared by another process; one loader for each stage."""
     recipe = _ahead_if_possible(recipe)
-    pictures = TrainingPictures(recipe, data, photos, rank=rank, first_step=first_step, **source)
+    samples = TrainingImages(recipe, data, images, rank=rank, first_step=first_step, **source)
     step = first_step
     while step < recipe.steps:
         stage, inside = recipe.stage_at(step)
-        pictures.first_step = step
+        samples.first_step = step
         loader = DataLoader(
-            pictures,
+            samples,
             batch_size=stage.images // recipe.workers,
             num_workers=1 if recipe.prepare_ahead else 0,
             prefetch_factor=AHEAD if recipe.prepare_ahead else None,
@@ -452,17 +448,17 @@ def batches(
 def _ahead_if_possible(recipe: Recipe) -> Recipe:
     """Disable `prepare_ahead` if shared memory is too small."""
     channels = len(recipe.channels.get("lows", "rgb"))
-    wanted = 100_000 + (AHEAD + 3) * max(
+    expected = 100_000 + (AHEAD + 3) * max(
         one.images * max(one.side, *one.sides, 0) ** 2 * (channels + 1 + one.masks / 4)
         for one in recipe.stages
     )
     free = shared_memory_free()
-    if not recipe.prepare_ahead or free is None or free >= wanted:
+    if not recipe.prepare_ahead or free is None or free >= expected:
         return recipe
     LOG.warning(
         "The training process prepares its images itself, which is slower. Preparing them in "
         "another process requires %.1f MB of shared memory, but /dev/shm has %.1f MB. Make "
         "/dev/shm larger (docker run --shm-size=1g), or set prepare_ahead = false.",
-        wanted / 1e6, free / 1e6,
+        expected / 1e6, free / 1e6,
     )  # fmt: skip
     return replace(recipe, prepare_ahead=False)

@@ -37,7 +37,7 @@ MB = 1_000_000
 
 @brief
 @dataclass(frozen=True, eq=False)
-class ShardPictures:
+class ShardImages:
     """Images of a folder of shards, by their position in a run."""
 
     folder: Path  # Folder of the .tar files
@@ -51,7 +51,7 @@ class ShardPictures:
     @classmethod
     def open(
         cls, folder: Path, index: Path, seed: int, without: frozenset[str] = frozenset()
-    ) -> ShardPictures:
+    ) -> ShardImages:
         """Open the shards of a folder with the index that `index_shards` wrote."""
         shards, counts, places = _read_index(index)
         return cls(folder, seed, tuple(shards), counts, places, without)
@@ -85,12 +85,12 @@ class ShardPictures:
         path = self.folder / self.names[shard]
         with path.open("rb") as file:
             file.seek(offset)
-            photo = file.read(size)
+            pixels = file.read(size)
             file.seek(json_offset)
             text = file.read(json_size)
         with located(f"{path}, picture {number}"):
             image = document_to_image(parse_json(text, path))
-            return replace(image, source=load_image(photo))
+            return replace(image, source=load_image(pixels))
 
     def which(self, place: int) -> tuple[int, int]:
         """Return the shard and the number in it for a position in the run."""
@@ -160,26 +160,26 @@ def _read_index(index: Path) -> tuple[dict[str, int], NDArray[np.int64], NDArray
 
 def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
     """Return offsets and sizes of each image and its JSON in a shard."""
-    pictures: dict[str, tuple[int, int]] = {}
+    images: dict[str, tuple[int, int]] = {}
     texts: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 name = PurePosixPath(member.name)
                 if member.isfile() and not name.name.startswith("."):
-                    where = texts if name.suffix == ".json" else pictures
+                    where = texts if name.suffix == ".json" else images
                     where[str(name.with_suffix(""))] = (member.offset_data, member.size)
     except (tarfile.TarError, OSError) as error:
         raise DataError(
             f"{path} is not a readable tar file. Decompress .gz files first."
         ) from error
-    if set(pictures) != set(texts):
-        odd = sorted(set(pictures) ^ set(texts))
+    if set(images) != set(texts):
+        odd = sorted(set(images) ^ set(texts))
         raise DataError(
             f"{path} has {len(odd)} images without NAME.json, or JSON files without an image. "
             f"The first one is {odd[0]}. Add the missing files."
         )
-    return [(*pictures[name], *texts[name]) for name in sorted(pictures)]
+    return [(*images[name], *texts[name]) for name in sorted(images)]
 
 
 def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: int) -> int:
@@ -197,14 +197,14 @@ def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: in
                 shards.open(folder / f"shard-{number:06d}.tar") as file,
                 tarfile.open(fileobj=file, mode="w") as tar,
             ):
-                for image, photo, suffix in group:
+                for image, pixels, suffix in group:
                     count += 1
                     name = f"{count:09d}"
                     text = json.dumps(
                         image_to_document(replace(image, file_name=name + suffix), count, first)
                     ).encode()
                     first += len(image.masks)
-                    for member, content in ((name + suffix, photo), (f"{name}.json", text)):
+                    for member, content in ((name + suffix, pixels), (f"{name}.json", text)):
                         about = tarfile.TarInfo(member)
                         about.size = len(content)
                         tar.addfile(about, io.BytesIO(content))
@@ -222,9 +222,9 @@ def _grouped(
             raise DataError(
                 f"The image file {image.file_name} is missing. Restore it, or remove its record."
             )
-        photo = image.source.read_bytes()
-        group.append((image, photo, image.source.suffix.lower()))
-        size += len(photo)
+        pixels = image.source.read_bytes()
+        group.append((image, pixels, image.source.suffix.lower()))
+        size += len(pixels)
         if size >= shard_bytes:
             yield group
             group, size = [], 0

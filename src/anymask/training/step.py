@@ -35,9 +35,9 @@ from anymask.models.rules import (
     for_users,
     open_family,
 )
-from anymask.models.video_model import Frame, ObjectAnswer, VideoModel, returns_several
+from anymask.models.video_model import Frame, ObjectAnswer, VideoModel, is_multimask
 from anymask.runtime import trainable_weights
-from anymask.training.channels import Trainee, as_colours
+from anymask.training.channels import Trainee, as_colors
 from anymask.training.classes import class_loss
 from anymask.training.clips import ClipBatch
 from anymask.training.interaction import (
@@ -91,30 +91,30 @@ class TrainingStep(nn.Module):
             balance: Weight of the balanced loss.
             draws: Random numbers of this step.
         """
-        seen = self.encode_batch(batch)
+        features = self.encode_batch(batch)
         if self.recipe.learn == "no-prompt":
-            return StepOutcome(cast(Tensor, self.naming_loss(batch, seen)))
-        return self.interaction_losses(batch, seen, balance, draws)
+            return StepOutcome(cast(Tensor, self.naming_loss(batch, features)))
+        return self.interaction_losses(batch, features, balance, draws)
 
     def encode_batch(self, batch: Batch) -> tuple[Tensor, ...]:
         """Encode the images (B, C, S, S)."""
         device = next(self.model.parameters()).device
-        images = as_colours(self.model, batch.images.to(device).float())
-        return cast(Trainee, self.model).encode(normalised(images, self.spec))
+        images = as_colors(self.model, batch.images.to(device).float())
+        return cast(Trainee, self.model).encode(normalized(images, self.spec))
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
         """Return the target masks of the prompts, 0..1: (N, 1, s, s)."""
         return batch.targets.flatten(0, 1).float()[:, None] / 255
 
     def interaction_losses(
-        self, batch: Batch, seen: tuple[Tensor, ...], balance: float, draws: Draws
+        self, batch: Batch, encoded: tuple[Tensor, ...], balance: float, draws: Draws
     ) -> StepOutcome:
         """Predict masks for the first prompts and for corrected prompts; return all losses."""
         objects, side = batch.targets.shape[1], batch.images.shape[-1]
-        features = tuple(one.repeat_interleave(objects, dim=0) for one in seen)
-        places = (batch.centres, batch.insides, batch.boxes)
-        centres, insides, boxes = (one.flatten(0, 1) for one in places)
-        prompts = first_prompts((centres, insides, boxes), side, draws, self.rules)
+        features = tuple(one.repeat_interleave(objects, dim=0) for one in encoded)
+        places = (batch.centers, batch.insides, batch.boxes)
+        centers, insides, boxes = (one.flatten(0, 1) for one in places)
+        prompts = first_prompts((centers, insides, boxes), side, draws, self.rules)
         targets = self.truth(batch, prompts).to(features[0].device)
         logits, quality = self.answer(features, prompts)
         loss, iou = self.judge(logits, quality, targets, prompts, balance)
@@ -132,7 +132,7 @@ class TrainingStep(nn.Module):
                 loss, last_iou = self.judge(logits, of_round, targets, prompts, balance)
                 losses.append(loss)
         # Twice the mean, so that learning rate and clipping suit any number of rounds.
-        total = 2 * torch.stack(losses).mean() + self.naming_loss(batch, seen)
+        total = 2 * torch.stack(losses).mean() + self.naming_loss(batch, encoded)
         return StepOutcome(
             loss=total,
             first_iou=first_iou,
@@ -148,11 +148,13 @@ class TrainingStep(nn.Module):
         further = draws.of_step.random() < THIRD_CLICK
         return [(False, WITHOUT_CLICK)] * further + [(True, WITHOUT_CLICK)]
 
-    def naming_loss(self, batch: Batch, seen: tuple[Tensor, ...]) -> Tensor | float:
+    def naming_loss(self, batch: Batch, features: tuple[Tensor, ...]) -> Tensor | float:
         """Return the loss of the label map; 0 if no classes are trained."""
         if class_head_of(self.model) is None or batch.numbers is None:
             return 0.0
-        return class_loss(class_logits(self.model, seen), batch.numbers.long().to(seen[0].device))
+        return class_loss(
+            class_logits(self.model, features), batch.numbers.long().to(features[0].device)
+        )
 
     def answer(
         self, features: tuple[Tensor, ...], prompts: SimulatedPrompts
@@ -178,7 +180,7 @@ class TrainingStep(nn.Module):
         return (wrong + QUALITY_WEIGHT * quality_loss(quality, iou)).mean(), iou
 
 
-def normalised(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..255 -> the same
+def normalized(images: Tensor, spec: ModelSpec) -> Tensor:  # (B, 3, S, S) 0..255 -> the same
     """Normalize images for a model."""
     if spec.resample == "medsam":  # stretches each image's own range to 0..255
         low, high = images.amin((1, 2, 3), True), images.amax((1, 2, 3), True)
@@ -232,8 +234,8 @@ def feature_channels(name: str) -> int:
     spec = models.spec(name)
     side = spec.pad_multiple or spec.image_side
     with torch.device("meta"), torch.no_grad():
-        seen = cast(Trainee, models.build(name)).encode(torch.zeros(1, 3, side, side))
-    return int(seen[0].shape[1])
+        features = cast(Trainee, models.build(name)).encode(torch.zeros(1, 3, side, side))
+    return int(features[0].shape[1])
 
 
 class Teacher:
@@ -259,7 +261,7 @@ class Teacher:
         large = F.interpolate(
             images.float(), (side, side), mode="bilinear", align_corners=False, antialias=True
         )
-        seen = normalised(large, self.spec)
+        seen = normalized(large, self.spec)
         return tuple(one.float() for one in cast(Trainee, self.module).encode(seen))
 
     @torch.no_grad()
@@ -304,14 +306,14 @@ class DistillationStep(TrainingStep):
 
     def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
         """Run `TrainingStep.forward` with an additional loss on the teacher's features."""
-        objects, seen = batch.targets.shape[1], self.encode_batch(batch)
-        of_images = self.teacher.features(batch.images.to(seen[0].device))
+        objects, features = batch.targets.shape[1], self.encode_batch(batch)
+        of_images = self.teacher.features(batch.images.to(features[0].device))
         self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in of_images)
-        outcome = self.interaction_losses(batch, seen, balance, draws)
-        made, wanted = getattr(self.model, HEAD)(seen[0].float()), of_images[0]
-        if made.shape[-2:] != wanted.shape[-2:]:
-            made = F.interpolate(made, wanted.shape[-2:], mode="bilinear", align_corners=False)
-        loss = F.mse_loss(made, wanted)
+        outcome = self.interaction_losses(batch, features, balance, draws)
+        made, expected = getattr(self.model, HEAD)(features[0].float()), of_images[0]
+        if made.shape[-2:] != expected.shape[-2:]:
+            made = F.interpolate(made, expected.shape[-2:], mode="bilinear", align_corners=False)
+        loss = F.mse_loss(made, expected)
         return replace(outcome, loss=outcome.loss + self.recipe.feature_weight * loss)
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
@@ -389,7 +391,7 @@ class MemoryStep(nn.Module):
         prompts = batch.prompts if first else None
         features = self.model.condition(frame, banks, at, self.settings)
         decoded = self.model.decode_prompts(frame, features, len(banks), prompts)
-        several = returns_several(prompts, self.settings)
+        several = is_multimask(prompts, self.settings)
         void = batch.void[at.frame].to(targets.device)
         loss = frame_loss(decoded, several, targets, void, self.kind)
         return self.model.chosen(decoded, several, self.settings), loss

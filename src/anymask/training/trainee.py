@@ -205,7 +205,7 @@ def multiplies_halves(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """Create AdamW with lower rates for pretrained and deep layers, and no decay on vectors."""
     parts = cast(Trainee, model).parts
     decays = layer_decays(model, parts.encoder, recipe.layer_decay)

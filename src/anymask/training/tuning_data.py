@@ -22,9 +22,9 @@ import numpy as np
 
 from anymask.base import DataError, Floats, InputError, parse_json, write_json, write_whole
 from anymask.evaluation import page
-from anymask.formats import AnnotatedImage, Dataset, LossReport, licence_text, located
+from anymask.formats import AnnotatedImage, Dataset, LossReport, license_text, located
 from anymask.formats.metadata import check_training, restrictions_of
-from anymask.images import TIFF, fingerprint, first_alike, load_image, read_pages, shown_picture
+from anymask.images import TIFF, display_image, fingerprint, first_alike, load_image, read_pages
 from anymask.masks import (
     Rle,
     contact_sheet,
@@ -49,7 +49,7 @@ HELD_SHARE = 0.2  # fraction of the images that is held out by default
 FEW_HELD = 4  # with fewer held-out images, a gain is chance
 MAX_HELD = 50  # maximum number of images that are held out by default
 INSIDE = 0.8  # minimum fraction of a nested mask inside another one
-NESTED_PHOTOS = 200  # images that are checked for nested masks
+NESTED_IMAGES = 200  # images that are checked for nested masks
 TINY = 16  # minimum pixels of a mask
 SAME = "Warning: the training and the validation data are the same images. A fifth is held out."
 
@@ -119,7 +119,7 @@ class DataReport:
 
 
 @dataclass(frozen=True)
-class _Photo:
+class _Image:
     """Usable image: its file and its sufficiently large masks."""
 
     image: AnnotatedImage
@@ -154,37 +154,37 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
         return kept
     report, source = DataReport(), source.with_sizes_checked()
     held_out = None if held_out is None else held_out.with_sizes_checked()
-    photos = _usable(source, report)
-    sources = [_source_of(source, "--data", photos)]
-    photos, prints = _without_reencoded(photos, report)
-    held = list[_Photo]()
+    images = _usable(source, report)
+    sources = [_source_of(source, "--data", images)]
+    images, prints = _without_reencoded(images, report)
+    held = list[_Image]()
     if held_out is not None:
         held = _usable(held_out, of_held := DataReport())
         sources.append(_source_of(held_out, "--val", held))
         report.held_left = [f"{line} (validation data)" for line in of_held.left_out()]
-    if held_out is None or {one.digest for one in held} == {one.digest for one in photos}:
+    if held_out is None or {one.digest for one in held} == {one.digest for one in images}:
         report.unread = [SAME] * (held_out is not None)
-        held, photos = _divided(photos)
+        held, images = _divided(images)
     else:
-        photos = _not_held_out(photos, prints, held, report)
-    if not photos or not held:
+        images = _not_held_out(images, prints, held, report)
+    if not images or not held:
         raise InputError(
-            f"{source.source} has too few images with masks: {len(photos)} for training and "
+            f"{source.source} has too few images with masks: {len(images)} for training and "
             f"{len(held)} for validation, without {len(report.leaks) + len(report.alike_leaks)} "
             "training images that are also in the validation data. Label more images, or use other "
             "validation data (val)."
         )
-    report.labels = dict(Counter(m.label or "" for p in photos for m in p.image.objects))
-    report.nested = round(nested_part([photo.rles for photo in photos]), 4)
-    report.photos, report.masks = len(photos), sum(len(p.rles) for p in photos)
+    report.labels = dict(Counter(m.label or "" for p in images for m in p.image.objects))
+    report.nested = round(nested_part([image.rles for image in images]), 4)
+    report.photos, report.masks = len(images), sum(len(p.rles) for p in images)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
     report.sources = sources
     streams = [source] if held_out is None else [source, held_out]
     report.classes, notes = _class_list(streams)
     report.unread += [line for stream in streams for line in stream.unread_lines()] + notes
-    report.content = hashlib.sha256("".join(sorted(p.digest for p in photos)).encode()).hexdigest()
-    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*photos, *held)}, indent=1)
-    _write_set(folder / TRAIN, photos)
+    report.content = hashlib.sha256("".join(sorted(p.digest for p in images)).encode()).hexdigest()
+    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*images, *held)}, indent=1)
+    _write_set(folder / TRAIN, images)
     _write_set(folder / HELD_OUT, held)
     write_json(folder / REPORT, asdict(report))
     return report
@@ -216,20 +216,20 @@ def own_names(folder: Path) -> dict[str, str]:
         return {name: str(own) for name, own in parse_json(path.read_bytes(), path).items()}
 
 
-def _source_of(stream: Dataset, option: str, photos: Sequence[_Photo]) -> dict[str, Any]:
+def _source_of(stream: Dataset, option: str, images: Sequence[_Image]) -> dict[str, Any]:
     """Describe a dataset: its size, name and terms."""
-    found = {"option": option, "name": stream.name, "format": stream.form, "photos": len(photos)}
-    found["masks"] = sum(len(photo.rles) for photo in photos)
+    found = {"option": option, "name": stream.name, "format": stream.form, "photos": len(images)}
+    found["masks"] = sum(len(image.rles) for image in images)
     facts = stream.lost.facts
     source = facts.info.get("source") or facts.info.get("url")
-    stated = {"name": facts.info.get("name"), "licence": licence_text(facts.licences)}
+    stated = {"name": facts.info.get("name"), "licence": license_text(facts.licences)}
     stated["source"] = source if isinstance(source, str) else None
     consent = facts.info.get("consent")
     stated["consent"] = consent if isinstance(consent, str) else None
     stated["restrictions"] = ", ".join(restrictions_of(facts.info))
     found |= {key: value for key, value in stated.items() if value and isinstance(value, str)}
     lines = (
-        json.dumps([p.digest, [rle_to_string(rle) for rle in p.rles], p.labels]) for p in photos
+        json.dumps([p.digest, [rle_to_string(rle) for rle in p.rles], p.labels]) for p in images
     )
     return found | {"sha256": hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()}
 
@@ -263,10 +263,10 @@ def _in_words(source: dict[str, Any] | None) -> str:
     return f"{source['name']} ({source['photos']} images, {source['masks']} masks)"
 
 
-def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
+def nested_part(images: Sequence[Sequence[Rle]]) -> float:
     """Return the fraction of masks with at least `INSIDE` in one larger mask of the same image."""
     nested = count = 0
-    for rles in photos[:NESTED_PHOTOS]:
+    for rles in images[:NESTED_IMAGES]:
         areas = np.array([rle_area(rle) for rle in rles])
         covered = rle_intersection(rles, rles) >= INSIDE * areas[:, None]
         larger = areas[None] > areas[:, None]
@@ -275,12 +275,12 @@ def nested_part(photos: Sequence[Sequence[Rle]]) -> float:
     return nested / max(1, count)
 
 
-def _usable(source: Dataset, report: DataReport) -> list[_Photo]:
+def _usable(source: Dataset, report: DataReport) -> list[_Image]:
     """Return the usable images of a source, each file once.
 
     Raises DataError if an image is missing.
     """
-    seen: set[str] = set()
+    visited: set[str] = set()
     found = []
     for image in source:
         sizes = [rle_area(rle) for rle in image.rles]
@@ -293,13 +293,13 @@ def _usable(source: Dataset, report: DataReport) -> list[_Photo]:
         if not rles:
             report.unlabelled_photos += 1
             continue
-        path = source.picture(image)
+        path = source.image_path(image)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if digest in seen:
+        if digest in visited:
             report.duplicates.append(image.file_name)
             continue
-        seen.add(digest)
-        found.append(_Photo(image, path, digest, rles, labels))
+        visited.add(digest)
+        found.append(_Image(image, path, digest, rles, labels))
     return found
 
 
@@ -312,76 +312,76 @@ def _print_of(path: Path) -> Floats | None:
 
 
 def _without_reencoded(
-    photos: list[_Photo], report: DataReport
-) -> tuple[list[_Photo], list[Floats | None]]:
+    images: list[_Image], report: DataReport
+) -> tuple[list[_Image], list[Floats | None]]:
     """Return the images without duplicates in another encoding, and their fingerprints."""
-    prints = [_print_of(photo.path) for photo in photos]
+    prints = [_print_of(image.path) for image in images]
     first = first_alike(prints, prints)
-    report.alike = [p.image.file_name for i, p in enumerate(photos) if 0 <= first[i] < i]
-    kept = [i for i in range(len(photos)) if not 0 <= first[i] < i]
-    return [photos[i] for i in kept], [prints[i] for i in kept]
+    report.alike = [p.image.file_name for i, p in enumerate(images) if 0 <= first[i] < i]
+    kept = [i for i in range(len(images)) if not 0 <= first[i] < i]
+    return [images[i] for i in kept], [prints[i] for i in kept]
 
 
 def _not_held_out(
-    photos: list[_Photo], prints: list[Floats | None], held: list[_Photo], report: DataReport
-) -> list[_Photo]:
+    images: list[_Image], prints: list[Floats | None], held: list[_Image], report: DataReport
+) -> list[_Image]:
     """Return the images that are not held out, by file and by content."""
-    kept_out = {photo.digest for photo in held}
-    alike = first_alike(prints, [_print_of(photo.path) for photo in held])
+    kept_out = {image.digest for image in held}
+    alike = first_alike(prints, [_print_of(image.path) for image in held])
     left = []
-    for photo, place in zip(photos, alike, strict=True):
-        if photo.digest in kept_out:
-            report.leaks.append(photo.image.file_name)
+    for image, place in zip(images, alike, strict=True):
+        if image.digest in kept_out:
+            report.leaks.append(image.image.file_name)
         elif place >= 0:
-            report.alike_leaks.append(photo.image.file_name)
+            report.alike_leaks.append(image.image.file_name)
         else:
-            left.append(photo)
+            left.append(image)
     return left
 
 
-def _divided(photos: list[_Photo]) -> tuple[list[_Photo], list[_Photo]]:
+def _divided(images: list[_Image]) -> tuple[list[_Image], list[_Image]]:
     """Split into (held out, training) by the hashes of the files, keeping the order."""
-    count = min(MAX_HELD, max(1, round(HELD_SHARE * len(photos))))
-    chosen = set(sorted(photo.digest for photo in photos)[:count])
+    count = min(MAX_HELD, max(1, round(HELD_SHARE * len(images))))
+    chosen = set(sorted(image.digest for image in images)[:count])
     return (
-        [photo for photo in photos if photo.digest in chosen],
-        [photo for photo in photos if photo.digest not in chosen],
+        [image for image in images if image.digest in chosen],
+        [image for image in images if image.digest not in chosen],
     )
 
 
-def _write_set(folder: Path, photos: list[_Photo]) -> None:
+def _write_set(folder: Path, images: list[_Image]) -> None:
     """Write a set whose images are named by their content."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = []
-    for photo in photos:
-        name = f"images/{photo.name}"
+    for image in images:
+        name = f"images/{image.name}"
         target = folder / name
         target.unlink(missing_ok=True)
         try:
-            os.link(photo.path.resolve(), target)
+            os.link(image.path.resolve(), target)
         except OSError:
             try:
-                shutil.copyfile(photo.path, target)
+                shutil.copyfile(image.path, target)
             except OSError as error:
                 raise DataError(
-                    f"Cannot copy {photo.path} to {target.parent}: {error.strerror}. Free space."
+                    f"Cannot copy {image.path} to {target.parent}: {error.strerror}. Free space."
                 ) from error
-        height, width = photo.image.hw
+        height, width = image.image.hw
         masks = [
             {"rle": rle_to_string(rle), "area": rle_area(rle)} | ({"label": label} if label else {})
-            for rle, label in zip(photo.rles, photo.labels, strict=True)
+            for rle, label in zip(image.rles, image.labels, strict=True)
         ]
         lines.append(json.dumps({"image": name, "hw": [height, width], "masks": masks}))
     write_whole(folder / "masks.jsonl", "\n".join(lines) + "\n")
-    write_json(folder / "set.json", {"name": folder.name, "images": len(photos)})
+    write_json(folder / "set.json", {"name": folder.name, "images": len(images)})
 
 
-PHOTOS = 50  # images that are checked for masks of many parts
+IMAGES = 50  # images that are checked for masks of many parts
 MANY = 4  # minimum parts of a single mask that may be separate objects
 
 
 def doubts(
-    photos: Sequence[AnnotatedImage], names: Mapping[str, str], channels: Mapping[str, Any]
+    images: Sequence[AnnotatedImage], names: Mapping[str, str], channels: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield warnings about data that may be interpreted differently than intended.
 
@@ -389,7 +389,7 @@ def doubts(
         names: Original names of the images.
         channels: Channel mix of the recipe; empty for RGB.
     """
-    files = [one.source for one in photos if isinstance(one.source, Path)]
+    files = [one.source for one in images if isinstance(one.source, Path)]
     held = ((file.name, read_pages(file)) for file in files if file.suffix.lower() in TIFF)
     stacks = [] if channels else [(name, pages) for name, pages in held if pages.count > 1]
     if stacks:
@@ -401,10 +401,10 @@ def doubts(
         )
 
     # A single mask of many parts per image: unnumbered objects, as in black and white masks.
-    some = subsample(photos, PHOTOS)
-    if any(len(photo.rles) != 1 for photo in some):
+    some = subsample(images, IMAGES)
+    if any(len(image.rles) != 1 for image in some):
         return
-    masks = (rle_to_mask(photo.rles[0]).view(np.uint8) for photo in some)
+    masks = (rle_to_mask(image.rles[0]).view(np.uint8) for image in some)
     parts = [cv2.connectedComponents(mask)[0] - 1 for mask in masks]
     if parts and np.median(parts) >= MANY:
         yield (
@@ -414,14 +414,14 @@ def doubts(
         )
 
 
-SHEET_PHOTOS = 24
+SHEET_IMAGES = 24
 CELL = 320  # pixels of an image on the sheet
 MAX_MASKS = 200  # masks that are outlined on one image
 
 
 def write_sheet(
     path: Path,
-    photos: Sequence[AnnotatedImage],
+    images: Sequence[AnnotatedImage],
     mix: ChannelMix | None = None,
     names: Mapping[str, str] | None = None,
 ) -> None:
@@ -437,20 +437,20 @@ def write_sheet(
         return
     known = names or {}
     cells = [
-        (outlined(photo, mix), f"{known.get(photo.name, photo.name)}: {len(photo.rles)} masks")
-        for photo in subsample(photos, SHEET_PHOTOS)
+        (outlined(image, mix), f"{known.get(image.name, image.name)}: {len(image.rles)} masks")
+        for image in subsample(images, SHEET_IMAGES)
     ]
     write_whole(path, page.jpeg_bytes(contact_sheet(cells, cell=CELL)))
 
 
-def outlined(photo: AnnotatedImage, mix: ChannelMix | None = None) -> UintImage:
+def outlined(pixels: AnnotatedImage, mix: ChannelMix | None = None) -> UintImage:
     """Return an image, scaled to about the size of its cell, with mask outlines."""
-    image = shown_picture(photo.picture(mix), mix)
+    image = display_image(pixels.model_input(mix), mix)
     scale = min(1.0, 2 * CELL / max(image.shape[:2]))
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     masks = [
         cv2.resize(rle_to_mask(rle).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        for rle in photo.rles[:MAX_MASKS]
+        for rle in pixels.rles[:MAX_MASKS]
     ]
     return contours(small, np.stack(masks))

@@ -99,17 +99,17 @@ def check_result(path: Path, module: nn.Module) -> None:
     """Raise AnymaskError if a written file differs from the tensors of the module."""
     from safetensors.torch import load_file
 
-    kept, wanted = load_file(path), module.state_dict()
+    kept, expected = load_file(path), module.state_dict()
     wrong = [
         name
-        for name in sorted(kept.keys() | wanted.keys())
+        for name in sorted(kept.keys() | expected.keys())
         if name not in kept
-        or name not in wanted
-        or not torch.equal(kept[name], wanted[name].detach().cpu())
+        or name not in expected
+        or not torch.equal(kept[name], expected[name].detach().cpu())
     ]
     if wrong:
         raise AnymaskError(
-            f"{path} does not match the trained weights: {len(wrong)} of {len(wanted)} tensors "
+            f"{path} does not match the trained weights: {len(wrong)} of {len(expected)} tensors "
             f"differ, such as {wrong[0]}. Run the command again. If the problem persists, "
             "report it as a bug."
         )

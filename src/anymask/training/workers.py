@@ -187,9 +187,9 @@ def load_whole(model: nn.Module, state: dict[str, Tensor]) -> None:
     )
 
 
-def load_whole_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def load_whole_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Call an optimizer's `load_state_dict` with whole tensors. Raises ValueError on a mismatch."""
-    own = [p for group in optimiser.param_groups for p in group["params"]]
+    own = [p for group in optimizer.param_groups for p in group["params"]]
     moments = {
         number: {
             name: sharded_as(value, own[number]) if isinstance(value, Tensor) else value
@@ -197,7 +197,7 @@ def load_whole_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]
         }
         for number, values in state["state"].items()
     }
-    optimiser.load_state_dict({**state, "state": moments})
+    optimizer.load_state_dict({**state, "state": moments})
 
 
 def mean_of_all(values: list[float], device: torch.device) -> list[float]:

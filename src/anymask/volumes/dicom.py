@@ -33,7 +33,7 @@ from anymask.base import (
     volume_bytes,
 )
 from anymask.base.arrays import MAX_TIMES, SMALL
-from anymask.images import use_instead
+from anymask.images import suggest_command
 from anymask.volumes.selected import import_library
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
@@ -194,8 +194,8 @@ def _check_frame(dataset: Any, name: str) -> None:
         return
     frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
     try:
-        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
-            size = picture.size
+        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
+            size = image.size
     except UnidentifiedImageError:
         size = _jpeg_ls_size(frame) or (dataset.Columns, dataset.Rows)  # RLE: pydicom checks
     if size != (dataset.Columns, dataset.Rows):
@@ -228,7 +228,7 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     groups = _by_series(path)
     if not groups:
         raise InputError(
-            use_instead(path, "scan")
+            suggest_command(path, "scan")
             or (
                 f"{path.name!r} contains neither DICOM slices nor another supported scan. "
                 "Choose another folder or file."
@@ -297,12 +297,14 @@ def _choose(
         lines.append(f"{number}: {title!r}, {len(slices)} slices of {size}")
         if series in (uid, title) or str(series) == str(number):
             return slices
-    wanted = (
+    requested = (
         f"Unknown series {series!r}. Use one of these:"
         if series is not None
         else "Select one of these, such as series=0:"
     )
-    raise InputError(f"{name!r} contains {len(listed)} series. {wanted}\n  " + "\n  ".join(lines))
+    raise InputError(
+        f"{name!r} contains {len(listed)} series. {requested}\n  " + "\n  ".join(lines)
+    )
 
 
 def write_headers(series: DicomSlices, folder: Path) -> None:

@@ -27,7 +27,7 @@ from anymask.base import (
 from anymask.masks import mask_to_polygons, polygon_to_ring
 from anymask.volumes.dicom import DicomSlices, check_deflated
 from anymask.volumes.selected import import_library
-from anymask.volumes.volume import LPS_TO_RAS, Volume, label_colour
+from anymask.volumes.volume import LPS_TO_RAS, Volume, label_color
 
 SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 RT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -102,7 +102,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
             segmented_property_type=codes.SCT.Tissue,
             algorithm_type="SEMIAUTOMATIC",
             algorithm_identification=by,
-            display_color=highdicom.color.CIELabColor.from_rgb(*label_colour(labels, value)),
+            display_color=highdicom.color.CIELabColor.from_rgb(*label_color(labels, value)),
         )
         for number, value in enumerate(values, 1)
     ]
@@ -169,7 +169,7 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
         made.StructureSetROISequence.append(region)
         outlines = Dataset()
         outlines.ReferencedROINumber = number
-        outlines.ROIDisplayColor = list(label_colour(labels, value))
+        outlines.ROIDisplayColor = list(label_color(labels, value))
         outlines.ContourSequence = list(_contours(Dataset, labels, value, series))
         made.ROIContourSequence.append(outlines)
         seen = Dataset()

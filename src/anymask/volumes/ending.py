@@ -37,14 +37,14 @@ MIN_CONTRAST = 0.5  # minimum contrast, relative to the prompted slice, unless i
 SLOWLY = 0.6  # minimum contrast of slow fading, relative to the last accepted slice
 FAINTEST = 0.2  # minimum contrast of slow fading, relative to the prompted slice
 STANDS_OUT = 1.0  # minimum prompted contrast to evaluate, in standard deviations of the inside
-GREY_JUMP = 1.5  # maximum change of mean and contrast, in standard deviations of the inside
+GRAY_JUMP = 1.5  # maximum change of mean and contrast, in standard deviations of the inside
 MIN_DEVIATION = 6.0  # lower limit of the standard deviation, of 255
 RING = 0.35  # ring width, relative to the radius of a disk with the area of the mask
 LAST = 5  # number of previous areas to keep
 
 
 @dataclass(frozen=True)
-class Look:
+class MaskStatistics:
     """Statistics of a mask on its slice: area, mean inside and around it, deviation inside."""
 
     area: int
@@ -88,7 +88,7 @@ class Past:
     """History of an object: statistics on the prompted slice, last areas, mean and contrast on the
     last accepted slice, number of consecutive rejected slices, and the first of them."""
 
-    prompted: Look
+    prompted: MaskStatistics
     areas: tuple[int, ...]
     inside: float
     contrast: float
@@ -102,15 +102,15 @@ class Past:
 
 
 @dataclass(frozen=True, eq=False)
-class SeenSlice:
+class EncodedSlice:
     """Frame encoded by the inner tracker, and the grayscale slice (H, W)."""
 
     inner: Any
-    grey: UintImage
+    gray: UintImage
 
 
 @dataclass(frozen=True, eq=False)
-class FollowedState:
+class SliceState:
     """State of the inner tracker, and the history of the object."""
 
     inner: Any
@@ -125,11 +125,11 @@ class _Judged:
     past: Past
 
 
-def look_at(mask: BoolArray, grey: UintImage) -> Look:  # (H, W), (H, W)
+def measure_mask(mask: BoolArray, gray: UintImage) -> MaskStatistics:  # (H, W), (H, W)
     """Gray value statistics of a mask and the ring around it; zeros for an empty mask."""
     area = int(mask.sum())
     if not area:
-        return Look(0, 0.0, 0.0, 0.0)
+        return MaskStatistics(0, 0.0, 0.0, 0.0)
     width = max(2, round(RING * np.sqrt(area / np.pi)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     pixels = mask.view(np.uint8)
@@ -137,9 +137,9 @@ def look_at(mask: BoolArray, grey: UintImage) -> Look:  # (H, W), (H, W)
     ring = (cv2.dilate(pixels, kernel) > 0) & ~near
     core = cv2.erode(pixels, np.ones((3, 3), np.uint8)) > 0
     core = core if core.any() else mask
-    values = grey[core].astype(np.float64)
-    around = float(grey[ring].mean()) if ring.any() else float(values.mean())
-    return Look(area, float(values.mean()), around, float(values.std()))
+    values = gray[core].astype(np.float64)
+    around = float(gray[ring].mean()) if ring.any() else float(values.mean())
+    return MaskStatistics(area, float(values.mean()), around, float(values.std()))
 
 
 class EndingTracker:
@@ -153,33 +153,39 @@ class EndingTracker:
         """Tracker name. It differs from the inner one, because the states are incompatible."""
         return f"volume:{self._inner.name}"
 
-    def encode_frame(self, image: UintImage, grey: UintImage) -> SeenSlice:
-        return SeenSlice(self._inner.encode_frame(image, grey), np.ascontiguousarray(image[..., 0]))
+    def encode_frame(self, image: UintImage, gray: UintImage) -> EncodedSlice:
+        return EncodedSlice(
+            self._inner.encode_frame(image, gray), np.ascontiguousarray(image[..., 0])
+        )
 
-    def answer(self, seen: SeenSlice, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
-        return self._inner.answer(seen.inner, prompt, earlier)
+    def answer(
+        self, features: EncodedSlice, prompt: Prompt, earlier: Rle | None
+    ) -> FramePrediction:
+        return self._inner.answer(features.inner, prompt, earlier)
 
     def begin(
         self,
-        seen: SeenSlice,
+        features: EncodedSlice,
         at: TrackMoment,
         prediction: FramePrediction,
-        known: FollowedState | None,
-    ) -> FollowedState:
+        known: SliceState | None,
+    ) -> SliceState:
         before = None if known is None else known.inner
-        look = look_at(rle_to_mask(prediction.rle), seen.grey)
-        state = self._inner.begin(seen.inner, at, prediction, before)
-        return FollowedState(state, Past(look, (look.area,), look.inside, look.contrast))
+        statistics = measure_mask(rle_to_mask(prediction.rle), features.gray)
+        state = self._inner.begin(features.inner, at, prediction, before)
+        return SliceState(
+            state, Past(statistics, (statistics.area,), statistics.inside, statistics.contrast)
+        )
 
     def track(
-        self, seen: SeenSlice, at: TrackMoment, states: Sequence[FollowedState]
+        self, features: EncodedSlice, at: TrackMoment, states: Sequence[SliceState]
     ) -> list[FramePrediction]:
         """Predict masks. Objects that have ended are not tracked."""
         alive = [place for place, state in enumerate(states) if not state.past.ended]
         inside = [states[place].inner for place in alive]
-        found = self._inner.track(seen.inner, at, inside) if alive else []
+        found = self._inner.track(features.inner, at, inside) if alive else []
         answers = dict(zip(alive, found, strict=True))
-        nothing = empty_rle((seen.grey.shape[0], seen.grey.shape[1]))
+        nothing = empty_rle((features.gray.shape[0], features.gray.shape[1]))
         judged = []
         for place, state in enumerate(states):
             prediction = answers.get(place)
@@ -187,7 +193,9 @@ class EndingTracker:
                 soft = _Judged(None, state.past)
                 judged.append(FramePrediction(nothing, 0.0, 0.0, soft))
                 continue
-            past = judge(state.past, look_at(rle_to_mask(prediction.rle), seen.grey), at.frame)
+            past = judge(
+                state.past, measure_mask(rle_to_mask(prediction.rle), features.gray), at.frame
+            )
             soft = _Judged(prediction.soft, past)
             rle = nothing if past.failed else prediction.rle
             score = 0.0 if past.failed else prediction.score
@@ -196,24 +204,24 @@ class EndingTracker:
 
     def remember(
         self,
-        seen: SeenSlice,
+        features: EncodedSlice,
         at: TrackMoment,
-        state: FollowedState,
+        state: SliceState,
         prediction: FramePrediction,
         sure: bool,
-    ) -> FollowedState:
+    ) -> SliceState:
         """Update a state. Nothing of a rejected slice is stored, not even the mask position."""
         judged: _Judged = prediction.soft
         if judged.past.failed:
             return replace(state, past=judged.past)
         found = replace(prediction, soft=judged.inner)
-        after = self._inner.remember(seen.inner, at, state.inner, found, sure)
-        return FollowedState(after, judged.past)
+        after = self._inner.remember(features.inner, at, state.inner, found, sure)
+        return SliceState(after, judged.past)
 
-    def pack(self, state: FollowedState) -> StateArrays:
-        look, past = state.past.prompted, state.past
-        greys = look.inside, look.around, look.deviation
-        numbers = [look.area, *greys, past.inside, past.failed, *past.areas]
+    def pack(self, state: SliceState) -> StateArrays:
+        statistics, past = state.past.prompted, state.past
+        grays = statistics.inside, statistics.around, statistics.deviation
+        numbers = [statistics.area, *grays, past.inside, past.failed, *past.areas]
         end = [past.contrast]
         if past.first is not None:
             end += [past.first.slice, REASONS.index(past.first.reason), past.first.left]
@@ -223,42 +231,47 @@ class EndingTracker:
             "volume_end": np.array(end, np.float64),
         }
 
-    def unpack(self, arrays: StateArrays) -> FollowedState:
+    def unpack(self, arrays: StateArrays) -> SliceState:
         inner = {name: one for name, one in arrays.items() if not name.startswith("volume_")}
-        area, *greys, inside, failed = arrays["volume_past"][:6].tolist()
+        area, *grays, inside, failed = arrays["volume_past"][:6].tolist()
         areas = tuple(int(one) for one in arrays["volume_past"][6:])
-        prompted, first = Look(int(area), *greys), None
+        prompted, first = MaskStatistics(int(area), *grays), None
         contrast, *end = arrays.get("volume_end", np.array([prompted.contrast])).tolist()
         if end:
             first = FailedSlice(int(end[0]), REASONS[int(end[1])], end[2])
         past = Past(prompted, areas, inside, contrast, int(failed), first)
-        return FollowedState(self._inner.unpack(inner), past)
+        return SliceState(self._inner.unpack(inner), past)
 
 
-def judge(past: Past, look: Look, number: int) -> Past:
+def judge(past: Past, statistics: MaskStatistics, number: int) -> Past:
     """Update the history with a mask on slice `number`."""
-    failure = _failure(past, look, number)
+    failure = _failure(past, statistics, number)
     if failure is not None:
         return replace(past, failed=past.failed + 1, first=past.first or failure)
-    areas = (*past.areas[-(LAST - 1) :], look.area)
+    areas = (*past.areas[-(LAST - 1) :], statistics.area)
     return replace(
-        past, areas=areas, inside=look.inside, contrast=look.contrast, failed=0, first=None
+        past,
+        areas=areas,
+        inside=statistics.inside,
+        contrast=statistics.contrast,
+        failed=0,
+        first=None,
     )
 
 
-def _failure(past: Past, look: Look, number: int) -> FailedSlice | None:
+def _failure(past: Past, statistics: MaskStatistics, number: int) -> FailedSlice | None:
     """Reason to reject a mask: empty, small, low contrast or a sudden change of gray values."""
-    if look.area == 0:
+    if statistics.area == 0:
         return FailedSlice(number, "empty")
-    if (left := look.area / median(past.areas)) < MIN_AREA:
+    if (left := statistics.area / median(past.areas)) < MIN_AREA:
         return FailedSlice(number, "area", left)
     prompted = past.prompted
     deviation = max(prompted.deviation, MIN_DEVIATION)
-    jumps = abs(look.inside - past.inside), abs(look.contrast - past.contrast)
-    if min(jumps) > GREY_JUMP * deviation:
+    jumps = abs(statistics.inside - past.inside), abs(statistics.contrast - past.contrast)
+    if min(jumps) > GRAY_JUMP * deviation:
         return FailedSlice(number, "grey")
     if abs(prompted.contrast) < STANDS_OUT * deviation:
         return None
-    left = look.contrast / prompted.contrast
-    slowly = left >= FAINTEST and look.contrast / past.contrast >= SLOWLY
+    left = statistics.contrast / prompted.contrast
+    slowly = left >= FAINTEST and statistics.contrast / past.contrast >= SLOWLY
     return None if left >= MIN_CONTRAST or slowly else FailedSlice(number, "contrast", max(left, 0))

@@ -151,9 +151,9 @@ def volume_text(millilitres: float) -> str:
     return f"{1e9 * cubes:,.0f} µm³"
 
 
-def depth_text(millimetres: float) -> str:
+def depth_text(millimeters: float) -> str:
     """Format a depth in mm, or in um if it is small."""
-    return f"{millimetres:.1f} mm" if millimetres >= 0.1 else f"{1000 * millimetres:.3g} µm"
+    return f"{millimeters:.1f} mm" if millimeters >= 0.1 else f"{1000 * millimeters:.3g} µm"
 
 
 def _summary_lines(session: VolumeSession, labels: Volume) -> list[str]:

@@ -210,13 +210,13 @@ def limit_process(voxel_bytes: int, seconds: float) -> None:
     except ImportError:
         return
     memory = 2 * voxel_bytes + _MORE_MEMORY + _mapped_bytes()
-    wanted = {
+    requested = {
         resource.RLIMIT_AS: memory,
         resource.RLIMIT_CPU: math.ceil(seconds) + 10,
         resource.RLIMIT_FSIZE: voxel_bytes + _MORE_MEMORY,
         resource.RLIMIT_CORE: 0,
     }
-    for name, most in wanted.items():
+    for name, most in requested.items():
         with contextlib.suppress(ValueError, OSError):  # the limit is already lower
             resource.setrlimit(name, (most, resource.getrlimit(name)[1]))
     with contextlib.suppress(OSError):

@@ -28,7 +28,7 @@ from anymask.base import (
     read_into,
 )
 from anymask.volumes.selected import import_library, select
-from anymask.volumes.volume import Colour, Volume
+from anymask.volumes.volume import Color, Volume
 
 _TO_RAS = {  # signs of x and y in the NRRD spaces
     "left-posterior-superior": (-1, -1),
@@ -122,8 +122,8 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
                 pairs[key] = value
     segments = _segments(pairs)
     if segments:
-        labels, names, colours = _merge_layers(np.asarray(data), axes, segments)
-        return Volume(labels, affine, names, colours, str(path))
+        labels, names, colors = _merge_layers(np.asarray(data), axes, segments)
+        return Volume(labels, affine, names, colors, str(path))
     return Volume(select(data, axes, frame, path), affine, source=str(path))
 
 
@@ -232,7 +232,7 @@ def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.ui
 @dataclass(frozen=True)
 class _Segment:
     name: str
-    colour: Colour | None
+    color: Color | None
     value: int
     layer: int
 
@@ -242,14 +242,14 @@ def _segments(header: Mapping[str, str]) -> list[_Segment]:
     found: list[_Segment] = []
     while f"Segment{len(found)}_ID" in header:
         start = f"Segment{len(found)}_"
-        colour = None
+        color = None
         if f"{start}Color" in header:
             red, green, blue = (float(part) for part in header[f"{start}Color"].split())
-            colour = round(255 * red), round(255 * green), round(255 * blue)
+            color = round(255 * red), round(255 * green), round(255 * blue)
         found.append(
             _Segment(
                 header.get(f"{start}Name", header[f"{start}ID"]),
-                colour,
+                color,
                 int(header.get(f"{start}LabelValue", 1)),
                 int(header.get(f"{start}Layer", 0)),
             )
@@ -259,14 +259,14 @@ def _segments(header: Mapping[str, str]) -> list[_Segment]:
 
 def _merge_layers(
     data: NDArray[Any], axes: tuple[int, int, int], segments: Sequence[_Segment]
-) -> tuple[NDArray[Any], dict[int, str], dict[int, Colour]]:
+) -> tuple[NDArray[Any], dict[int, str], dict[int, Color]]:
     """Merge layers into one label per voxel. Segments of several layers are renumbered from 1."""
     if data.ndim == 3:
         labels: NDArray[Any] = data.transpose(axes)
         return (
             labels,
             {one.value: one.name for one in segments},
-            {one.value: one.colour for one in segments if one.colour},
+            {one.value: one.color for one in segments if one.color},
         )
     (layers,) = {0, 1, 2, 3} - set(axes)
     stack = data.transpose(layers, *axes)
@@ -280,5 +280,5 @@ def _merge_layers(
             )
         labels[inside] = number
     names = {number: one.name for number, one in enumerate(segments, 1)}
-    colours = {number: one.colour for number, one in enumerate(segments, 1) if one.colour}
-    return labels, names, colours
+    colors = {number: one.color for number, one in enumerate(segments, 1) if one.color}
+    return labels, names, colors

@@ -36,11 +36,11 @@ from anymask.base import (
     volume_bytes,
     zstd_bound,
 )
-from anymask.images import check_segments, open_tiff, use_instead
+from anymask.images import check_segments, open_tiff, suggest_command
 from anymask.volumes.dicom import is_dicom, read_dicom
 from anymask.volumes.dicom_labels import is_segmentation, read_segmentation
 from anymask.volumes.nrrd import read_nrrd, sibling
-from anymask.volumes.selected import MILLIMETRES, explain, import_library, select
+from anymask.volumes.selected import MILLIMETERS, explain, import_library, select
 from anymask.volumes.volume import LPS_TO_RAS, Volume, scaled_affine
 
 _HEAD = 544  # bytes to detect a format; the length of a NIfTI-2 header
@@ -95,7 +95,7 @@ def read_volume(
         if kind:
             return _read_nibabel(path, kind, frame)
     raise InputError(
-        use_instead(path, "scan")
+        suggest_command(path, "scan")
         or (
             f"{path.name!r} is not a supported scan. Expected NIfTI, MGH, NRRD, a TIFF "
             "stack, OME-Zarr, or a folder or zip of DICOM slices."
@@ -167,7 +167,7 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
     if len(image.shape) < 3:
         raise InputError(f"{path.name!r} has shape {image.shape}: an image, not a volume.")
     is_mgh = kind == "MGHImage"
-    unit = 1.0 if is_mgh else MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
+    unit = 1.0 if is_mgh else MILLIMETERS.get(image.header.get_xyzt_units()[0], 1.0)
     affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
     if np.abs(affine[:3, :3]).max(initial=0) == 0:
         raise DataError(f"{path.name!r} declares voxels of size 0.")
@@ -257,10 +257,10 @@ def _tiff_spacing(file: Any) -> tuple[float, float, float]:
         for axis in "ZYX":
             size = None if pixels is None else pixels.get(f"PhysicalSize{axis}")
             name = "um" if pixels is None else pixels.get(f"PhysicalSize{axis}Unit", "um")
-            sides.append(float(size) * MILLIMETRES.get(name, 1e-3) if size else 1.0)
+            sides.append(float(size) * MILLIMETERS.get(name, 1e-3) if size else 1.0)
         return sides[0], sides[1], sides[2]
     notes = file.imagej_metadata or {}
-    unit = MILLIMETRES.get(str(notes.get("unit", "")), 0.0)
+    unit = MILLIMETERS.get(str(notes.get("unit", "")), 0.0)
     if not unit:
         return 1.0, 1.0, 1.0
     sides = [float(notes.get("spacing", 1.0)) * unit]
@@ -314,7 +314,7 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
     for row, name in enumerate("xyz"):
         place = names.index(name)
         known = axes[place].get("unit", "") if isinstance(axes[place], dict) else ""
-        unit = MILLIMETRES.get(known, 1.0)
+        unit = MILLIMETERS.get(known, 1.0)
         affine[row, row], affine[row, 3] = scale[place] * unit, shift[place] * unit
     order = [names.index(name) for name in "zyx"]
     return Volume(select(source, order, frame, path), LPS_TO_RAS @ affine, source=str(path))

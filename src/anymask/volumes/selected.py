@@ -23,7 +23,7 @@ from anymask.base import (
     check_volume_bytes,
 )
 
-MILLIMETRES = {  # by unit names of NIfTI, OME and ImageJ
+MILLIMETERS = {  # by unit names of NIfTI, OME and ImageJ
     **dict.fromkeys(("m", "meter", "metre"), 1e3),
     **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),
     **dict.fromkeys(("mm", "millimeter", "millimetre"), 1.0),

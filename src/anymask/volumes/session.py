@@ -49,9 +49,9 @@ from anymask.track import (
     open_session,
     read_whole,
 )
-from anymask.volumes.ending import GAP, EndingTracker, FollowedState
+from anymask.volumes.ending import GAP, EndingTracker, SliceState
 from anymask.volumes.reading import read_volume
-from anymask.volumes.volume import Colour, Volume, check_window, scaled_affine
+from anymask.volumes.volume import Color, Volume, check_window, scaled_affine
 from anymask.volumes.writing import label_volume, write_labels
 
 # Fill slices between known masks, and merge the masks of several axes.
@@ -83,17 +83,17 @@ def fill_slices(
     if way == "never":
         return stack
     full = np.asarray(stack.any(axis=(1, 2)), np.bool_)
-    wanted = np.zeros(len(stack), np.bool_)
+    requested = np.zeros(len(stack), np.bool_)
     for first, last in pairwise(drawn):
         between = range(first + 1, last)
         weak = [way == "always" or not full[index] or index in unsure for index in between]
-        wanted[first + 1 : last] = weak
-    known = np.flatnonzero(full & ~wanted)
+        requested[first + 1 : last] = weak
+    known = np.flatnonzero(full & ~requested)
     if way == "auto":
         for first, last in pairwise(known.tolist()):
             if 1 < last - first <= GAP_FILLED + 1:
-                wanted[first + 1 : last] = True
-    for index in np.flatnonzero(wanted):
+                requested[first + 1 : last] = True
+    for index in np.flatnonzero(requested):
         place = int(np.searchsorted(known, index))
         before, after = int(known[place - 1]), int(known[place])
         part = (index - before) / (after - before)
@@ -103,11 +103,11 @@ def fill_slices(
 
 def mix_masks(first: BoolArray, last: BoolArray, part: float) -> BoolArray:  # (H, W), (H, W)
     """Interpolate two non-empty masks, from `part` 0 (first) to 1 (last)."""
-    centres = np.stack([_centre(first), _centre(last)])
-    middle = (1 - part) * centres[0] + part * centres[1]
+    centers = np.stack([_center(first), _center(last)])
+    middle = (1 - part) * centers[0] + part * centers[1]
     moved = [
-        _moved(signed_distance(mask), middle - centre)
-        for mask, centre in zip((first, last), centres, strict=True)
+        _moved(signed_distance(mask), middle - center)
+        for mask, center in zip((first, last), centers, strict=True)
     ]
     return np.asarray((1 - part) * moved[0] + part * moved[1] > 0, np.bool_)
 
@@ -120,7 +120,7 @@ def signed_distance(mask: BoolArray) -> FloatArray:  # (H, W) -> (H, W)
     return np.asarray(np.where(pixels > 0, inside - 0.5, 0.5 - outside)[1:-1, 1:-1], np.float32)
 
 
-def _centre(mask: BoolArray) -> Floats:  # -> (2,): x, y
+def _center(mask: BoolArray) -> Floats:  # -> (2,): x, y
     rows, columns = np.nonzero(mask)
     return np.array([columns.mean(), rows.mean()])
 
@@ -272,7 +272,7 @@ class VolumeSettings:
             "99.5th percentile of the scan",
             check=check_window,
             parse=_parse_window,
-            form="L,W",
+            metavar="L,W",
             default="from the scan",
         ),
     ] = None
@@ -310,7 +310,7 @@ class VolumeOptions(TypedDict, total=False):
 
 @brief
 @dataclass(frozen=True)
-class FollowedSlice:
+class TrackedSlice:
     """Masks of one slice across an axis (0 is z, 1 is y, 2 is x), by object number."""
 
     axis: int
@@ -332,7 +332,7 @@ class SliceFrames:
     axis: int
     window: Window
     rate: float = 1.0
-    fault: str | None = None
+    error: str | None = None
 
     @property
     def length(self) -> int:
@@ -341,7 +341,7 @@ class SliceFrames:
     def read(self, frame: int) -> UintImage | None:
         if not 0 <= frame < self.length:
             return None
-        return np.repeat(self.volume.picture(frame, self.axis, self.window)[..., None], 3, axis=2)
+        return np.repeat(self.volume.image(frame, self.axis, self.window)[..., None], 3, axis=2)
 
     def seconds(self, frame: int) -> float:
         """Slice index as time, because slices have no times."""
@@ -385,9 +385,9 @@ class VolumeSession:
 
     def _first_slice(self) -> UintImage:
         axis, index = self.prompts(self.objects[0])[0]
-        grey = self.volume.picture(index, axis, self.window)
+        gray = self.volume.image(index, axis, self.window)
         masks = np.stack([one.mask for one in self.slice(index, axis).objects.values()])
-        return overlay(np.repeat(grey[..., None], 3, axis=2), masks)
+        return overlay(np.repeat(gray[..., None], 3, axis=2), masks)
 
     def __enter__(self) -> VolumeSession:
         return self
@@ -395,7 +395,7 @@ class VolumeSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[FollowedSlice]:
+    def __iter__(self) -> Iterator[TrackedSlice]:
         return self.propagate()
 
     @property
@@ -420,7 +420,7 @@ class VolumeSession:
             slice: Slice index along the axis, from 0.
             id: Number of the object from 1, its label value.
             axis: 0: slice (Y, X) across z; 1: (Z, X) across y; 2: (Z, Y) across x.
-            prompt: `points`, `labels`, `box`, `mask`, `scribble`, `lasso` and `anew` as for
+            prompt: `points`, `labels`, `box`, `mask`, `scribble`, `lasso` and `replace` as for
                 `VideoSession.add`, in pixels of the slice; (x, y) is (column, row).
 
         Raises:
@@ -441,10 +441,10 @@ class VolumeSession:
         tracks, exists = self._open(axis), id in self.objects
         corrects = not any(prompt.get(name) is not None for name in ("mask", "box", "lasso"))
         new = slice not in tracks.prompts(id)
-        if not new and corrects and prompt.get("anew") and len(self.prompts(id)) > 1:
-            given: Any = {name: one for name, one in prompt.items() if name != "anew"}
+        if not new and corrects and prompt.get("replace") and len(self.prompts(id)) > 1:
+            given: Any = {name: one for name, one in prompt.items() if name != "replace"}
             Prompt.of(**given)  # an invalid one changes nothing
-            self.take_back(id, slice, axis)
+            self.remove_prompts(id, slice, axis)
             new = True
         if exists and new and corrects:
             prompt["mask"] = self._cut(id, axis, slice)
@@ -456,7 +456,7 @@ class VolumeSession:
         known = np.take(self.mask(number), index, axis=axis) if one is None else one.mask
         return known if known.any() else None
 
-    def take_back(self, id: int, slice: int, axis: int = 0) -> None:  # noqa: A002
+    def remove_prompts(self, id: int, slice: int, axis: int = 0) -> None:  # noqa: A002
         """Delete the prompt of an object on a slice. Raises InputError if it does not exist."""
         check_axis(axis)
         tracks = self._open(axis)
@@ -465,7 +465,7 @@ class VolumeSession:
             raise InputError(
                 f"Object {id} has no prompt on slice {slice}. It has prompts on {prompted}."
             )
-        tracks.video.take_back(tracks.track_at(id, slice), slice)
+        tracks.video.remove_prompts(tracks.track_at(id, slice), slice)
 
     def remove(self, id: int) -> None:  # noqa: A002
         """Delete an object. Other objects do not change."""
@@ -477,7 +477,7 @@ class VolumeSession:
         """Prompted slices of an object, as (axis, slice)."""
         return [(axis, i) for axis, one in sorted(self._axes.items()) for i in one.prompts(id)]
 
-    def propagate(self, direction: Direction = "both") -> Iterator[FollowedSlice]:
+    def propagate(self, direction: Direction = "both") -> Iterator[TrackedSlice]:
         """Track the objects from slice to slice, along each axis with prompts.
 
         Tracking stops when all objects have ended. You can leave the loop and call it again to
@@ -516,7 +516,7 @@ class VolumeSession:
             pass
         return self
 
-    def _pass(self, axis: int, *, backward: bool) -> Iterator[FollowedSlice]:
+    def _pass(self, axis: int, *, backward: bool) -> Iterator[TrackedSlice]:
         video = self._axes[axis].video
         absent = dict.fromkeys(video.objects, 0)
         prompted = [index for number in absent for index in video.prompts(number)]
@@ -529,11 +529,11 @@ class VolumeSession:
             if self.settings.stop and not ahead and min(absent.values()) >= GAP:
                 return
 
-    def slice(self, index: int, axis: int = 0) -> FollowedSlice:
+    def slice(self, index: int, axis: int = 0) -> TrackedSlice:
         """Return the stored masks of a slice from prompts on its axis, without computing any."""
         check_axis(axis)
         tracks = self._axes.get(axis)
-        return FollowedSlice(axis, index, {} if tracks is None else tracks.result(index))
+        return TrackedSlice(axis, index, {} if tracks is None else tracks.result(index))
 
     def known(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
         """Slice ranges with masks of an object, as (axis, first, last)."""
@@ -557,7 +557,7 @@ class VolumeSession:
             for place, backward, step in ((0, True, 1), (-1, False, -1)):
                 track = one.track_at(id, prompted[place])
                 state = one.video.state_of(track, backward=backward)
-                if isinstance(state, FollowedState) and (first := state.past.first) is not None:
+                if isinstance(state, SliceState) and (first := state.past.first) is not None:
                     last, name = first.slice + step, AXES[axis]
                     found.append(f"{name} {last} ({name} {first.slice}: {first.describe()})")
         return found
@@ -613,7 +613,7 @@ class VolumeSession:
     def labels(
         self,
         names: Mapping[int, str] | None = None,
-        colours: Mapping[int, Colour] | None = None,
+        colors: Mapping[int, Color] | None = None,
     ) -> Volume:
         """Return the objects as labels (Z, Y, X) of the scan. The value is the object number.
 
@@ -624,7 +624,7 @@ class VolumeSession:
         array = np.zeros(self.volume.shape, small)
         for number in reversed(numbers):
             array[self.mask(number)] = number
-        return label_volume(array, self.volume, names=names, colours=colours)
+        return label_volume(array, self.volume, names=names, colors=colors)
 
     def _size(self, number: int) -> int:
         """Total area of an object on all tracked slices, in pixels."""

@@ -26,7 +26,7 @@ _SHEAR = 1e-3  # maximum cosine between two axes; allows for float32 and rounded
 _GOLDEN = 0.61803398875  # hue step that separates consecutive labels
 _SHOWN = (0.5, 99.5)  # percentiles of black and white without a window
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 class Voxels(Protocol):
@@ -60,7 +60,7 @@ class Volume:
     affine: Floats  # Matrix (4, 4) from voxel (x, y, z, 1) to mm, RAS
     names: Mapping[int, str] = field(default_factory=dict)  # Label value to name
     # Label value to color: red, green, blue, 0 to 255
-    colours: Mapping[int, Colour] = field(default_factory=dict)
+    colors: Mapping[int, Color] = field(default_factory=dict)
     source: str = ""  # File that it was read from
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ class Volume:
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
         object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
-        object.__setattr__(self, "colours", MappingProxyType(dict(self.colours)))
+        object.__setattr__(self, "colors", MappingProxyType(dict(self.colors)))
 
     def __repr__(self) -> str:
         sides, steps = ("x".join(f"{n:g}" for n in three) for three in (self.shape, self.spacing))
@@ -102,7 +102,7 @@ class Volume:
 
     def _repr_html_(self) -> str:
         """Preview of the middle slice. A compressed file is decompressed up to that slice."""
-        return preview_html(repr(self), (), preview_of(lambda: self.picture(self.shape[0] // 2)))
+        return preview_html(repr(self), (), preview_of(lambda: self.image(self.shape[0] // 2)))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -156,7 +156,7 @@ class Volume:
         voxels = self.array if "array" in self.__dict__ else self.voxels
         return _native(np.asarray(voxels[tuple(key)]))
 
-    def picture(
+    def image(
         self, index: int, axis: int = 0, window: tuple[float, float] | None = None
     ) -> UintImage:
         """Read one slice as an 8-bit image for display or a model.
@@ -176,8 +176,8 @@ class Volume:
             check_window(window)
             level, width = window
             low, high = level - width / 2, level + width / 2
-        grey = (np.where(finite, pixels, low) - low) / max(high - low, 1e-12)
-        return np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
+        gray = (np.where(finite, pixels, low) - low) / max(high - low, 1e-12)
+        return np.rint(gray.clip(0, 1) * 255).astype(np.uint8)
 
 
 def check_window(window: object) -> None:
@@ -200,10 +200,10 @@ def scaled_affine(spacing: tuple[float, float, float]) -> Floats:
     return LPS_TO_RAS @ np.diag([x, y, z, 1.0])
 
 
-def label_colour(labels: Volume, value: int) -> Colour:
+def label_color(labels: Volume, value: int) -> Color:
     """Color of a label, or a generated one."""
-    if value in labels.colours:
-        return labels.colours[value]
+    if value in labels.colors:
+        return labels.colors[value]
     red, green, blue = colorsys.hsv_to_rgb(value * _GOLDEN % 1, 0.65, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
 

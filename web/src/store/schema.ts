@@ -203,7 +203,7 @@ export interface LabelMeasure {
   name: string;
   voxels: number;
   volume_ml: number;
-  centre_mm: [number, number, number];
+  center_mm: [number, number, number];
   extent_mm: [number, number, number];
   slice: number;
   area_mm2: number;

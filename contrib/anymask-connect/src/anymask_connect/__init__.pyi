@@ -5,5 +5,5 @@ from anymask_connect.cvat import CvatModel as CvatModel
 from anymask_connect.cvat import Tracked as Tracked
 from anymask_connect.cvat import mask_to_shape as mask_to_shape
 from anymask_connect.cvat import shape_to_mask as shape_to_mask
-from anymask_connect.label_studio import TaskPictures as TaskPictures
+from anymask_connect.label_studio import TaskImages as TaskImages
 from anymask_connect.label_studio import label_studio_routes as label_studio_routes

@@ -33,9 +33,9 @@ from anymask import __version__
 from anymask.base import AnymaskError, InputError, UintImage, write_whole
 from anymask.edit import cut_out
 from anymask.find import Detector, open_detector
-from anymask.images import list_photos, load_image
-from anymask.masks import Mask, Masks, Prompt, merged_prompts, rle_to_coco, save_picture
-from anymask.segment import EncodedPhoto, Prediction
+from anymask.images import list_images, load_image
+from anymask.masks import Mask, Masks, Prompt, merged_prompts, rle_to_coco, save_image
+from anymask.segment import EncodedImage, Prediction
 
 if TYPE_CHECKING:
     from anymask import Model
@@ -105,16 +105,16 @@ class Answer:
     """Response to an assistant: JSON data, and optionally an image (H, W, 3 or 4)."""
 
     facts: dict[str, Any]
-    picture: UintImage | None = None
+    source_image: UintImage | None = None
 
     def as_result(self) -> CallToolResult:
         """Text without run-lengths, a reduced image, and structured content with all data."""
         facts, content = dict(self.facts), list[TextContent | ImageContent]()
-        if self.picture is not None:
-            small = shrink(self.picture)
+        if self.source_image is not None:
+            small = shrink(self.source_image)
             text = base64.b64encode(png_bytes(small)).decode()
             content.append(ImageContent(type="image", data=text, mime_type="image/png"))
-            share = self.picture.shape[1] / small.shape[1]
+            share = self.source_image.shape[1] / small.shape[1]
             facts["pixels_per_shown_pixel"] = round(share, 4)
         short = {
             name: [{k: v for k, v in one.items() if k != "rle"} for one in value]
@@ -125,20 +125,20 @@ class Answer:
         return CallToolResult(content=list(content), structured_content=facts)
 
 
-def shrink(picture: UintImage) -> UintImage:
+def shrink(image: UintImage) -> UintImage:
     """Reduce an image to a longer side of at most SIDE."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = SIDE / max(height, width)
     if scale >= 1:
-        return picture
+        return image
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def png_bytes(picture: UintImage) -> bytes:
+def png_bytes(image: UintImage) -> bytes:
     """Encode an image (H, W, 3 or 4) as PNG."""
     data = io.BytesIO()
-    save_picture(data, picture)
+    save_image(data, image)
     return data.getvalue()
 
 
@@ -166,11 +166,11 @@ class Folders:
             )
         self.roots = tuple(dict.fromkeys(map(read_folder, folders)))
 
-    def photos(self) -> list[str]:
+    def images(self) -> list[str]:
         """Image names: relative to the folder, or absolute if there are several folders."""
         found = []
         for root in self.roots:
-            for path in list_photos(root):
+            for path in list_images(root):
                 if self._is_inside(path):
                     name = path.relative_to(root) if len(self.roots) == 1 else path
                     found.append(name.as_posix())
@@ -215,22 +215,22 @@ class Folders:
 
 
 @dataclass
-class OpenPhoto:
+class OpenImage:
     """An open image with its masks by number, and the predictions of prompted masks."""
 
     name: str
     data: bytes
     pixels: UintImage
-    seen: Any  # EncodedPhoto, a model input that replaces the image
+    encoded: Any  # EncodedPhoto, a model input that replaces the image
     masks: dict[int, Mask] = field(default_factory=dict)
     made: dict[int, Prediction] = field(default_factory=dict)
 
     def keep(self, mask: Mask, made: Prediction | None = None) -> int:
         """Add a mask and return its number."""
         number = len(self.masks) + 1
-        self.masks[number] = replace(mask, picture=None)
+        self.masks[number] = replace(mask, source_image=None)
         if made is not None:
-            self.made[number] = replace(made, picture=None)
+            self.made[number] = replace(made, source_image=None)
         return number
 
     def mask(self, number: int) -> Mask:
@@ -271,18 +271,18 @@ class McpSession:
         self, model: Model, folders: Folders, detector: Detector | None, out: Path | None
     ) -> None:
         self.model, self.folders, self.detector, self.out = model, folders, detector, out
-        self._open: OrderedDict[Path, OpenPhoto] = OrderedDict()
+        self._open: OrderedDict[Path, OpenImage] = OrderedDict()
         self._asking = threading.RLock()
 
     def list_images(self, start: int = 0) -> Answer:
         """List the image names, 200 at a time. start: how many images to skip."""
-        names = self.folders.photos()
+        names = self.folders.images()
         return Answer({"images": names[max(0, start) :][:LISTED], "count": len(names)})
 
     def open_image(self, image: str) -> Answer:
         """Return an image in reduced size, its original size, and its masks so far."""
         with self._asking:
-            known = self._photo(image)
+            known = self._image(image)
             return known.answer([*known.masks])
 
     def find(
@@ -292,15 +292,15 @@ class McpSession:
         has a mask, a label and a score. score: minimum score, 0 to 1; most: maximum number of
         returned masks."""
         with self._asking:
-            known = self._photo(image)
+            known = self._image(image)
             found = self.model.find(known.pixels, words, detector=self.detector, score=score)
             return self._list_masks(known, found, most)
 
     def everything(self, image: str, most: int = 30) -> Answer:
         """Segment all objects in an image, best first. most: maximum number of returned masks."""
         with self._asking:
-            known = self._photo(image)
-            return self._list_masks(known, self.model.everything(known.seen), most)
+            known = self._image(image)
+            return self._list_masks(known, self.model.everything(known.encoded), most)
 
     def click(
         self, image: str, points: list[tuple[float, float]], labels: list[int] | None = None
@@ -308,13 +308,13 @@ class McpSession:
         """Segment one object from points (x, y) in pixels of the image. labels: one per point, 1 on
         the object, 0 outside of it; default: all 1."""
         with self._asking:
-            known = self._photo(image)
+            known = self._image(image)
             return self._respond(known, Prompt.of(points, labels))
 
     def box(self, image: str, box: tuple[float, float, float, float]) -> Answer:
         """Segment the object in a box x0, y0, x1, y1 in pixels of the image."""
         with self._asking:
-            known = self._photo(image)
+            known = self._image(image)
             return self._respond(known, Prompt.of(box=box))
 
     def refine(
@@ -327,7 +327,7 @@ class McpSession:
         """Improve a mask and return it as a new mask. points and labels, as in click: on missing
         parts (label 1) or on wrong parts (label 0). Without points, the model refines the mask."""
         with self._asking:
-            known = self._photo(image)
+            known = self._image(image)
             given = known.mask(mask)
             if points:
                 made, prompt = known.made.get(mask), Prompt.of(points, labels)
@@ -335,7 +335,7 @@ class McpSession:
                     prompt = merged_prompts(Prompt.of(mask=given.mask), prompt)
                     return self._respond(known, prompt, given.label)
                 return self._respond(known, merged_prompts(made.prompt, prompt), given.label, made)
-            better = self.model.refine(known.seen, given.mask).best
+            better = self.model.refine(known.encoded, given.mask).best
             return known.answer([known.keep(replace(better, label=given.label))])
 
     def cut_out(self, image: str, mask: int, save_as: str | None = None) -> Answer:
@@ -343,24 +343,24 @@ class McpSession:
         box. save_as: file name such as "cup.png" to save it in full size, if the user set an
         output folder."""
         with self._asking:
-            known = self._photo(image)
-            picture = cut_out(known.pixels, known.mask(mask).mask, crop=True)
+            known = self._image(image)
+            source_image = cut_out(known.pixels, known.mask(mask).mask, crop=True)
             facts: dict[str, Any] = {
                 "image": known.name, "mask": mask,
-                "width": picture.shape[1], "height": picture.shape[0],
+                "width": source_image.shape[1], "height": source_image.shape[0],
             }  # fmt: skip
             if save_as is not None:
-                facts["saved"] = self._save(picture, save_as)
-            return Answer(facts, picture)
+                facts["saved"] = self._save(source_image, save_as)
+            return Answer(facts, source_image)
 
-    def _photo(self, name: str) -> OpenPhoto:
+    def _image(self, name: str) -> OpenImage:
         """Open image, encoded on first use. Raises InputError, ImageError."""
         path, data = self.folders.read(name)
         known = self._open.get(path)
         if known is None or known.data != data:
             pixels = load_image(data)
-            seen = EncodedPhoto(self.model.encode(pixels), pixels)
-            known = OpenPhoto(name, data, pixels, seen)
+            encoded = EncodedImage(self.model.encode(pixels), pixels)
+            known = OpenImage(name, data, pixels, encoded)
             self._open[path] = known
         self._open.move_to_end(path)
         while len(self._open) > KEPT:
@@ -369,21 +369,21 @@ class McpSession:
 
     def _respond(
         self,
-        known: OpenPhoto,
+        known: OpenImage,
         prompt: Prompt,
         label: str | None = None,
         made: Prediction | None = None,
     ) -> Answer:
         """Response to a prompt, or to points added to an earlier prediction."""
         before = [made] if "mask" in self.model.spec.accepts and prompt.mask is None else None
-        (answer,) = self.model.segment(known.seen, prompts=[prompt], previous=before)
+        (answer,) = self.model.segment(known.encoded, prompts=[prompt], previous=before)
         return known.answer([known.keep(replace(answer.best, label=label), answer)])
 
-    def _list_masks(self, known: OpenPhoto, found: Masks, most: int) -> Answer:
+    def _list_masks(self, known: OpenImage, found: Masks, most: int) -> Answer:
         numbers = [known.keep(one) for one in found[: max(1, most)]]
         return known.answer(numbers, found=len(found))
 
-    def _save(self, picture: UintImage, name: str) -> str:
+    def _save(self, image: UintImage, name: str) -> str:
         """Write a cut-out and return its name. Raises InputError if the name is unusable."""
         if self.out is None:
             raise InputError(
@@ -397,5 +397,5 @@ class McpSession:
         target = self.out / name
         if os.path.lexists(target):
             raise InputError(f"{name} already exists. Choose another name.")
-        write_whole(target, png_bytes(picture))
+        write_whole(target, png_bytes(image))
         return name

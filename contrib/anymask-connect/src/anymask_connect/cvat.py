@@ -53,7 +53,7 @@ class CvatMask:
 class CvatFrame:
     """Video frame encoded by the tracker, and its size (H, W)."""
 
-    seen: Any
+    features: Any
     hw: tuple[int, int]
 
 
@@ -81,9 +81,9 @@ class CvatModel:
 
     def preprocess_frame(self, image: ImageSource) -> CvatFrame:
         """Encode a video frame for `begin` and `follow`."""
-        picture = load_image(image)
-        seen = self._tracker.encode_frame(picture, reduce_frame(picture))
-        return CvatFrame(seen, (picture.shape[0], picture.shape[1]))
+        source_image = load_image(image)
+        features = self._tracker.encode_frame(source_image, reduce_frame(source_image))
+        return CvatFrame(features, (source_image.shape[0], source_image.shape[1]))
 
     def detect(self, image: ImageSource, least: float | None = None) -> list[CvatMask]:
         """Segment all objects in an image. `least`: minimum score."""
@@ -96,7 +96,7 @@ class CvatModel:
 
     def interact(
         self,
-        seen: Features,
+        features: Features,
         positive: Sequence[Sequence[float]],
         negative: Sequence[Sequence[float]] = (),
         box: Sequence[float] | None = None,
@@ -105,7 +105,7 @@ class CvatModel:
         points = [*positive, *negative]
         labels = [1] * len(positive) + [0] * len(negative)
         answer = self.model.segment(
-            seen, points=points or None, point_labels=labels or None, box=box
+            features, points=points or None, point_labels=labels or None, box=box
         )
         rle = mask_to_rle(answer.masks[0])
         if not rle_area(rle):
@@ -115,8 +115,8 @@ class CvatModel:
     def begin(self, frame: CvatFrame, kind: str, points: Sequence[float]) -> Tracked:
         """Start tracking an object. Raises InputError if the shape type has no area."""
         mask = shape_to_mask(kind, points, frame.hw)
-        prediction = self._tracker.answer(frame.seen, Prompt.of(mask=mask), None)
-        state = self._tracker.begin(frame.seen, TrackMoment(0), prediction, None)
+        prediction = self._tracker.answer(frame.features, Prompt.of(mask=mask), None)
+        state = self._tracker.begin(frame.features, TrackMoment(0), prediction, None)
         return Tracked(kind, 0, state, check_prompted(prediction).monitor)
 
     def follow(self, frame: CvatFrame, state: Tracked) -> list[float] | None:
@@ -125,9 +125,11 @@ class CvatModel:
         None if it is missing or its area changed suddenly.
         """
         at = TrackMoment(state.frame + 1)
-        (prediction,) = self._tracker.track(frame.seen, at, [state.state])
+        (prediction,) = self._tracker.track(frame.features, at, [state.state])
         check = check_tracked(state.monitor, prediction, False, MonitorSettings())
-        state.state = self._tracker.remember(frame.seen, at, state.state, prediction, check.sure)
+        state.state = self._tracker.remember(
+            frame.features, at, state.state, prediction, check.sure
+        )
         state.frame, state.monitor = at.frame, check.monitor
         if not rle_area(prediction.rle) or "area" in check.doubts:
             return None

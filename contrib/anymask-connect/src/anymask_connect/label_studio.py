@@ -26,14 +26,14 @@ from anymask.base import UintImage, transfers
 from anymask.formats import mask_to_brush
 from anymask.masks import Prompt
 from anymask.segment import Prediction
-from anymask.studio import Inference, Limits, Refusal, model_routes, schemas
+from anymask.studio import Inference, Limits, RequestError, model_routes, schemas
 
 MAX_TASKS = 1000  # maximum number of tasks per request
 _PATIENCE = 30  # response timeout of image downloads, in seconds
 
 
 @dataclass(frozen=True)
-class TaskPictures:
+class TaskImages:
     """Location of task images.
 
     Attributes:
@@ -55,19 +55,19 @@ class TaskPictures:
             if local is not None:
                 with local.open("rb") as file:
                     return file.read(limits.upload_bytes + 1)
-            wanted, full = urlsplit(self.host), urlsplit(urljoin(self.host, address))
+            requested, full = urlsplit(self.host), urlsplit(urljoin(self.host, address))
         except (OSError, ValueError) as error:  # too long, NUL, invalid base64 or host
             message = (
                 f"The image address {address[:80]!r} is invalid. Send it in the form "
                 "that Label Studio uses."
             )
-            raise Refusal(422, message) from error
-        if not self.host or (full.scheme, full.netloc) != (wanted.scheme, wanted.netloc):
+            raise RequestError(422, message) from error
+        if not self.host or (full.scheme, full.netloc) != (requested.scheme, requested.netloc):
             message = (
                 f"The image {address[:120]} is not available. Start the server with "
-                "--photos DIR or the URL of Label Studio to give it access to this image."
+                "--images DIR or the URL of Label Studio to give it access to this image."
             )
-            raise Refusal(422, message)
+            raise RequestError(422, message)
         headers = {"Authorization": f"Token {self.key}"} if self.key else {}
         try:
             return transfers.read_address(
@@ -80,7 +80,7 @@ class TaskPictures:
                 f"The image cannot be downloaded from Label Studio: {why}. Check its address and "
                 "API key."
             )
-            raise Refusal(502, message) from error
+            raise RequestError(502, message) from error
 
     def _local(self, address: str) -> Path | None:
         if self.folder is None:
@@ -103,9 +103,9 @@ class Tag:
     image_key: str
     labels: tuple[str, ...]
 
-    def label(self, wanted: str) -> str:
+    def label(self, requested: str) -> str:
         """A supported label, or the first one: Label Studio hides masks with unknown labels."""
-        return wanted if wanted in self.labels else (*self.labels, "")[0]
+        return requested if requested in self.labels else (*self.labels, "")[0]
 
 
 def read_config(xml: str) -> Tag:
@@ -116,16 +116,16 @@ def read_config(xml: str) -> Tag:
         root = ET.fromstring(xml)
         brush = next(root.iter("BrushLabels"))
         name, to_name = brush.attrib["name"], brush.attrib["toName"]
-        picture = next(tag for tag in root.iter("Image") if tag.get("name") == to_name)
+        image = next(tag for tag in root.iter("Image") if tag.get("name") == to_name)
         labels = tuple(label.attrib["value"] for label in brush.iter("Label"))
-        return Tag(name, to_name, picture.attrib["value"].lstrip("$"), labels)
+        return Tag(name, to_name, image.attrib["value"].lstrip("$"), labels)
     except (ET.ParseError, StopIteration, KeyError, UnicodeEncodeError) as error:
         message = (
             f"The labeling configuration is not supported: {xml[:80]!r}. It must "
             "contain <Image> and <BrushLabels toName=...>. Add a BrushLabels tag in "
             "the settings of the project."
         )
-        raise Refusal(422, message) from error
+        raise RequestError(422, message) from error
 
 
 _CONFIG = (
@@ -180,18 +180,18 @@ def _version(inference: Inference) -> str:
     return f"anymask-{now.model}-{now.weights_hash[:12]}"
 
 
-async def setup(body: SetupBody, inference: model_routes.OfModel) -> dict[str, str]:
+async def setup(body: SetupBody, inference: model_routes.ModelDep) -> dict[str, str]:
     """Check the labeling configuration and return the name of the model."""
     read_config(body.xml)
     return {"model_version": _version(inference)}
 
 
-def _photo_of(pictures: TaskPictures, address: str, limits: Limits) -> UintImage:  # (H, W, 3)
+def _image_of(images: TaskImages, address: str, limits: Limits) -> UintImage:  # (H, W, 3)
     """Read the image of a task. Raises Refusal."""
-    return model_routes.read_photo(pictures.read(address, limits), limits)
+    return model_routes.read_image(images.read(address, limits), limits)
 
 
-async def versions(inference: model_routes.OfModel) -> dict[str, str | list[str]]:
+async def versions(inference: model_routes.ModelDep) -> dict[str, str | list[str]]:
     """The only version there is."""
     return {"versions": [_version(inference)], "message": ""}
 
@@ -206,19 +206,19 @@ async def webhook() -> dict[str, str | dict[str, str]]:
     return {"result": {}, "status": "ok"}
 
 
-def label_studio_routes(pictures: TaskPictures) -> APIRouter:
+def label_studio_routes(images: TaskImages) -> APIRouter:
     """Create the routes of a backend, for `anymask.serve(routers=...)`.
 
     Args:
-        pictures: Where it reads the images of tasks.
+        images: Where it reads the images of tasks.
     """
     routes = APIRouter(route_class=model_routes.BodyRoute, tags=["Label Studio"])
 
     @routes.post("/predict")
     async def predict(
         body: PredictBody,
-        inference: model_routes.OfModel,
-        limits: model_routes.OfLimits,
+        inference: model_routes.ModelDep,
+        limits: model_routes.LimitsDep,
     ) -> dict[str, list[dict[str, Any]]]:
         """Segment the points and boxes in `params.context`. Without these, the result is empty."""
         tag = read_config(body.label_config)
@@ -230,10 +230,10 @@ def label_studio_routes(pictures: TaskPictures) -> APIRouter:
             found: dict[str, Any] = {"result": [], "score": 0.0}
             if kinds & {"keypointlabels", "rectanglelabels"}:
                 address = str(task.data.get(tag.image_key, ""))
-                look = partial(_photo_of, pictures, address, limits)
-                seen = await model_routes.done(inference.encode(look))
-                prompt = prompt_of(regions, seen.embedding.image_hw)
-                (answer,) = await model_routes.done(inference.segment(seen, [prompt]))
+                look = partial(_image_of, images, address, limits)
+                features = await model_routes.done(inference.encode(look))
+                prompt = prompt_of(regions, features.embedding.image_hw)
+                (answer,) = await model_routes.done(inference.segment(features, [prompt]))
                 last = regions[-1]["value"]  # validated by `prompt_of`
                 names = last.get("keypointlabels") or last.get("rectanglelabels")
                 label = tag.label(str(names[0]) if isinstance(names, list) and names else "")
@@ -267,7 +267,7 @@ def prompt_of(regions: list[dict[str, Any]], image_hw: tuple[int, int]) -> Promp
             "A region is invalid. It must have a type, and value.x and value.y in percent, as "
             "Label Studio sends them."
         )
-        raise Refusal(422, message) from error
+        raise RequestError(422, message) from error
     return Prompt.of(points=points or None, labels=labels or None, box=box)
 
 

@@ -51,8 +51,8 @@ class CubePlace:
     side: int
 
     @classmethod
-    def around(cls, volume: Volume, centre: Floats, side: int) -> CubePlace:
-        """Cube whose middle voxel contains `centre` (z, y, x)."""
+    def around(cls, volume: Volume, center: Floats, side: int) -> CubePlace:
+        """Cube whose middle voxel contains `center` (z, y, x)."""
         found: dict[str, tuple[int, float]] = {}
         for place, letter in enumerate(volume.orientation):  # letters of x, y and z
             pair = next(one for one in ("LR", "PA", "IS") if letter in one)
@@ -62,7 +62,7 @@ class CubePlace:
         steps = [
             sign * SPACING / volume.spacing[axis] for axis, sign in zip(axes, signs, strict=True)
         ]
-        starts = [centre[a] - step * (side // 2) for a, step in zip(axes, steps, strict=True)]
+        starts = [center[a] - step * (side // 2) for a, step in zip(axes, steps, strict=True)]
         return cls(axes, _three(starts), _three(steps), volume.shape, side)
 
     def to_cube(self, voxels: Floats) -> Floats:  # (P, 3) z, y, x -> (P, 3) in the cube's axes
@@ -141,7 +141,7 @@ class CubeAnswer:
 
 @brief
 @dataclass(frozen=True, eq=False)
-class SeenCube:
+class CubeFeatures:
     """Encoded cube of a scan, for several prompts.
 
     Attributes:
@@ -166,12 +166,12 @@ class ClicksInVolumes:
         """Model name, as in `anymask models list`."""
         return self._module.spec.name
 
-    def encode(self, volume: Volume, around: ArrayLike) -> SeenCube:
+    def encode(self, volume: Volume, around: ArrayLike) -> CubeFeatures:
         """Encode a cube around a voxel (z, y, x). Raises PromptError if it is outside the scan."""
         import torch
 
-        centre = _check_points(volume, np.asarray(around)[None])[0]
-        place = CubePlace.around(volume, centre, self._module.config.side)
+        center = _check_points(volume, np.asarray(around)[None])[0]
+        place = CubePlace.around(volume, center, self._module.config.side)
         cube = place.cut(volume)
         body = cube[cube > 0]
         spread = float(body.std(ddof=1)) if body.size > 1 else 0.0
@@ -179,11 +179,11 @@ class ClicksInVolumes:
         cube = np.asarray((cube - middle) / (spread or 1.0), np.float32)
         with torch.inference_mode():
             given = torch.from_numpy(np.ascontiguousarray(cube))
-            return SeenCube(place, self._module.encode(given[None, None].to(self.device)))
+            return CubeFeatures(place, self._module.encode(given[None, None].to(self.device)))
 
     def segment(
         self,
-        volume: Volume | SeenCube,
+        volume: Volume | CubeFeatures,
         points: ArrayLike,
         point_labels: Sequence[int] | None = None,
         mask: FloatArray | None = None,
@@ -205,30 +205,30 @@ class ClicksInVolumes:
         import torch
         from torch.nn import functional as F
 
-        shape = volume.place.shape if isinstance(volume, SeenCube) else volume.shape
+        shape = volume.place.shape if isinstance(volume, CubeFeatures) else volume.shape
         at, labels = _check_points(shape, points), _check_labels(points, point_labels)
-        seen = volume
-        if isinstance(seen, Volume):
-            seen = self.encode(seen, at[int(np.argmax(labels))])
+        features = volume
+        if isinstance(features, Volume):
+            features = self.encode(features, at[int(np.argmax(labels))])
         m = 4 * self._module.config.grid
         given = np.zeros((m, m, m), np.float32) if mask is None else np.asarray(mask, np.float32)
         if given.shape != (m, m, m):
             raise InputError(f"Mask logits must have shape ({m}, {m}, {m}), got {given.shape}.")
-        coords = np.concatenate([seen.place.to_cube(at), np.zeros((1, 3))]).astype(np.float32)
+        coords = np.concatenate([features.place.to_cube(at), np.zeros((1, 3))]).astype(np.float32)
         with torch.inference_mode():
             tensors = (
                 torch.from_numpy(one[None]).to(self.device)
                 for one in (coords, np.array([*labels, -1]), given[None])
             )
-            logits, quality = self._module.decode(seen.features, *tensors)
+            logits, quality = self._module.decode(features.features, *tensors)
             side = [self._module.config.side] * 3
             large = F.interpolate(logits, side, mode="trilinear", align_corners=False)
         chosen = slice(1, None) if multimask else slice(0, 1)
         scores = quality[0, chosen].float().cpu().numpy()
         order = np.argsort(-scores, kind="stable")
         low, high = (one[0, chosen].float().cpu().numpy()[order] for one in (logits, large))
-        masks = np.stack([seen.place.paste(one) for one in high])
-        return CubeAnswer(masks, scores[order], low, seen.place)
+        masks = np.stack([features.place.paste(one) for one in high])
+        return CubeAnswer(masks, scores[order], low, features.place)
 
 
 def load_cube_model(

@@ -46,12 +46,12 @@ class DeformableAttention(nn.Module):
         values = self.value_proj(memory).view(B, -1, self.heads, C // self.heads)
         apart = self.sampling_offsets(queries).view(B, Q, self.heads, self.maps, self.places, 2)
         weights = self.attention_weights(queries).view(B, Q, self.heads, -1).softmax(-1)
-        centre = around[:, :, None, None, None, :2]
+        center = around[:, :, None, None, None, :2]
         if around.shape[-1] == 2:
             cells = torch.tensor([(w, h) for h, w in sizes], device=apart.device)
-            at = centre + apart / cells[None, None, None, :, None]
+            at = center + apart / cells[None, None, None, :, None]
         else:
-            at = centre + apart / self.places * around[:, :, None, None, None, 2:] * 0.5
+            at = center + apart / self.places * around[:, :, None, None, None, 2:] * 0.5
         read, start = [], 0
         for number, (h, w) in enumerate(sizes):
             one = values[:, start : start + h * w].permute(0, 2, 3, 1)  # (B, heads, D, h w)

@@ -543,10 +543,10 @@ def _drawn(mask: BoolArray, size: tuple[int, int]) -> BoolArray:
 
 
 def _read_prompt(
-    seem: Seem, args: argparse.Namespace, photo: Image.Image, scene: Scene
+    seem: Seem, args: argparse.Namespace, image: Image.Image, scene: Scene
 ) -> SeemPrompt:
     """Encode the prompts of the command line. Raises AnymaskError."""
-    drawn = np.zeros(photo.size[::-1], bool)
+    drawn = np.zeros(image.size[::-1], bool)
     if args.stroke:
         drawn |= load_mask(args.stroke)
     for text in args.point:
@@ -554,7 +554,7 @@ def _read_prompt(
         drawn[y, x] = True
     stroke = example = None
     if drawn.any():
-        stroke = seem.stroke(scene, _drawn(drawn, resized(photo).shape[:2]))
+        stroke = seem.stroke(scene, _drawn(drawn, resized(image).shape[:2]))
     if args.example:
         other = resized(Image.fromarray(load_image(args.example[0])))
         mask = _drawn(load_mask(Path(args.example[1])), other.shape[:2])
@@ -570,7 +570,7 @@ def _read_prompt(
 def main() -> None:
     """Write the mask of a prompt."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("photo", type=Path)
+    parser.add_argument("image", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--stroke", type=Path, help="mask image, white on the object")
     parser.add_argument("--point", metavar="X,Y", action="append", default=[])
@@ -582,14 +582,14 @@ def main() -> None:
     try:
         seem = Seem().eval().requires_grad_(False)
         load_official(seem, read_checkpoint(args.weights))
-        photo = Image.fromarray(load_image(args.photo))
-        scene = seem.encode(resized(photo))
-        low = seem.segment(scene, _read_prompt(seem, args, photo, scene))
+        image = Image.fromarray(load_image(args.image))
+        scene = seem.encode(resized(image))
+        low = seem.segment(scene, _read_prompt(seem, args, image, scene))
     except AnymaskError as error:
         parser.error(str(error))
     large = F.interpolate(low[None, None], scene.padded_hw, mode="bilinear")[0, 0]
-    height, width = resized(photo).shape[:2]
-    mask = Image.fromarray(large[:height, :width].numpy() > 0).resize(photo.size)
+    height, width = resized(image).shape[:2]
+    mask = Image.fromarray(large[:height, :width].numpy() > 0).resize(image.size)
     mask.convert("L").save(args.output)
     print(f"wrote {args.output}")
 

@@ -80,8 +80,8 @@ class SemanticSam(nn.Module):
             Mask features (B, C, h / 4, w / 4), then the maps at strides 8, 16, 32 and 64.
         """
         maps = self.backbone(images.to(self.dtype))
-        seen: tuple[Tensor, ...] = self.get_submodule("sem_seg_head.pixel_decoder")(maps)
-        return seen
+        features: tuple[Tensor, ...] = self.get_submodule("sem_seg_head.pixel_decoder")(maps)
+        return features
 
     def decode(
         self,
@@ -150,9 +150,9 @@ class PixelDecoder(nn.Module):
             ],
             dim=1,
         )
-        centres = cell_centres(sizes, memory.device).expand(len(memory), -1, -1)
+        centers = cell_centers(sizes, memory.device).expand(len(memory), -1, -1)
         for layer in self.transformer.get_submodule("encoder.layers").children():
-            memory = layer(memory, places, centres, sizes)
+            memory = layer(memory, places, centers, sizes)
         joined = split_maps(memory, sizes)
         fine = self.adapter_1(first)
         coarse = F.interpolate(joined[0], fine.shape[-2:], mode="bilinear", align_corners=False)
@@ -172,14 +172,14 @@ class _NormedConv(nn.Conv2d):
         return normal
 
 
-def cell_centres(sizes: Sizes, device: torch.device) -> Tensor:  # -> (1, K, 2)
+def cell_centers(sizes: Sizes, device: torch.device) -> Tensor:  # -> (1, K, 2)
     """Centres (x, y) of all cells of the maps, 0..1."""
-    centres = []
+    centers = []
     for h, w in sizes:
         y = (torch.arange(h, device=device, dtype=torch.float32) + 0.5) / h
         x = (torch.arange(w, device=device, dtype=torch.float32) + 0.5) / w
-        centres.append(torch.stack([x.expand(h, w), y[:, None].expand(h, w)], -1).flatten(0, 1))
-    return torch.cat(centres)[None]
+        centers.append(torch.stack([x.expand(h, w), y[:, None].expand(h, w)], -1).flatten(0, 1))
+    return torch.cat(centers)[None]
 
 
 def split_maps(memory: Tensor, sizes: Sizes) -> list[Tensor]:  # (B, K, C) -> (B, C, h, w) each
@@ -199,8 +199,8 @@ class _EncoderLayer(nn.Module):
         self.linear1 = nn.Linear(dim, config.mlp_dim)
         self.linear2 = nn.Linear(config.mlp_dim, dim)
 
-    def forward(self, x: Tensor, places: Tensor, centres: Tensor, sizes: Sizes) -> Tensor:
-        x = self.norm1(x + self.self_attn(x + places, centres, x, sizes))
+    def forward(self, x: Tensor, places: Tensor, centers: Tensor, sizes: Sizes) -> Tensor:
+        x = self.norm1(x + self.self_attn(x + places, centers, x, sizes))
         answer: Tensor = self.norm2(x + self.linear2(F.relu(self.linear1(x))))
         return answer
 

@@ -81,15 +81,15 @@ class XMemFrame:
     """Frame (H, W, 3) with its encoding; the image model encodes it only for prompts."""
 
     image: UintImage
-    grey: UintImage
+    gray: UintImage
     area: InputArea
     encoded: EncodedFrame
     prompting: ImageTracker
 
     @cached_property
-    def seen(self) -> Any:
+    def features(self) -> Any:
         """The frame, encoded by the image model."""
-        return self.prompting.encode_frame(self.image, self.grey)
+        return self.prompting.encode_frame(self.image, self.gray)
 
 
 class XMemTracker:
@@ -106,36 +106,38 @@ class XMemTracker:
         self._prompting, self._steps, self._side = ImageTracker(model), steps, side
         self.name = f"{NAME}:{model.name}:{model.runtime.weights_hash[:16]}:{weights_hash[:16]}"
 
-    def encode_frame(self, image: UintImage, grey: UintImage) -> XMemFrame:
+    def encode_frame(self, image: UintImage, gray: UintImage) -> XMemFrame:
         area = InputArea.of((image.shape[0], image.shape[1]), self._side)
         normal = (image - np.array(XMEM.mean)) / np.array(XMEM.std)
         pixels = np.ascontiguousarray(area.fill(normal.astype(np.float32)).transpose(2, 0, 1))
-        return XMemFrame(image, grey, area, self._steps.encode_frame(pixels), self._prompting)
+        return XMemFrame(image, gray, area, self._steps.encode_frame(pixels), self._prompting)
 
-    def answer(self, seen: XMemFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
+    def answer(self, features: XMemFrame, prompt: Prompt, earlier: Rle | None) -> FramePrediction:
         """Predict a mask from prompts. A mask prompt without other prompts is used unchanged."""
         if prompt.mask is not None and prompt.points is None and prompt.box is None:
-            return FramePrediction(mask_to_rle(given_mask(prompt, seen.area.frame_hw)), 1.0, 1.0)
-        return self._prompting.answer(seen.seen, prompt, earlier)
+            return FramePrediction(
+                mask_to_rle(given_mask(prompt, features.area.frame_hw)), 1.0, 1.0
+            )
+        return self._prompting.answer(features.features, prompt, earlier)
 
     def begin(
         self,
-        seen: XMemFrame,
+        features: XMemFrame,
         at: TrackMoment,
         prediction: FramePrediction,
         known: ObjectMemory | None,
     ) -> ObjectMemory:
-        soft = seen.area.fill(rle_to_mask(prediction.rle).astype(np.float32))
+        soft = features.area.fill(rle_to_mask(prediction.rle).astype(np.float32))
         mask = np.asarray(soft > 0.5, np.float32)
-        return self._steps.begin(seen.encoded, at.frame, mask, known)
+        return self._steps.begin(features.encoded, at.frame, mask, known)
 
     def track(
-        self, seen: XMemFrame, at: TrackMoment, states: Sequence[ObjectMemory]
+        self, features: XMemFrame, at: TrackMoment, states: Sequence[ObjectMemory]
     ) -> list[FramePrediction]:
         found = []
-        for answer in self._steps.step(seen.encoded, states):
+        for answer in self._steps.step(features.encoded, states):
             own, rival = (
-                seen.area.take(one.cpu().numpy()) for one in (answer.probability, answer.rival)
+                features.area.take(one.cpu().numpy()) for one in (answer.probability, answer.rival)
             )
             mask = own > rival
             score = float(own[mask].mean() if mask.any() else own.max())
@@ -144,13 +146,13 @@ class XMemTracker:
 
     def remember(
         self,
-        seen: XMemFrame,
+        features: XMemFrame,
         at: TrackMoment,
         state: ObjectMemory,
         prediction: FramePrediction,
         sure: bool,
     ) -> ObjectMemory:
-        return self._steps.remember(seen.encoded, at.frame, prediction.soft, add=sure)
+        return self._steps.remember(features.encoded, at.frame, prediction.soft, add=sure)
 
     def pack(self, state: ObjectMemory) -> StateArrays:
         from anymask_families.xmem_memory import memory_to_arrays

@@ -4,7 +4,7 @@ Each module contains the reader and the writer of one format. This module contai
 which the entry points refer, and imports none of them.
 """
 
-from anymask.formats import Format, Layout
+from anymask.formats import DatasetLayout, Format
 
 V7 = Format(
     package=__name__, module="v7", about="V7 Darwin JSON 2.0, one file per image",
@@ -27,7 +27,7 @@ VIA = Format(
     about="VGG Image Annotator 1 to 3, projects and exports; IN only", kind="file",
     suffixes=(".json", ".csv"), also=("vgg", "vgg-image-annotator"), writable=False,
 )  # fmt: skip
-HQSEG = Layout(
+HQSEG = DatasetLayout(
     package=__name__, module="hqseg", read="read_hqseg", split="val", report=True,
     about="HQSeg-44K: DIS5K, ThinObject5K, COIFT, HRSOD, FSS, DUTS, ECSSD, MSRA10K, DUT-OMRON",
 )  # fmt: skip

@@ -23,12 +23,12 @@ from anymask.formats import (
     Policy,
     fields,
     find_files,
-    find_picture,
-    note_facts,
-    note_traits,
+    find_image,
     object_numbers,
     output_paths,
     paint_numbers,
+    report_dataset_fields,
+    report_unsupported_fields,
     value_rles,
 )
 from anymask.images import SUFFIXES
@@ -44,7 +44,7 @@ _HELD = (
 )  # fmt: skip
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder of files; the id of a mask is its number.
 
     Raises DataError that names file and reason, also for a pickle with other content than arrays
@@ -53,11 +53,11 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images = []
     for path in find_files(source, ENDING):
         with report.record(path):
-            images.append(_image(path, source, report, pictures))
+            images.append(_image(path, source, report, image_root))
     return images
 
 
-def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+def _image(path: Path, source: Path, report: LossReport, image_root: Path | None) -> AnnotatedImage:
     about = fields.as_record(read_pickled(path.read_bytes()), "_seg.npy")
     values = about["masks"]
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "bui" or values.ndim != 2:
@@ -73,7 +73,7 @@ def _image(path: Path, source: Path, report: LossReport, pictures: Path | None) 
             )
         )
     hw = fields.checked_hw(*values.shape)
-    name = _photo_name(path, source, pictures, about.get("filename"))
+    name = _image_name(path, source, image_root, about.get("filename"))
     rles = value_rles(values)
     if min(rles) < 0:
         raise DataError("`masks` contains negative numbers.")
@@ -98,12 +98,12 @@ def _says(value: Any) -> bool:
     return bool(value)
 
 
-def _photo_name(path: Path, source: Path, pictures: Path | None, declared: Any) -> str:
-    """Return the image name: from a file beside it or in `pictures`, else as declared."""
+def _image_name(path: Path, source: Path, image_root: Path | None, declared: Any) -> str:
+    """Return the image name: from a file beside it or in `image_root`, else as declared."""
     here = source if source.is_dir() else source.parent
     stem = str(path.relative_to(here))[: -len(ENDING)]
-    for place in (pictures, here, here / "images"):
-        if place is not None and (found := find_picture(place, stem)) is not None:
+    for place in (image_root, here, here / "images"):
+        if place is not None and (found := find_image(place, stem)) is not None:
             return found.relative_to(place).as_posix()
     named = PureWindowsPath(declared).name if isinstance(declared, str) else ""
     suffix = PurePosixPath(named).suffix
@@ -119,7 +119,7 @@ def encode(
     """Write a file for each image, named as by Cellpose."""
     ending = ".npy" if target.suffix.lower() == ".npy" else ENDING
     for image, path in zip(images, output_paths(images, target, ending), strict=True):
-        note_traits(report, image, frozenset({"ids"}), (), _HELD)
+        report_unsupported_fields(report, image, frozenset({"ids"}), (), _HELD)
         filled = [mask for mask in image.masks if mask.area]
         for number, mask in enumerate(image.masks):
             if not mask.area:
@@ -137,7 +137,7 @@ def encode(
         file = io.BytesIO()
         np.save(file, np.array(document, dtype=object), allow_pickle=True)
         yield path, file.getvalue()
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)
 
 
 def _borders(values: NDArray[Any]) -> BoolArray:

@@ -24,23 +24,23 @@ from anymask.formats import (
     LossReport,
     OutFile,
     Policy,
-    as_colour,
+    add_class,
+    as_color,
     box_ring,
     class_names,
     fields,
     find_files,
     name_uuid,
-    note_facts,
-    note_traits,
-    note_unlabelled,
     polygons_to_rle,
     read_json,
+    report_dataset_fields,
+    report_unlabeled,
+    report_unsupported_fields,
     ring_to_rle,
-    take_class,
     to_json,
 )
 from anymask.masks import (
-    UNLABELLED,
+    UNLABELED,
     Mask,
     Masks,
     Polygon,
@@ -73,7 +73,7 @@ _HELD = ("attributes", "createdAt", "createdBy", "lastEditedAt", "lastEditedBy")
 _WITHOUT_AREA = ("point", "polyline", "skeleton", "cuboid", "audio", "text")
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder of files; shapes without area and video frames are reported.
 
     Raises DataError that names file, label row, image, object and reason.
@@ -107,7 +107,7 @@ def _take_ontology(path: Path, report: LossReport) -> None:
         document = fields.as_record(read_json(path), "the document")
         for row in fields.as_list(document["objects"], "objects"):
             names.append(fields.as_text(fields.as_record(row, "object")["name"], "name"))
-            take_class(report, names[-1], fields.rest_of(row, _OF_CLASS))
+            add_class(report, names[-1], fields.other_keys(row, _OF_CLASS))
         report.list_classes(dict.fromkeys(names))
 
 
@@ -130,7 +130,7 @@ def _image(unit: Any, row: Any, report: LossReport) -> AnnotatedImage:
             by_hand = one.get("manualAnnotation", True)
             score = 0.0 if by_hand else fields.as_number(one.get("confidence", 0), "confidence")
             masks.append(Mask(rle, label, score=score, extra=_extra(one, row)))
-    extra = fields.rest_of(unit, _OF_UNIT) | fields.rest_of(row, _OF_ROW)
+    extra = fields.other_keys(unit, _OF_UNIT) | fields.other_keys(row, _OF_ROW)
     if labels.get("classifications"):
         extra["classifications"] = labels["classifications"]
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
@@ -147,7 +147,7 @@ def _extra(one: Any, row: Any) -> dict[str, Any]:
         )
         for answer in listed
     }
-    return fields.rest_of(one, _OF_OBJECT) | ({"attributes": attributes} if attributes else {})
+    return fields.other_keys(one, _OF_OBJECT) | ({"attributes": attributes} if attributes else {})
 
 
 def _answer(value: Any) -> Any:
@@ -205,8 +205,10 @@ def encode(
     """Write one file with bitmasks, a label row for each image."""
     rows = []
     for image in images:
-        note_traits(report, image, frozenset({"labels", "scores"}), _HELD, _OF_ROW_HELD)
-        note_unlabelled(report, image)
+        report_unsupported_fields(
+            report, image, frozenset({"labels", "scores"}), _HELD, _OF_ROW_HELD
+        )
+        report_unlabeled(report, image)
         objects = []
         for number, mask in enumerate(image.masks):
             if rle_area(mask.rle):
@@ -214,7 +216,7 @@ def encode(
             else:
                 report.add("empty", image.file_name, number, "an empty mask was omitted")
         rows.append(_row(image, objects))
-    note_facts(report, images, policy, (CLASSES,), ("color",))
+    report_dataset_fields(report, images, policy, (CLASSES,), ("color",))
     if target.suffix.lower() != ".json":
         raise DataError(f"{target}: This format is a single file. Use a name ending in .json.")
     yield target, to_json(rows)
@@ -227,7 +229,7 @@ def _ontology(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
         {
             "id": str(number),
             "name": name,
-            "color": as_colour(policy.facts.classes.get(name, {}).get("color"))
+            "color": as_color(policy.facts.classes.get(name, {}).get("color"))
             or f"#{_short_hash(name)[:6]}",
             "shape": "bitmask",
             "featureNodeHash": _short_hash(name),
@@ -271,7 +273,7 @@ def _row(image: AnnotatedImage, objects: list[dict[str, Any]]) -> dict[str, Any]
 
 def _object(image: AnnotatedImage, number: int) -> dict[str, Any]:
     mask = image.masks[number]
-    label, (height, width) = mask.label or UNLABELLED, image.hw
+    label, (height, width) = mask.label or UNLABELED, image.hw
     along_rows = mask_to_rle(rle_to_mask(mask.rle).T)
     window = {"top": 0, "left": 0, "width": width, "height": height}
     return fields.held(mask.extra, _HELD[1:]) | {

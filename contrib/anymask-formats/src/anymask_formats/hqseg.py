@@ -23,7 +23,7 @@ from anymask.base import DataError
 from anymask.formats import (
     AnnotatedImage,
     LossReport,
-    annotated_photo,
+    annotated_image,
     binary_mask,
     find_files,
     located,
@@ -112,15 +112,15 @@ def _read_set(
 ) -> Iterator[AnnotatedImage]:
     together = images == masks
     kinds = sorted(SUFFIXES - {".png"} if together else SUFFIXES)
-    photos = {_stem(path, images): path for path in find_files(images, kinds[0], *kinds[1:])}
+    image_files = {_stem(path, images): path for path in find_files(images, kinds[0], *kinds[1:])}
     for path in find_files(masks, ".png"):
         with report.record(path), located(path):
-            photo = photos.get(_stem(path, masks))
-            if photo is None:
+            image = image_files.get(_stem(path, masks))
+            if image is None:
                 raise DataError(f"No image of this name is in {images}. Add it.")
             mask = binary_mask(path)
             label = path.parent.name if by_class else None
-            yield annotated_photo(photo, mask.shape, [Mask(mask_to_rle(mask), label)])
+            yield annotated_image(image, mask.shape, [Mask(mask_to_rle(mask), label)])
 
 
 def _stem(path: Path, folder: Path) -> str:

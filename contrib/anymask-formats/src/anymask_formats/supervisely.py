@@ -28,26 +28,26 @@ from anymask.formats import (
     LossReport,
     OutFile,
     Policy,
-    as_colour,
+    add_class,
+    add_info,
+    as_color,
     box_ring,
     class_names,
     fields,
     find_files,
-    note_facts,
-    note_traits,
-    note_unlabelled,
     output_stems,
     read_json,
+    report_dataset_fields,
+    report_unlabeled,
+    report_unsupported_fields,
     ring_to_rle,
-    take_class,
-    take_info,
     to_json,
     with_area,
 )
-from anymask.images import open_picture
+from anymask.images import open_image
 from anymask.masks import (
     MAX_PIXELS,
-    UNLABELLED,
+    UNLABELED,
     Mask,
     Masks,
     Rle,
@@ -57,7 +57,7 @@ from anymask.masks import (
 )
 
 _META = "meta.json"
-_OF_META = fields.AllBut("classes", "tags", "projectType")
+_OF_META = fields.ExceptKeys("classes", "tags", "projectType")
 _OF_CLASS = ("title", "shape", "id")
 _OF_OBJECT = ("id", "classId", "classTitle", "geometryType", "points", "bitmap", "tags")
 _OF_DOCUMENT = ("size", "objects", "tags")
@@ -68,7 +68,7 @@ _WITHOUT_AREA = ("point", "line", "graph", "cuboid", "cuboid_2d", "any")
 _HALF = 128  # least alpha of an object pixel
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a project, a data set's folder or a file; shapes without an area are reported.
 
     Raises DataError that names file, object and reason.
@@ -80,32 +80,32 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
             names = []
             for row in fields.as_list(document["classes"], "classes"):
                 names.append(fields.as_text(fields.as_record(row, "class")["title"], "title"))
-                take_class(report, names[-1], fields.rest_of(row, _OF_CLASS))
+                add_class(report, names[-1], fields.other_keys(row, _OF_CLASS))
             report.list_classes(dict.fromkeys(names))
-            take_info(report, fields.held(document, _OF_META))
+            add_info(report, fields.held(document, _OF_META))
     for path in find_files(source, ".json"):
         in_project = source.is_dir() and (source / _META).is_file()
         if in_project and path.parent.name != "ann":
             continue  # meta.json, and files of other tools
         with report.record(path):
             document = fields.as_record(read_json(path), "the document")
-            images.append(_image(document, _photo_name(source, path), report))
+            images.append(_image(document, _image_name(source, path), report))
     return images
 
 
-def _photo_name(source: Path, path: Path) -> str:
+def _image_name(source: Path, path: Path) -> str:
     """Return the image path of an annotation file, relative to the source folder."""
-    photo = path.name[: -len(path.suffix)]
+    image = path.name[: -len(path.suffix)]
     if source.is_file():
-        return photo
+        return image
     folders = list(path.relative_to(source).parts[:-1])
     if folders[-1:] == ["ann"]:
         folders.pop()
-        if (path.parent.parent / "img" / photo).is_file():
-            return "/".join([*folders, "img", photo])
+        if (path.parent.parent / "img" / image).is_file():
+            return "/".join([*folders, "img", image])
     if folders == [_PLAIN]:
-        return photo
-    return "/".join([*(part for part in folders if part != _NESTED), photo])
+        return image
+    return "/".join([*(part for part in folders if part != _NESTED), image])
 
 
 def _image(document: Any, name: str, report: LossReport) -> AnnotatedImage:
@@ -135,7 +135,7 @@ def _extra(record: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
         else v
         for tag in tags
     }
-    return fields.rest_of(record, known) | ({"attributes": attributes} if attributes else {})
+    return fields.other_keys(record, known) | ({"attributes": attributes} if attributes else {})
 
 
 def _rle(one: Any, hw: tuple[int, int]) -> Rle | None:
@@ -165,9 +165,9 @@ def _stamp_to_mask(text: Any, *, soft: bool) -> BoolArray:  # -> (h, w)
         data = zlib.decompressobj().decompress(packed, MAX_PIXELS)
     except (zlib.error, TypeError, ValueError):
         raise DataError(f"`data` is not a compressed PNG. Given: {fields.shown(text)}.") from None
-    with open_picture(data, "`data`") as picture:
-        seen = not soft and ("transparency" in picture.info or picture.mode in ("RGBA", "LA"))
-        layer = picture.convert("RGBA").getchannel("A") if seen else picture.convert("L")
+    with open_image(data, "`data`") as image:
+        seen = not soft and ("transparency" in image.info or image.mode in ("RGBA", "LA"))
+        layer = image.convert("RGBA").getchannel("A") if seen else image.convert("L")
         mask: BoolArray = np.asarray(layer) >= (_HALF if soft else 1)
         return mask
 
@@ -181,11 +181,11 @@ def encode(
     """Yield the project's meta.json, and a file per image with bitmaps."""
     known = policy.facts.classes
     classes = [
-        {"title": name, "shape": "bitmap", "color": as_colour(about.get("color")) or _colour(name)}
+        {"title": name, "shape": "bitmap", "color": as_color(about.get("color")) or _color(name)}
         for name in class_names(images, policy.classes)
         for about in [known.get(name, {})]
     ]
-    note_facts(report, images, policy, (CLASSES,), ("color",))
+    report_dataset_fields(report, images, policy, (CLASSES,), ("color",))
     about = {"classes": classes, "tags": _tag_kinds(images), "projectType": "images"}
     yield target / _META, to_json(about)
     written: set[Path] = set()
@@ -195,8 +195,8 @@ def encode(
         if path in written:
             raise DataError(f"Two images have the name {image.file_name!r}. Rename one of them.")
         written.add(path)
-        note_traits(report, image, frozenset({"labels"}), _HELD, _HELD[:2])
-        note_unlabelled(report, image)
+        report_unsupported_fields(report, image, frozenset({"labels"}), _HELD, _HELD[:2])
+        report_unlabeled(report, image)
         objects = []
         for number, mask in enumerate(image.masks):
             if rle_area(mask.rle):
@@ -234,7 +234,7 @@ def _object(mask: Mask) -> dict[str, Any]:
         }
         | fields.held(mask.extra, _HELD[1:])
         | {
-            "classTitle": mask.label or UNLABELLED,
+            "classTitle": mask.label or UNLABELED,
             "bitmap": {"data": data, "origin": [int(x0), int(y0)]},
         }
     )
@@ -267,11 +267,11 @@ def _tag_kinds(images: Sequence[AnnotatedImage]) -> list[dict[str, Any]]:
         number = all(isinstance(value, int | float) for value in present)
         kind = "any_number" if number else "any_string"
         kinds.append(
-            {"name": name, "value_type": kind if present else "none", "color": _colour(name)}
+            {"name": name, "value_type": kind if present else "none", "color": _color(name)}
         )
     return kinds
 
 
-def _colour(name: str) -> str:
+def _color(name: str) -> str:
     """Return a color that is constant for each class."""
     return "#" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:6].upper()

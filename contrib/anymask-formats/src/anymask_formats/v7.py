@@ -23,7 +23,8 @@ from anymask.formats import (
     LossReport,
     OutFile,
     Policy,
-    as_colour,
+    add_class,
+    as_color,
     box_to_mask,
     class_names,
     even_odd_to_rle,
@@ -31,21 +32,20 @@ from anymask.formats import (
     find_files,
     find_named,
     name_uuid,
-    note_facts,
-    note_traits,
-    note_unlabelled,
     outline,
     output_paths,
-    picture_hw,
+    read_hw,
     read_json,
+    report_dataset_fields,
+    report_unlabeled,
+    report_unsupported_fields,
     ring_to_rle,
-    take_class,
     to_json,
     with_area,
 )
 from anymask.masks import (
     MAX_PIXELS,
-    UNLABELLED,
+    UNLABELED,
     Mask,
     Masks,
     Rle,
@@ -75,7 +75,7 @@ _WITHOUT_AREA = (
 )  # fmt: skip
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder; annotations without an area and of videos are reported.
 
     Raises DataError that names file, annotation and reason.
@@ -84,15 +84,15 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     for path in find_files(source, ".json"):
         with report.record(path):
             document = fields.as_record(read_json(path), "the document")
-            images.append(_image(document, report, pictures))
+            images.append(_image(document, report, image_root))
     return images
 
 
-def _image(document: Any, report: LossReport, pictures: Path | None) -> AnnotatedImage:
+def _image(document: Any, report: LossReport, image_root: Path | None) -> AnnotatedImage:
     item = fields.as_record(document["item"], "item")
     folder = str(item.get("path") or "/").strip("/")
     name = f"{folder}/{item['name']}" if folder else str(item["name"])
-    hw = _hw(item, name, pictures)
+    hw = _hw(item, name, image_root)
     annotations = fields.as_list(document["annotations"], "annotations")
     stamps = _stamps(annotations, hw, report)
     masks = []
@@ -113,7 +113,7 @@ def _image(document: Any, report: LossReport, pictures: Path | None) -> Annotate
             inference = fields.as_record(annotation.get("inference") or {}, "inference")
             score = fields.as_number(inference.get("confidence") or 0, "confidence")
             masks.append(Mask(rle, label, id=group, score=score, extra=_extra(annotation)))
-    extra = fields.rest_of(item, _OF_ITEM) | fields.rest_of(document, _OF_DOCUMENT)
+    extra = fields.other_keys(item, _OF_ITEM) | fields.other_keys(document, _OF_DOCUMENT)
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
@@ -127,7 +127,7 @@ def _extra(annotation: Any) -> dict[str, Any]:
         attributes[name] = f"{attributes[name]}, {value}" if name in attributes else value
     text = fields.as_record(annotation.get("text") or {}, "text").get("text")
     values = {"attributes": attributes, "description": text}
-    return fields.rest_of(annotation, _OF_ANNOTATION) | fields.rest_of(values, ())
+    return fields.other_keys(annotation, _OF_ANNOTATION) | fields.other_keys(values, ())
 
 
 def _reason(annotation: Mapping[str, Any]) -> str:
@@ -138,15 +138,15 @@ def _reason(annotation: Mapping[str, Any]) -> str:
     return "the box is outside the image" if kind is None else f"shapes of type {kind} have no mask"
 
 
-def _hw(item: Any, name: str, pictures: Path | None) -> tuple[int, int]:
+def _hw(item: Any, name: str, image_root: Path | None) -> tuple[int, int]:
     """Return the size (H, W) in the item's first slot, or that of the image."""
     slot = item["slots"][0] if item.get("slots") else {}
     if slot.get("height") and slot.get("width"):
         return fields.checked_hw(slot["height"], slot["width"])
-    photo = find_named(pictures, name)
-    if photo is None:
+    image = find_named(image_root, name)
+    if image is None:
         raise DataError("The slot has no width and height. Pass the folder of the images.")
-    return picture_hw(photo)
+    return read_hw(image)
 
 
 def _stamps(annotations: list[Any], hw: tuple[int, int], report: LossReport) -> dict[str, Rle]:
@@ -187,12 +187,12 @@ def _rle(annotation: Any, hw: tuple[int, int]) -> Rle | None:
         return with_area(even_odd_to_rle(rings, hw))
     if "ellipse" in annotation:
         about = annotation["ellipse"]
-        centre, radii = (
+        center, radii = (
             [fields.as_number(about[key][axis], key) for axis in "xy"]
             for key in ("center", "radius")
         )
         angle = math.degrees(fields.as_number(about.get("angle", 0), "angle"))
-        return ring_to_rle(ellipse_ring(centre, radii, angle), hw)
+        return ring_to_rle(ellipse_ring(center, radii, angle), hw)
     if "bounding_box" in annotation and not any(key in annotation for key in _WITHOUT_AREA):
         x, y, wide, high = (
             fields.as_number(annotation["bounding_box"][key], key) for key in "xywh"
@@ -213,8 +213,10 @@ def encode(
     """Yield a file per image, with polygons of several paths."""
     paths = output_paths(images, target, ".json")
     for image, path in zip(images, paths, strict=True):
-        note_traits(report, image, frozenset({"labels", "ids", "scores"}), _HELD, _OF_ITEM_HELD)
-        note_unlabelled(report, image)
+        report_unsupported_fields(
+            report, image, frozenset({"labels", "ids", "scores"}), _HELD, _OF_ITEM_HELD
+        )
+        report_unlabeled(report, image)
         name, (height, width) = PurePosixPath(image.file_name), image.hw
         slot = {"type": "image", "slot_name": "0", "width": width, "height": height}
         files = [{"file_name": name.name, "url": None}]
@@ -233,7 +235,7 @@ def encode(
                 )
         yield path, to_json({"version": VERSION, "item": item, "annotations": records})
     is_folder = target.suffix.lower() != ".json"
-    note_facts(report, images, policy, (CLASSES,) if is_folder else (), ("color",))
+    report_dataset_fields(report, images, policy, (CLASSES,) if is_folder else (), ("color",))
     if is_folder:
         yield target / METADATA, to_json(_metadata(images, policy))
 
@@ -242,8 +244,8 @@ def _metadata(images: list[AnnotatedImage], policy: Policy) -> dict[str, Any]:
     """Return the list of classes in the layout of V7's exports."""
     classes = []
     for name in class_names(images, policy.classes):
-        colour = as_colour(policy.facts.classes.get(name, {}).get("color"))
-        rgb = bytes.fromhex(colour[1:] if colour else "ff0000")
+        color = as_color(policy.facts.classes.get(name, {}).get("color"))
+        rgb = bytes.fromhex(color[1:] if color else "ff0000")
         shown = "rgba({},{},{},1.0)".format(*rgb)
         classes.append({"name": name, "type": "polygon", "color": shown, "properties": []})
     return {"version": "1.0", "classes": classes}
@@ -260,8 +262,8 @@ def read_classes(source: Path, report: LossReport) -> None:
         for row in fields.as_list(document.get("classes", []), "classes"):
             names.append(fields.as_text(fields.as_record(row, "class")["name"], "name"))
             found = _RGBA.match(str(row.get("color")))
-            colour = [int(number) for number in found.groups()] if found else None
-            take_class(report, names[-1], {"color": colour} | fields.rest_of(row, _OF_CLASS))
+            color = [int(number) for number in found.groups()] if found else None
+            add_class(report, names[-1], {"color": color} | fields.other_keys(row, _OF_CLASS))
         report.list_classes(dict.fromkeys(names))
 
 
@@ -278,7 +280,7 @@ def _annotation(
     box = dict(zip("xywh", map(float, rle_box_xywh(mask.rle)), strict=True))
     written = {
         "id": name_uuid(f"{image.file_name}#{number}"),
-        "name": mask.label or UNLABELLED,
+        "name": mask.label or UNLABELED,
         "polygon": {"paths": paths},
         "bounding_box": box,
         "slot_names": ["0"],
@@ -304,4 +306,4 @@ def _written_attributes(extra: Mapping[str, Any]) -> dict[str, Any]:
         "properties": properties,
         "text": {"text": extra["description"]} if extra.get("description") else None,
     }
-    return fields.rest_of(about, ())
+    return fields.other_keys(about, ())

@@ -28,16 +28,16 @@ from anymask.formats import (
     AnnotatedImage,
     CornerCheck,
     LossReport,
+    add_info,
     address_name,
     box_ring,
     fields,
     find_files,
     find_named,
-    picture_hw,
+    names_in_dataset,
+    read_hw,
     read_json,
     ring_to_rle,
-    seen_below,
-    take_info,
 )
 from anymask.masks import Mask, Masks, Ring, ellipse_ring
 
@@ -64,17 +64,17 @@ class _Region:
 
 
 @dataclass
-class _Picture:
+class _Image:
     """The attributes and regions of an image; each region is parsed and skipped separately."""
 
     regions: list[Callable[[], _Region]] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
 
 
-_Pictures = defaultdict[str, _Picture]  # by name
+_Images = defaultdict[str, _Image]  # by name
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a project or an export; points, lines and regions of videos are reported.
 
     Raises DataError that names file, image, region and reason.
@@ -82,30 +82,30 @@ def read(source: Path, report: LossReport, pictures: Path | None = None) -> list
     images, corners = [], CornerCheck("x y width height")
     for path in find_files(source, ".json", ".csv"):
         with report.record(path):
-            for name, found in _pictures(path, report).items():
+            for name, found in _images(path, report).items():
                 with report.record(name):
-                    images.append((path, _image(path, name, found, report, corners, pictures)))
+                    images.append((path, _image(path, name, found, report, corners, image_root)))
     corners.tell(report)
-    return seen_below(source, images)
+    return names_in_dataset(source, images)
 
 
 def _image(
     path: Path,
     name: str,
-    found: _Picture,
+    found: _Image,
     report: LossReport,
     corners: CornerCheck,
-    pictures: Path | None,
+    image_root: Path | None,
 ) -> AnnotatedImage:
-    folders = [path.parent, path.parent / "images"] if pictures is None else [pictures]
-    photo = next(filter(None, (find_named(folder, name) for folder in folders)), None)
-    if photo is None:
+    folders = [path.parent, path.parent / "images"] if image_root is None else [image_root]
+    image = next(filter(None, (find_named(folder, name) for folder in folders)), None)
+    if image is None:
         raise DataError(
             "The size of the image is unknown, because the image is missing and the "
             "file does not contain its size. Pass the folder of the images with "
             "--images DIR."
         )
-    hw, masks = picture_hw(photo), Masks()
+    hw, masks = read_hw(image), Masks()
     for number, row in enumerate(found.regions):
         with report.record(f"region {number}"):
             region = row()
@@ -158,14 +158,14 @@ def _first(value: Any) -> str:
 
 def _ring(kind: str, numbers: Sequence[float]) -> Ring:
     """Return the outline of a shape. Raises DataError."""
-    wanted = {"rect": 4, "circle": 3, "ellipse": 5, "extreme_rect": 8, "extreme_circle": 6}
+    requested = {"rect": 4, "circle": 3, "ellipse": 5, "extreme_rect": 8, "extreme_circle": 6}
     if kind == "polygon" and len(numbers) % 2 == 0:
         return fields.as_corners(np.reshape(numbers, (-1, 2)))
-    if kind not in wanted:
+    if kind not in requested:
         raise DataError(f"Unknown shape type. Given: {fields.shown(kind)}.")
-    if len(numbers) != wanted[kind]:
+    if len(numbers) != requested[kind]:
         raise DataError(
-            f"A shape of type {kind} must have {wanted[kind]} numbers, but this one has "
+            f"A shape of type {kind} must have {requested[kind]} numbers, but this one has "
             f"{len(numbers)}."
         )
     if kind == "rect":
@@ -187,14 +187,14 @@ def _through(numbers: Sequence[float]) -> tuple[float, float, float]:
     sides = 2 * (points[1:] - points[0])
     if abs(np.linalg.det(sides)) < 1e-9:
         raise DataError("The circle has no area: its three points are on one line.")
-    centre = np.linalg.solve(sides, (points[1:] ** 2).sum(1) - (points[0] ** 2).sum())
-    return float(centre[0]), float(centre[1]), float(np.hypot(*(points[0] - centre)))
+    center = np.linalg.solve(sides, (points[1:] ** 2).sum(1) - (points[0] ** 2).sum())
+    return float(center[0]), float(center[1]), float(np.hypot(*(points[0] - center)))
 
 
 # Files.
 
 
-def _pictures(path: Path, report: LossReport) -> _Pictures:
+def _images(path: Path, report: LossReport) -> _Images:
     """Return the regions of each image of a file by name. Raises DataError."""
     if path.suffix.lower() == ".csv":
         text = parse_text(path.read_bytes(), path)
@@ -211,10 +211,10 @@ def _pictures(path: Path, report: LossReport) -> _Pictures:
     )
     _take_classes(options, report)
     settings = fields.as_record(document.get("_via_settings") or {}, "_via_settings")
-    take_info(
+    add_info(
         report, {"name": fields.as_record(settings.get("project") or {}, "project").get("name")}
     )
-    found = _Pictures(_Picture)
+    found = _Images(_Image)
     for key, row in rows.items():
         with report.record(f"picture {key}"):
             regions = fields.as_record(row, key)["regions"]
@@ -273,22 +273,22 @@ def _value(value: Any, about: Any) -> Any:
     return option if option and str(value).isdecimal() else value
 
 
-def _table_2(text: str, path: Path, report: LossReport) -> _Pictures:
+def _table_2(text: str, path: Path, report: LossReport) -> _Images:
     """Read a CSV export of VIA 1 and 2. Raises DataError."""
     names, *rows = read_csv(text, path)
     names = [name.lstrip("#") for name in names]
-    found = _Pictures(_Picture)
+    found = _Images(_Image)
     for line, row in enumerate(rows, start=2):
         about = dict(zip(names, row, strict=False))
         if not about.get("filename"):
             continue
-        picture = found[address_name(about["filename"])]
+        image = found[address_name(about["filename"])]
         with report.record(f"line {line}"):
             given = parse_json(about.get("file_attributes") or "{}", f"line {line}")
-            picture.attributes |= fields.as_record(given, "file_attributes")
+            image.attributes |= fields.as_record(given, "file_attributes")
         cells = [about.get(f"region_{part}", "{}") or "{}" for part in _PARTS]
         if cells[0] != "{}":
-            picture.regions.append(partial(_region_of_cells, cells, f"line {line}"))
+            image.regions.append(partial(_region_of_cells, cells, f"line {line}"))
     return found
 
 
@@ -297,36 +297,36 @@ def _region_of_cells(cells: Sequence[str], where: str) -> _Region:
     return _region_2({"shape_attributes": shape, "region_attributes": given}, {})
 
 
-def _table_3(text: str, path: Path, report: LossReport) -> _Pictures:
+def _table_3(text: str, path: Path, report: LossReport) -> _Images:
     """Read a CSV export of VIA 3: comment lines, then a row per region."""
     plain = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    found = _Pictures(_Picture)
+    found = _Images(_Image)
     for line, row in enumerate(read_csv(plain, path), start=1):
         about = dict(zip(_COLUMNS_3, row, strict=False))
         files = parse_json(about.get("file_list", "[]"), f"row {line}")
-        pictures = [
+        image_root = [
             found[address_name(fields.as_text(name, "file_list"))]
             for name in fields.as_list(files, "file_list")
         ]
         with report.record(f"row {line}"):
             cells = (about[key] for key in ("temporal", "spatial", "metadata"))
             parts = (parse_json(cell, f"row {line}") for cell in cells)
-            _take_3(dict(zip(("z", "xy", "av"), parts, strict=True)), {}, pictures)
+            _take_3(dict(zip(("z", "xy", "av"), parts, strict=True)), {}, image_root)
     return found
 
 
 def _take_3(
-    row: Mapping[str, Any], attributes: Mapping[str, Any], pictures: Sequence[_Picture]
+    row: Mapping[str, Any], attributes: Mapping[str, Any], image_root: Sequence[_Image]
 ) -> None:
     """Add a row of VIA 3: a region, or attributes of the whole file."""
-    for picture in pictures:
+    for image in image_root:
         if row["xy"] or row.get("z"):
-            picture.regions.append(partial(_region_3, row, attributes))
+            image.regions.append(partial(_region_3, row, attributes))
         else:
-            picture.attributes |= _attributes_3(row, attributes)
+            image.attributes |= _attributes_3(row, attributes)
 
 
-def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
+def _project_3(document: Mapping[str, Any], report: LossReport) -> _Images:
     """Read a project of VIA 3. Raises DataError."""
     files, views = (fields.as_record(document[key], key) for key in ("file", "view"))
     attributes = fields.as_record(document.get("attribute", {}), "attribute")
@@ -339,7 +339,7 @@ def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
         ]
         for view, about in views.items()
     }
-    take_info(
+    add_info(
         report, {"name": fields.as_record(document.get("project") or {}, "project").get("pname")}
     )
     of_regions = {
@@ -348,7 +348,7 @@ def _project_3(document: Mapping[str, Any], report: LossReport) -> _Pictures:
         if not str(fields.as_record(about, "attribute").get("anchor_id", "")).endswith("XY0")
     }
     _take_classes(of_regions, report)
-    found = _Pictures(_Picture, {name: _Picture() for names in shown_in.values() for name in names})
+    found = _Images(_Image, {name: _Image() for names in shown_in.values() for name in names})
     for key, row in fields.as_record(document["metadata"], "metadata").items():
         with report.record(f"metadata {key}"):
             names = shown_in[str(fields.as_record(row, key)["vid"])]

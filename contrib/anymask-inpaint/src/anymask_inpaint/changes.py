@@ -73,7 +73,7 @@ def blur(image: UintImage, what: Where, width: float | None = None) -> UintImage
     return _mixed(blurred, image, mask)
 
 
-def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
+def replace(image: UintImage, what: Where, source_image: UintImage) -> UintImage:
     """Replace an object by another image, scaled to cover its box.
 
     Raises:
@@ -82,7 +82,7 @@ def replace(image: UintImage, what: Where, picture: UintImage) -> UintImage:
     mask = union_mask(image, what)
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     behind = image.copy()
-    whole = Image.fromarray(picture[..., :3])
+    whole = Image.fromarray(source_image[..., :3])
     behind[y : y + height, x : x + width] = np.asarray(ImageOps.fit(whole, (width, height)))
     return _mixed(behind, image, mask)
 
@@ -99,11 +99,11 @@ def collage(
         raise InputError("A collage requires at least one mask. Segment the image first.")
     for mask in masks:
         union_mask(image[..., :3], mask)  # raises for a mask that does not fit
-    things = [cut_out(image, mask, background=background, crop=True) for mask in masks]
-    area = sum((t.shape[0] + GAP) * (t.shape[1] + GAP) for t in things)
-    widest = max(round(area**0.5), max(t.shape[1] for t in things))
+    objects = [cut_out(image, mask, background=background, crop=True) for mask in masks]
+    area = sum((t.shape[0] + GAP) * (t.shape[1] + GAP) for t in objects)
+    widest = max(round(area**0.5), max(t.shape[1] for t in objects))
     rows: list[list[UintImage]] = [[]]
-    for thing in sorted(things, key=lambda one: -one.shape[0]):
+    for thing in sorted(objects, key=lambda one: -one.shape[0]):
         used = sum(one.shape[1] + GAP for one in rows[-1])
         if rows[-1] and used + thing.shape[1] > widest:
             rows.append([])

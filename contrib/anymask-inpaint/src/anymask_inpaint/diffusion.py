@@ -71,11 +71,11 @@ def open_diffusion(folder: str | Path, prompt: str, seed: int = 0) -> Filler:
             "is an inpainting model, and contains safetensors files."
         ) from error
 
-    def generate(picture: Image.Image, mask: Image.Image) -> Image.Image:
+    def generate(source_image: Image.Image, mask: Image.Image) -> Image.Image:
         random = torch.Generator().manual_seed(seed)
         found = pipeline(
-            prompt=prompt, image=picture, mask_image=mask, width=picture.width,
-            height=picture.height, generator=random,
+            prompt=prompt, image=source_image, mask_image=mask, width=source_image.width,
+            height=source_image.height, generator=random,
         )  # fmt: skip
         image: Image.Image = found.images[0]
         return image
@@ -123,11 +123,11 @@ def fill_by(
     y, x = top + more[0], left + more[2]
     size = max(STEP, side // STEP * STEP)
     how = cv2.INTER_AREA if crop > size else cv2.INTER_CUBIC
-    picture = cv2.resize(seen[y : y + crop, x : x + crop], (size, size), interpolation=how)
+    source_image = cv2.resize(seen[y : y + crop, x : x + crop], (size, size), interpolation=how)
     place = cv2.resize(
         covered[y : y + crop, x : x + crop], (size, size), interpolation=cv2.INTER_NEAREST
     )
-    made = generate(Image.fromarray(picture), Image.fromarray(place * np.uint8(255)))
+    made = generate(Image.fromarray(source_image), Image.fromarray(place * np.uint8(255)))
     drawn = np.asarray(made.convert("RGB").resize((crop, crop), Image.Resampling.LANCZOS))
     filled = seen.copy()
     filled[y : y + crop, x : x + crop] = drawn

@@ -94,9 +94,9 @@ def _open_checkpoint(path: Path) -> Network:
             f"{path} is not a checkpoint of big-lama. Other LaMa versions are not supported."
         ) from error
 
-    def fill(photo: FloatArray, hole: FloatArray) -> FloatArray:
+    def fill(image: FloatArray, hole: FloatArray) -> FloatArray:
         with torch.inference_mode():
-            out = model(torch.from_numpy(photo)[None], torch.from_numpy(hole)[None, None])
+            out = model(torch.from_numpy(image)[None], torch.from_numpy(hole)[None, None])
         return np.asarray(out[0].numpy(), np.float32)
 
     return fill
@@ -123,13 +123,13 @@ def _open_graph(path: Path) -> Network:
             f"{', '.join(inputs)}. Use lama_fp32.onnx."
         )
     (mask,) = masks
-    (picture,) = inputs.keys() - {mask}
+    (source_image,) = inputs.keys() - {mask}
 
-    def fill(photo: FloatArray, hole: FloatArray) -> FloatArray:
+    def fill(pixels: FloatArray, hole: FloatArray) -> FloatArray:
         height, width = hole.shape
         more = ((0, SIDE - height), (0, SIDE - width))
         given: dict[str, Any] = {
-            picture: np.pad(photo, ((0, 0), *more), mode="symmetric")[None],
+            source_image: np.pad(pixels, ((0, 0), *more), mode="symmetric")[None],
             mask: np.pad(hole, more, mode="symmetric")[None, None],
         }
         (out,) = session.run(None, given)[:1]
@@ -181,9 +181,9 @@ def _inpaint_square(image: UintImage, hole: BoolArray, network: Network) -> Floa
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     covered = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     more = tuple((0, -length % STEP) for length in covered.shape)
-    photo = np.pad(small, (*more, (0, 0)), mode="symmetric").transpose(2, 0, 1)
+    pixels = np.pad(small, (*more, (0, 0)), mode="symmetric").transpose(2, 0, 1)
     empty = np.pad(covered.astype(np.float32), more, mode="symmetric")
-    seen = network(np.ascontiguousarray(photo), empty)[:, : size[1], : size[0]]
+    seen = network(np.ascontiguousarray(pixels), empty)[:, : size[1], : size[0]]
     large = cv2.resize(
         np.ascontiguousarray(seen.transpose(1, 2, 0)),
         (width, height),

@@ -185,8 +185,8 @@ class Lama(nn.Module):
         self.generator = nn.Module()
         self.generator.model = nn.ModuleList(layers)
 
-    def forward(self, photo: Tensor, hole: Tensor) -> Tensor:  # (B, 3, H, W), (B, 1, H, W)
-        x = torch.cat([photo * (1 - hole), hole], dim=1)
+    def forward(self, image: Tensor, hole: Tensor) -> Tensor:  # (B, 3, H, W), (B, 1, H, W)
+        x = torch.cat([image * (1 - hole), hole], dim=1)
         parts: Parts = (x, None)
         for layer in self.generator.model:  # type: ignore[union-attr]
             if isinstance(layer, FourierLayer | FourierBlock):
@@ -197,10 +197,10 @@ class Lama(nn.Module):
         return parts[0]
 
 
-def pad_to_step(picture: Tensor) -> Tensor:  # (B, C, h, w) -> (B, C, H, W)
+def pad_to_step(image: Tensor) -> Tensor:  # (B, C, h, w) -> (B, C, H, W)
     """Pad right and bottom by mirroring to multiples of 8, border pixels included."""
     for axis in (2, 3):
-        more = -picture.shape[axis] % STEP
-        mirrored = picture.flip(axis).narrow(axis, 0, min(more, picture.shape[axis]))
-        picture = torch.cat([picture, mirrored], dim=axis)
-    return picture
+        more = -image.shape[axis] % STEP
+        mirrored = image.flip(axis).narrow(axis, 0, min(more, image.shape[axis]))
+        image = torch.cat([image, mirrored], dim=axis)
+    return image

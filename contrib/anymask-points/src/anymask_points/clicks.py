@@ -145,14 +145,14 @@ class ClicksInClouds:
         """
         import torch
 
-        seen = cloud if isinstance(cloud, EncodedCloud) else self.encode(cloud)
-        at, labels = _model_clicks(seen, points, point_labels)
-        earlier = None if mask is None else _check_logits(mask, len(seen.cloud.points))
+        features = cloud if isinstance(cloud, EncodedCloud) else self.encode(cloud)
+        at, labels = _model_clicks(features, points, point_labels)
+        earlier = None if mask is None else _check_logits(mask, len(features.cloud.points))
         if multimask is None:
             multimask = len(at) == 1 and earlier is None
         with torch.inference_mode():
             logits, quality = self._module.decode(
-                seen.features,
+                features.features,
                 self._tensor(at[None]),
                 torch.tensor([labels], device=self.device),
                 None if earlier is None else self._tensor(earlier[None]),
@@ -161,7 +161,7 @@ class ClicksInClouds:
         scores = quality[0, chosen].float().cpu().numpy()
         order = np.argsort(-scores, kind="stable")
         found = logits[0, chosen].float().cpu().numpy()[order]
-        return PointAnswer(found > 0, scores[order], found, seen.cloud)
+        return PointAnswer(found > 0, scores[order], found, features.cloud)
 
     def _tensor(self, array: FloatArray) -> Any:
         import torch

@@ -68,7 +68,7 @@ def farthest_points(coords: Tensor, count: int) -> Tensor:
     return chosen
 
 
-def neighbours(query: Tensor, coords: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def neighbors(query: Tensor, coords: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Distances and indices of the nearest points, (Q, 3), (N, 3) -> (Q, count) each."""
     step = max(1, PART * 512 // len(coords))
     found = [
@@ -84,16 +84,16 @@ class PointFeatures:
     Attributes:
         tokens: Features (1, L, C) of the patches.
         coords: Points (N, 3) in -1..1.
-        centres: Indices (L,) of the patches' centres.
-        neighbours: Indices (L, K) of the points of each patch.
+        centers: Indices (L,) of the patches' centres.
+        neighbors: Indices (L, K) of the points of each patch.
         near: Indices (N, 3) of the centres that a point is interpolated from.
         weights: Their weights (N, 3).
     """
 
     tokens: Tensor
     coords: Tensor
-    centres: Tensor
-    neighbours: Tensor
+    centers: Tensor
+    neighbors: Tensor
     near: Tensor
     weights: Tensor
 
@@ -210,17 +210,17 @@ class PointEncoder(nn.Module):
         dense = len(coords) > self.config.dense
         sizes = self.config.dense_patches if dense else self.config.patches
         patches, each = (min(size, len(coords)) for size in sizes)
-        centres = farthest_points(coords, patches)
-        at = coords[centres]
-        _, inside = neighbours(at, coords, each)
+        centers = farthest_points(coords, patches)
+        at = coords[centers]
+        _, inside = neighbors(at, coords, each)
         given = torch.cat([coords[inside] - at[:, None], colors[inside]], dim=-1)  # (L, K, 6)
         encoder = self.get_submodule("patch_embed.patch_encoder")
         x = self.patch_proj(encoder(given)) + self.pos_embed(at)
         tokens = self.out_proj(self.transformer(x[None]))
-        far, near = neighbours(coords, at, min(NEAREST, patches))
+        far, near = neighbors(coords, at, min(NEAREST, patches))
         weights = 1.0 / far.square().clamp(min=LEAST_SQUARE)
         weights = weights / weights.sum(dim=1, keepdim=True)
-        return PointFeatures(tokens, coords, centres, inside, near, weights)
+        return PointFeatures(tokens, coords, centers, inside, near, weights)
 
 
 class SpacePositions(nn.Module):
@@ -265,8 +265,8 @@ class MaskEncoder(nn.Module):
         """Logits (M, N) or None -> (M, L, C) or (1, 1, C)."""
         if masks is None:
             return self.no_mask_embed.weight[None]
-        inside, coords = features.neighbours, features.coords
-        moved = coords[inside] - coords[features.centres][:, None]  # (L, K, 3)
+        inside, coords = features.neighbors, features.coords
+        moved = coords[inside] - coords[features.centers][:, None]  # (L, K, 3)
         moved = moved.expand(len(masks), -1, -1, -1)
         y: Tensor = self.patch_encoder(torch.cat([moved, masks[:, inside, None]], dim=-1))
         return y
@@ -339,7 +339,7 @@ class PointModel(nn.Module):
         """
         logits, quality = self.mask_decoder(
             features,
-            self.point_encoder.pe_layer(features.coords[features.centres])[None],
+            self.point_encoder.pe_layer(features.coords[features.centers])[None],
             self.point_encoder(clicks, labels),
             self.mask_encoder(masks, features),
         )

@@ -194,9 +194,9 @@ def _view(path: Path, frame: Mapping[str, Any], scale: float | None) -> View:
             "frame; add them, for example rendered from a mesh or predicted by a depth model."
         )
     places = [path.parent / f"{name}{suffix}" for suffix in _SUFFIXES]
-    picture = next((one for one in places if one.is_file()), places[0])
+    image = next((one for one in places if one.is_file()), places[0])
     depth = read_depth(path.parent / str(frame["depth_file_path"]), scale)
-    check_same_size(picture, depth)
+    check_same_size(image, depth)
     height, width = depth.shape
     if "fl_x" in frame:
         focal = (float(frame["fl_x"]), float(frame.get("fl_y", frame["fl_x"])))
@@ -212,14 +212,14 @@ def _view(path: Path, frame: Mapping[str, Any], scale: float | None) -> View:
             "numbers with a rotation. Export the poses again."
         )
     camera = Camera.of((*focal, *center), pose @ _UP_BACK)
-    return View(Path(name).name, camera, depth, lambda: load_image(picture))
+    return View(Path(name).name, camera, depth, lambda: load_image(image))
 
 
-def check_same_size(picture: Path, depth: Floats) -> None:
+def check_same_size(image: Path, depth: Floats) -> None:
     """Raise InputError unless an image has the size of its depth map."""
-    hw = image_hw(picture)
+    hw = image_hw(image)
     if hw != depth.shape:
         raise InputError(
-            f"The depth map of {picture.name} has {depth.shape[1]} x {depth.shape[0]} pixels, but "
+            f"The depth map of {image.name} has {depth.shape[1]} x {depth.shape[0]} pixels, but "
             f"the image has {hw[1]} x {hw[0]}. Resample the depth map to the image."
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CLICKS, BOXES, FOUND = "anymask clicks", "anymask boxes", "anymask"
 MODELS = ("small", "nano")
-COLOURS = {True: "lime", False: "red"}
+COLORS = {True: "lime", False: "red"}
 
 
 class AnymaskWidget(QWidget):
@@ -56,7 +56,7 @@ class AnymaskWidget(QWidget):
 
     # --- layers
 
-    def picture(self) -> Image:
+    def source_image(self) -> Image:
         """The selected image layer, or the topmost one. Raises AnymaskError if there is none."""
         images = [one for one in self.viewer.layers if one.__class__.__name__ == "Image"]
         chosen = [one for one in images if one in self.viewer.layers.selection] or images
@@ -86,12 +86,12 @@ class AnymaskWidget(QWidget):
         if layer.rgb:
             return np.ascontiguousarray(pixels[..., :3], np.uint8)
         low, high = layer.contrast_limits
-        grey = (pixels.astype(np.float64) - low) / max(high - low, 1e-12)
-        return np.repeat(np.rint(grey.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+        gray = (pixels.astype(np.float64) - low) / max(high - low, 1e-12)
+        return np.repeat(np.rint(gray.clip(0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
 
     def new_prompts(self) -> str:
         """Add empty layers for points and boxes, and a labels layer if there is none."""
-        layer = self.picture()
+        layer = self.source_image()
         for name in (CLICKS, BOXES):
             if name in self.viewer.layers:
                 self.viewer.layers.remove(name)
@@ -100,7 +100,7 @@ class AnymaskWidget(QWidget):
         axes = self._axes(layer)
         self.viewer.add_shapes(name=BOXES, ndim=axes, face_color="transparent", **place)
         clicks = self.viewer.add_points(
-            name=CLICKS, ndim=axes, size=8, face_color=COLOURS[True], **place
+            name=CLICKS, ndim=axes, size=8, face_color=COLORS[True], **place
         )
         clicks.bind_key("n", self.turn, overwrite=True)
         clicks.mode = "add"
@@ -109,11 +109,11 @@ class AnymaskWidget(QWidget):
     @staticmethod
     def turn(clicks: Points) -> None:
         """Toggle the selected points between positive and negative."""
-        colours = np.array(clicks.face_color)
+        colors = np.array(clicks.face_color)
         for place in clicks.selected_data:
-            red = colours[place, 0] > colours[place, 1]
-            colours[place] = (0, 1, 0, 1) if red else (1, 0, 0, 1)
-        clicks.face_color = colours
+            red = colors[place, 0] > colors[place, 1]
+            colors[place] = (0, 1, 0, 1) if red else (1, 0, 0, 1)
+        clicks.face_color = colors
 
     def labels(self, layer: Image) -> Labels:
         """The labels layer for the results."""
@@ -132,11 +132,11 @@ class AnymaskWidget(QWidget):
             clicks: Points = self.viewer.layers[CLICKS]
             here = [n for n, at in enumerate(clicks.data) if self._is_on(at, number)]
             if here:
-                colours = np.array(clicks.face_color)[here]
+                colors = np.array(clicks.face_color)[here]
                 asked["points"] = (
                     clicks.data[here][:, [-1, -2]] + 0.5
                 )  # of napari's pixels' middles
-                asked["point_labels"] = [int(one[1] >= one[0]) for one in colours]
+                asked["point_labels"] = [int(one[1] >= one[0]) for one in colors]
         if BOXES in self.viewer.layers:
             boxes: Shapes = self.viewer.layers[BOXES]
             here = [one for one in boxes.data if self._is_on(one[0], number)]
@@ -169,7 +169,7 @@ class AnymaskWidget(QWidget):
 
     def segment(self) -> str:
         """Segment the prompted object and write it to the labels layer with the selected label."""
-        layer = self.picture()
+        layer = self.source_image()
         number, labels = self.number(layer), self.labels(layer)
         answer = self.model().segment(self.features(layer, number), **self.prompt(number))
         label = labels.selected_label
@@ -181,7 +181,7 @@ class AnymaskWidget(QWidget):
 
     def everything(self) -> str:
         """Label all objects of the slice and replace its labels."""
-        layer = self.picture()
+        layer = self.source_image()
         number, labels = self.number(layer), self.labels(layer)
         found = self.model().everything(self.features(layer, number))
         whole = labels.data if labels.data.ndim == 2 else labels.data[number]
@@ -193,7 +193,7 @@ class AnymaskWidget(QWidget):
 
     def track(self) -> str:
         """Track the prompted object from this slice through the stack, in both directions."""
-        layer = self.picture()
+        layer = self.source_image()
         if self._axes(layer) != 3:
             raise AnymaskError(f"{layer.name} is a single image. Track requires a stack (Z, Y, X).")
         number, labels = self.number(layer), self.labels(layer)

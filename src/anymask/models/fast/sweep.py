@@ -67,7 +67,7 @@ def multiply_head_by_head(x: Tensor, weight: Tensor) -> Tensor:
     return product.unflatten(1, (N, T)).transpose(0, 1).flatten(1, 2)
 
 
-def centre_rows(rows: Tensor) -> Tensor:
+def center_rows(rows: Tensor) -> Tensor:
     """Subtract the mean of each row (..., C)."""
     return rows - rows.mean(-1, keepdim=True)
 
@@ -351,8 +351,8 @@ class FirstLayer:
         )
         self.asks = columns(asks, self.heads, dtype)
         # The image with everything that tokens add, centred over the channels.
-        self.carry = centre_rows(telling.out_proj.weight.float().t())  # (H * D, C)
-        self.image = centre_rows(image + telling.out_proj.bias.float())  # (L, C)
+        self.carry = center_rows(telling.out_proj.weight.float().t())  # (H * D, C)
+        self.image = center_rows(image + telling.out_proj.bias.float())  # (L, C)
         self.power = self.image.square().mean(-1)
         self.meet = columns(2 / image.shape[-1] * self.image @ self.carry.t(), self.heads, dtype)
         weight, self.constant = _affine(layer.norm4)
@@ -432,10 +432,10 @@ class SecondLayer:
         self.read = TokenReader(reading, before.image, placed, dtype)
         self.asks = Scores(telling.q_proj, before.image, placed, self.heads, dtype)
         # The image after this layer, centred over the channels.
-        self.image = centre_rows(before.image)
+        self.image = center_rows(before.image)
         out = telling.out_proj
-        self.carry = centre_rows(torch.stack([before.next_carry, out.weight.float().t()]))
-        self.constant = centre_rows(before.constant + out.bias.float())
+        self.carry = center_rows(torch.stack([before.next_carry, out.weight.float().t()]))
+        self.constant = center_rows(before.constant + out.bias.float())
         share = 2 / positions.shape[-1]
         self.meet = [columns(share * self.image @ c.t(), self.heads, dtype) for c in self.carry]
         self.power = self.image.square().mean(-1)

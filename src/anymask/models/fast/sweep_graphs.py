@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from anymask.models.fast.sweep import (
     as_linear,
-    centre_rows,
+    center_rows,
     inverse_deviation,
     scale_query,
     unrolls,
@@ -114,10 +114,10 @@ class SweepPart(nn.Module):
         first, second = (
             one.cross_attn_image_to_token.out_proj for one in (self.first, self.second)
         )
-        carry = centre_rows(first.weight.t())
-        after = centre_rows(carry * self.first.norm4.weight)
-        constant = centre_rows(self.first.norm4.bias + second.bias)
-        return carry, after, centre_rows(second.weight.t()), constant
+        carry = center_rows(first.weight.t())
+        after = center_rows(carry * self.first.norm4.weight)
+        constant = center_rows(self.first.norm4.bias + second.bias)
+        return carry, after, center_rows(second.weight.t()), constant
 
 
 class SweepImage(SweepPart):
@@ -138,7 +138,7 @@ class SweepImage(SweepPart):
         asks = _projected(tell.q_proj, image + grid)
         work["asks"] = self._by_head(asks) * (len(asks) // self.heads) ** -0.5
         carry, carry_1, carry_2, constant = self.additions()
-        image = _centred(image + tell.out_proj.bias[:, None])
+        image = _centered(image + tell.out_proj.bias[:, None])
         work["power"] = _mean_square(image)
         work["meet"] = self._by_head(share * carry @ image)
         norm = self.first.norm4
@@ -148,7 +148,7 @@ class SweepImage(SweepPart):
         work |= self._attended("read", read, image, places)
         work["asks_image"] = self._by_head(tell.q_proj.weight @ image)
         work["asks_places"] = self._by_head(_projected(tell.q_proj, places))
-        image = _centred(image)
+        image = _centered(image)
         work["power_2"] = _mean_square(image)
         work["meet_1"] = self._by_head(share * carry_1 @ image)
         work["meet_2"] = self._by_head(share * carry_2 @ image)
@@ -178,7 +178,7 @@ def _projected(layer: nn.Linear, image: Tensor) -> Tensor:  # (C, L) -> (C', L)
     return layer.weight @ image + layer.bias[:, None]
 
 
-def _centred(image: Tensor) -> Tensor:  # (C, L)
+def _centered(image: Tensor) -> Tensor:  # (C, L)
     return image - sum_rows(image) / len(image)
 
 

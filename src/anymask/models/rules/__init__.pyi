@@ -2,7 +2,7 @@ from anymask.models.rules.crops import BEYOND as BEYOND
 from anymask.models.rules.crops import CONTEXT as CONTEXT
 from anymask.models.rules.crops import CloseUp as CloseUp
 from anymask.models.rules.crops import close_up as close_up
-from anymask.models.rules.crops import closer_window as closer_window
+from anymask.models.rules.crops import crop_window as crop_window
 from anymask.models.rules.crops import logits_around as logits_around
 from anymask.models.rules.crops import mean_probability as mean_probability
 from anymask.models.rules.crops import object_box as object_box
@@ -20,9 +20,9 @@ from anymask.models.rules.memory import RECENT as RECENT
 from anymask.models.rules.memory import SURE as SURE
 from anymask.models.rules.memory import FrameMaps as FrameMaps
 from anymask.models.rules.memory import Memory as Memory
-from anymask.models.rules.memory import MemoryAnswer as MemoryAnswer
 from anymask.models.rules.memory import MemoryBank as MemoryBank
-from anymask.models.rules.memory import MemoryQuestion as MemoryQuestion
+from anymask.models.rules.memory import MemoryOutput as MemoryOutput
+from anymask.models.rules.memory import MemoryQuery as MemoryQuery
 from anymask.models.rules.memory import MemorySelection as MemorySelection
 from anymask.models.rules.memory import MultimaskStability as MultimaskStability
 from anymask.models.rules.memory import TrackingSettings as TrackingSettings
@@ -53,6 +53,6 @@ from anymask.models.rules.registry import check_prompt as check_prompt
 from anymask.models.rules.registry import default_model as default_model
 from anymask.models.rules.registry import family_names as family_names
 from anymask.models.rules.registry import group_prompts as group_prompts
-from anymask.models.rules.registry import mask_on_photo as mask_on_photo
+from anymask.models.rules.registry import mask_on_image as mask_on_image
 from anymask.models.rules.registry import open_family as open_family
 from anymask.models.rules.registry import shipped_tables as shipped_tables

@@ -49,7 +49,7 @@ def object_box(prompt: Prompt, mask: BoolArray) -> Box | None:  # (H, W)
     return (x0, y0, x1, y1)
 
 
-def closer_window(box: Box, image_hw: tuple[int, int], close: CropRefinement) -> Window | None:
+def crop_window(box: Box, image_hw: tuple[int, int], close: CropRefinement) -> Window | None:
     """Square window around a box of the image, or None if it would hardly enlarge the box.
 
     At the image border the window is shifted; it is clipped only if the image is smaller.
@@ -122,23 +122,23 @@ BEYOND = 128  # gray level outside the image
 class CloseUp(NamedTuple):
     """Object crop: image (S, S, 3) uint8, and mask (S, S) uint8, the object's share 0..255."""
 
-    photo: UintImage
+    image: UintImage
     mask: UintImage
 
     def alone(self) -> CloseUp:
         """Crop with everything outside the object gray."""
         share = self.mask[..., None].astype(np.float32) / 255
-        mixed = self.photo * share + np.float32(BEYOND) * (1 - share)
-        return self._replace(photo=np.rint(mixed).astype(np.uint8))
+        mixed = self.image * share + np.float32(BEYOND) * (1 - share)
+        return self._replace(image=np.rint(mixed).astype(np.uint8))
 
 
 def close_up(
-    photo: UintImage, rle: Rle, side: int = SIDE, context: float = CONTEXT
+    image: UintImage, rle: Rle, side: int = SIDE, context: float = CONTEXT
 ) -> CloseUp:  # (H, W, 3), of (H, W)
     """Square crop around a mask; for an empty mask around the image's first pixel.
 
     Args:
-        photo: Image (H, W, 3) of the mask's size, or a downscaled copy.
+        image: Image (H, W, 3) of the mask's size, or a downscaled copy.
         rle: The mask.
         side: Side of the crop in pixels.
         context: Side of the crop relative to the mask's longer side.
@@ -148,7 +148,7 @@ def close_up(
     length = max(FEWEST, round(context * max(x1 + 1 - x0, y1 + 1 - y0)))
     left, top = ((low + high + 1 - length) // 2 for low, high in ((x0, x1), (y0, y1)))
     inside = (max(left, 0), max(top, 0), min(left + length, width), min(top + length, height))
-    part = _part(photo, inside, (height, width))
+    part = _part(image, inside, (height, width))
     mask = rle_to_mask(rle_in_window(rle, inside)).view(np.uint8) * np.uint8(255)
     edges = [
         round((at - start) * side / length)
@@ -157,7 +157,7 @@ def close_up(
     seen = CloseUp(np.full((side, side, 3), BEYOND, np.uint8), np.zeros((side, side), np.uint8))
     size = (max(1, edges[2] - edges[0]), max(1, edges[3] - edges[1]))
     shrinks = length > side
-    for target, source in ((seen.photo, part), (seen.mask, mask)):
+    for target, source in ((seen.image, part), (seen.mask, mask)):
         drawn = cv2.resize(
             np.ascontiguousarray(source),
             size,
@@ -168,9 +168,9 @@ def close_up(
     return seen
 
 
-def _part(photo: UintImage, inside: Window, hw: tuple[int, int]) -> UintImage:
+def _part(image: UintImage, inside: Window, hw: tuple[int, int]) -> UintImage:
     """Part of the image in a window of (H, W), at the image's own resolution."""
-    shares = (photo.shape[1] / hw[1], photo.shape[0] / hw[0]) * 2
+    shares = (image.shape[1] / hw[1], image.shape[0] / hw[0]) * 2
     left, top, right, bottom = (round(at * share) for at, share in zip(inside, shares, strict=True))
-    rows, columns = min(top, photo.shape[0] - 1), min(left, photo.shape[1] - 1)
-    return photo[rows : max(bottom, rows + 1), columns : max(right, columns + 1)]
+    rows, columns = min(top, image.shape[0] - 1), min(left, image.shape[1] - 1)
+    return image[rows : max(bottom, rows + 1), columns : max(right, columns + 1)]

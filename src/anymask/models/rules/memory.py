@@ -63,7 +63,7 @@ class FrameMaps:
 
 
 @dataclass(frozen=True, eq=False)
-class MemoryQuestion:
+class MemoryQuery:
     """Input of the memory network for one object. Objects may share the arrays of memory cells."""
 
     frame: FrameMaps  # Maps of the frame
@@ -74,11 +74,11 @@ class MemoryQuestion:
 
 
 @dataclass(frozen=True, eq=False)
-class MemoryAnswer:
+class MemoryOutput:
     """The object's logits (4h, 4w), and the logit of its presence."""
 
     logits: FloatArray
-    seen: float
+    presence: float
 
 
 # Memory banks.

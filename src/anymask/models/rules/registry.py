@@ -77,8 +77,8 @@ class Family(Protocol):
         grid: Default thresholds of automatic mask generation.
         tables: Learned parameters besides the network's weights, by name.
         roles: Assignment of masks to prompts in training.
-        closer: Parameters of the second prediction from a crop for an unambiguous prompt, or None
-            if the family does not gain from it.
+        crop_refinement: Parameters of the second prediction from a crop for an unambiguous prompt,
+            or None if the family does not gain from it.
         stepwise: Whether several clicks of one call are decoded one after the other, each with the
             logits of the one before. False for all at once, as in the reference code.
         graded: Whether the candidates are levels of granularity. Then `granularity` selects among
@@ -98,7 +98,7 @@ class Family(Protocol):
     def roles(self) -> TokenRoles: ...
 
     @property
-    def closer(self) -> CropRefinement | None: ...
+    def crop_refinement(self) -> CropRefinement | None: ...
 
     @property
     def stepwise(self) -> bool: ...
@@ -250,7 +250,7 @@ def _masks(
     return masks, has_mask
 
 
-def mask_on_photo(
+def mask_on_image(
     mask: NDArray[Any], geometry: Geometry, mask_side: int, threshold: float
 ) -> BoolArray:  # (h, w) -> (H, W)
     """Resize a mask of any size to the image, by nearest pixel.
@@ -294,7 +294,7 @@ class SamFamily:
     several: Choice  # Selects the masks of an ambiguous prompt
     single: Choice  # Selects the mask of an unambiguous prompt
     roles: TokenRoles = ONE_OR_THREE
-    closer: CropRefinement | None = None
+    crop_refinement: CropRefinement | None = None
     stepwise: bool = False
     graded: bool = False
 
@@ -336,7 +336,7 @@ class NanoFamily(LearnedRules):
     spec: ModelSpec
     shapes: Shapes = OPENCV
     grid: GridDefaults
-    closer: CropRefinement | None = None
+    crop_refinement: CropRefinement | None = None
     roles: TokenRoles = ONE_OR_THREE
     stepwise: bool = True
     graded: bool = False
@@ -394,7 +394,7 @@ class FamilyPlugin:
 
 
 def _nano(spec: ModelSpec, tables: Tables) -> NanoFamily:
-    return NanoFamily(spec=spec, tables=tables, grid=NANO_GRID, closer=NANO_CLOSER)
+    return NanoFamily(spec=spec, tables=tables, grid=NANO_GRID, crop_refinement=NANO_CLOSER)
 
 
 _MAKERS: Mapping[str, Maker] = {

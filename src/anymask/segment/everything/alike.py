@@ -47,32 +47,32 @@ class Alikeness(NamedTuple):
     diameter: float  # Diameter in pixels
 
 
-def only_alike(photo: UintImage, found: Sequence[Mask]) -> list[Mask]:
+def only_alike(image: UintImage, found: Sequence[Mask]) -> list[Mask]:
     """Objects of the most frequent kind, best first; the small masks without such a kind.
 
     Args:
-        photo: Image (H, W, C), resized if it differs from the masks.
+        image: Image (H, W, C), resized if it differs from the masks.
         found: Masks of the image.
     """
-    if found and photo.shape[:2] != found[0].rle.size:
+    if found and image.shape[:2] != found[0].rle.size:
         height, width = found[0].rle.size
-        photo = cv2.resize(photo, (width, height)).astype(np.uint8)
+        image = cv2.resize(image, (width, height)).astype(np.uint8)
     small = [one for one in found if 0 < one.coverage <= LARGEST]
-    learned = _learn(photo, small) if len(small) >= FEWEST else None
+    learned = _learn(image, small) if len(small) >= FEWEST else None
     if learned is None:
         return small or list(found)
     kind, members = learned
     pieces = _divide(_foreground(kind), kind.diameter)
     area = math.pi * kind.diameter**2 / 4
     members = [one for one in members if SMALLEST <= one.area / area <= WIDEST]
-    things = _pieces(pieces, SMALLEST * area)
-    return _merge(members, _of_same_color(photo, things, members))
+    objects = _pieces(pieces, SMALLEST * area)
+    return _merge(members, _of_same_color(image, objects, members))
 
 
-def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mask]] | None:
+def _learn(image: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mask]] | None:
     """Most frequent kind and its masks, or None if nothing has enough contrast."""
-    colours = _smooth_colors(photo)
-    differences = np.array([_difference(colours, one) for one in small])  # (N, C)
+    colors = _smooth_colors(image)
+    differences = np.array([_difference(colors, one) for one in small])  # (N, C)
     axis = np.linalg.svd(differences, full_matrices=False)[2][0]
     sides = differences @ axis
     axis = axis if np.count_nonzero(sides > 0) * 2 >= len(small) else -axis
@@ -83,7 +83,7 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
     members = [one for one, side in zip(small, sides, strict=True) if side > usual / 4]
     if len(members) < FEWEST:
         return None
-    plane = colours @ axis.astype(np.float32)
+    plane = colors @ axis.astype(np.float32)
     areas = [one.area for one in members if measure.measure_mask(one.rle).solidity >= ROUND]
     diameter = 2 * math.sqrt(float(np.median(areas or [one.area for one in members])) / math.pi)
     covered = np.zeros(plane.shape, np.bool_)
@@ -97,21 +97,21 @@ def _learn(photo: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
     return Alikeness(plane / np.float32(inside), diameter), members
 
 
-def _smooth_colors(photo: UintImage) -> NDArray[np.float32]:  # (H, W, C)
-    smooth = cv2.GaussianBlur(photo, (0, 0), 1.0).astype(np.float32)
-    return smooth.reshape(*photo.shape[:2], -1)
+def _smooth_colors(image: UintImage) -> NDArray[np.float32]:  # (H, W, C)
+    smooth = cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32)
+    return smooth.reshape(*image.shape[:2], -1)
 
 
-def _difference(colours: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
+def _difference(colors: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
     """Mean color in a mask minus that of a rim around it."""
     margin = 2 + round(math.sqrt(one.area) / 4)
     window, (left, top, right, bottom) = rle_crop(one.rle, margin)
     around = cv2.dilate(window.view(np.uint8), _disc(margin)) > cv2.dilate(
         window.view(np.uint8), _disc(1)
     )
-    part = colours[top:bottom, left:right]
+    part = colors[top:bottom, left:right]
     if not around.any():
-        return np.zeros(colours.shape[2])
+        return np.zeros(colors.shape[2])
     difference: Floats = (part[window].mean(axis=0) - part[around].mean(axis=0)).astype(np.float64)
     return difference
 
@@ -200,11 +200,11 @@ def _pieces(labels: Labels, least: float) -> list[Mask]:
     return masks
 
 
-def _of_same_color(photo: UintImage, pieces: Sequence[Mask], members: Sequence[Mask]) -> list[Mask]:
+def _of_same_color(image: UintImage, pieces: Sequence[Mask], members: Sequence[Mask]) -> list[Mask]:
     """Remove pieces whose mean color differs from that of every mask."""
     if not pieces or not members:
         return list(pieces)
-    colors = _smooth_colors(photo)
+    colors = _smooth_colors(image)
     contrast = np.median([np.linalg.norm(_difference(colors, one)) for one in members])
     known = np.array([_mean_color(colors, one) for one in members])
     own = np.array([_mean_color(colors, one) for one in pieces])
@@ -219,16 +219,16 @@ def _mean_color(colors: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
     return mean
 
 
-def _merge(members: Sequence[Mask], things: Sequence[Mask]) -> list[Mask]:
+def _merge(members: Sequence[Mask], objects: Sequence[Mask]) -> list[Mask]:
     """One mask per object, best first: the model's mask of a piece, else the piece itself."""
     if not members:
-        return list(things)
-    overlap = rle_iou([one.rle for one in members], [one.rle for one in things])
+        return list(objects)
+    overlap = rle_iou([one.rle for one in members], [one.rle for one in objects])
     score = ADDED * float(np.median([one.score for one in members]))
     rank = [one.objectness for one in members if one.objectness is not None]
     objectness = ADDED * float(np.median(rank)) if rank else None
     merged = []
-    for column, thing in enumerate(things):
+    for column, thing in enumerate(objects):
         row = int(overlap[:, column].argmax())
         if overlap[row, column] >= SAME:
             merged.append(members[row])

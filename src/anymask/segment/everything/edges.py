@@ -24,9 +24,9 @@ AS_SHOWN = SegmentSettings(
 
 def refine_record_edges(
     runtime: ImageRuntime,
-    photo: UintImage,
+    image: UintImage,
     records: Sequence[Mask],
-    seen: Features | None = None,
+    encoded: Features | None = None,
 ) -> list[Mask]:
     """Refine the edges of masks on the image, in their order.
 
@@ -35,15 +35,15 @@ def refine_record_edges(
 
     Args:
         runtime: Runtime of the model.
-        photo: Image (H, W, 3), possibly smaller than the image of `seen`.
+        image: Image (H, W, 3), possibly smaller than the image of `encoded`.
         records: Masks of the image.
-        seen: Embedding of the image, or None to encode it.
+        encoded: Embedding of the image, or None to encode it.
     """
     kept = list(records)
     clicked = [index for index, record in enumerate(kept) if record.points]
     if not clicked:
         return kept
-    features = encode_image(runtime, photo) if seen is None else seen
+    features = encode_image(runtime, image) if encoded is None else encoded
     for start in range(0, len(clicked), AT_ONCE):
         some = clicked[start : start + AT_ONCE]
         prompts = [Prompt.of(points=kept[index].points[:1]) for index in some]
@@ -53,7 +53,7 @@ def refine_record_edges(
             best = int(alike.argmax())
             if alike[best] < AGAIN:
                 continue
-            question = PromptContext(runtime, photo, features, prompt, AS_SHOWN)
+            question = PromptContext(runtime, image, features, prompt, AS_SHOWN)
             rle = refine_edges(answer.picked([best]), question).first.rle()
             if rle_area(rle):
                 kept[index] = replace(kept[index], rle=rle)

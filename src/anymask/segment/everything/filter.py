@@ -1,9 +1,9 @@
 """Filters of automatic mask generation: score, stability, objectness, duplicates, levels.
 
-`make_record` filters the candidates of a click, `arrange` the masks of an image: holes and islands;
-small masks; unlikely objects; masks contained in better ones; duplicates; edges, and one kind of
-object; the level; the layout. Except edges and kind, which require the image and are passed in,
-each step of `arrange` is a function of masks only, of any model or file.
+`make_record` filters the candidates of a click, `filter_masks` the masks of an image: holes and
+islands; small masks; unlikely objects; masks contained in better ones; duplicates; edges, and one
+kind of object; the level; the layout. Except edges and kind, which require the image and are passed
+in, each step of `filter_masks` is a function of masks only, of any model or file.
 
 Letters: H W an image, N clicks, K candidates of each, m the side of a low-resolution mask, h w its
 cells without padding, n masks, C channels of the encoder's first map, F features, H hidden units.
@@ -42,7 +42,7 @@ from anymask.masks import (
 )
 from anymask.models.rules import Family
 from anymask.segment.everything.grid import CropView, TanhNetwork
-from anymask.segment.settings import CONTAINED, SURROUNDING, Arrangement, Grid, Level
+from anymask.segment.settings import CONTAINED, SURROUNDING, Grid, Level, MaskFilter
 
 Refine = Callable[[list[Mask]], list[Mask]]
 
@@ -88,9 +88,9 @@ def cut_mask(
 ) -> tuple[Rle, float] | None:  # (m, m)
     """Mask in the image and its stability, or None if that is too low."""
     middle, offset = view.threshold, settings.stability_score_offset
-    wanted, place = settings.stability, view.geometry
+    requested, place = settings.stability, view.geometry
     large = place.image_hw[0] * place.image_hw[1] > _WORTH_BOUNDS * plane.size
-    if wanted and large and stability_range(plane, place, middle, offset)[1] < wanted:
+    if requested and large and stability_range(plane, place, middle, offset)[1] < requested:
         return None
     window, strips = window_strips(plane, place, middle - offset, view.canvas)
     mask = view.canvas.room((window.height, window.width), np.bool_)
@@ -99,10 +99,10 @@ def cut_mask(
         rows = mask[top : top + len(strip)]
         inner += int(np.count_nonzero(np.greater(strip, np.float32(middle + offset), out=rows)))
         outer += int(np.count_nonzero(np.greater(strip, np.float32(middle - offset), out=rows)))
-        if top + len(strip) < window.height or inner / max(outer, 1) >= wanted:
+        if top + len(strip) < window.height or inner / max(outer, 1) >= requested:
             np.greater(strip, np.float32(middle), out=rows)
     stability = inner / max(outer, 1)
-    if wanted and stability < wanted:
+    if requested and stability < requested:
         return None
     corner = (view.window[0] + window.x, view.window[1] + window.y)
     return crop_to_rle(mask, corner, view.image_hw), stability
@@ -196,30 +196,32 @@ class ObjectnessWeights:
         return cls(networks, float(table["least"]))
 
     @property
-    def facts(self) -> int:
+    def mask_features(self) -> int:
         """Number of features F that the networks require."""
         return max(len(one.into) for one in self.networks)
 
-    def chances(self, facts: Floats) -> Floats:  # (n, F) -> (n,)
+    def probabilities(self, mask_features: Floats) -> Floats:  # (n, F) -> (n,)
         """Objectness of each mask, 0..1."""
-        score = np.mean([one.scores(facts) for one in self.networks], axis=0)
+        score = np.mean([one.scores(mask_features) for one in self.networks], axis=0)
         likely: Floats = 1 / (1 + np.exp(-np.clip(score, -30, 30)))
         return likely
 
 
-def objectness_of(family: Family, seen: Features, least: float = 0.0) -> Objectness | None:
+def objectness_of(family: Family, features: Features, least: float = 0.0) -> Objectness | None:
     """Create the objectness estimator of an image, or None if the family has none.
 
     Args:
         family: Rules of the model.
-        seen: Embedding of the image.
+        features: Embedding of the image.
         least: Minimum objectness, as in `Objectness.above_threshold`.
     """
     table = family.tables.get("objectness")
     if table is None:
         return None
     weights = ObjectnessWeights.of(table)
-    return Objectness(seen.geometry, family.spec.mask_threshold, seen.features, weights, least)
+    return Objectness(
+        features.geometry, family.spec.mask_threshold, features.features, weights, least
+    )
 
 
 def default_min_objectness(family: Family) -> float:
@@ -254,21 +256,21 @@ class Objectness:
         self._whole = self._view.mean(axis=(1, 2))
 
     def of_masks(self, logits: FloatArray, quality: FloatArray, chosen: BoolArray) -> Floats:
-        """Objectness of n masks, (n,) in 0..1; arguments as in `facts`."""
+        """Objectness of n masks, (n,) in 0..1; arguments as in `mask_features`."""
         assert self._weights is not None
-        return self._weights.chances(self.facts(logits, quality, chosen))
+        return self._weights.probabilities(self.mask_features(logits, quality, chosen))
 
-    def above_threshold(self, chances: Floats) -> list[int]:  # (n,)
+    def above_threshold(self, probabilities: Floats) -> list[int]:  # (n,)
         """Indices of masks that may be displayed, given all masks so far.
 
         Masks pass with the minimum objectness or near the best so far, because the nearly best
         masks are displayed if none has the minimum (`NEARLY_BEST`).
         """
-        self._most = max(self._most, float(chances.max(initial=0)))
+        self._most = max(self._most, float(probabilities.max(initial=0)))
         least = min(self._least, NEARLY_BEST * self._most)
-        return np.flatnonzero(chances >= least).tolist()
+        return np.flatnonzero(probabilities >= least).tolist()
 
-    def facts(self, logits: FloatArray, quality: FloatArray, chosen: BoolArray) -> Floats:
+    def mask_features(self, logits: FloatArray, quality: FloatArray, chosen: BoolArray) -> Floats:
         """Features of each mask: shape, candidate index, all scores, embedding. (n, F).
 
         F is 10 + 2 K + 3 C.
@@ -369,9 +371,9 @@ def clean_small_regions(records: list[Mask], settings: Grid) -> list[Mask]:
     return without_box_duplicates(cleaned, untouched, threshold)
 
 
-def arrange(
+def filter_masks(
     records: Sequence[Mask],
-    settings: Arrangement,
+    settings: MaskFilter,
     refine: Refine | None = None,
     relative: bool = False,
 ) -> list[Mask]:

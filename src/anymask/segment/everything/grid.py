@@ -4,7 +4,7 @@ Every fourth click along each side is decoded first. Then the clicks with the la
 given all predictions so far, are decoded a few at a time (`Frontier`).
 
 A click is useful if it finds a mask that no other click found. A network with four hidden units
-estimates this from 16 features (`ExpectedGain.facts`): the encoder's maps at the click
+estimates this from 16 features (`ExpectedGain.mask_features`): the encoder's maps at the click
 (`Saliency`), the value of the masks of nearby and of similar clicks (kernel-weighted means, as in
 Nadaraya 1964, "On estimating regression"), the masks that already contain the click, and the number
 of clicks so far. Its weights are the table "adaptive" of the model's bundle, trained by
@@ -186,9 +186,11 @@ class TanhNetwork:
         into, bias, out = (np.array(table[name], np.float64) for name in ("into", "bias", "out"))
         return cls(into, bias, out, float(table.get("level", 0.0)))
 
-    def scores(self, facts: Floats) -> Floats:  # (n, F) -> (n,)
+    def scores(self, mask_features: Floats) -> Floats:  # (n, F) -> (n,)
         """Output for each row of features."""
-        found: Floats = np.tanh(facts[:, : len(self.into)] @ self.into + self.bias) @ self.out
+        found: Floats = (
+            np.tanh(mask_features[:, : len(self.into)] @ self.into + self.bias) @ self.out
+        )
         return found + self.level
 
 
@@ -199,7 +201,7 @@ class ExpectedGain:
         clicks: Clicks (N, 2) in pixels of the view, row by row.
         geometry: Position of the view in model space.
         maps: Feature maps (C, h, w) of the encoder.
-        weights: Network on the features in the order of `facts`.
+        weights: Network on the features in the order of `mask_features`.
     """
 
     def __init__(
@@ -247,24 +249,24 @@ class ExpectedGain:
         apart = squares(self._at, self._at[decoded])
         unlike = self._salience.update(decoded)
         np.minimum(self._far, apart.min(1, initial=np.inf), out=self._far)
-        worth, value = self._worth[decoded], self._value[decoded]
+        expected_ious, value = self._worth[decoded], self._value[decoded]
         near, wide = (np.exp(-apart / (2 * width**2)) for width in (NEAR, WIDE))
         alike = np.exp(-unlike / (2 * ALIKE) - apart / (2 * ABOUT**2))
         for total, weights, of in zip(
             self._sums,
             (near, near, near, wide, wide, alike, alike),
-            (None, worth, value, None, worth, None, worth),
+            (None, expected_ious, value, None, expected_ious, None, expected_ious),
             strict=True,
         ):
             total += weights.sum(1) if of is None else weights @ of
         self._decoded += len(decoded)
-        self._total += float(worth.sum())
+        self._total += float(expected_ious.sum())
 
     def of_clicks(self) -> Floats:  # (N,)
         """Score of each click for finding a new mask. Requires at least one `update`."""
-        return self._weights.scores(self.facts())
+        return self._weights.scores(self.mask_features())
 
-    def facts(self) -> Floats:  # (N, F)
+    def mask_features(self) -> Floats:  # (N, F)
         """Sixteen features of each click."""
         near, near_worth, near_value, wide, wide_worth, alike, alike_worth = self._sums
         mean = self._total / max(self._decoded, 1)
@@ -349,9 +351,9 @@ class Frontier:
         self._last = chosen
         return chosen
 
-    def facts(self) -> Floats:  # (N, F)
+    def mask_features(self) -> Floats:  # (N, F)
         """Features on which the choice of clicks is based; see `research/fit_adaptive.py`."""
-        return self._gain.facts()
+        return self._gain.mask_features()
 
     def is_observable(self, quality: FloatArray) -> BoolArray:
         """Whether the score of each candidate is high enough for an observation."""
@@ -381,9 +383,9 @@ class Frontier:
         )
 
 
-def _part(value: float, wanted: float) -> float:
+def _part(value: float, requested: float) -> float:
     """Ratio of a value to its threshold, 0..1."""
-    return min(max(value, 0.0) / wanted, 1.0) if wanted > 0 else 1.0
+    return min(max(value, 0.0) / requested, 1.0) if requested > 0 else 1.0
 
 
 def adaptive_table(family: Family) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ MERGED = 0.6  # diameter in such a window, relative to that in the image, from w
 
 def magnifying_side(
     scanner: TileSearch,
-    photo: UintImage | None,
+    image: UintImage | None,
     image_hw: tuple[int, int],
     found: Sequence[Mask],
     sizes: tuple[float, float],
@@ -31,7 +31,7 @@ def magnifying_side(
 
     Args:
         scanner: Search of one window.
-        photo: Image (H, W, 3), or None if only its embedding is known.
+        image: Image (H, W, 3), or None if only its embedding is known.
         image_hw: Height and width of the image.
         found: Masks of the image.
         sizes: `OBJECT_SIZES` of the model.
@@ -49,7 +49,7 @@ def magnifying_side(
         window = max(smallest, round(diameter / usual)) if is_small else window // 2
         if window >= side or (not is_small and window < MERGED_WINDOW):
             break
-        dense = densest_window(require_image(photo, image_hw, window), found, window)
+        dense = densest_window(require_image(image, image_hw, window), found, window)
         measured = median_diameter(scanner.everything(dense))
         if is_small:
             side, diameter = window, measured
@@ -58,13 +58,13 @@ def magnifying_side(
     return side if side < whole else None
 
 
-def densest_window(photo: UintImage, found: Sequence[Mask], side: int) -> UintImage:
+def densest_window(image: UintImage, found: Sequence[Mask], side: int) -> UintImage:
     """The window of a grid that contains the clicks of most masks, inside the image."""
     bins = np.array([one.points[0] for one in found]) // side
     places, counts = np.unique(bins.astype(int), axis=0, return_counts=True)
-    last = np.subtract(photo.shape[1::-1], side).clip(0)
+    last = np.subtract(image.shape[1::-1], side).clip(0)
     x, y = np.minimum(places[counts.argmax()] * side, last)
-    return np.ascontiguousarray(photo[y : y + side, x : x + side])
+    return np.ascontiguousarray(image[y : y + side, x : x + side])
 
 
 def median_diameter(found: Sequence[Mask]) -> float:

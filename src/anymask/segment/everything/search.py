@@ -60,10 +60,10 @@ from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import (
     Objectness,
     Refine,
-    arrange,
     best_of,
     clean_small_regions,
     default_min_objectness,
+    filter_masks,
     good_enough,
     make_record,
     objectness_of,
@@ -87,8 +87,8 @@ from anymask.segment.settings import (
     EverythingDict,
     Grid,
     SegmentSettings,
-    arrangement_of,
     grid_of,
+    mask_filter_of,
     split_settings,
     wider_grid,
 )
@@ -133,7 +133,7 @@ def find_instances(
 
     Raises ModelError if the model has no instance head.
     """
-    planes = require(runtime, runtime.instance_planes, "instance planes")(place.seen)
+    planes = require(runtime, runtime.instance_planes, "instance planes")(place.encoder_output)
     side = planes.shape[-1]
     rows, columns = place.geometry.filled_cells(side)
     foreground, center, boundary = planes[:, :rows, :columns]
@@ -232,7 +232,7 @@ CUTTERS = 2  # threads
 
 def find_everything(
     runtime: ImageRuntime,
-    seen: Features | UintImage,
+    features: Features | UintImage,
     settings: Grid,
     progress: OnProgress | None = None,
     log: SearchLog | None = None,
@@ -242,7 +242,7 @@ def find_everything(
 
     Args:
         runtime: Runtime of the model.
-        seen: Image (H, W, 3), or its embedding if there are no crops.
+        features: Image (H, W, 3), or its embedding if there are no crops.
         settings: Settings of the grid.
         progress: Callable (clicks done, all clicks), called after every batch.
         log: Log that stores each batch and returns the stored ones.
@@ -252,12 +252,12 @@ def find_everything(
     """
     spec, family = runtime.spec, runtime.family
     check_clicks(spec)
-    if settings.crop_n_layers and isinstance(seen, Features):
+    if settings.crop_n_layers and isinstance(features, Features):
         raise InputError(
             f"crop_n_layers={settings.crop_n_layers} requires the image, but only its "
             "embedding was passed. Pass the image."
         )
-    image_hw = seen.image_hw if isinstance(seen, Features) else seen.shape[:2]
+    image_hw = features.image_hw if isinstance(features, Features) else features.shape[:2]
     windows, layers = crop_boxes(image_hw, settings.crop_n_layers, settings.crop_overlap_ratio)
     grids = [settings.points(layer) for layer in layers]
     exact = settings.mode != "adaptive"
@@ -265,19 +265,21 @@ def find_everything(
     clock, found = ProgressCounter(progress, sum(most)), list[Mask]()
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
-            if isinstance(seen, Features):
-                place = seen
+            if isinstance(features, Features):
+                place = features
             else:
                 x0, y0, x1, y1 = window
-                place = encode_image(runtime, seen[y0:y1, x0:x1])
+                place = encode_image(runtime, features[y0:y1, x0:x1])
             view = CropView(window, image_hw, place.geometry, spec.mask_threshold)
             if settings.mode == "instances":
                 masks = find_instances(runtime, place, view, settings)
                 clock.add(len(grid))
             else:
-                sweep = open_sweep(runtime, place.seen, place.geometry, settings.sweep_precision)
+                sweep = open_sweep(
+                    runtime, place.encoder_output, place.geometry, settings.sweep_precision
+                )
                 judge = None if exact else objectness_of(family, place, least)
-                scan = Scan(sweep, family, view, settings, place, cutters, log, judge)
+                scan = ViewDecoder(sweep, family, view, settings, place, cutters, log, judge)
                 clicks = grid.astype(np.float64) * place.image_hw[::-1]
                 masks = search_view(scan, clicks, clock)
             found += _whole_in_view(masks, view, settings)
@@ -311,7 +313,7 @@ class ProgressCounter:
 
 
 @dataclass(frozen=True)
-class Scan:
+class ViewDecoder:
     """One view of an image with the state that prompting requires."""
 
     sweep: Sweep  # Decoder of many clicks
@@ -364,17 +366,19 @@ class Scan:
             rows, places = np.nonzero(good)
             chosen = np.eye(good.shape[1], dtype=np.bool_)[places]
             planes = np.stack([plane for plane, _, _ in judged])
-            chances = self.judge.of_masks(planes, decoded.quality[rows], chosen)
-            likely = self.judge.above_threshold(chances)
+            probabilities = self.judge.of_masks(planes, decoded.quality[rows], chosen)
+            likely = self.judge.above_threshold(probabilities)
             for n, future in [(n, self._cut(*judged[n])) for n in likely]:
-                records += [replace(one, objectness=float(chances[n])) for one in future.result()]
+                records += [
+                    replace(one, objectness=float(probabilities[n])) for one in future.result()
+                ]
         return LoggedBatch(records, observations)
 
     def _cut(self, plane: FloatArray, score: float, click: Floats) -> Future[list[Mask]]:
         return self.cutters.submit(make_record, plane, score, click, self.view, self.settings)
 
 
-def search_view(scan: Scan, clicks: Floats, clock: ProgressCounter) -> list[Mask]:
+def search_view(scan: ViewDecoder, clicks: Floats, clock: ProgressCounter) -> list[Mask]:
     """All masks of one view that pass: of every click (N, 2), or of the selected ones."""
     if scan.settings.mode == "exact":
         return _in_batches(scan, clicks, clock)
@@ -391,7 +395,7 @@ def search_view(scan: Scan, clicks: Floats, clock: ProgressCounter) -> list[Mask
 
 
 def _in_batches(
-    scan: Scan, clicks: Floats, clock: ProgressCounter, frontier: Frontier | None = None
+    scan: ViewDecoder, clicks: Floats, clock: ProgressCounter, frontier: Frontier | None = None
 ) -> list[Mask]:
     """Masks of clicks (N, 2) that pass."""
     batch = scan.settings.batch(scan.sweep.bytes_per_prompt)
@@ -437,35 +441,35 @@ class WindowScanner:
     log: SearchLog | None = None  # Log from which an interrupted search resumes, or None
 
     def everything(
-        self, picture: UintImage, scale: float = 1.0, progress: OnProgress | None = None
+        self, image: UintImage, scale: float = 1.0, progress: OnProgress | None = None
     ) -> list[Mask]:
         """All masks of an image; an instance head finds none in a downscaled image.
 
         Args:
-            picture: Tile or downscaled image.
+            image: Tile or downscaled image.
             scale: Pixels of the original image per pixel of this one; areas refer to the original.
             progress: Callable (clicks done, all clicks), called after every batch.
         """
         if scale > 1 and self.settings.mode == "instances":
             return []
-        window = (0, 0, picture.shape[1], picture.shape[0])
-        key = batch_key(image_hash(picture), window, np.array([scale]))
+        window = (0, 0, image.shape[1], image.shape[0])
+        key = batch_key(image_hash(image), window, np.array([scale]))
         if self.log is not None and (known := self.log.recall(key)) is not None:
             return known.records
         area = int(self.settings.min_mask_region_area / scale**2)
         settings = replace(self.settings, min_mask_region_area=area)
-        found = find_everything(self.runtime, picture, settings, progress, self.log)
+        found = find_everything(self.runtime, image, settings, progress, self.log)
         if self.log is not None:
             self.log.keep(key, LoggedBatch(found, []))
         return found
 
-    def clicks(self, picture: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
+    def clicks(self, image: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
         """Masks of each click that pass; an instance head returns all of its masks."""
         if self.settings.mode == "instances":
-            return [self.everything(picture)] * len(clicks)
+            return [self.everything(image)] * len(clicks)
         prompts = [Prompt.of(points=[click]) for click in clicks]
-        seen = encode_image(self.runtime, picture)
-        answers = decode_prompts(self.runtime, seen, prompts, AS_FOUND)
+        features = encode_image(self.runtime, image)
+        answers = decode_prompts(self.runtime, features, prompts, AS_FOUND)
         return [
             [
                 record
@@ -487,7 +491,7 @@ class TilingOptions(NamedTuple):
 
 def find_masks(
     runtime: ImageRuntime,
-    photo: UintImage | None,
+    image: UintImage | None,
     features: Features | None,
     given: EverythingDict,
     tiling: TilingOptions,
@@ -497,7 +501,7 @@ def find_masks(
 
     Args:
         runtime: Runtime of the model.
-        photo: Image (H, W, 3), possibly smaller than the image of the features, or None.
+        image: Image (H, W, 3), possibly smaller than the image of the features, or None.
         features: Embedding, or None to encode the image.
         given: Settings passed by the user.
         tiling: Tiling and log.
@@ -508,8 +512,8 @@ def find_masks(
     """
     of_grid, of_arrangement = split_settings(given)
     grid = grid_of(runtime.family, of_grid)
-    wanted = arrangement_of(grid, of_arrangement, default_min_objectness(runtime.family))
-    loose = arrangement_of(grid, of_arrangement)
+    requested = mask_filter_of(grid, of_arrangement, default_min_objectness(runtime.family))
+    loose = mask_filter_of(grid, of_arrangement)
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
     trained_side, magnifies = None, False
     if grid.mode == "instances":
@@ -517,8 +521,8 @@ def find_masks(
         trained_side = FIELD_MODELS.get(field, runtime.spec.image_side)
         magnifies = field in OBJECT_SIZES and tiling.tile == "auto" and not grid.crop_n_layers
     if features is None:
-        assert photo is not None
-        image_hw = (photo.shape[0], photo.shape[1])
+        assert image is not None
+        image_hw = (image.shape[0], image.shape[1])
     else:
         image_hw = features.image_hw
     searched_whole = features is not None and tiling.tile == "auto" and trained_side is None
@@ -527,54 +531,56 @@ def find_masks(
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
         if side is not None:
-            require_image(photo, image_hw, side)
+            require_image(image, image_hw, side)
             features = None
-    whole = photo if side is None else None
+    whole = image if side is None else None
     once = not grid.crop_n_layers and "point" in runtime.spec.accepts
     if features is None and whole is not None and once:
         features = encode_image(runtime, whole)
 
-    refine, refines = None, wanted.refine_edges
+    refine, refines = None, requested.refine_edges
     refines = grid.mode == "adaptive" if refines == "auto" else refines
     if refines and whole is not None and runtime.refine_edge is not None:
-        refine = partial(refine_record_edges, runtime, whole, seen=features)
-    if wanted.alike:
-        refine = partial(_alike, photo, refine)
-    search = partial(_search, runtime, photo, features, side)
+        refine = partial(refine_record_edges, runtime, whole, encoded=features)
+    if requested.alike:
+        refine = partial(_keep_dominant_kind, image, refine)
+    search = partial(_search, runtime, image, features, side)
     if magnifies and trained_side and features is not None:
         sides = (trained_side, side_if_empty)
-        search = partial(_search_magnified, runtime, photo, features, sides)
+        search = partial(_search_magnified, runtime, image, features, sides)
     with choose_progress(progress, "everything") as tell:
-        every = search(grid, tiling.log, tell, wanted.min_objectness)
-        found = arrange(every, wanted, refine, relative)
-        found = found or arrange(best_of(every), loose, refine)
+        every = search(grid, tiling.log, tell, requested.min_objectness)
+        found = filter_masks(every, requested, refine, relative)
+        found = found or filter_masks(best_of(every), loose, refine)
         if not found and (wider := wider_grid(grid, of_grid)):
             again = search(wider, None, tell)
-            found = arrange(best_of(again), loose, refine)
+            found = filter_masks(best_of(again), loose, refine)
     if runtime.spec.classes and found:
         from anymask.segment.labels import label_masks  # few models need it
 
-        if features is None and photo is not None:
-            features = encode_image(runtime, photo)
+        if features is None and image is not None:
+            features = encode_image(runtime, image)
         assert features is not None
         found = label_masks(runtime, features, found)
     return found
 
 
-def _alike(photo: UintImage | None, refine: Refine | None, masks: list[Mask]) -> list[Mask]:
+def _keep_dominant_kind(
+    image: UintImage | None, refine: Refine | None, masks: list[Mask]
+) -> list[Mask]:
     """Apply `only_alike` after edge refinement. Raises InputError without an image."""
     from anymask.segment.everything.alike import only_alike  # few calls need it
 
-    if photo is None:
+    if image is None:
         raise InputError(
             "alike=True requires the image, but only its embedding was passed. Pass the image."
         )
-    return only_alike(photo, masks if refine is None else refine(masks))
+    return only_alike(image, masks if refine is None else refine(masks))
 
 
 def _search(
     runtime: ImageRuntime,
-    photo: UintImage | None,
+    image: UintImage | None,
     features: Features | None,
     side: int | None,
     grid: Grid,
@@ -590,16 +596,16 @@ def _search(
     """
     if features is not None:
         return find_everything(runtime, features, grid, tell, log, least)
-    assert photo is not None
+    assert image is not None
     scanner = WindowScanner(runtime, grid, log)
     if side is None:
-        return scanner.everything(photo, progress=tell)
-    return find_in_tiles(scanner, photo, side, tell)
+        return scanner.everything(image, progress=tell)
+    return find_in_tiles(scanner, image, side, tell)
 
 
 def _search_magnified(
     runtime: ImageRuntime,
-    photo: UintImage | None,
+    image: UintImage | None,
     features: Features,
     sides: tuple[int, int | None],
     grid: Grid,
@@ -617,10 +623,10 @@ def _search_magnified(
     if found:
         sizes = OBJECT_SIZES[split_side(runtime.spec.name)[0]]
         scanner = WindowScanner(runtime, grid)
-        side = magnifying_side(scanner, photo, image_hw, found, sizes, trained_side)
+        side = magnifying_side(scanner, image, image_hw, found, sizes, trained_side)
     if side is not None:
-        photo = require_image(photo, image_hw, side)
-        return _search(runtime, photo, None, side, grid, log, tell)
+        image = require_image(image, image_hw, side)
+        return _search(runtime, image, None, side, grid, log, tell)
     if tell is not None:
         tell(1, 1)
     return found

@@ -35,7 +35,7 @@ from anymask.masks import (
     rle_intersection,
     rle_iou,
     rle_merge,
-    rle_on_photo,
+    rle_on_image,
     smallest_side,
     tile_boxes,
     tile_side,
@@ -46,7 +46,7 @@ DUPLICATE = 0.7  # minimum IoU of masks of two tiles that are one object
 COARSE_DUPLICATE = 0.5  # the same for a mask of a tile and one of the downscaled image
 
 
-def count_looks(tile: Tile, image_hw: tuple[int, int], trained_side: int | None = None) -> int:
+def count_passes(tile: Tile, image_hw: tuple[int, int], trained_side: int | None = None) -> int:
     """Number of searched images: one, or all tiles and the downscaled image; as `tile_side`.
 
     For a field model, an upper bound, because the tiles depend on the size of the objects.
@@ -60,85 +60,85 @@ def count_looks(tile: Tile, image_hw: tuple[int, int], trained_side: int | None 
     return 1 if side is None else len(tile_boxes(image_hw, side, int(side * joining.OVERLAP))) + 1
 
 
-def require_image(photo: UintImage | None, image_hw: tuple[int, int], side: int) -> UintImage:
+def require_image(image: UintImage | None, image_hw: tuple[int, int], side: int) -> UintImage:
     """Return the image. Raises InputError if it is missing or does not have the given size."""
-    if photo is None or photo.shape[:2] != image_hw:
+    if image is None or image.shape[:2] != image_hw:
         raise InputError(
             f"tile={side} requires the image, but only its embedding was passed. Pass the image."
         )
-    return photo
+    return image
 
 
 class TileSearch(Protocol):
     """Search of one tile, or of the downscaled image."""
 
-    def everything(self, picture: UintImage, scale: float = 1.0) -> list[Mask]:
+    def everything(self, image: UintImage, scale: float = 1.0) -> list[Mask]:
         """All masks; areas refer to an image with `scale` times as many pixels along a side."""
         ...
 
-    def clicks(self, picture: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
+    def clicks(self, image: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
         """Masks of each click that pass the thresholds."""
         ...
 
 
 def find_in_tiles(
-    scanner: TileSearch, photo: UintImage, side: int, progress: OnProgress | None = None
+    scanner: TileSearch, image: UintImage, side: int, progress: OnProgress | None = None
 ) -> list[Mask]:
     """All masks of an image (H, W, 3), best first, without duplicates.
 
     Args:
         scanner: Search of one tile.
-        photo: Image (H, W, 3).
+        image: Image (H, W, 3).
         side: Side of the tiles in pixels.
         progress: Callable (tiles done, all tiles), called after every tile. Windows around
             truncated objects are added when they are known.
     """
-    image_hw = (photo.shape[0], photo.shape[1])
+    image_hw = (image.shape[0], image.shape[1])
     overlap = int(side * joining.OVERLAP)
     windows = tile_boxes(image_hw, side, overlap)
     tell = progress or (lambda done, total: None)
     pieces: list[Piece] = []
     for number, window in enumerate(windows, start=1):
-        records = scanner.everything(_pixels(photo, window))
-        pieces += [Piece(_on_photo(record, window, image_hw), window) for record in records]
+        records = scanner.everything(_pixels(image, window))
+        pieces += [Piece(_on_image(record, window, image_hw), window) for record in records]
         tell(number, len(windows) + 1)
     objects = stitch(pieces, image_hw)
     whole = [one.record for one in objects if not one.cut]
     around = _windows_around([one for one in objects if one.cut], side, image_hw)
     looks = len(windows) + len(around) + 1
     for number, (window, cut) in enumerate(around.items(), start=len(windows) + 1):
-        whole += _reprompt_truncated(scanner, photo, window, cut)
+        whole += _reprompt_truncated(scanner, image, window, cut)
         tell(number, looks)
-    large = _large_objects_at_low_resolution(scanner, photo, side)
+    large = _large_objects_at_low_resolution(scanner, image, side)
     tell(looks, looks)
-    return _once(whole, large)
+    return _deduplicate(whole, large)
 
 
-def _pixels(photo: UintImage, window: Window) -> UintImage:
+def _pixels(image: UintImage, window: Window) -> UintImage:
     x0, y0, x1, y1 = window
-    return np.ascontiguousarray(photo[y0:y1, x0:x1])
+    return np.ascontiguousarray(image[y0:y1, x0:x1])
 
 
-def _on_photo(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
+def _on_image(record: Mask, window: Window, image_hw: tuple[int, int]) -> Mask:
     """Move a tile's mask to the image."""
     x0, y0 = window[:2]
     left, top, right, bottom = record.crop_box
     return replace(
         record,
-        rle=rle_on_photo(record.rle, (x0, y0), image_hw),
+        rle=rle_on_image(record.rle, (x0, y0), image_hw),
         points=tuple((x + x0, y + y0) for x, y in record.points),
         crop_box=(left + x0, top + y0, right + x0, bottom + y0),
     )
 
 
 def _large_objects_at_low_resolution(
-    scanner: TileSearch, photo: UintImage, side: int
+    scanner: TileSearch, image: UintImage, side: int
 ) -> list[Mask]:
     """Masks of at least half a tile in the downscaled image."""
-    height, width = photo.shape[:2]
+    height, width = image.shape[:2]
     scale = max(height, width) / side
     small_hw = (max(1, round(height / scale)), max(1, round(width / scale)))
-    small = cv2.resize(photo, (small_hw[1], small_hw[0]), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, (small_hw[1], small_hw[0]), interpolation=cv2.INTER_AREA)
     along_x, along_y = width / small_hw[1], height / small_hw[0]
     found = []
     for record in scanner.everything(np.asarray(small, np.uint8), scale):
@@ -165,14 +165,14 @@ def _windows_around(
 
 
 def _reprompt_truncated(
-    scanner: TileSearch, photo: UintImage, window: Window, cut: Sequence[Piece]
+    scanner: TileSearch, image: UintImage, window: Window, cut: Sequence[Piece]
 ) -> list[Mask]:
     """Predict truncated objects again in a window."""
-    image_hw, found = (photo.shape[0], photo.shape[1]), list[Mask]()
+    image_hw, found = (image.shape[0], image.shape[1]), list[Mask]()
     clicks = [(x - window[0], y - window[1]) for x, y in (one.record.points[0] for one in cut)]
-    answers = scanner.clicks(_pixels(photo, window), clicks)
+    answers = scanner.clicks(_pixels(image, window), clicks)
     for piece, answer in zip(cut, answers, strict=True):
-        records = [_on_photo(record, window, image_hw) for record in answer]
+        records = [_on_image(record, window, image_hw) for record in answer]
         found += _match_untruncated(records, piece, window, image_hw)
     return found
 
@@ -188,7 +188,7 @@ def _match_untruncated(
     return [replace(uncut[best].record, objectness=piece.record.objectness)]
 
 
-def _once(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
+def _deduplicate(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
     """Remove duplicates, best first; masks of tiles take precedence over coarse ones."""
     fine = without_duplicates(sharp, DUPLICATE)
     rough = without_duplicates(coarse, DUPLICATE)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anymask.base import PromptError, need_packages, say
 from anymask.cli import Argument, Command, Settings, numbers, read_model
-from anymask.jobs import ModelChoice
+from anymask.jobs import ModelSettings
 from anymask_points.clicks import load_point_model
 from anymask_points.cloud import check_written, read_points
 
@@ -48,6 +48,6 @@ COMMAND = Command(run, (
         help="point on the background; repeatable"),
     Argument("-o --output", metavar="FILE", type=Path, required=True,
         help="all points with their mask: .ply (property mask, 0 or 1) or .npz (array mask)"),
-    Settings(ModelChoice, "model options", only=OF_MODEL, defaults={"model": POINT_MODEL}),
+    Settings(ModelSettings, "model options", only=OF_MODEL, defaults={"model": POINT_MODEL}),
 ))
 # fmt: on

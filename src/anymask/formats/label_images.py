@@ -22,10 +22,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.base import DataError, UintImage
-from anymask.formats.annotations import VOID_LABEL, AnnotatedImage, LossReport, note_traits
+from anymask.formats.annotations import (
+    VOID_LABEL,
+    AnnotatedImage,
+    LossReport,
+    report_unsupported_fields,
+)
 from anymask.formats.class_lists import ClassList, find_classes
-from anymask.formats.documents import OutFile, checked_hw, find_files, find_picture, output_paths
-from anymask.formats.label_folders import label_files, photo_name, places_of
+from anymask.formats.documents import OutFile, checked_hw, find_files, find_image, output_paths
+from anymask.formats.label_folders import label_files, paired_image_name, places_of
 from anymask.formats.mask_numbers import (
     EVERY_KIND,
     is_binary,
@@ -33,7 +38,7 @@ from anymask.formats.mask_numbers import (
     read_numbers,
     value_rles,
 )
-from anymask.formats.metadata import note_facts
+from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy
 from anymask.images import strips
 from anymask.masks import MAX_PIXELS, Mask, Masks, rle_area, rle_crop
@@ -44,18 +49,18 @@ MAX_IN_TIFF = (1 << 31) - 1  # valid for signed and unsigned readers
 _SAMPLE_FORMAT, _UNSIGNED = 339, 1  # tag of TIFF 6.0, and its value
 
 
-def read(source: Path, report: LossReport, pictures: Path | None = None) -> list[AnnotatedImage]:
+def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read label images; the `id` of a mask is its value. Raises DataError that names the file.
 
     An image has the name found by `label_folders`, else that of the label. Several files of one
     image (a_0.png, a_1.png for a.jpg) are its masks, numbered from 1. A list of names beside the
     labels (`class_lists`) makes each value a class.
     """
-    places = places_of(source, pictures)
+    places = places_of(source, image_root)
     images: dict[str, AnnotatedImage] = {}
     above = places.labels.parents[2 if places.labels.is_file() else 1 :]
     for path in label_files(places):
-        name = photo_name(path, places) or picture_name(path, places.labels, None)
+        name = paired_image_name(path, places) or label_image_name(path, places.labels, None)
         with report.record(path):
             here = [folder for folder in path.parents if folder not in above]
             image = _image(path, name, report, None, find_classes(here))
@@ -75,7 +80,7 @@ def _joined(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
 
 
 def read_davis(
-    source: Path, report: LossReport, pictures: Path | None = None
+    source: Path, report: LossReport, image_root: Path | None = None
 ) -> list[AnnotatedImage]:
     """Read a dataset folder, its Annotations/<resolution>, a video folder or one image.
 
@@ -89,20 +94,22 @@ def read_davis(
         source = deep[0] if len(deep) == 1 else top
     images = []
     for path in of_best_kind(find_files(source, *EVERY_KIND)):
-        name = picture_name(path, source, pictures, ".jpg")
+        name = label_image_name(path, source, image_root, ".jpg")
         with report.record(path):
             images.append(_image(path, name, report, void=VOID))
     return images
 
 
-def picture_name(path: Path, source: Path, pictures: Path | None, suffix: str = ".png") -> str:
-    """Return the image name: as found in `pictures`, else that of the label image."""
+def label_image_name(
+    path: Path, source: Path, image_root: Path | None, suffix: str = ".png"
+) -> str:
+    """Return the image name: as found in `image_root`, else that of the label image."""
     inside = path.relative_to(source) if source.is_dir() else Path(path.name)
     stem = inside.with_suffix("").as_posix()
-    found = find_picture(pictures, stem)
-    if found is None or pictures is None:
+    found = find_image(image_root, stem)
+    if found is None or image_root is None:
         return stem + suffix
-    return found.relative_to(pictures).as_posix()
+    return found.relative_to(image_root).as_posix()
 
 
 def _image(
@@ -112,7 +119,7 @@ def _image(
     usual = [voc_palette()] if void is not None or listed is not None else []
     found = read_numbers(path, report, [*named.palettes, *usual])
     hw = checked_hw(*found.values.shape)
-    classes = ClassList({}) if found.coloured else named
+    classes = ClassList({}) if found.colored else named
     if classes.names:
         report.list_classes(dict.fromkeys(classes.names.values()))
         void = None if VOID in classes.names else VOID
@@ -144,10 +151,10 @@ def encode(
     """
     most = 65535 if suffix == ".png" else MAX_IN_TIFF
     for image, path in zip(images, output_paths(images, target, suffix), strict=True):
-        note_traits(report, image, frozenset({"ids"}))
+        report_unsupported_fields(report, image, frozenset({"ids"}))
         values = paint_numbers(image, object_numbers(image, report, most), report)
         yield path, image_bytes(Image.fromarray(values)) if suffix == ".png" else _tiff(values)
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)
 
 
 encode_tif = partial(encode, suffix=".tif")
@@ -161,10 +168,10 @@ def encode_davis(
     for image, path in zip(images, output_paths(images, folder, ".png"), strict=True):
         void = [mask.crowd and mask.label == VOID_LABEL for mask in image.masks]
         seen = Masks(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
-        note_traits(report, replace(image, masks=seen), frozenset({"ids"}))
+        report_unsupported_fields(report, replace(image, masks=seen), frozenset({"ids"}))
         numbers = object_numbers(image, report, VOID - 1, void)
         yield path, encode_palette(paint_numbers(image, numbers, report))
-    note_facts(report, images, policy)
+    report_dataset_fields(report, images, policy)
 
 
 def object_numbers(
@@ -233,22 +240,22 @@ def paint_numbers(
 
 def encode_palette(values: NDArray[Any], level: int = 6) -> bytes:  # (H, W) 0..255
     """Encode an 8-bit PNG with VOC's palette, with zlib level 0 to 9."""
-    picture = Image.fromarray(values.astype(np.uint8))
-    picture.putpalette(voc_palette().tobytes())
-    return image_bytes(picture, "PNG", compress_level=level)
+    image = Image.fromarray(values.astype(np.uint8))
+    image.putpalette(voc_palette().tobytes())
+    return image_bytes(image, "PNG", compress_level=level)
 
 
-def image_bytes(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+def image_bytes(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """Encode an image in a format of Pillow."""
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def _tiff(values: NDArray[Any]) -> bytes:  # (H, W) of 16 or 32 bits
     wide = values.dtype == np.uint32  # Pillow writes signed numbers with the same bits
-    picture = Image.fromarray(values.view(np.int32) if wide else values)
-    data = bytearray(image_bytes(picture, "TIFF", compression="tiff_deflate"))
+    image = Image.fromarray(values.view(np.int32) if wide else values)
+    data = bytearray(image_bytes(image, "TIFF", compression="tiff_deflate"))
     if wide:
         (directory,) = struct.unpack_from("<I", data, 4)
         (count,) = struct.unpack_from("<H", data, directory)
@@ -261,9 +268,9 @@ def _tiff(values: NDArray[Any]) -> bytes:  # (H, W) of 16 or 32 bits
 def voc_palette() -> UintImage:  # (256, 3)
     """Return PASCAL VOC's colors: bits 0, 3, 6 of the number are the high bits of red, etc."""
     numbers = np.arange(256)
-    colours = np.zeros((256, 3), np.uint8)
+    colors = np.zeros((256, 3), np.uint8)
     for place in range(8):
         for channel in range(3):
             bit = (numbers >> (3 * place + channel)) & 1
-            colours[:, channel] |= (bit << (7 - place)).astype(np.uint8)
-    return colours
+            colors[:, channel] |= (bit << (7 - place)).astype(np.uint8)
+    return colors

@@ -14,20 +14,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymask.training.interaction import BOX_AND_CLICK, TIGHT, WITHOUT_CLICK, SimulatedPrompts
-from research.small.pack_pictures import SIDE
-from research.small.picture_pool import MODEL_SIDE, SCENE_MASKS, SCENES, Crops, PicturePool
+from research.small.image_pool import MODEL_SIDE, SCENE_MASKS, SCENES, Crops, ImagePool
+from research.small.pack_images import SIDE
 
 FINE_STEPS = 5  # erosions by a pixel
 THICKEST = 0.6  # of the corrections are in the thickest error
-GREY = (0.299, 0.587, 0.114)
+GRAY = (0.299, 0.587, 0.114)
 
 
-class PicturesOnDevice:
+class ImagesOnDevice:
     """The pool's copy on a device."""
 
     CHUNKS = 8  # parts in which scenes come anew
 
-    def __init__(self, pool: PicturePool, device: torch.device) -> None:
+    def __init__(self, pool: ImagePool, device: torch.device) -> None:
         self.pool, self.device = pool, device
         self.pixels = torch.from_numpy(pool.pixels).to(device)
         self.bits = torch.from_numpy(pool.bits).to(device)
@@ -40,7 +40,7 @@ class PicturesOnDevice:
         first = self._chunk * each
         self._chunk = (self._chunk + 1) % self.CHUNKS
         for ours, theirs, start, size in (
-            (self.pixels, self.pool.pixels, self.pool.photos, 1),
+            (self.pixels, self.pool.pixels, self.pool.images, 1),
             (self.bits, self.pool.bits, self.pool.drawn, SCENE_MASKS),
         ):
             span = slice(start + first * size, start + (first + each) * size)
@@ -53,18 +53,18 @@ class PicturesOnDevice:
         """
         finer = 2 if side < MODEL_SIDE else 1
         grid, inside = self._grid(torch.from_numpy(crops.geometry).to(self.device), side, finer)
-        photos = self.pixels[torch.from_numpy(crops.photos).to(self.device)]
+        images = self.pixels[torch.from_numpy(crops.images).to(self.device)]
         rows = self.bits[torch.from_numpy(crops.masks).to(self.device)]
         masks = ((rows[..., None] & self.places) > 0).flatten(-2).float()
         seen = [
             F.avg_pool2d(one, finer)
             for one in (
-                _sampled(photos.permute(0, 3, 1, 2).float(), grid),
+                _sampled(images.permute(0, 3, 1, 2).float(), grid),
                 _sampled(masks, grid) * inside,
                 inside.float(),
             )
         ]
-        return recoloured(seen[0]) * (seen[2] > 0.5), (seen[1] > 0.5).to(torch.bfloat16)
+        return recolored(seen[0]) * (seen[2] > 0.5), (seen[1] > 0.5).to(torch.bfloat16)
 
     def _grid(self, geometry: Tensor, side: int, finer: int) -> tuple[Tensor, Tensor]:
         """Where each place of a picture lies in the pool's square, -1..1; whether in the photo."""
@@ -85,7 +85,7 @@ def _sampled(maps: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def recoloured(images: Tensor) -> Tensor:  # (B, 3, S, S) 0..255 -> -1..1
+def recolored(images: Tensor) -> Tensor:  # (B, 3, S, S) 0..255 -> -1..1
     """Gamma, contrast, brightness, inversion, saturation, gains, blur, grain: each at times."""
     count, device = len(images), images.device
 
@@ -96,9 +96,9 @@ def recoloured(images: Tensor) -> Tensor:  # (B, 3, S, S) 0..255 -> -1..1
     shaded = (y ** some(-0.5, 0.5).exp() - 0.5) * some(-0.5, 0.35).exp() + 0.5 + some(-0.15, 0.15)
     y = torch.where(some() < 0.7, shaded, y)
     y = torch.where(some() < 0.06, 1 - y, y).clamp(0, 1)
-    grey = (y * torch.tensor(GREY, device=device)[:, None, None]).sum(1, keepdim=True)
+    gray = (y * torch.tensor(GRAY, device=device)[:, None, None]).sum(1, keepdim=True)
     saturation = some(-0.7, 0.5).exp() * (some() >= 0.35)
-    tinted = (grey + (y - grey) * saturation) * some(-0.12, 0.12, 3).exp()
+    tinted = (gray + (y - gray) * saturation) * some(-0.12, 0.12, 3).exp()
     y = torch.where(some() < 0.5, tinted, y).clamp(0, 1)
     y = torch.where(some() < 0.15, blurred(y, some(0.4, 1.6).flatten()), y)
     grain = torch.randn_like(y) * some(2 / 255, 14 / 255)
@@ -154,7 +154,7 @@ class Objects:
     def __init__(self, masks: Tensor) -> None:
         side, device = masks.shape[-1], masks.device
         chance = torch.rand(masks.shape, device=device) * masks  # in 32 bits: ties would be many
-        self.centres = _highest((depth(masks).float() + 0.9 * chance)[:, 0])
+        self.centers = _highest((depth(masks).float() + 0.9 * chance)[:, 0])
         self.insides = _highest(chance[:, 0])
         places = torch.arange(side, device=device)
         columns, rows = masks[:, 0].amax(1) > 0, masks[:, 0].amax(2) > 0
@@ -169,11 +169,11 @@ class Objects:
 
     def first_prompts(self, side: int) -> SimulatedPrompts:
         """A click or a box on each, sometimes both (`interaction.first_prompts`)."""
-        count, device = len(self.centres), self.centres.device
+        count, device = len(self.centers), self.centers.device
         pick = torch.rand(count, device=device)
         boxed, clicked = pick < 0.5, (pick >= 0.5) | (pick < BOX_AND_CLICK)
         middle = torch.rand(count, 1, device=device) < 0.5
-        click = torch.where(middle, self.centres, self.insides)
+        click = torch.where(middle, self.centers, self.insides)
         size = (self.boxes[:, 2:] - self.boxes[:, :2]).repeat(1, 2)
         part = torch.where(torch.rand(count, 1, device=device) < TIGHT, 0.01, 0.08)
         shift = (torch.randn(count, 4, device=device) * part * size).clamp(-20, 20)
@@ -191,9 +191,9 @@ class Objects:
 def corrected(prompts: SimulatedPrompts, shown: Tensor, targets: Tensor) -> SimulatedPrompts:
     """The answer (N, s, s) fed back, mostly with one more click in an error
     (`interaction.corrected`)."""
-    wanted, given = targets[:, 0] > 0.5, shown > 0
+    expected, given = targets[:, 0] > 0.5, shown > 0
     count, side = len(shown), shown.shape[-1]
-    errors = torch.stack([given & ~wanted, wanted & ~given], 1).to(torch.bfloat16)
+    errors = torch.stack([given & ~expected, expected & ~given], 1).to(torch.bfloat16)
     chance = torch.rand(errors.shape, device=shown.device)
     deep = depth(errors.flatten(0, 1)[:, None]).view_as(errors).float()
     thick = torch.rand(count, 1, 1, 1, device=shown.device) < THICKEST

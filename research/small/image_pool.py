@@ -30,7 +30,7 @@ from PIL import Image
 from anymask.base import UintImage
 from anymask.masks.rle import rle_to_mask, string_to_rle
 from research.nano.scenes import MINIMUM, compose
-from research.small.pack_pictures import SIDE, PackedPhoto, read_photos
+from research.small.pack_images import SIDE, PackedImage, read_images
 
 SCENE, SCENES, SCENE_MASKS = 384, 3072, 12  # a scene's side, how many are kept, masks of each
 SYNTHETIC = 0.28  # of the pictures
@@ -50,19 +50,19 @@ class Crops(NamedTuple):
     """What a batch shows.
 
     Attributes:
-        photos: Indices in the pool (B,).
+        images: Indices in the pool (B,).
         masks: Indices in the pool (B, K).
         geometry: (B, 9): left, top, source pixels per output pixel along x and y, whether the
             output is transposed, mirrored, flipped; width and height of the source.
     """
 
-    photos: NDArray[np.int64]
+    images: NDArray[np.int64]
     masks: NDArray[np.int64]
     geometry: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class PicturePool:
+class ImagePool:
     """Photos, behind them scenes; their masks.
 
     pixels (n, 480, 480, 3), each in its upper left; hws (n, 2); starts, counts (n,) of its masks
@@ -80,12 +80,12 @@ class PicturePool:
     boxes: NDArray[np.int32]
     areas: NDArray[np.int64]
     ready: NDArray[np.uint8]
-    photos: int
+    images: int
     drawn: int
     sets: list[NDArray[np.int64]]
     chances: NDArray[np.float64]
 
-    def photo(self, rng: Generator) -> UintImage:
+    def image(self, rng: Generator) -> UintImage:
         """Any photo."""
         number = self.some(rng)
         h, w = self.hws[number]
@@ -121,7 +121,7 @@ class PicturePool:
     def put_scene(self, slot: int, image: UintImage, masks: UintImage) -> None:
         """Keep a scene (S, S, 3) with its masks (M, S, S) in the place of an earlier one."""
         self.ready[slot] = 0
-        place, first = self.photos + slot, self.drawn + slot * SCENE_MASKS
+        place, first = self.images + slot, self.drawn + slot * SCENE_MASKS
         side = image.shape[0]
         self.pixels[place, :side, :side], self.hws[place] = image, (side, side)
         self.bits[first : first + SCENE_MASKS] = 0
@@ -133,23 +133,23 @@ class PicturePool:
 
 def open_pool(
     place: Path, parts: Sequence[str], weights: Mapping[str, float], procs: int
-) -> PicturePool:
-    """Decode the files of `pack_pictures`, by `procs` processes.
+) -> ImagePool:
+    """Decode the files of `pack_images`, by `procs` processes.
 
     Args:
         weights: Weight of each dataset, 1 by default. Its probability is proportional to the
             weight times the square root of its number of images.
     """
-    rows = [(part, one) for part in parts for one in read_photos(place, part)]
+    rows = [(part, one) for part in parts for one in read_images(place, part)]
     offsets = dict.fromkeys(parts, 0)
-    where: list[tuple[str, int, PackedPhoto]] = []
+    where: list[tuple[str, int, PackedImage]] = []
     for part, one in rows:
         where.append((part, offsets[part], one))
         offsets[part] += one.size
     counts = np.array([len(one.masks) for _, one in rows])
-    photos, drawn = len(rows), int(counts.sum())
-    total, masks = photos + SCENES, drawn + SCENES * SCENE_MASKS
-    pool = PicturePool(
+    images, drawn = len(rows), int(counts.sum())
+    total, masks = images + SCENES, drawn + SCENES * SCENE_MASKS
+    pool = ImagePool(
         pixels=shared((total, SIDE, SIDE, 3)),
         hws=shared((total, 2), np.int32),
         starts=np.concatenate(
@@ -160,12 +160,12 @@ def open_pool(
         boxes=shared((masks, 4), np.int32),
         areas=shared((masks,), np.int64),
         ready=shared((SCENES,)),
-        photos=photos,
+        images=images,
         drawn=drawn,
         sets=[],
         chances=np.zeros(0),
     )
-    pool.counts[:photos] = counts
+    pool.counts[:images] = counts
     blobs = {part: (place / f"{part}.bin").read_bytes() for part in parts}
     workers = [
         FORK.Process(target=_decode, args=(pool, where, blobs, k, procs)) for k in range(procs)
@@ -182,7 +182,7 @@ def open_pool(
     return _with_sets(pool, [one.set for _, one in rows], weights)
 
 
-def _with_sets(pool: PicturePool, names: list[str], weights: Mapping[str, float]) -> PicturePool:
+def _with_sets(pool: ImagePool, names: list[str], weights: Mapping[str, float]) -> ImagePool:
     """The pool with members and chance of each set; photos without a large mask are none."""
     spans = zip(pool.starts, pool.counts, strict=False)
     usable = [
@@ -200,12 +200,12 @@ def _with_sets(pool: PicturePool, names: list[str], weights: Mapping[str, float]
             sets.append(np.array(members))
             chances.append(weights.get(name, 1.0) * math.sqrt(len(members)))
     shares = np.array(chances) / sum(chances)
-    return PicturePool(**{**vars(pool), "sets": sets, "chances": shares})
+    return ImagePool(**{**vars(pool), "sets": sets, "chances": shares})
 
 
 def _decode(
-    pool: PicturePool,
-    where: list[tuple[str, int, PackedPhoto]],
+    pool: ImagePool,
+    where: list[tuple[str, int, PackedImage]],
     blobs: Mapping[str, bytes],
     first: int,
     step: int,
@@ -214,8 +214,8 @@ def _decode(
     cv2.setNumThreads(1)
     for place in range(first, len(where), step):
         part, offset, row = where[place]
-        photo = Image.open(io.BytesIO(blobs[part][offset : offset + row.size]))
-        image = np.asarray(photo.convert("RGB"))
+        pixels = Image.open(io.BytesIO(blobs[part][offset : offset + row.size]))
+        image = np.asarray(pixels.convert("RGB"))
         h, w = image.shape[:2]
         pool.pixels[place, :h, :w], pool.hws[place] = image, (h, w)
         for number, counts in enumerate(row.masks):
@@ -226,37 +226,37 @@ def _decode(
             pool.put_mask(int(pool.starts[place]) + number, mask)
 
 
-def compose_scenes(pool: PicturePool, number: int, of: int) -> None:
+def compose_scenes(pool: ImagePool, number: int, of: int) -> None:
     """Fill one process's places with scenes, again and again, until it is ended."""
     cv2.setNumThreads(1)
     os.nice(5)
     rng = np.random.default_rng([77, number])
     while True:
         for slot in range(number, SCENES, of):
-            image, masks = compose(SCENE, rng, lambda: pool.photo(rng), lambda: pool.cut_out(rng))
+            image, masks = compose(SCENE, rng, lambda: pool.image(rng), lambda: pool.cut_out(rng))
             order = rng.permutation(len(masks))
             if len(masks) and masks.sum((1, 2)).max() >= MINIMUM:
                 pool.put_scene(slot, image, masks[order])
 
 
-def draw_crops(pool: PicturePool, rng: Generator, shape: tuple[int, int, int]) -> Crops:
+def draw_crops(pool: ImagePool, rng: Generator, shape: tuple[int, int, int]) -> Crops:
     """One batch; shape is B, K, S."""
-    pictures, objects, side = shape
+    images, objects, side = shape
     out = Crops(
-        np.zeros(pictures, np.int64),
-        np.zeros((pictures, objects), np.int64),
-        np.zeros((pictures, 9), np.float32),
+        np.zeros(images, np.int64),
+        np.zeros((images, objects), np.int64),
+        np.zeros((images, 9), np.float32),
     )
     scenes = np.flatnonzero(pool.ready.copy())  # other processes write to it meanwhile
-    for row in range(pictures):
+    for row in range(images):
         composed = len(scenes) > 64 and rng.random() < SYNTHETIC
         while True:
-            place = pool.photos + int(rng.choice(scenes)) if composed else pool.some(rng)
+            place = pool.images + int(rng.choice(scenes)) if composed else pool.some(rng)
             geometry = _some_crop(pool.hws[place], side, rng, whole=composed)
             seen = _seen(pool, place, geometry, side)
             if len(seen):
                 break
-        out.photos[row], out.geometry[row] = place, geometry
+        out.images[row], out.geometry[row] = place, geometry
         out.masks[row] = np.resize(rng.permutation(seen)[:objects], objects)
     return out
 
@@ -289,9 +289,7 @@ def _some_crop(
     return left, top, along_x, along_y, turned, mirrored, flipped, w, h
 
 
-def _seen(
-    pool: PicturePool, place: int, geometry: tuple[float, ...], side: int
-) -> NDArray[np.int64]:
+def _seen(pool: ImagePool, place: int, geometry: tuple[float, ...], side: int) -> NDArray[np.int64]:
     """The photo's masks of which enough lies in a crop, going by their boxes."""
     left, top, along_x, along_y, turned, mirrored, flipped, w, h = geometry
     own = pool.starts[place] + np.arange(pool.counts[place])

@@ -22,19 +22,19 @@ from anymask.evaluation.results import (
     mean_over_sets,
     values_to_metric,
 )
-from anymask.evaluation.selection import EvalPhoto, EvalSet
-from anymask.masks import ALL_KINDS, Prompt, centre_click, contours, iou
+from anymask.evaluation.selection import EvalImage, EvalSet
+from anymask.masks import ALL_KINDS, Prompt, center_click, contours, iou
 
 MAIN_MEASURES = ("clicks", "box", "noc")  # shown in the main tables
 IOU_BINS = np.linspace(0, 1, 21)
 ASKED = ("1 click", "box")  # shown as distributions and worst cases
 TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
-PICTURE_SIDE = 220
-PICTURE_MARGIN = 0.35  # margin relative to the object's longer side
+IMAGE_SIDE = 220
+IMAGE_MARGIN = 0.35  # margin relative to the object's longer side
 JPEG_QUALITY = 80
 
 
-def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = None) -> Report:
+def report_images(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = None) -> Report:
     """Create the report of a run; `cases` are images of the worst cases by dataset name."""
     found = dict.fromkeys(found.measure for scores in run.sets for found in scores.found)
     main = [_main_table(run), _harm_table(run), _noc_table(run), _small_table(run)]
@@ -58,9 +58,9 @@ def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
         Section(title="Clicks", plots=_click_plots(run)),
         Section(title="Distribution of IoU", plots=_distribution_plots(run)),
         *(
-            Section(title=f"Worst cases of {name}", pictures=pictures)
-            for name, pictures in (cases or {}).items()
-            if pictures
+            Section(title=f"Worst cases of {name}", images=images)
+            for name, images in (cases or {}).items()
+            if images
         ),
     ]
     masks = sum(len(scores.area) for scores in run.sets)
@@ -68,7 +68,7 @@ def report_photos(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
     return Report(
         title=f"{run.subject} on {run.data or 'its sets'}",
         about=f"anymask evaluate: {len(run.sets)} sets, {masks} masks, {weights}",
-        sections=[one for one in sections if one.tables or one.plots or one.pictures],
+        sections=[one for one in sections if one.tables or one.plots or one.images],
         notes=_notes(run, bool(cases)),
         rows=list(_rows(run)),
         data=evaluation_to_json(run),
@@ -323,7 +323,7 @@ def draw_worst_cases(
 
     Predictions are repeated. At most one mask of each image is shown.
     """
-    pictures = []
+    images = []
     for way in ASKED:
         values = scores.columns.get((method.spec.name, way))
         if values is None:
@@ -333,26 +333,26 @@ def draw_worst_cases(
             if scores.area[row] >= min_area and not np.isnan(values[row]):
                 lowest.setdefault(int(scores.image[row]), int(row))
         chosen = list(lowest.values())[:count]
-        pictures += [_draw_case(method, one, scores, row, way) for row in chosen]
-    return pictures
+        images += [_draw_case(method, one, scores, row, way) for row in chosen]
+    return images
 
 
 def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str) -> Shot:
     place, mask = int(scores.image[row]), int(scores.mask[row])
-    photo = EvalPhoto(place, one.samples[place], scores.mask[row : row + 1])
-    (truth,) = photo.truths()
-    clicked = [centre_click(truth.mask)] if way == "1 click" else []
+    image = EvalImage(place, one.samples[place], scores.mask[row : row + 1])
+    (truth,) = image.truths()
+    clicked = [center_click(truth.mask)] if way == "1 click" else []
     prompt = Prompt.of(points=clicked) if clicked else Prompt(box=tight_box(truth.mask))
-    embedding = method.encode(photo.image)
+    embedding = method.encode(image.image)
     (answer,) = method.segment(embedding, prompts=[prompt])
     found = answer.masks[0]
     fit = iou(found, truth.mask, truth.ignore)
-    label = photo.sample.objects[mask].label
+    label = image.sample.objects[mask].label
     words = (
-        f"{way}: IoU {fit:.2f}, {photo.sample.name}, mask {mask}{f' ({label})' if label else ''}"
+        f"{way}: IoU {fit:.2f}, {image.sample.name}, mask {mask}{f' ({label})' if label else ''}"
     )
     clicks = [(round(x), round(y)) for x, y in clicked]
-    return Shot(_draw_object(photo.image, truth.mask, found, clicks), [words])
+    return Shot(_draw_object(image.image, truth.mask, found, clicks), [words])
 
 
 def _draw_object(
@@ -360,11 +360,11 @@ def _draw_object(
 ) -> bytes:
     """Draw a crop around the object, PICTURE_SIDE pixels long, with both outlines and the click."""
     x0, y0, x1, y1 = tight_box(truth)
-    room = PICTURE_MARGIN * max(x1 - x0, y1 - y0) + 8
+    room = IMAGE_MARGIN * max(x1 - x0, y1 - y0) + 8
     left, top = (max(int(v - room), 0) for v in (x0, y0))
     window = (slice(top, int(y1 + room)), slice(left, int(x1 + room)))
     part = image[window]
-    scale = PICTURE_SIDE / max(part.shape[:2])
+    scale = IMAGE_SIDE / max(part.shape[:2])
     size = (max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     small = np.asarray(cv2.resize(part, size, interpolation=way), np.uint8)

@@ -1,4 +1,4 @@
-"""`anymask distil`: train a student model to match a teacher on images."""
+"""`anymask distill`: train a student model to match a teacher on images."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.options import read_options
 from anymask.cli.outputs import new_folder
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
-from anymask.training.options import DistilOptions, need_torch
+from anymask.training.options import DistillOptions, need_torch
 
 
 def run(args: argparse.Namespace) -> None:
-    """Distil, or resume the run in the folder. Raises as `anymask.distil`."""
-    from anymask.training.distillation import distil
+    """Distil, or resume the run in the folder. Raises as `anymask.distill`."""
+    from anymask.training.distillation import distill
 
-    distil(args.teacher, args.student, args.data, args.output, **read_options(args, DistilOptions))
+    distill(
+        args.teacher, args.student, args.data, args.output, **read_options(args, DistillOptions)
+    )
 
 
 # fmt: off
@@ -28,6 +30,6 @@ COMMAND = Command(run, (
     Argument("--data", type=Path, required=True, reads=True,
         help="folder of training sets, tar shards or unlabeled images"),
     Argument("-o --output", type=new_folder, required=True, help="run folder"),
-    Settings(DistilOptions),
+    Settings(DistillOptions),
 ), needs=need_torch)
 # fmt: on

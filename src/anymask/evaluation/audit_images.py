@@ -27,7 +27,7 @@ from anymask.evaluation.audit_features import (
     FEATURES,
     MaskFeatures,
     measure_features,
-    prepare_photo,
+    prepare_image,
 )
 from anymask.evaluation.audit_grading import Grader
 from anymask.evaluation.statistics import Histogram, find_duplicates
@@ -55,13 +55,13 @@ OBJECT_GRID_SIDE = 12
 MIN_QUALITY = 0.6
 MIN_STABILITY = 0.65
 MIN_OBJECT_AREA = 64  # pixels
-MAX_OF_PHOTO = 0.5  # share of the image; larger masks are background
+MAX_OF_IMAGE = 0.5  # share of the image; larger masks are background
 MAX_COVERED = 0.3  # share of the mask that annotated masks cover
 SAME_ANSWER_IOU = 0.5  # minimum IoU of two predictions of one object
 SAME_OBJECT_IOU = 0.8  # minimum IoU of two annotated masks that are duplicates
 MIN_USUAL_MASKS = 20  # minimum masks of a dataset or label for its own scale
 MASKS_A_CALL = 16  # masks per model call, to limit memory
-MAX_NEIGHBOURS = 60  # masks that one is compared with, the nearest in the list
+MAX_NEIGHBORS = 60  # masks that one is compared with, the nearest in the list
 RESULTS_FORMAT = 1
 
 
@@ -112,7 +112,7 @@ def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | 
     for number in np.flatnonzero(good):
         rle = reply.items[number].rle()
         area = rle_area(rle)
-        if not MIN_OBJECT_AREA <= area <= MAX_OF_PHOTO * height * width:
+        if not MIN_OBJECT_AREA <= area <= MAX_OF_IMAGE * height * width:
             continue
         if covered is not None and rle_intersection([rle], [covered])[0, 0] > MAX_COVERED * area:
             continue
@@ -137,7 +137,7 @@ class ExaminedMask:
 
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ExaminedPhoto:
+class ExaminedImage:
     """Examination result of one image."""
 
     file_name: str  # File name in the dataset
@@ -198,14 +198,14 @@ def hash_masks(image: AnnotatedImage) -> str:
     return f"{value:08x}"
 
 
-def examine_photo(
+def examine_image(
     model: Model,
     grader: Grader,
     image: AnnotatedImage,
     pixels: UintImage,
     sizes: SizeTable,
     grid: int = OBJECT_GRID_SIDE,
-) -> ExaminedPhoto:
+) -> ExaminedImage:
     """Examine every mask of one image.
 
     Args:
@@ -214,7 +214,7 @@ def examine_photo(
     """
     counted = [(n, mask) for n, mask in enumerate(image.masks) if not mask.crowd]
     filled = [(n, mask) for n, mask in counted if rle_area(mask.rle)]
-    view = prepare_photo(model, pixels)
+    view = prepare_image(model, pixels)
     rles = [mask.rle for _, mask in filled]
     odd = [sizes.oddness(mask) for _, mask in filled]
     pairs = find_duplicates(rles, SAME_OBJECT_IOU).tolist()
@@ -222,7 +222,7 @@ def examine_photo(
     examined = []
     for start in range(0, len(rles), MASKS_A_CALL):
         part = range(start, min(start + MASKS_A_CALL, len(rles)))
-        others = [_list_neighbours(rles, place, pairs) for place in part]
+        others = [_list_neighbors(rles, place, pairs) for place in part]
         features = measure_features(
             model, view, [rles[n] for n in part], others, [odd[n] for n in part]
         )
@@ -234,7 +234,7 @@ def examine_photo(
         if not rle_area(mask.rle)
     ]
     known = [mask.rle for mask in image.masks if rle_area(mask.rle)]
-    return ExaminedPhoto(
+    return ExaminedImage(
         file_name=image.file_name,
         hw=image.hw,
         key=hash_masks(image),
@@ -243,11 +243,11 @@ def examine_photo(
     )
 
 
-def _list_neighbours(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[int]]) -> list[Rle]:
+def _list_neighbors(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[int]]) -> list[Rle]:
     """Return other masks without duplicates, at most the nearest ones in the list."""
     twins = {n for pair in pairs if place in pair for n in pair}
     others = [n for n in range(len(rles)) if n != place and n not in twins]
-    nearest = sorted(others, key=lambda n: abs(n - place))[:MAX_NEIGHBOURS]
+    nearest = sorted(others, key=lambda n: abs(n - place))[:MAX_NEIGHBORS]
     return [rles[n] for n in sorted(nearest)]
 
 
@@ -302,7 +302,7 @@ class AuditFile:
 
     def __init__(self, path: Path, header: AuditHeader) -> None:
         self._ledger = ledger.Ledger(path)
-        self.photos: dict[str, ExaminedPhoto] = {}  # by file name
+        self.images: dict[str, ExaminedImage] = {}  # by file name
         self._header = {"format": RESULTS_FORMAT, "names": list(FEATURES), **asdict(header)}
         row = (
             parse_json(self._ledger.head, f"{path}, line 1") if self._ledger.head else self._header
@@ -318,20 +318,20 @@ class AuditFile:
         for number, line in enumerate(self._ledger.rows, start=2):
             where = f"{path}, line {number}"
             with located(f"{where} is not an entry of an audit. Remove the file and run again"):
-                photo = photo_from_json(parse_json(line, where))
-            self.photos[photo.file_name] = photo
+                image = image_from_json(parse_json(line, where))
+            self.images[image.file_name] = image
 
-    def add(self, photo: ExaminedPhoto) -> None:
+    def add(self, image: ExaminedImage) -> None:
         """Append one image; it is on disk when this returns."""
-        row = photo_to_json(photo)
+        row = image_to_json(image)
         self._ledger.add(row, self._header)
-        self.photos[photo.file_name] = photo_from_json(row)  # rounded as in a resumed run
+        self.images[image.file_name] = image_from_json(row)  # rounded as in a resumed run
 
 
-def photo_to_json(photo: ExaminedPhoto) -> dict[str, Any]:
+def image_to_json(image: ExaminedImage) -> dict[str, Any]:
     """Convert an examined image to JSON values."""
     masks = []
-    for found in photo.masks:
+    for found in image.masks:
         row: dict[str, Any] = {
             "mask": found.mask, "label": found.label, "rle": rle_to_string(found.rle),
             "values": [round(value, 4) for value in found.values.tolist()], "twin": found.twin,
@@ -341,16 +341,16 @@ def photo_to_json(photo: ExaminedPhoto) -> dict[str, Any]:
             row |= {"asked": found.prompt_kind, "guess": round(found.guess, 4)}
         masks.append(row)
     return {
-        "image": photo.file_name,
-        "hw": list(photo.hw),
-        "key": photo.key,
+        "image": image.file_name,
+        "hw": list(image.hw),
+        "key": image.key,
         "masks": masks,
-        "missing": [record.to_sa1b() for record in photo.missing],
+        "missing": [record.to_sa1b() for record in image.missing],
     }
 
 
-def photo_from_json(row: dict[str, Any]) -> ExaminedPhoto:
-    """Convert the JSON values of `photo_to_json` back."""
+def image_from_json(row: dict[str, Any]) -> ExaminedImage:
+    """Convert the JSON values of `image_to_json` back."""
     height, width = row["hw"]
     masks = tuple(
         ExaminedMask(
@@ -368,6 +368,6 @@ def photo_from_json(row: dict[str, Any]) -> ExaminedPhoto:
         for mask in row["masks"]
     )
     missing = tuple(Mask.from_sa1b(record) for record in row["missing"])
-    return ExaminedPhoto(
+    return ExaminedImage(
         file_name=row["image"], hw=(height, width), key=row["key"], masks=masks, missing=missing
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from anymask.base import Conflict, DataError, StoreError, brief
-from anymask.formats import picture_hw
+from anymask.formats import read_hw
 from anymask.studio.database import reading, writing
 from anymask.studio.records import Action, ClipEntry, IdAsText
 from anymask.studio.tables import EventRow, RecordRow, event_row
@@ -40,9 +40,9 @@ class CurrentFile:
     replaced: bool
 
 
-def photo_file(project: Project, image_id: int) -> CurrentFile:
+def image_file(project: Project, image_id: int) -> CurrentFile:
     """State of an image file. Raises NotFoundError, DataError."""
-    path = project.picture(image_id)
+    path = project.image_path(image_id)
     query = select(EventRow).where(EventRow.image_id == image_id, EventRow.kind == SEEN)
     with reading(project.store.database) as session:
         seen = list(session.scalars(query.order_by(EventRow.id)))
@@ -110,20 +110,20 @@ def scan_folder(project: Project) -> FolderNews:
     """Add new images of the folder, and list missing ones. Raises StoreError."""
     unreadable: dict[str, str] = {}
     added = project.add_folder(unreadable.__setitem__)
-    names = set(project.photo_names())
+    names = set(project.image_names())
     known = project.store.image_names()
     gone = [number for name, number in known.items() if name not in names]
     return FolderNews(added, gone, unreadable)
 
 
-def checked_picture(project: Project, image_id: int) -> Path:
+def checked_image(project: Project, image_id: int) -> Path:
     """Image file, after a check of its size.
 
     If the size has changed, it is updated if the image never had a mask. Raises NotFoundError,
     DataError; Conflict if masks were drawn on the previous file.
     """
-    image, path = project.store.image(image_id), project.picture(image_id)
-    hw = picture_hw(path, None)
+    image, path = project.store.image(image_id), project.image_path(image_id)
+    hw = read_hw(path, None)
     if hw != image.hw and not project.store.resize_image(image_id, hw):
         known, found = (f"{width} x {height} pixels" for height, width in (image.hw, hw))
         raise Conflict(
@@ -146,13 +146,18 @@ def clip_of_file(project: Project, name: str) -> ClipEntry:
     )
     with reading(project.store.database) as session:
         seen = session.scalars(query.order_by(EventRow.id.desc())).first() or {}
-        looks = [(int(n), str(hw), bytes.fromhex(x)) for n, hw, x in seen.get("frames", ())]
-    facts, (content, looks), changed = read_facts(project.file(name), seen.get("sha256"), looks)
+        fingerprints = [(int(n), str(hw), bytes.fromhex(x)) for n, hw, x in seen.get("frames", ())]
+    facts, (content, fingerprints), changed = read_facts(
+        project.file(name), seen.get("sha256"), fingerprints
+    )
     clip = project.tracks.add_clip(name, *facts)
     if changed is not None:
         raise Conflict(f"The video {name!r} was replaced: frame {changed} differs. Restore it.")
     if content != seen.get("sha256"):
-        detail = {"sha256": content, "frames": [[n, hw, cells.hex()] for n, hw, cells in looks]}
+        detail = {
+            "sha256": content,
+            "frames": [[n, hw, cells.hex()] for n, hw, cells in fingerprints],
+        }
         action = Action(kind=SEEN_CLIP, tool=str(clip.id), detail=detail)
         with suppress(StoreError), writing(project.store.database) as session:
             session.add(event_row(action, None, WRITER, project.store.clock()))

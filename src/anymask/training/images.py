@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from anymask.base import UintImage, whole_file
-from anymask.formats import AnnotatedImage, other_size
+from anymask.formats import AnnotatedImage, size_error
 from anymask.images import load_image
 from anymask.masks import ChannelMix, ModelSpec, Rle, mask_to_rle, rle_area, rle_merge, rle_to_mask
 from anymask.training.augment import FINEST_AT_SCALE, FINEST_CROP, resize_planes
@@ -66,7 +66,7 @@ def has_trainable_mask(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -
     return any(rle_area(rle) * scale**2 >= SMALLEST / 2 for rle in image.rles)
 
 
-class PhotoStore:
+class ImageStore:
     """Cache of images that `keep` decodes to a folder; others are decoded on demand.
 
     A file is named by a hash of path, size and time, so edited images are decoded again.
@@ -80,22 +80,22 @@ class PhotoStore:
     def __init__(self, folder: Path, channels: ChannelMix | None = None, shorter: int = 0) -> None:
         self.folder, self.channels, self.shorter = folder, channels, shorter
 
-    def keep(self, photos: Sequence[AnnotatedImage]) -> None:
+    def keep(self, images: Sequence[AnnotatedImage]) -> None:
         """Decode all images that are not cached yet, and delete files of other images.
 
         Raises ImageError for unreadable images, DataError if the size differs from the masks, or
         OSError.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        wanted = {self.place(one.source): one for one in photos if isinstance(one.source, Path)}
-        for old in set(self.folder.iterdir()) - set(wanted):
+        expected = {self.place(one.source): one for one in images if isinstance(one.source, Path)}
+        for old in set(self.folder.iterdir()) - set(expected):
             old.unlink()
         with ThreadPoolExecutor(DECODERS) as pool:
-            for _ in pool.map(self._keep, wanted, wanted.values()):
+            for _ in pool.map(self._keep, expected, expected.values()):
                 pass
 
-    def _keep(self, place: Path, photo: AnnotatedImage) -> None:
-        pixels = self.pixels(photo)
+    def _keep(self, place: Path, image: AnnotatedImage) -> None:
+        pixels = self.pixels(image)
         if not isinstance(pixels, np.memmap):
             with whole_file(place) as file:
                 np.save(file, pixels)
@@ -106,17 +106,17 @@ class PhotoStore:
         about = f"{path} {stat.st_size} {stat.st_mtime_ns} {self.shorter} {self.channels}"
         return self.folder / f"{hashlib.sha256(about.encode()).hexdigest()[:32]}.npy"
 
-    def pixels(self, photo: AnnotatedImage) -> UintImage:  # (h, w, C), read-only where it was kept
+    def pixels(self, pixels: AnnotatedImage) -> UintImage:  # (h, w, C), read-only where it was kept
         """Load the pixels of an image. Raises ImageError, InputError or DataError."""
-        path = photo.source
+        path = pixels.source
         assert isinstance(path, Path)
         try:
             image: UintImage = np.load(self.place(path), mmap_mode="r")
         except (OSError, EOFError, SyntaxError, TokenError, ValueError):  # not cached, or damaged
             whole = load_image(path) if self.channels is None else load_scaled(path, self.channels)
             image = shrunk(whole, kept_hw((whole.shape[0], whole.shape[1]), self.shorter))
-        if image.shape[:2] != kept_hw(photo.hw, self.shorter):
-            raise other_size(photo.file_name, photo.hw)
+        if image.shape[:2] != kept_hw(pixels.hw, self.shorter):
+            raise size_error(pixels.file_name, pixels.hw)
         return image
 
 
@@ -127,16 +127,16 @@ class SmallMasks:
         self._small: dict[tuple[str, tuple[int, ...]], Rle] = {}
 
     def mask(
-        self, photo: AnnotatedImage, numbers: tuple[int, ...], hw: tuple[int, int]
+        self, image: AnnotatedImage, numbers: tuple[int, ...], hw: tuple[int, int]
     ) -> UintImage:  # -> (h, w) 0, 1
         """Return the union of the masks of some objects."""
         if not numbers:
             return np.zeros(hw, np.uint8)
-        rles = [photo.rles[one] for one in numbers]
+        rles = [image.rles[one] for one in numbers]
         whole = rles[0] if len(rles) == 1 else None
         if rles[0].size == hw:
             return rle_to_mask(whole or rle_merge(rles)).astype(np.uint8)
-        key = (str(photo.source), numbers)
+        key = (str(image.source), numbers)
         if key not in self._small:
             large = rle_to_mask(whole or rle_merge(rles)).astype(np.uint8) * np.uint8(255)
             self._small[key] = mask_to_rle(shrunk(large[..., None], hw)[..., 0] > 127)

@@ -1,6 +1,6 @@
 """Training sets made small enough to be carried to a machine with a GPU.
 
-    python -m research.small.pack_pictures ../shared/data/train PLACE --first 22
+    python -m research.small.pack_images ../shared/data/train PLACE --first 22
 
 Photos become AVIF of at most 480 pixels a side (400 where a photo shows one thing), masks stay the
 run-lengths that they are, 40 of a photo at most. All photos are shuffled and go into two pairs of
@@ -27,14 +27,14 @@ from anymask.base import DataError
 SIDE, FEW_SIDE = 480, 400  # pixels of a photo's longest side at most
 QUALITY, FEW_QUALITY = 46, 42  # of AVIF
 MAX_MASKS, MIN_AREA = 40, 48  # of a photo; pixels of a mask in the set's own photo
-FEW_THINGS = (
+FEW_OBJECTS = (
     "accelerator", "building_facade", "caltech", "class5", "coco_person", "dog_cat", "fire_trucks",
     "pets",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class PackedPhoto:
+class PackedImage:
     """A photo of a set.
 
     Attributes:
@@ -49,10 +49,10 @@ class PackedPhoto:
     masks: tuple[str, ...]
 
 
-def read_photos(place: Path, part: str) -> list[PackedPhoto]:
+def read_images(place: Path, part: str) -> list[PackedImage]:
     """The facts of a part, in the order of its bytes."""
     rows = json.loads(lzma.decompress((place / f"{part}.json.xz").read_bytes()))
-    return [PackedPhoto(name, tuple(hw), size, tuple(masks)) for name, hw, size, masks in rows]
+    return [PackedImage(name, tuple(hw), size, tuple(masks)) for name, hw, size, masks in rows]
 
 
 def _rows(data: Path) -> Iterator[tuple[Path, dict[str, object]]]:
@@ -68,10 +68,10 @@ def _rows(data: Path) -> Iterator[tuple[Path, dict[str, object]]]:
 
 def _encoded(path: Path) -> bytes:
     """One photo as AVIF."""
-    few = path.parent.parent.name.startswith(FEW_THINGS)
+    few = path.parent.parent.name.startswith(FEW_OBJECTS)
     side = FEW_SIDE if few else SIDE
-    with Image.open(path) as photo:
-        image = photo.convert("RGB")
+    with Image.open(path) as pixels:
+        image = pixels.convert("RGB")
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "AVIF", quality=FEW_QUALITY if few else QUALITY, speed=8)
@@ -93,20 +93,20 @@ def pack(data: Path, place: Path, first: float) -> None:
     random.Random(3).shuffle(rows)
     chance = random.Random(4)
     with ProcessPoolExecutor() as pool:
-        photos = list(pool.map(_encoded, [f / str(r["image"]) for f, r in rows], chunksize=32))
+        images = list(pool.map(_encoded, [f / str(r["image"]) for f, r in rows], chunksize=32))
     cut, size = 0, 0
-    while cut < len(photos) and size < first * 1e6:
-        size += len(photos[cut])
+    while cut < len(images) and size < first * 1e6:
+        size += len(images[cut])
         cut += 1
     place.mkdir(parents=True, exist_ok=True)
     for part, span in (("a", slice(0, cut)), ("b", slice(cut, None))):
         facts = [
-            (folder.name, row["hw"], len(photo), _kept(row["masks"], chance))
-            for (folder, row), photo in zip(rows[span], photos[span], strict=True)
+            (folder.name, row["hw"], len(image), _kept(row["masks"], chance))
+            for (folder, row), image in zip(rows[span], images[span], strict=True)
         ]
         (place / f"{part}.json.xz").write_bytes(lzma.compress(json.dumps(facts).encode()))
-        (place / f"{part}.bin").write_bytes(b"".join(photos[span]))
-        print(f"{part}: {len(facts)} photos, {sum(map(len, photos[span])) / 1e6:.1f} MB")
+        (place / f"{part}.bin").write_bytes(b"".join(images[span]))
+        print(f"{part}: {len(facts)} photos, {sum(map(len, images[span])) / 1e6:.1f} MB")
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def picture_format(suffix: str) -> str | None:
+def image_format(suffix: str) -> str | None:
     """Pillow's format name for a suffix (with its dot), or None if Pillow cannot write it."""
     known = TRANSPARENT | OPAQUE
     if suffix in known:
@@ -41,7 +41,7 @@ def picture_format(suffix: str) -> str | None:
     return found if found in Image.SAVE and found not in _OF_OTHERS else None
 
 
-def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
+def save_image(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
     """Write (H, W[, C]) uint8 in the format of a suffix, in the first supported mode.
 
     Transparent pixels are white in formats without alpha.
@@ -50,15 +50,15 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
         InputError: The format supports no mode of these pixels.
     """
 
-    kind, picture = picture_format(suffix), Image.fromarray(pixels)
-    if picture.mode == "RGBA" and suffix not in TRANSPARENT:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture).convert("RGB")
+    kind, image = image_format(suffix), Image.fromarray(pixels)
+    if image.mode == "RGBA" and suffix not in TRANSPARENT:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
     first: Exception | None = None
-    for mode in (picture.mode, *_MODES.get(picture.mode, ())):
+    for mode in (image.mode, *_MODES.get(image.mode, ())):
         start = file.tell() if file.seekable() else 0
         try:
-            shown = picture if mode == picture.mode else picture.convert(mode)
+            shown = image if mode == image.mode else image.convert(mode)
             shown.save(file, kind, **_OPTIONS.get(kind or "", {}))
             return
         except (OSError, ValueError, KeyError) as error:
@@ -77,7 +77,7 @@ def save_picture(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
 PREVIEW_SIDE = 800  # maximum length of the longest side in pixels
 
 
-class Picture(Protocol):
+class LazyImage(Protocol):
     """Lazily loaded image of a result; `name` is its file name."""
 
     @property
@@ -123,14 +123,14 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def without_pixels(picture: Picture | None) -> Picture | None:
+def without_pixels(image: LazyImage | None) -> LazyImage | None:
     """The reference to an image, unless it is in memory."""
-    if not isinstance(picture, ImageInMemory):
-        return picture
-    return UNKNOWN_MAP if picture.georeferenced else None
+    if not isinstance(image, ImageInMemory):
+        return image
+    return UNKNOWN_MAP if image.georeferenced else None
 
 
-def same_picture(one: Picture, other: Picture) -> bool:
+def same_image(one: LazyImage, other: LazyImage) -> bool:
     """Whether both are the same file, or the same array in memory."""
     if isinstance(one, ImageInMemory) and isinstance(other, ImageInMemory):
         return one.pixels is other.pixels
@@ -145,15 +145,15 @@ def percent(share: float) -> str:
     return f"{value:.1f} %" if 0 < value < 9.95 else f"{value:.0f} %"
 
 
-def photo_of(
-    given: UintImage | None, picture: Picture | None, image_hw: tuple[int, int]
+def image_of(
+    given: UintImage | None, source_image: LazyImage | None, image_hw: tuple[int, int]
 ) -> UintImage:
     """Return the image passed by the user, or that of the result.
 
     Raises:
         InputError: No image is known, or it has another size.
     """
-    image = given if given is not None else picture() if picture is not None else None
+    image = given if given is not None else source_image() if source_image is not None else None
     if image is None or getattr(image, "size", None) == 0:
         raise InputError(
             "The image of these masks is unknown, because they were predicted from an embedding. "
@@ -173,14 +173,14 @@ def photo_of(
     return image
 
 
-def preview_png(picture: UintImage) -> bytes:
+def preview_png(image: UintImage) -> bytes:
     """Encode as PNG, downscaled to at most PREVIEW_SIDE pixels."""
     import cv2
 
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = picture if scale == 1 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     data = io.BytesIO()
     Image.fromarray(np.asarray(small, np.uint8)).save(data, "PNG")
     return data.getvalue()
@@ -194,7 +194,7 @@ def preview_of(draw: Callable[[], UintImage]) -> bytes | None:
         return None
 
 
-def show_picture(picture: UintImage) -> None:
+def show_image(image: UintImage) -> None:
     """Open an image in the system's viewer, as Pillow does."""
 
-    Image.fromarray(picture).show()
+    Image.fromarray(image).show()

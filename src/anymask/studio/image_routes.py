@@ -17,34 +17,34 @@ from starlette.responses import FileResponse
 
 from anymask.base import ImageError, InputError, OnProgress, UintImage
 from anymask.images import (
-    PictureView,
+    ImageView,
     Ranges,
     is_georeferenced,
     load_plane,
-    open_picture,
+    open_image,
     read_planes,
     read_value_ranges,
-    resolve_place,
+    resolve_position,
 )
-from anymask.jobs import PictureChoice, parse_bands, parse_ranges
+from anymask.jobs import ImageSettings, parse_bands, parse_ranges
 from anymask.masks import rle_iou
 from anymask.segment import default_min_objectness, grid_of, split_by_score
-from anymask.studio.errors import Refusal
+from anymask.studio.errors import RequestError
+from anymask.studio.image_files import checked_image, image_file
 from anymask.studio.inference import Inference
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import (
     EMBEDDING,
     BodyRoute,
-    OfModel,
+    ModelDep,
     done,
     embedded,
     file_answer,
     too_large,
 )
-from anymask.studio.names import LabelledMask
-from anymask.studio.photo_files import checked_picture, photo_file
+from anymask.studio.names import LabeledMask
 from anymask.studio.project import Project
-from anymask.studio.project_routes import ImageId, OfProject, ServedProject
+from anymask.studio.project_routes import ImageId, ProjectDep, ServedProject
 from anymask.studio.project_schemas import (
     PlanesBody,
     ProgressBody,
@@ -97,11 +97,11 @@ async def asked_plane(
 
 
 @dataclass(frozen=True)
-class PictureLook:
+class DisplaySettings:
     """Display settings of a project's images, and the limits of their size."""
 
     project: Project
-    choice: PictureChoice
+    choice: ImageSettings
     limits: Limits
 
     def page(self, path: Path, requested: int | None) -> int:
@@ -115,7 +115,7 @@ class PictureLook:
             number = self.choice.page
         else:
             with contextlib.suppress(InputError, ImageError):  # no such position in the file
-                number = resolve_place(path, self.choice.page)[0]
+                number = resolve_position(path, self.choice.page)[0]
         return planes.place_of(number) if number < planes.pages.count else planes.places[0]
 
     def check(self, image_id: int) -> None:
@@ -127,25 +127,25 @@ class PictureLook:
     def load(self, image_id: int, plane: AskedPlane) -> UintImage:  # -> (H, W, 3)
         """Read one plane of an image. Raises ImageError, InputError, Refusal (413, 422)."""
         self.check(image_id)
-        path = self.project.picture(image_id)
+        path = self.project.image_path(image_id)
         page = self.page(path, plane.page)
-        photo = load_plane(path, page, plane.channel, self._view(plane))
-        found, known = photo.shape[:2], self.project.store.image(image_id).hw
+        image = load_plane(path, page, plane.channel, self._view(plane))
+        found, known = image.shape[:2], self.project.store.image(image_id).hw
         if found != known:
-            checked_picture(self.project, image_id)  # updates the size of a replaced file
+            checked_image(self.project, image_id)  # updates the size of a replaced file
             known = self.project.store.image(image_id).hw
         if found != known:
-            raise Refusal(
+            raise RequestError(
                 422, f"Page {page} has the size (H, W) = {found}, not {known}. Split the file."
             )
-        return photo
+        return image
 
-    def _view(self, plane: AskedPlane) -> PictureView:
+    def _view(self, plane: AskedPlane) -> ImageView:
         """Configured bands, or those in the request. Raises InputError."""
         if plane.bands is None:
             return self.choice.view
         stretch = None if plane.ranges else self.choice.stretch
-        return PictureView.of(plane.bands, 0, stretch, plane.ranges)
+        return ImageView.of(plane.bands, 0, stretch, plane.ranges)
 
     def is_plain(self, plane: AskedPlane) -> bool:
         """Whether a request is for the unmodified first page in its own colors."""
@@ -153,44 +153,44 @@ class PictureLook:
         as_it_comes = plane.channel is None and self._view(plane).plain
         return as_it_comes and plane.page in (None, 0) and (first or plane.page == 0)
 
-    def labelled(self, label: str, most: int) -> Sequence[LabelledMask]:
+    def labeled(self, label: str, most: int) -> Sequence[LabeledMask]:
         """Newest masks with a class, as examples of it (`names.Examples`)."""
         return [
-            LabelledMask(
+            LabeledMask(
                 key=f"{entry.id} {entry.version}",
                 on=f"{entry.image_id} {entry.page}",
-                photo=partial(self.load, entry.image_id, AskedPlane(entry.page)),
+                image=partial(self.load, entry.image_id, AskedPlane(entry.page)),
                 rle=entry.rle,
             )
-            for entry in self.project.store.labelled(label, most)
+            for entry in self.project.store.labeled(label, most)
         ]
 
 
-async def look_of(request: Request) -> PictureLook:
+async def display_settings(request: Request) -> DisplaySettings:
     """Display settings of the server that processes a request."""
     served: ServedProject = request.app.state.project
-    return PictureLook(served.project, served.pictures, request.app.state.limits)
+    return DisplaySettings(served.project, served.images, request.app.state.limits)
 
 
 Asked = Annotated[AskedPlane, Depends(asked_plane)]
-Looks = Annotated[PictureLook, Depends(look_of)]
+DisplayDep = Annotated[DisplaySettings, Depends(display_settings)]
 router = APIRouter(prefix="/api/images/{image_id}", route_class=BodyRoute, tags=["project"])
 
 
 @router.get("/planes", response_model=PlanesBody)
-def planes(image_id: ImageId, project: OfProject, look: Looks) -> dict[str, Any]:
+def planes(image_id: ImageId, project: ProjectDep, display: DisplayDep) -> dict[str, Any]:
     """List the pages and channels of an image file, and the physical size of its pixels.
 
     If the file was replaced by one of another size, the new size is stored; 409 if the image has
     masks.
     """
-    path = checked_picture(project, image_id)
-    found, file = read_planes(path), photo_file(project, image_id)
+    path = checked_image(project, image_id)
+    found, file = read_planes(path), image_file(project, image_id)
     return {
-        "first": look.page(path, None),
+        "first": display.page(path, None),
         "pages": [{"page": page, "name": found.name(page)} for page in found.places],
         "channels": list(found.channels),
-        "colors": found.colours or (look.choice.view.bands is not None and bool(found.channels)),
+        "colors": found.colors or (display.choice.view.bands is not None and bool(found.channels)),
         "pixel": found.pixel,
         "deep": found.deep,
         "file": file.mark,
@@ -200,20 +200,22 @@ def planes(image_id: ImageId, project: OfProject, look: Looks) -> dict[str, Any]
 
 @router.get("/values", response_model=ValuesBody)
 def values(
-    image_id: ImageId, project: OfProject, look: Looks, page: PageNumber = None
+    image_id: ImageId, project: ProjectDep, display: DisplayDep, page: PageNumber = None
 ) -> dict[str, Any]:
     """Return the value ranges of the channels of a page, for choosing display ranges."""
-    look.check(image_id)
-    path = project.picture(image_id)
-    return {"channels": read_value_ranges(path, look.page(path, page))}
+    display.check(image_id)
+    path = project.image_path(image_id)
+    return {"channels": read_value_ranges(path, display.page(path, page))}
 
 
 @router.get("/embedding", response_class=Response, responses=EMBEDDING)
-async def embedding(image_id: ImageId, plane: Asked, look: Looks, inference: OfModel) -> Response:
+async def embedding(
+    image_id: ImageId, plane: Asked, display: DisplayDep, inference: ModelDep
+) -> Response:
     """Return the image embedding. To prefetch the next embedding, request it in advance."""
-    path = await run_in_threadpool(look.project.picture, image_id)
+    path = await run_in_threadpool(display.project.image_path, image_id)
     where = await run_in_threadpool(is_georeferenced, path)
-    return await embedded(inference, partial(look.load, image_id, plane), where)
+    return await embedded(inference, partial(display.load, image_id, plane), where)
 
 
 @router.get(
@@ -222,7 +224,7 @@ async def embedding(image_id: ImageId, plane: Asked, look: Looks, inference: OfM
     responses=file_answer("image/png", "image/jpeg", "image/webp"),
 )
 async def pixels(
-    image_id: ImageId, plane: Asked, project: OfProject, look: Looks, request: Request
+    image_id: ImageId, plane: Asked, project: ProjectDep, display: DisplayDep, request: Request
 ) -> Response:
     """Return the upright image: the file itself if browsers can display it, otherwise a PNG.
 
@@ -231,13 +233,13 @@ async def pixels(
     - bands: instead of `channel`, channels for red, green and blue, counted from 1; 0 for black
     - ranges: values for black and white, as LOW:HIGH for all bands or for each; : for none
     """
-    path = await run_in_threadpool(project.picture, image_id)
-    if look.is_plain(plane) and await run_in_threadpool(_is_shown_as_it_is, path):
+    path = await run_in_threadpool(project.image_path, image_id)
+    if display.is_plain(plane) and await run_in_threadpool(_is_shown_as_it_is, path):
         return FileResponse(path)
 
     def png() -> bytes:
         stream = io.BytesIO()
-        Image.fromarray(look.load(image_id, plane)).save(stream, "PNG", compress_level=1)
+        Image.fromarray(display.load(image_id, plane)).save(stream, "PNG", compress_level=1)
         return stream.getvalue()
 
     async with request.app.state.converting:  # convert one image at a time
@@ -245,14 +247,14 @@ async def pixels(
 
 
 @router.get("/thumbnail", response_class=Response, responses=file_answer("image/jpeg"))
-async def thumbnail(image_id: ImageId, look: Looks, request: Request) -> Response:
+async def thumbnail(image_id: ImageId, display: DisplayDep, request: Request) -> Response:
     """Return a small upright version of the image as JPEG."""
 
     def small() -> bytes:
-        picture = Image.fromarray(look.load(image_id, AskedPlane()))
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        image = Image.fromarray(display.load(image_id, AskedPlane()))
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
         stream = io.BytesIO()
-        picture.save(stream, "JPEG", quality=80)
+        image.save(stream, "JPEG", quality=80)
         return stream.getvalue()
 
     async with request.app.state.shrinking:  # the page requests many thumbnails at once
@@ -264,9 +266,9 @@ async def thumbnail(image_id: ImageId, look: Looks, request: Request) -> Respons
 def _is_shown_as_it_is(path: Path) -> bool:
     """Whether browsers display the file exactly as anymask does. False for unreadable files."""
     try:
-        with open_picture(path) as picture:
-            plain = picture.format in ("JPEG", "PNG", "WEBP") and picture.mode in ("RGB", "L")
-            return plain and picture.getexif().get(0x0112, 1) == 1
+        with open_image(path) as image:
+            plain = image.format in ("JPEG", "PNG", "WEBP") and image.mode in ("RGB", "L")
+            return plain and image.getexif().get(0x0112, 1) == 1
     except Exception:  # many exception types for corrupted data
         return False
 
@@ -285,16 +287,16 @@ async def progress(image_id: ImageId, request: Request) -> dict[str, int]:
 async def everything(
     image_id: ImageId,
     plane: Asked,
-    project: OfProject,
-    look: Looks,
-    inference: OfModel,
+    project: ProjectDep,
+    display: DisplayDep,
+    inference: ModelDep,
     request: Request,
 ) -> dict[str, Any]:
     """Run automatic mask generation on the image and store the masks as proposals, once per page.
 
     others: masks below the minimum score, which are not stored.
     """
-    place = await run_in_threadpool(lambda: look.page(project.picture(image_id), plane.page))
+    place = await run_in_threadpool(lambda: display.page(project.image_path(image_id), plane.page))
     waiting = await run_in_threadpool(project.store.records, image_id, ("proposed",))
     known = [
         entry for entry in waiting if entry.page == place and entry.provenance.tool == "everything"
@@ -306,9 +308,9 @@ async def everything(
         def tell(step: int, total: int | None) -> None:
             steps[image_id] = (step, total or 0)
 
-        photo = partial(look.load, image_id, replace(plane, page=place))
+        image = partial(display.load, image_id, replace(plane, page=place))
         try:
-            known, others = await _propose(project, inference, (image_id, place), photo, tell)
+            known, others = await _propose(project, inference, (image_id, place), image, tell)
         finally:
             steps.pop(image_id, None)
     return {
@@ -321,7 +323,7 @@ async def _propose(
     project: Project,
     inference: Inference,
     place: tuple[int, int],
-    photo: Callable[[], UintImage],
+    image: Callable[[], UintImage],
     tell: OnProgress,
 ) -> tuple[list[StoredMask], list[Draft]]:
     """Run automatic mask generation and store proposals that do not exist yet.
@@ -334,13 +336,13 @@ async def _propose(
     image_id, page = place
     settings, stage = project.settings, project.stage
     stage = stage if stage in ("semi", "auto") else "semi"
-    wanted = grid_settings(stage, settings) | EVERY_MASK
-    found = await done(inference.everything(photo, wanted, tell=tell))
+    requested = grid_settings(stage, settings) | EVERY_MASK
+    found = await done(inference.everything(image, requested, tell=tell))
     model = inference.model.result()
     family, least = model.runtime.family, settings.score
     least = grid_of(family, {}).score if least is None else least
     likely, rest = split_by_score(found, least, default_min_objectness(family))
-    likely = await done(inference.refine(photo, likely))
+    likely = await done(inference.refine(image, likely))
     good, others = (
         proposals_of(records, model, stage, replace(settings, confident=0.0))
         for records in (likely, rest)
