@@ -1,5 +1,6 @@
 """Where label pictures and their photos lie: never is a label picture its own photo."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,12 @@ def test_a_label_picture_is_not_its_own_photo(tmp_path: Path) -> None:
         DataError, match=r"The image to which the label image 'a.png'.*--images DIR"
     ):
         stream.image_path(image)
+
+
+def test_previews_beside_records_are_no_label_images(tmp_path: Path) -> None:
+    """As `anymask everything photos -o masks` writes them."""
+    photo(tmp_path / "photos/a.jpg")
+    label(tmp_path / "masks/a.png")
+    about = {"image": {"file_name": "a.jpg", "height": 2, "width": 2}, "annotations": []}
+    (tmp_path / "masks/a.json").write_text(json.dumps(about))
+    assert read(tmp_path / "masks", images=tmp_path / "photos").form == "sa1b"

@@ -79,7 +79,10 @@ def has_both(source: Path) -> bool:
     places = places_of(source)
     if places.images is None or not places.labels.is_dir():
         return False
-    return any(path.suffix.lower() in EVERY_KIND for path in places.labels.rglob("*.*"))
+    return any(
+        path.suffix.lower() in EVERY_KIND and not path.with_suffix(".json").is_file()  # a preview
+        for path in places.labels.rglob("*.*")
+    )
 
 
 def label_files(places: LabelPlaces) -> list[Path]:
