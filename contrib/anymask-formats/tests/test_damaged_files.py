@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_every_format import NAMES, write_hqseg
-from test_via import SHAPES, THREE, picture, project, project_3
+from test_via import SHAPES, THREE, project, project_3, sample_image
 
 from anymask.formats import read_annotations
 from tests.fuzz.targets import Target, annotations, sets
@@ -24,7 +24,7 @@ def tools(root: Path) -> Target:
     row = {"vid": "1", "flg": 0, "z": [], "av": {"1": "1"}}
     rows = {key: row | {"xy": numbers} for key, (numbers, _) in THREE.items()}
     shapes = [shape for shape, _ in SHAPES.values()]
-    (root / "via2.json").write_text(json.dumps(project(picture(*shapes, **{"class": "cat"}))))
+    (root / "via2.json").write_text(json.dumps(project(sample_image(*shapes, **{"class": "cat"}))))
     (root / "via3.json").write_text(json.dumps(project_3(**rows)))
     text = io.StringIO()
     writer = csv.writer(text)

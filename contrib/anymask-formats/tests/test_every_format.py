@@ -139,7 +139,7 @@ def test_odd_values_are_named_in_sentences(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        via.project(via.image(via.SHAPES["polygon"][0], **{"class": {"cat": True}})),
+        via.project(via.sample_image(via.SHAPES["polygon"][0], **{"class": {"cat": True}})),
         via.project_3(
             a={"vid": "1", "flg": 0, "z": [], "xy": via.THREE["polygon"][0], "av": {"1": "1"}}
         ),

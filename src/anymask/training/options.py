@@ -23,6 +23,7 @@ from anymask.base import (
     need_packages,
     parse_json,
 )
+from anymask.base.synonyms import OPTION_WORDS
 from anymask.formats import CROWD, MASK_VALUES, ON_BAD, Crowd, OnBad, located
 from anymask.formats.metadata import ACCEPT_TERMS
 from anymask.images import MaskValues
@@ -281,7 +282,8 @@ def refuse_other_options(folder: Path, now: Mapping[str, Any]) -> None:
     """
     path = folder / OPTIONS
     with located(path):
-        kept = dict(parse_json(path.read_bytes(), path))
+        stored = dict(parse_json(path.read_bytes(), path))
+    kept = {one if one in now else OPTION_WORDS.get(one, one): stored[one] for one in stored}
     differs = [
         f"{name} was {_in_words(kept.get(name))}, now {_in_words(now[name])}"
         for name in now
