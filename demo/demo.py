@@ -25,7 +25,7 @@ from anymask.images import load_image
 from anymask.masks import draw
 from anymask.segment import GridDict, Model, Prediction
 
-LazyImage = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 LARGEST = 1600  # longest side of an image of the user, in pixels; the model supports any size
 GRID = GridDict(grid=14, score=0.6)
@@ -38,7 +38,7 @@ class Scene:
     """An image with a click and a box in pixels."""
 
     name: str
-    image: LazyImage  # (H, W, 3)
+    image: Pixels  # (H, W, 3)
     click: tuple[float, float]  # x, y
     box: tuple[float, float, float, float]  # x0, y0, x1, y1
 
@@ -60,14 +60,14 @@ def own_scene(path: Path) -> Scene:
     return Scene(path.stem, image, (width / 2, height / 2), box)
 
 
-def shrunk(image: LazyImage) -> LazyImage:
+def shrunk(image: Pixels) -> Pixels:
     """Reduce the size of a large image."""
-    source_image = Image.fromarray(image)
-    source_image.thumbnail((LARGEST, LARGEST))
-    return np.asarray(source_image)
+    smaller = Image.fromarray(image)
+    smaller.thumbnail((LARGEST, LARGEST))
+    return np.asarray(smaller)
 
 
-def panels(model: Model, scene: Scene) -> tuple[list[tuple[LazyImage, str]], list[float]]:
+def panels(model: Model, scene: Scene) -> tuple[list[tuple[Pixels, str]], list[float]]:
     """The scene's images with their titles, and the milliseconds of each step.
 
     The first prompt on an image encodes it, the next ones only decode.
@@ -84,7 +84,7 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[LazyImage, str]], lis
     cutout = model.cutout(scene.image, points=[scene.click], background="white")
     everything = [record.mask for record in records]
 
-    def shown(answer: Prediction) -> LazyImage:
+    def shown(answer: Prediction) -> Pixels:
         return draw.overlay(scene.image, answer.masks[:1])
 
     images = [
@@ -96,12 +96,12 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[LazyImage, str]], lis
     return images, [1000 * (after - before) for before, after in pairwise(ticks)]
 
 
-def pan(image: LazyImage, count: int) -> list[LazyImage]:
+def pan(image: Pixels, count: int) -> list[Pixels]:
     """Frames of a camera pan over the image of the dog and its bowl."""
     return [image[40 + 2 * n : 340 + 2 * n, 250 + 5 * n : 750 + 5 * n] for n in range(count)]
 
 
-def track_panels() -> list[tuple[LazyImage, str]]:
+def track_panels() -> list[tuple[Pixels, str]]:
     """The bowl in three frames of a camera pan over the image, tracked from a box."""
     frames = pan(load_image(anymask.sample("dog")), 12)
     with anymask.load("nano").track(frames, refine_edges=True) as session:
@@ -110,7 +110,7 @@ def track_panels() -> list[tuple[LazyImage, str]]:
     return [(draw.overlay(frames[n], [masks[n]]), f"track: frame {n}") for n in (0, 5, 11)]
 
 
-def write(path: Path, image: LazyImage) -> None:
+def write(path: Path, image: Pixels) -> None:
     """Write a JPEG."""
     Image.fromarray(image).save(path, quality=85)
 
@@ -133,7 +133,7 @@ def main() -> int:
     scenes = [own_scene(path) for path in args.image] if args.image else shipped_scenes()
 
     args.out.mkdir(parents=True, exist_ok=True)
-    sheet: list[tuple[LazyImage, str]] = []
+    sheet: list[tuple[Pixels, str]] = []
     steps = "encode + prompt", "prompt", "box", "everything"
     print(f"{'image':<12}{'size':>9}" + "".join(f"{step:>17}" for step in steps) + "  (ms)")
     for scene in scenes:

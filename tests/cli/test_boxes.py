@@ -75,7 +75,7 @@ def test_every_box_becomes_a_mask_with_its_label(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = out_of(capsys, "set")
-    assert "boxes: 3, photos: 2" in told
+    assert "boxes: 3, images: 2" in told
     assert "2 done, 0 skipped (done before), 0 failed" in told
     assert "anymask convert set-masks OUT --to FORMAT" in told
     check("set-masks")
@@ -104,7 +104,7 @@ def test_masks_beside_boxes_stay_as_they_are(
     text = Path("set/labels/b.txt")
     text.write_text(text.read_text("utf-8") + "\n1 0 0 0.2 0 0 0.2\n", encoding="utf-8")
     told = out_of(capsys, "set", "-o", "masks", "--no-overlay")
-    assert "boxes: 3, photos: 2" in told
+    assert "boxes: 3, images: 2" in told
     (mine,) = (one for one in read_annotations(Path("set"))[0] if one.file_name == "b.png")
     (found,) = (one for one in read_annotations(Path("masks"))[0] if one.file_name == "b.png")
     assert found.objects[1].rle == mine.objects[0].rle
@@ -117,7 +117,7 @@ def test_a_photo_that_is_not_there_or_not_its_own_stops_no_other(
     rows = [{"file_name": f"{name}.png"} for name in ("a", "gone", "b")]
     coco("labels.json", *rows[:2], rows[2] | {"width": HW[1] + 1})
     told = out_of(capsys, "labels.json", "--images", "set/images", "-o", "masks", code=2)
-    assert "boxes: 1, photos: 1" in told
+    assert "boxes: 1, images: 1" in told
     assert (
         "image of 201 x 160 pixels, but the image file has 200 x 160): b.png. Use the image" in told
     )

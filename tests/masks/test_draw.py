@@ -8,11 +8,11 @@ from anymask.base import InputError
 from anymask.masks import draw as D
 from tests.evaluation.small_sets import rectangle
 
-LazyImage = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
 @pytest.fixture
-def gray() -> LazyImage:
+def gray() -> Pixels:
     return np.full((60, 80, 3), 128, np.uint8)
 
 
@@ -29,7 +29,7 @@ def test_colours_are_many_distinct_and_always_the_same() -> None:
 
 
 def test_an_overlay_tints_the_mask_and_nothing_far_from_it(
-    gray: LazyImage, square: NDArray[np.bool_]
+    gray: Pixels, square: NDArray[np.bool_]
 ) -> None:
     before = gray.copy()
     out = D.overlay(gray, square, alpha=0.5, palette=[(255, 0, 0)], outline=False)
@@ -41,7 +41,7 @@ def test_an_overlay_tints_the_mask_and_nothing_far_from_it(
     np.testing.assert_array_equal(outlined[:10], gray[:10])
 
 
-def test_small_masks_lie_on_top_of_large_ones(gray: LazyImage) -> None:
+def test_small_masks_lie_on_top_of_large_ones(gray: Pixels) -> None:
     masks = np.zeros((2, 60, 80), np.bool_)
     masks[0, 28:32, 40:44] = True  # listed first, drawn last
     masks[1, 10:50, 10:70] = True
@@ -50,13 +50,13 @@ def test_small_masks_lie_on_top_of_large_ones(gray: LazyImage) -> None:
     assert out[15, 15].tolist() == [0, 0, 255]
 
 
-def test_empty_masks_change_nothing(gray: LazyImage) -> None:
+def test_empty_masks_change_nothing(gray: Pixels) -> None:
     for none in (np.zeros((0, 60, 80)), np.zeros((60, 80)), []):
         np.testing.assert_array_equal(D.overlay(gray, none), gray)
         np.testing.assert_array_equal(D.contours(gray, none), gray)
 
 
-def test_outlines_follow_holes_too(gray: LazyImage, square: NDArray[np.bool_]) -> None:
+def test_outlines_follow_holes_too(gray: Pixels, square: NDArray[np.bool_]) -> None:
     square[25:36, 36:54] = False
     out = D.contours(gray, square, palette=[(255, 0, 0)], width=1)
     changed = (out != gray).any(axis=2)
@@ -66,7 +66,7 @@ def test_outlines_follow_holes_too(gray: LazyImage, square: NDArray[np.bool_]) -
     assert not changed[30, 10]
 
 
-def test_marks_tell_the_two_kinds_of_clicks_apart(gray: LazyImage) -> None:
+def test_marks_tell_the_two_kinds_of_clicks_apart(gray: Pixels) -> None:
     out = D.marks(gray, [(20, 30), (60, 30)], [1, 0], (5, 5, 75, 55))
     off_the_arms = np.s_[32, 22], np.s_[32, 62]
     green, red = out[off_the_arms[0]], out[off_the_arms[1]]
@@ -76,7 +76,7 @@ def test_marks_tell_the_two_kinds_of_clicks_apart(gray: LazyImage) -> None:
     np.testing.assert_array_equal(D.marks(gray), gray)
 
 
-def test_a_contact_sheet_holds_every_picture(gray: LazyImage) -> None:
+def test_a_contact_sheet_holds_every_picture(gray: Pixels) -> None:
     sheet = D.contact_sheet([(gray, "one"), (gray[:, :20], "two"), (gray, "x" * 300)], cell=100)
     assert sheet.dtype == np.uint8
     assert sheet.shape[1] == 2 * 100 + 3 * 8
@@ -87,7 +87,7 @@ def test_a_contact_sheet_holds_every_picture(gray: LazyImage) -> None:
 
 
 def test_what_does_not_fit_is_refused_with_the_remedy(
-    gray: LazyImage, square: NDArray[np.bool_]
+    gray: Pixels, square: NDArray[np.bool_]
 ) -> None:
     with pytest.raises(InputError, match=r"type float64.*uint8 \(H, W, 3\)"):
         D.overlay(gray / 255, square)  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
         say(line)
     output = args.output or Path(f"{labels.name}-masks")
     job = replace(read_job(args, [], [str(output)], ("", "")), source=labels.placed)
-    say(f"boxes: {labels.boxes}, photos: {len(labels.image_paths)}")
+    say(f"boxes: {labels.boxes}, images: {len(labels.image_paths)}")
     run_folder(job, BoxesTask(model, labels, args.overlay), args.json)
     say(f"The masks are in {output}. To convert them: anymask convert {output} OUT --to FORMAT")
     if labels.lost:

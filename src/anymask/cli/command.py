@@ -1,7 +1,7 @@
 """Commands as data: the function that a command runs, and its arguments in the order of `--help`.
 
     COMMAND = Command(run, (
-        Argument("photo", metavar="PHOTO", help="image"),
+        Argument("photo", metavar="IMAGE", help="image"),
         Settings(SegmentSettings, "output options"),
         MODEL,
     ))

@@ -168,7 +168,7 @@ def _check_image(output: str) -> None:
 # fmt: off
 COMMAND = Command(run, (
     *sources(
-        "PHOTO|FOLDER|VIDEO",
+        "IMAGE|FOLDER|VIDEO",
         "; or folders, including subfolders; or one video, in which the subject is tracked",
     ),
     Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
@@ -176,13 +176,13 @@ COMMAND = Command(run, (
              "the masks, and existing results are skipped. OUT/{name}.webp sets the suffix; - is "
              "standard output (-.webp: as WebP). For a video: .webm or .mov with alpha and "
              "sound, NAME_{n}.png (numbered NAME_00000.png), or a folder of PNG frames (default: "
-             "PHOTO.cut.png or VIDEO.cut.webm in the current folder, FOLDER-cutouts/ for a "
+             "IMAGE.cut.png or VIDEO.cut.webm in the current folder, FOLDER-cutouts/ for a "
              "folder; standard output for an image from standard input)"),
     Argument("--words", metavar="WORDS",
         help="names of the objects to cut out, as in `anymask find`: 'cup, spoon'"),
     Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help="exemplar object, instead of words: PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-             "PHOTO@mask:FILE; repeatable"),
+        help="exemplar object, instead of words: IMAGE@click:X,Y, IMAGE@box:X0,Y0,X1,Y1 or "
+             "IMAGE@mask:FILE; repeatable"),
     Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example,
         help="negative exemplar: objects similar to it are excluded"),
     Argument("--detector", metavar="NAME|FOLDER",

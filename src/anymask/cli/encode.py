@@ -25,10 +25,10 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    *sources("PHOTO|FOLDER", "; or folders, including subfolders"),
+    *sources("IMAGE|FOLDER", "; or folders, including subfolders"),
     Argument("-o --output", metavar="DIR|FILE", dest="outputs", default=[], action="append",
         help="folder for the .npz files, or one .npz file for one image; an image is skipped if "
-             "its embedding by the same model exists (default: PHOTO.npz in the current folder, "
+             "its embedding by the same model exists (default: IMAGE.npz in the current folder, "
              "FOLDER-embeddings/ for a folder)"),
     FOLDER,
     IMAGES,

@@ -41,14 +41,14 @@ def run(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    *sources("PHOTO|FOLDER", "; or folders, including subfolders"),
+    *sources("IMAGE|FOLDER", "; or folders, including subfolders"),
     Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="folder for one .json (SA-1B records) and one .png (the image with its masks) per "
              "image; existing results of the same pixels, model and settings are skipped. For one "
              "image also files: .json, an image (a cut-out of each mask with {n} or {label} in "
              "its name), .csv measurements, .svg, .geojson, .xml, .txt, .npy, or - for the "
              "records on standard output. For a map a layer: .gpkg, .fgb, .shp, .geojson, "
-             ".tif; repeatable (default: PHOTO.everything.json and .png in the current folder, "
+             ".tif; repeatable (default: IMAGE.everything.json and .png in the current folder, "
              "FOLDER-everything/ for a folder)"),
     OVERLAY,
     Settings(Grid, "grid options", common=("mode", "grid", "score"), omit=(

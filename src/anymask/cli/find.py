@@ -105,16 +105,16 @@ def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -
 
 # fmt: off
 COMMAND = Command(run, (
-    *sources("PHOTO|FOLDER|VIDEO|WORDS", MORE),
+    *sources("IMAGE|FOLDER|VIDEO|WORDS", MORE),
     Argument("--like", metavar="EXAMPLE", action="append", type=read_example, default=[],
-        help="exemplar object, instead of WORDS, as PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or "
-             "PHOTO@mask:FILE; repeatable. The object is white in the mask"),
+        help="exemplar object, instead of WORDS, as IMAGE@click:X,Y, IMAGE@box:X0,Y0,X1,Y1 or "
+             "IMAGE@mask:FILE; repeatable. The object is white in the mask"),
     Argument("--unlike", metavar="EXAMPLE", action="append", type=read_example, default=[],
         help="negative exemplar: objects similar to it are excluded"),
     Settings(FindSettings, only=("method",), common=("method",)),
     Argument("-o --output", metavar="DIR|FILE", action="append", dest="outputs", default=[],
         help="as for `anymask everything`: folder for two files per image, a .json (SA-1B records "
-             "with labels) and a .png; or file names for one image (default: PHOTO.found.json and "
+             "with labels) and a .png; or file names for one image (default: IMAGE.found.json and "
              ".png in the current folder, FOLDER-found/ for a folder)"),
     Argument("--detector", metavar="NAME|FOLDER",
         help=f"detector that finds objects by arbitrary words: {', '.join(known_detectors())}, or "
@@ -132,5 +132,5 @@ COMMAND = Command(run, (
     FOLDER,
     IMAGES,
     MODEL,
-), usage="%(prog)s PHOTO|FOLDER|VIDEO [PHOTO ...] WORDS|--like EXAMPLE [options]", stdout=True)
+), usage="%(prog)s IMAGE|FOLDER|VIDEO [IMAGE ...] WORDS|--like EXAMPLE [options]", stdout=True)
 # fmt: on

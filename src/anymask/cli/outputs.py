@@ -406,7 +406,7 @@ def check_inputs_stay(args: argparse.Namespace, words: Sequence[str]) -> None:
 
     Args:
         words: Arguments as given. Those that contain the path of an output are counted, because the
-            parsed value of an input, such as `0:1:FILE` or `PHOTO@mask:FILE`, may be no path.
+            parsed value of an input, such as `0:1:FILE` or `IMAGE@mask:FILE`, may be no path.
     """
     named: Counter[str] = Counter()
     for word in (word for word in words if "\0" not in word):

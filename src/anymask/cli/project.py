@@ -402,7 +402,7 @@ ACTIONS = {
                  "truck'; omit with --like"),
         Argument("--like", metavar="MASK|EXAMPLE", action="append", type=read_example, default=[],
             help="exemplar instead of a text prompt: the number of a mask in the project, or "
-                 "PHOTO@click:X,Y, PHOTO@box:X0,Y0,X1,Y1 or PHOTO@mask:FILE; repeatable"),
+                 "IMAGE@click:X,Y, IMAGE@box:X0,Y0,X1,Y1 or IMAGE@mask:FILE; repeatable"),
         Argument("--unlike", metavar="MASK|EXAMPLE", action="append", type=read_example, default=[],
             help="negative exemplar: similar objects are not proposed; repeatable"),
         Argument("--label", metavar="NAME",

@@ -209,13 +209,13 @@ def redact_video_file(args: argparse.Namespace) -> None:
 
 # fmt: off
 COMMAND = Command(run, (
-    *sources("PHOTO|FOLDER|VIDEO", "; or one folder, including subfolders; or one video"),
+    *sources("IMAGE|FOLDER|VIDEO", "; or one folder, including subfolders; or one video"),
     Argument("--words", metavar="WORDS",
         help="names of the objects to redact, as in `anymask find`: 'face, number plate'. With "
              "--labels, the labels of the masks to redact (default: all labels)"),
     Argument("--like", metavar="EXAMPLE", action="append", type=read_example,
-        help="exemplar objects, instead of words (not for videos): PHOTO@click:X,Y or "
-             "PHOTO@box:X0,Y0,X1,Y1, where PHOTO is the image that shows the exemplar"),
+        help="exemplar objects, instead of words (not for videos): IMAGE@click:X,Y or "
+             "IMAGE@box:X0,Y0,X1,Y1, where IMAGE is the image that shows the exemplar"),
     Argument("--detector", metavar="NAME|FOLDER",
         help="detector that finds objects by arbitrary words, as in `anymask find` (default: "
              "built-in names, which do not include faces)"),
@@ -239,7 +239,7 @@ COMMAND = Command(run, (
         help="color for `--how solid` (default: black)"),
     Argument("-o --output", metavar="DIR|FILE", type=Path,
         help="output folder; for one image, also a file, or - for standard output (-.jpg: as "
-             "JPEG); for a video, a video file (default: FOLDER-redacted/, PHOTO.redacted.jpg; "
+             "JPEG); for a video, a video file (default: FOLDER-redacted/, IMAGE.redacted.jpg; "
              "with --labels or --force and an image from standard input, standard output)"),
     Argument("--list", metavar="FILE", type=Path, dest="list_to",
         help="output file, .csv or .json, that lists images or frames without a detection "

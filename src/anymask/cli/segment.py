@@ -424,7 +424,7 @@ COMMAND = Command(run, (
     Argument("--semantic", action="store_true",
         help="without prompts: predict the class of every pixel with a semantic segmentation "
              "model. -o is .png (class numbers), .overlay.png or .npy (default: "
-             "PHOTO.classes.png)"),
+             "IMAGE.classes.png)"),
     Group("output options", (
         Argument("-o --output", metavar="FILE", action="append", dest="outputs", default=[],
             help=".png cut-out (.overlay.png: image with the mask drawn on it; .mask.png: mask, "
@@ -432,7 +432,7 @@ COMMAND = Command(run, (
                  ".json SA-1B record, .csv measurements, .svg or .geojson outline, .txt "
                  "YOLO, .npy array, a folder, or - for standard output (-.json: as JSON); "
                  "{name} is replaced by the image name, {n} by the object number; repeatable "
-                 "(default: PHOTO.cut.png in the current folder; standard output for an image "
+                 "(default: IMAGE.cut.png in the current folder; standard output for an image "
                  "from standard input)"),
         Settings(SegmentSettings, common=("multimask",), omit=("ranking",)),
         Settings(NamesSettings, common=("names",)),

@@ -132,9 +132,9 @@ def to_pixels(pixels: UintImage, side: int) -> FloatArray:  # (H, W, 3) -> (3, S
     height, width = pixels.shape[:2]
     short = min(height, width)
     size = (side * width // short, side * height // short)
-    source_image = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    resized = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
     left, top = (round((length - side) / 2) for length in size)
-    square = np.asarray(source_image.crop((left, top, left + side, top + side)), np.float32) / 255
+    square = np.asarray(resized.crop((left, top, left + side, top + side)), np.float32) / 255
     normal = (square - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1), np.float32)
 

@@ -46,7 +46,7 @@ _TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
 _BT709: tuple[int, ...] = (1, 1, 1, 1)  # with limited range
 VideoStyle = Literal["picture", "cutout"]
 Drawing = Callable[[TrackedFrame, UintImage], UintImage]
-LazyImage = Callable[[], UintImage]  # reads the frame (H, W, 3) on demand
+ReadFrame = Callable[[], UintImage]  # reads the frame (H, W, 3) on demand
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class MaskWriter:
 
     shows_frames = False
 
-    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
+    def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
         """Write one frame."""
         raise NotImplementedError
 
@@ -91,7 +91,7 @@ class LineWriter(MaskWriter):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[str] = path.open("w", encoding="utf-8")
 
-    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
+    def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
         self._file.write(json.dumps(frame_to_json(frame)) + "\n")
         self._file.flush()
 
@@ -105,7 +105,7 @@ class EncoderWriter(MaskWriter):
     def __init__(self, encoder: streams.FrameEncoder) -> None:
         self._encoder = encoder
 
-    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
+    def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
         masks = {n: Mask(one.rle, score=one.score) for n, one in frame.objects.items()}
         self._encoder.add(
             streams.StreamedFrame(frame.index, frame.seconds, frame.stem, frame.name, masks)
@@ -234,7 +234,7 @@ class VideoWriter(MaskWriter):
                 self.abandon()
                 raise
 
-    def write(self, frame: TrackedFrame, source_image: LazyImage) -> None:
+    def write(self, frame: TrackedFrame, source_image: ReadFrame) -> None:
         image, seconds = self._draw(frame, source_image()), frame.seconds - self.begin
         if self._stream is None:
             height, width = self._size = image.shape[0], image.shape[1]

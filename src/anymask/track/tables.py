@@ -15,7 +15,7 @@ import numpy as np
 
 from anymask.base import InputError, UintImage, csv_text, file_suffix, whole_file
 from anymask.masks import measure, save_image
-from anymask.track.outputs import LazyImage, MaskWriter, VideoFacts, cut_objects, draw_matte
+from anymask.track.outputs import MaskWriter, ReadFrame, VideoFacts, cut_objects, draw_matte
 from anymask.track.records import ObjectMask, TrackedFrame
 
 NUMBER = "{n}"  # placeholder in a file name
@@ -43,7 +43,7 @@ class TableWriter(MaskWriter):
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="")
         self._file.write(csv_text([COLUMNS]))
 
-    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
+    def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
         rows = [
             [
                 frame.source_frame,
@@ -83,7 +83,7 @@ class SequenceWriter(MaskWriter):
         self._path, self._hw, self._look = path, facts.hw, style
         self.shows_frames = style is not None
 
-    def write(self, frame: TrackedFrame, image: LazyImage) -> None:
+    def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
         drawn: UintImage = (
             draw_matte(frame, np.zeros((*self._hw, 3), np.uint8))[..., 0]
             if self._look is None

@@ -158,7 +158,7 @@ COMMAND = Command(run, (
         help="seed of the random numbers of --fill (default: 0)"),
     Argument("-o --output", metavar="FILE",
         help="output image, or - for standard output (-.jpg: as JPEG) "
-             "(default: PHOTO.edit.png in the current folder, or standard output if the input "
+             "(default: IMAGE.edit.png in the current folder, or standard output if the input "
              "comes from standard input)"),
     Argument("--words", metavar="WORDS",
         help="names of the objects to edit, as in `anymask find`: 'cup, spoon' (default: the main "
