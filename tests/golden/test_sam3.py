@@ -181,7 +181,7 @@ def video(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def assert_frame(features: Any, reference: Any, name: str) -> None:
     assert_logits(features.logits[:, None, ::2, ::2], reference[name.replace("_", "_low_")])
     expected = reference[name.replace("_", "_object_")]
-    np.testing.assert_allclose(features.there[:, None], expected, rtol=0, atol=SCORES)
+    np.testing.assert_allclose(features.presence[:, None], expected, rtol=0, atol=SCORES)
 
 
 def test_two_objects_are_followed_and_one_corrected_as_in_the_reference(video: Any) -> None:
