@@ -208,7 +208,7 @@ def test_photos_of_every_kind_go_through_two_real_workers(
         for line in log
     )
     told, alone = (json.loads(Path(name).read_text()) for name in ("told.json", "alone.json"))
-    assert (told["photos"], told["done"], told["failed"]) == (13, 7, 6)
+    assert (told["images"], told["done"], told["failed"]) == (13, 7, 6)
     assert told["about"] == alone["about"]
     assert made() == made("alone")
     for name in made():
