@@ -102,7 +102,7 @@ class NameFeatures:
                 if len(arrays["names"]):
                     averages.append(arrays["averages"])
                     names.append(arrays["names"])
-                images += [f"{path.stem}/{one}" for one in arrays["photos"]]
+                images += [f"{path.stem}/{one}" for one in arrays["images"]]
         return cls(
             np.concatenate(averages),
             np.concatenate(names),
