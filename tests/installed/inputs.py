@@ -35,7 +35,7 @@ def photo(seed: int) -> tuple[NDArray[np.uint8], list[NDArray[np.int32]]]:
     return image, outlines
 
 
-def images(folder: Path) -> None:
+def photos(folder: Path) -> None:
     """Write `photos/`, `a.jpg`, and the labels `coco.json` and `boxes.json`."""
     images, annotations = [], []
     (folder / "photos").mkdir()
@@ -241,7 +241,7 @@ def detector(folder: Path) -> None:
 GROUPS: dict[str, Callable[[Path], None]] = {
     one.__name__: one
     for one in (
-        images, frames, video, volumes, maps, science, microscopes, heic, checkpoint,
+        photos, frames, video, volumes, maps, science, microscopes, heic, checkpoint,
         training, detector,
     )
 }  # fmt: skip

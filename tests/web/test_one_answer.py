@@ -224,8 +224,9 @@ def at_page(sit_down: Callable[..., Any], tmp_path: Path) -> Callable[[str], Any
 def ask(at_page: Callable[[str], Any]) -> Callable[..., tuple[Any, Any]]:
     """Asks the page about a picture: masks and scores by the prompts' places."""
 
-    def answers(name: str, asked: list[Prompt], closer: bool) -> tuple[Any, Any]:
-        replies = at_page(name).evaluate(ASK_ALL, [[to_page(prompt) for prompt in asked], closer])
+    def answers(name: str, asked: list[Prompt], crop_refinement: bool) -> tuple[Any, Any]:
+        placed = [to_page(prompt) for prompt in asked]
+        replies = at_page(name).evaluate(ASK_ALL, [placed, crop_refinement])
         masks = {place: coco_to_rle(reply["rle"]) for place, reply in enumerate(replies)}
         return masks, {place: reply["scores"] for place, reply in enumerate(replies)}
 

@@ -36,9 +36,9 @@ def textured_clip(image: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]
 
 
 def test_nano_follows_what_was_clicked_on_and_our_reader_reads_the_export(
-    sit: Callable[..., Viewer], image_files: dict[str, np.ndarray], tmp_path: Path
+    sit: Callable[..., Viewer], images: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    pictures, truth = textured_clip(image_files["cat"])
+    pictures, truth = textured_clip(images["cat"])
     path = write_video(tmp_path / "cat.mp4", pictures, codec="libx264", pix_fmt="yuv420p")
     with served(inference(partial(anymask.load, "small"))) as address:
         ann = sit(address)
