@@ -271,14 +271,14 @@ def test_a_model_without_a_network_of_edges_has_its_own_and_says_so(page: Any) -
     assert "nano has no refiner.onnx" in found[2]
 
 
-SEEN = "const seen = await model.see(image); return "
+ENCODED = "const features = await model.encode(image); return "
 
 
 @pytest.mark.parametrize(
     ("table", "part", "work"),
     [
-        ("graphs", "names", "seen.suggestNames(new Uint8Array(600 * 400).fill(1));"),
-        ("sha256", "subject.json", "seen.subject();"),
+        ("graphs", "names", "features.suggestNames(new Uint8Array(600 * 400).fill(1));"),
+        ("sha256", "subject.json", "features.subject();"),
     ],
 )
 def test_a_model_without_names_or_a_probe_says_so(
@@ -287,7 +287,7 @@ def test_a_model_without_names_or_a_probe_says_so(
     manifest = json.loads((ASSETS / "nano" / "manifest.json").read_text("utf-8"))
     del manifest[table][part]
     page.route("**/model/manifest.json", lambda route: route.fulfill(json=manifest))
-    told = ask(page, SEEN + work)
+    told = ask(page, ENCODED + work)
     page.unroute("**/model/manifest.json")
     assert part in told
 
