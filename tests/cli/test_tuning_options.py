@@ -111,9 +111,9 @@ def test_a_run_goes_on_with_the_same_data_and_options_only(
     (run / "recipe.json").write_text("{}", "utf-8")
     write_json(run / OPTIONS, run_options(begun))
     refuse_other_options(run, run_options(begun))
-    earlier = dict(run_options(begun))
-    earlier["--pictures"] = earlier.pop("--samples")  # the name until it was --samples
-    write_json(run / OPTIONS, earlier)
+    renamed = {name.replace("--samples", "--pictures"): value  # as until it was --samples
+               for name, value in run_options(begun).items()}  # fmt: skip
+    write_json(run / OPTIONS, renamed)
     refuse_other_options(run, run_options(begun))
     other = replace(begun, method="lora", classes="all", rgb=None)
     with pytest.raises(InputError) as raised:

@@ -39,6 +39,7 @@ def test_a_mask_that_is_left_behind_is_told_of(sit_down: SitDown, project: Proje
     ann = sit_down(project).begin()
     ann.click(300, 180)
     ann.name("vehicle that runs on rails")
+    ann.page.get_by_title("Keep as vehicle that runs on rails").wait_for(timeout=15000)
     buttons = "[...document.querySelectorAll('.actions .button')]"
     shown = ann.page.evaluate(f"{buttons}.map(e => [e.title, e.scrollWidth > e.clientWidth])")
     assert shown == [["Keep as vehicle that runs on rails", False], ["Discard", False]]

@@ -84,3 +84,22 @@ def test_names_that_come_late_leave_what_is_being_typed(
     ann.keys("Enter")
     ann.until_so(lambda: labels(ann) == ["catfish", "catfish", "cup"], "the new name")
     dialog.get_by_label("Class 3").wait_for()
+
+
+def test_an_answer_older_than_a_new_name_is_dropped(sit_down: SitDown, project: Project) -> None:
+    ann = sit_down(project).begin("s.editor !== null")
+    held, before = list[Any](), ann.ask("s.labels.all")
+    ann.page.route(
+        "**/api/labels",
+        lambda route: held.append(route) if route.request.method == "GET" else route.continue_(),
+    )
+    ann.keys("Control+l")
+    ann.until_so(lambda: bool(held), "the question for the names")
+    first = ann.page.get_by_role("dialog", name="Classes").get_by_label("Class 1")
+    first.fill("kitten")
+    first.press("Enter")
+    ann.until("s.labels.all[0].name", "kitten")
+    with ann.page.expect_response("**/api/labels"):
+        held[0].fulfill(json={"labels": before})
+    ann.page.get_by_label("Color of kitten").wait_for()
+    assert ann.ask("s.labels.all[0].name") == "kitten"

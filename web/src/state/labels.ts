@@ -46,8 +46,9 @@ export class Labels {
     this.set(await this.store.deleteLabel(name, masks));
   }
 
-  /** Read the names and their counts anew. */
+  /** Read the names and their counts again; an answer older than a change is dropped. */
   async refresh(): Promise<void> {
-    this.set(await this.store.labels());
+    const [before, entries] = [this.entries, await this.store.labels()];
+    if (this.entries === before) this.set(entries);
   }
 }
