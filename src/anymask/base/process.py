@@ -83,7 +83,7 @@ def thread_setting(threads: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_blocked(names: Iterable[signal.Signals]) -> Iterator[None]:
-    """Block signals in this thread, so that processes started in the block ignore them.
+    """Block signals in this thread and, for good, in processes that the block starts.
 
     Not available on Windows.
     """

@@ -388,7 +388,7 @@ class StagedFiles:
 
 @contextlib.contextmanager
 def staged(target: str | Path) -> Iterator[StagedFiles]:
-    """Write files that appear together when the `with` block ends without an error.
+    """Write the files of a target, which appear together when the `with` block succeeds.
 
     Args:
         target: Output file or folder; all files lie inside or beside it.

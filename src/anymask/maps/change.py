@@ -193,7 +193,7 @@ _FLOOR = 3.0  # maximum difference that always counts as unchanged
 
 @contextlib.contextmanager
 def aligned(second: Scene, first: Scene, register: bool = True) -> Iterator[Scene]:
-    """Warp the second map to the pixels of the first.
+    """Warp the second map to the pixels of the first while the `with` block runs.
 
     Args:
         register: Whether to correct a displacement of the content as well. The transform from

@@ -58,7 +58,7 @@ def mask_depth(mask: NDArray[Any]) -> FloatArray:  # (H, W) -> (H, W)
 
 
 def deepest_pixel(mask: NDArray[Any]) -> tuple[float, tuple[float, float]]:  # (H, W)
-    """Largest depth and its pixel (x, y), the first in reading order; (0, (0, 0)) if empty."""
+    """Largest distance to the edge of a mask, and its first pixel (x, y); (0, (0, 0)) if empty."""
     boolean = np.ascontiguousarray(mask, np.bool_)
     rows, columns = np.flatnonzero(boolean.any(axis=1)), np.flatnonzero(boolean.any(axis=0))
     if not len(rows):

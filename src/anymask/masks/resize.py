@@ -31,7 +31,7 @@ from anymask.masks.spec import ModelSpec
 def logits_at(
     logits: FloatArray, pixels_xy: Indices, geometry: Geometry
 ) -> FloatArray:  # (K, h, w), (P, 2) -> (K, P)
-    """Logit of each pixel in each mask, equal to `logits_to_image`."""
+    """Logits of K masks at P pixels (x, y), equal to those of `logits_to_image`."""
     height, width = logits.shape[1:]
     y = cell_weights(pixels_xy[:, 1], height, geometry, axis=0)
     x = cell_weights(pixels_xy[:, 0], width, geometry, axis=1)
@@ -71,7 +71,7 @@ def reduced(geometry: Geometry, limit: int | None) -> Geometry:
 
 
 def pad_input(input_hw: tuple[int, int], spec: ModelSpec) -> tuple[int, int]:
-    """Input size (h, w) of the encoder for an image that covers `input_hw` of it."""
+    """Input size (h, w) of the encoder with padding, for a resized image of `input_hw`."""
     side, step = spec.image_side, spec.pad_multiple
     if not step:
         return (side, side)

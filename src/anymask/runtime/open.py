@@ -110,7 +110,7 @@ def _check_words(words: Mapping[str, object], weights: object) -> None:
 
 
 def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | None:
-    """`find_bundle` for a runtime.
+    """Folder of the bundle that a runtime loads (`find_bundle`), None if it loads no bundle.
 
     Raises:
         InputError, ModelError: The runtime is unknown, or does not support the model.

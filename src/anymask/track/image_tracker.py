@@ -499,7 +499,7 @@ def soft_of(mask: BoolArray, features: MatchFrame) -> FloatArray:  # (H, W) -> (
 
 
 def given_mask(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:
-    """Mask prompt in frame size (H, W); logits above 0 are foreground."""
+    """Mask of a prompt, resized to the frame (H, W); logits above 0 are foreground."""
     mask = np.asarray(prompt.mask)
     mask = mask if mask.dtype == np.bool_ else mask > 0
     if mask.shape != hw:
