@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
     answers: Answers
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
     def do_GET(self) -> None:

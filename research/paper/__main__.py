@@ -79,7 +79,7 @@ def find_sets(what: str, options: dict[str, Any]) -> list[EvalSet]:
             the suite.
     """
     names, only, also = (tuple(options.pop(n, ())) for n in ("sets", "protocol", "also"))
-    labels = {name: options.pop(name) for name in ("form", "images", "split")}
+    labels = {name: options.pop(name) for name in ("format", "images", "split")}
     root, what = options.pop("root"), SAME_SUITE.get(what, what)
     options["name"] = Path(what).name
     if what == HARD:

@@ -88,7 +88,7 @@ def test_a_top_folder_is_found_in_any_case_and_punctuation(name: str, tmp_path: 
 def test_a_suite_says_how_each_set_is_measured(tmp_path: Path) -> None:
     for name in ("coco_val", "berkeley"):
         write_set(tmp_path / name, [[(20, 20, 40, 40)]])
-    options = {"sets": ["berkeley", "coco_val"], "root": tmp_path, "form": None}
+    options = {"sets": ["berkeley", "coco_val"], "root": tmp_path, "format": None}
     found = find_sets("zero-shot", options | {"images": None, "split": None, "also": ["boundary"]})
     assert [(one.plan.name, one.plan.groups, one.plan.measures) for one in found] == [
         ("coco_val", ("dev",), ("clicks", "box", "boundary", "everything")),

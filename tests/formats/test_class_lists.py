@@ -48,7 +48,7 @@ def test_a_list_comes_through_and_back(form: str, split: str, tmp_path: Path) ->
     if form == "yolo":
         (there / "images").mkdir()
         Image.new("L", (100, 60)).save(there / "images" / "a.png")
-    anymask.convert(there, tmp_path / "back.json", "coco", form=form)
+    anymask.convert(there, tmp_path / "back.json", "coco", format=form)
     found = listed(tmp_path / "back.json")
     assert [*found] == [*CATEGORIES]
     if form.startswith("coco"):
@@ -86,14 +86,14 @@ def test_lists_that_differ_are_merged_and_told(tmp_path: Path) -> None:
     folder.mkdir()
     write(folder / "a.json", ["person"], {"person": 1, "car": 2})
     write(folder / "b.json", ["car"], {"car": 1, "dog": 2})
-    report = anymask.convert(folder, tmp_path / "o.json", form="coco")
+    report = anymask.convert(folder, tmp_path / "o.json", format="coco")
     assert [*listed(tmp_path / "o.json")] == ["person", "car", "dog"]
     assert any(line.startswith("Class lists differ") for line in report.lines())
     same = tmp_path / "same"
     same.mkdir()
     write(same / "a.json", ["person"])
     write(same / "b.json", ["car"])
-    report = anymask.convert(same, tmp_path / "p.json", form="coco")
+    report = anymask.convert(same, tmp_path / "p.json", format="coco")
     assert listed(tmp_path / "p.json") == CATEGORIES
     assert not report.notes
 

@@ -65,7 +65,7 @@ def test_the_pictures_of_a_set_are_found_without_being_told(tmp_path: Path) -> N
     write_annotations(two()[:1], tmp_path / "all", "set")
     stream = read(tmp_path / "all")
     (image,) = stream
-    assert (stream.name, stream.form) == ("all", "set")
+    assert (stream.name, stream.format) == ("all", "set")
     assert stream.image_path(image) == tmp_path / "all" / "images" / "0" / "00000.jpg"
 
 

@@ -54,7 +54,7 @@ def test_masks_beside_photos_are_of_these(
     theirs = photo(tmp_path / shown)
     stream = read(tmp_path / source, form)
     (image,) = stream
-    assert (stream.form, image.file_name, len(image.masks)) == ("label-png", name, 2)
+    assert (stream.format, image.file_name, len(image.masks)) == ("label-png", name, 2)
     assert stream.image_path(image).samefile(theirs)
     assert stream.pixels(image).tolist() == [[[9, 8, 7]] * 2] * 2 or shown.lower().endswith(".jpg")
 
@@ -76,4 +76,4 @@ def test_previews_beside_records_are_no_label_images(tmp_path: Path) -> None:
     label(tmp_path / "masks/a.png")
     about = {"image": {"file_name": "a.jpg", "height": 2, "width": 2}, "annotations": []}
     (tmp_path / "masks/a.json").write_text(json.dumps(about))
-    assert read(tmp_path / "masks", images=tmp_path / "photos").form == "sa1b"
+    assert read(tmp_path / "masks", images=tmp_path / "photos").format == "sa1b"

@@ -44,7 +44,7 @@ def test_masks_of_every_format_are_found_beside_their_photos(tmp_path: Path, suf
     white().save(tmp_path / "masks" / f"a{suffix}", form)
     stream = read(tmp_path, mask_values="binary")
     (image,) = stream
-    assert (stream.form, image.file_name) == ("label-png", "a.jpg")
+    assert (stream.format, image.file_name) == ("label-png", "a.jpg")
     (found,) = masks_of(image)
     assert iou(found, OBJECT) > 0.98
     assert stream.image_path(image) == tmp_path / "images" / "a.jpg"

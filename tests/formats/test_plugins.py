@@ -184,7 +184,7 @@ def test_a_layout_of_another_package_is_recognised_and_read(tmp_path: Path) -> N
     Image.new("RGB", (12, 9)).save(tmp_path / "data/dots/val/rings.png")
     info, (found,) = load_dataset(tmp_path / "data")
     assert (info.source, found.image().shape) == ("dot-set", (9, 12, 3))
-    assert anymask.read(tmp_path / "data").form == "dot-set"
+    assert anymask.read(tmp_path / "data").format == "dot-set"
     (again,), _ = read_annotations(tmp_path / "data", split="val")
     assert pixels(again) == [one for one in pixels(rings()) if one[0] != "none"]
     with pytest.raises(InputError, match=r"Choose from: auto, set, lvis, .*, dot-set"):

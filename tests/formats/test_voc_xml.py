@@ -53,7 +53,7 @@ def test_polygons_are_read_where_tools_put_them(
     theirs = photo(tmp_path / place)
     stream = read(tmp_path)
     (image,) = stream
-    assert (stream.form, image.file_name, stream.image_path(image)) == ("voc", name, theirs)
+    assert (stream.format, image.file_name, stream.image_path(image)) == ("voc", name, theirs)
     truth = np.zeros((6, 8), np.bool_)
     truth[1:3, 2:5] = True
     np.testing.assert_array_equal(image.masks[0].mask, truth)

@@ -45,7 +45,7 @@ def numbers(image: AnnotatedImage) -> dict[int | None, int]:
 
 def test_what_cellpose_saves_is_read(tmp_path: Path) -> None:
     source = saved(tmp_path / "a_seg.npy", of_cellpose())
-    assert anymask.read(source).form == anymask.read(tmp_path).form == "cellpose"
+    assert anymask.read(source).format == anymask.read(tmp_path).format == "cellpose"
     (image,), lost = read_annotations(source)
     assert (image.file_name, image.hw) == ("a.tif", (6, 9))
     assert numbers(image) == {1: 6, 2: 8, 7: 1}

@@ -72,9 +72,9 @@ def test_each_folder_is_read_pixel_for_pixel(
 def test_the_whole_release_is_recognised_and_split(tmp_path: Path) -> None:
     for images, masks, _ in FOLDERS[:12]:
         write(tmp_path, images, masks)
-    assert anymask.read(tmp_path, split="val").form == "hqseg"
-    assert anymask.read(tmp_path / "DIS5K", split="val").form == "hqseg"
-    assert anymask.read(tmp_path / "thin_object_detection" / "HRSOD", split="val").form == "hqseg"
+    assert anymask.read(tmp_path, split="val").format == "hqseg"
+    assert anymask.read(tmp_path / "DIS5K", split="val").format == "hqseg"
+    assert anymask.read(tmp_path / "thin_object_detection" / "HRSOD", split="val").format == "hqseg"
     counts = {name: len(load_dataset(tmp_path, split=name)[1]) for name in ("train", "val")}
     assert counts == {"train": 14, "val": 8}
     assert len(load_dataset(tmp_path)[1]) == 8, "val is the default"

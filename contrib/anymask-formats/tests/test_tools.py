@@ -152,7 +152,7 @@ def test_a_file_as_documented_is_recognised_and_read(
 ) -> None:
     path = tmp_path / "a.png.json"
     path.write_text(json.dumps(document))
-    assert anymask.read(path).form == form
+    assert anymask.read(path).format == form
     (image,), report = read_annotations(path, form)
     assert image.name == "a.png"
     assert [mask.label for mask in image.masks] == ["frame", "box"]
@@ -207,7 +207,7 @@ def test_superviselys_own_bitmap_and_project(tmp_path: Path) -> None:
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps({"size": {"height": 4, "width": 6}, "objects": [one]}))
     (tmp_path / "meta.json").write_text('{"classes": [], "tags": []}')
-    assert anymask.read(tmp_path).form == "supervisely"
+    assert anymask.read(tmp_path).format == "supervisely"
     (image,), _ = read_annotations(tmp_path, "supervisely")
     assert image.file_name == "p.jpg"
     expected = np.zeros((4, 6), np.bool_)

@@ -83,7 +83,7 @@ def test_the_shapes_of_via_2_are_read(tmp_path: Path, shape: str, kind: str) -> 
         record |= {"fileref": "", "base64_img_data": ""}
     document = project(record) if kind == "project" else {"a.jpg830": record}
     (tmp_path / "via.json").write_text(json.dumps(document))
-    assert anymask.read(tmp_path / "via.json").form == "via"
+    assert anymask.read(tmp_path / "via.json").format == "via"
     ((label, mask),) = masks_of(tmp_path / "via.json")
     assert label == "cat"
     assert np.array_equal(mask, expected)
@@ -165,7 +165,7 @@ def test_the_csv_of_via_2_is_read(tmp_path: Path) -> None:
     writer.writerow(["b.jpg", 830, "{}", 0, 0, "{}", "{}"])
     for begin in ("", "#"):
         (tmp_path / "via.csv").write_text(begin + text.getvalue())
-        assert anymask.read(tmp_path / "via.csv").form == "via"
+        assert anymask.read(tmp_path / "via.csv").format == "via"
         found = masks_of(tmp_path / "via.csv")
         for (_, mask), (_, expected) in zip(found, SHAPES.values(), strict=True):
             assert np.array_equal(mask, expected)
@@ -208,7 +208,7 @@ def test_the_shapes_of_via_3_are_read(tmp_path: Path, shape: str) -> None:
     numbers, expected = THREE[shape]
     row = {"vid": "1", "flg": 0, "z": [], "xy": numbers, "av": {"1": "1"}}
     (tmp_path / "via.json").write_text(json.dumps(project_3(**{"1_abc": row})))
-    assert anymask.read(tmp_path / "via.json").form == "via"
+    assert anymask.read(tmp_path / "via.json").format == "via"
     ((label, mask),) = masks_of(tmp_path / "via.json")
     assert label == "dog"
     assert np.array_equal(mask, expected)
@@ -238,7 +238,7 @@ def test_the_csv_of_via_3_is_read(tmp_path: Path) -> None:
         coordinates = ",".join(map(str, numbers))
         rows.append(f'"1_{number}","[""a.jpg""]",0,"[]","[{coordinates}]","{{""1"":""cat""}}"')
     (tmp_path / "via.csv").write_text("\n".join(rows) + "\n")
-    assert anymask.read(tmp_path / "via.csv").form == "via"
+    assert anymask.read(tmp_path / "via.csv").format == "via"
     found = masks_of(tmp_path / "via.csv")
     for (label, mask), (_, expected) in zip(found, THREE.values(), strict=True):
         assert label == "cat"

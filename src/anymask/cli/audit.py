@@ -14,7 +14,7 @@ from anymask.formats import ReadSettings
 from anymask.jobs import ModelSettings
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
-SEARCH = ("form", "split", "images", "limit", "below", "top", "grid")
+SEARCH = ("format", "split", "images", "limit", "below", "top", "grid")
 
 
 def run(args: argparse.Namespace) -> None:

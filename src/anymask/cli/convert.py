@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> None:
     refused: LossError | None = None
     try:
         report = convert(
-            args.source, args.target, args.to, form=args.origin, images=args.images,
+            args.source, args.target, args.to, format=args.origin, images=args.images,
             split=args.split, policy=Policy(**read_options(args, Policy)),
             copy_images=args.copy_images, strict=args.strict,
             **read_options(args, ReadSettings),
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
         raise refused
     say(
         f"Converted {counted(report.images, 'image')} ({counted(report.masks, 'mask')}) from "
-        f"{report.form} to {report.to}{'' if report else ' without losses'}: {args.target}"
+        f"{report.format} to {report.to}{'' if report else ' without losses'}: {args.target}"
     )
 
 

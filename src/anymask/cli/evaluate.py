@@ -81,7 +81,7 @@ def read_images(args: argparse.Namespace) -> dict[str, Any]:
     typed = ["anymask", *sys.argv[1:]] if sys.argv[1:2] == ["evaluate"] else []
     out = args.report if args.report and report_form(args.report) == "json" else None
     return names | read_options(args, EvalSettings) | read_options(args, ReadSettings) | {
-        "form": args.form, "images": args.images, "split": args.split, "workers": args.workers,
+        "format": args.format, "images": args.images, "split": args.split, "workers": args.workers,
         "refine_edges": args.refine_edges, "mirror": args.mirror, "resume": args.resume,
         "out": out, "cases": args.html is not None, "command": shlex.join(typed),
     }  # fmt: skip
@@ -110,7 +110,7 @@ ACTIONS = {
         Settings(EvalSettings, only=("clicks", "limit", "per_image", "grid", "crop_n_layers"),
                  common=("clicks", "limit", "grid")),
         Group("labels", (
-            Argument("--from", dest="form", metavar="FORMAT",
+            Argument("--from", dest="format", metavar="FORMAT",
                 help="annotation format (default: detected)"),
             Argument("--images", metavar="DIR", type=Path, help="folder or archive of the images"),
             SPLIT,

@@ -275,9 +275,9 @@ def report(args: argparse.Namespace) -> None:
 
     project = opened(args)
     figures = to_report(project.figures(), project.rounds())
-    for form in ("json", "html"):
-        if target := getattr(args, form):
-            figures.save(target, form)
+    for format in ("json", "html"):
+        if target := getattr(args, format):
+            figures.save(target, format)
     print(f"# {figures.title}\n\n{figures.about}\n\n{figures}", end="")
 
 

@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> Report:
     from anymask.evaluation.statistics_report import stats
 
     return stats(
-        args.sources, form=args.form, split=args.split, images=args.images, limit=args.limit,
+        args.sources, format=args.format, split=args.split, images=args.images, limit=args.limit,
         groups=args.group_by, **read_options(args, ReadSettings),
     )  # fmt: skip
 
@@ -27,7 +27,7 @@ COMMAND = Command(run, (
     Argument("sources", metavar="DATASET", nargs="+", type=Path,
         help="annotation file or folder in any format that `anymask convert` reads; several "
              "datasets are compared"),
-    Argument("--from", dest="form", metavar="FORMAT",
+    Argument("--from", dest="format", metavar="FORMAT",
         help="format of the datasets (default: detected)"),
     SPLIT,
     Argument("--images", metavar="DIR", type=Path,

@@ -28,7 +28,7 @@ def parse_numbers(text: str) -> frozenset[int]:
 class AuditOptions(ReadSettings):
     """Options of an audit. Raises InputError if a value is invalid."""
 
-    form: Annotated[
+    format: Annotated[
         str | None,
         Setting("annotation format", option="--from", metavar="FORMAT", default="detected"),
     ] = None
@@ -79,7 +79,7 @@ class AuditOptions(ReadSettings):
 class AuditSettings(ReadKeywords, total=False):
     """The fields of `AuditOptions` as keyword arguments."""
 
-    form: str | None
+    format: str | None
     split: str | None
     images: str | Path | None
     limit: int | None

@@ -88,7 +88,7 @@ def audit(
     if options.to:
         find_format(options.to)
     stream = read(
-        Path(data), options.form, options.images, options.split, on_bad=options.on_bad,
+        Path(data), options.format, options.images, options.split, on_bad=options.on_bad,
         crowd=options.crowd, mask_values=options.mask_values,
     )  # fmt: skip
     stream = stream.with_sizes_checked()
@@ -139,7 +139,7 @@ def _examine(
     if not sizes.masks:
         counts = f"{counted(sizes.images, 'image')} and no masks"
         raise DataError(
-            f"{stream.source} contains no masks: it was read as {stream.form} and has "
+            f"{stream.source} contains no masks: it was read as {stream.format} and has "
             f"{counts}. Pass a dataset with instance masks."
         )
     if not isinstance(model, Model):
@@ -252,12 +252,12 @@ def _write_proposals(
         apply_proposals(image, by_image.get(image.file_name, ()))
         for image in islice(stream, options.limit)
     ]
-    known = all_formats().get(stream.form)
-    form = options.to or (stream.form if known is not None and known.writable else "coco")
-    target = folder / (ANNOTATIONS + find_format(form).ending)
-    lost = write_annotations(images, target, form)
+    known = all_formats().get(stream.format)
+    format = options.to or (stream.format if known is not None and known.writable else "coco")
+    target = folder / (ANNOTATIONS + find_format(format).ending)
+    lost = write_annotations(images, target, format)
     rows = [suspect_to_json(result, suspect) for suspect in changing]
-    about = {"data": str(stream.source), "form": form, **asdict(result.header), "proposals": rows}
+    about = {"data": str(stream.source), "form": format, **asdict(result.header), "proposals": rows}
     write_json(folder / PROVENANCE, about)
     note = (
         f"wrote {target} with {len(rows)} proposals applied ({PROVENANCE} lists the origin of each)"

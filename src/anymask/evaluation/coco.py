@@ -166,8 +166,8 @@ def match_image(
 def report_masks(results: Path, truth: Path) -> Report:
     """Score a COCO result file with masks by `COCOeval`. Raises DataError, MissingExtra."""
     COCO, COCOeval = _pycocotools()
-    for path, form in ((truth, "coco"), (results, "results")):  # pycocotools checks no sizes
-        read_annotations(path, form, on_bad="error")
+    for path, format in ((truth, "coco"), (results, "results")):  # pycocotools checks no sizes
+        read_annotations(path, format, on_bad="error")
     document, found, known = read_json(truth), read_json(results), COCO()
     rows = found["annotations"] if isinstance(found, dict) else found
     with located(truth):

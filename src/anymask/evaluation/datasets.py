@@ -61,7 +61,7 @@ class SetQuery:
     data: str  # File or folder of annotations, or folder of datasets
     protocol: tuple[str, ...] = ()  # Names of `MEASURES` that replace the default ones
     also: tuple[str, ...] = ()  # Names of `MEASURES` in addition
-    form: str | None = None  # Annotation format
+    format: str | None = None  # Annotation format
     images: Path | None = None  # Folder of the images
     split: str | None = None  # Split of the dataset
     reading: ReadSettings = ReadSettings()  # Handling of invalid records
@@ -75,19 +75,19 @@ class SetQuery:
 
     def _find(self) -> list[EvalSet]:
         path = Path(self.data).expanduser()
-        folders = [] if self.form or self.images or self.split else _datasets(path)
+        folders = [] if self.format or self.images or self.split else _datasets(path)
         if folders:
             return [open_set(SetPlan(name=one.name), one, self.reading) for one in folders]
-        stream = read(path, self.form, self.images, self.split, **vars(self.reading))
+        stream = read(path, self.format, self.images, self.split, **vars(self.reading))
         stream = stream.with_sizes_checked()
         # Load one file or folder of annotations.
         samples = [replace(one, source=stream.image_path(one)) for one in stream]
         if not samples:
             raise DataError(
-                f"{stream.source} contains no labeled images (read as {stream.form}). Label some."
+                f"{stream.source} contains no labeled images (read as {stream.format}). Label some."
             )
         folder = stream.source if stream.source.is_dir() else stream.source.parent
-        info = SetInfo(name=stream.name, folder=folder, source=stream.form)
+        info = SetInfo(name=stream.name, folder=folder, source=stream.format)
         one = EvalSet(SetPlan(name=stream.name), info, samples, stream.settings)
         for line in stream.unread_lines():
             print(line, file=sys.stderr)

@@ -44,7 +44,7 @@ class ImageEvaluationSettings(ReadKeywords, total=False):
     """Keyword arguments of `evaluate` on images, besides `anymask.formats.ReadSettings`."""
 
     also: Sequence[str]  # Measures in addition to the default ones
-    form: str | None  # Format of the annotations. Detected by default.
+    format: str | None  # Format of the annotations. Detected by default.
     images: str | Path | None  # Folder of the images
     split: str | None  # Split of the dataset, such as "val"
     clicks: int | None  # Clicks on each mask (default: 3)
@@ -188,7 +188,7 @@ def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any])
     reading = {name: given[name] for name in ReadKeywords.__annotations__ if name in given}
     return SetQuery(
         data=str(data), protocol=tuple(protocol), also=tuple(given.get("also", ())),
-        form=given.get("form"), images=Path(given["images"]) if given.get("images") else None,
+        format=given.get("format"), images=Path(given["images"]) if given.get("images") else None,
         split=given.get("split"), reading=ReadSettings(**reading),
     )  # fmt: skip
 

@@ -69,25 +69,25 @@ class Report:
         """Return tables and plots for notebooks, without the page around them."""
         return "\n".join(_section_to_html(one) for one in self.sections)
 
-    def save(self, path: str | Path, form: str | None = None) -> None:
+    def save(self, path: str | Path, format: str | None = None) -> None:
         """Write the complete data (json), the metrics (csv), the tables (md) or a page (html).
 
         The page is one file without requests or scripts.
 
         Args:
             path: Output file.
-            form: "json", "csv", "md" or "html". Defaults to the suffix of `path`.
+            format: "json", "csv", "md" or "html". Defaults to the suffix of `path`.
 
         Raises:
             InputError: The format is not supported.
         """
         target = Path(path)
-        form = form or target.suffix.lower().removeprefix(".")
+        format = format or target.suffix.lower().removeprefix(".")
         writers = {"csv": self.to_csv, "md": self.to_markdown, "html": self.to_html}
-        if form == "json":
+        if format == "json":
             write_json(target, self.data)
-        elif form in writers:
-            write_whole(target, writers[form]())
+        elif format in writers:
+            write_whole(target, writers[format]())
         else:
             raise InputError(f"Unsupported report format: {path}. Use .html, .json, .csv or .md.")
 

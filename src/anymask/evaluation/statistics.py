@@ -112,7 +112,7 @@ class SetStatistics:
     """Statistics of one dataset."""
 
     name: str
-    form: str = ""
+    format: str = ""
     images: int = 0
     bare: int = 0
     masks: int = 0

@@ -35,7 +35,7 @@ _ONE_DIGIT = "{:.1f}".format
 def stats(
     data: str | Path | Sequence[str | Path],
     *,
-    form: str | None = None,
+    format: str | None = None,
     split: str | None = None,
     images: str | Path | None = None,
     limit: int | None = None,
@@ -48,7 +48,7 @@ def stats(
 
     Args:
         data: File or folder of annotations that `anymask.read` reads, or a list of them to compare.
-        form: Name of the annotation format. Detected by default.
+        format: Name of the annotation format. Detected by default.
         split: Split of the dataset, such as "val".
         images: Folder or archive of the images, for formats that do not store image sizes.
         limit: Maximum number of images per dataset.
@@ -65,7 +65,7 @@ def stats(
         raise InputError("No dataset was given. Pass at least one file or folder.")
     group_of = None if groups is None else _groups_by(str(groups))
     image_files = None if images is None else Path(images)
-    streams = [read(Path(source), form, image_files, split, **settings) for source in sources]
+    streams = [read(Path(source), format, image_files, split, **settings) for source in sources]
     if image_files is not None:
         streams = [stream.with_sizes_checked() for stream in streams]
     found = [_count(stream, limit, group_of) for stream in streams]
@@ -87,15 +87,15 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
         total = limit if total is None else min(total, limit)
     images: Iterator[AnnotatedImage] = islice(stream, limit)
     found = collect_statistics(follow(images, stream.name, total), stream.name, group_of)
-    found.form, found.unread, found.notes = stream.form, stream.unread, stream.unread_lines()
+    found.format, found.unread, found.notes = stream.format, stream.unread, stream.unread_lines()
     if not found.images:
         raise DataError(
-            f"{stream.source} contains no images (read as {stream.form}). Pass another dataset."
+            f"{stream.source} contains no images (read as {stream.format}). Pass another dataset."
         )
     if not found.masks + found.crowds:
         raise DataError(
             f"{stream.source} has {counted(found.images, 'image')} and no masks "
-            f"(read as {stream.form}). If the format is wrong, set it with --from FORMAT."
+            f"(read as {stream.format}). If the format is wrong, set it with --from FORMAT."
         )
     return found
 
@@ -295,7 +295,7 @@ def _set_to_json(found: SetStatistics) -> dict[str, Any]:
     small, medium, large = found.coco_sizes.tolist()
     return {
         "name": found.name,
-        "form": found.form,
+        "format": found.format,
         **{name: getattr(found, name) for name in counts},
         "coco_sizes": {"small": small, "medium": medium, "large": large},
         "per_image_bins": dict(zip(MASK_BINS, found.per_image_bins().tolist(), strict=True)),

@@ -26,7 +26,7 @@ WITH_IMAGES = ("set", "yolo")  # formats with a folder for images
 class Conversion(LossReport):
     """Result of a conversion: losses, formats and counts."""
 
-    form: str  # Source format
+    format: str  # Source format
     to: str  # Target format
     recognized_by: str = ""  # How the source format was detected
     source: Path = Path()  # Source file or folder
@@ -39,7 +39,7 @@ class Conversion(LossReport):
 
     def to_json(self) -> dict[str, Any]:
         """Return everything except the files as JSON values."""
-        about = {"from": self.form, "to": self.to, "images": self.images, "masks": self.masks}
+        about = {"from": self.format, "to": self.to, "images": self.images, "masks": self.masks}
         return about | super().to_json()
 
 
@@ -60,7 +60,7 @@ def convert(
     target: str | Path,
     to: str | None = None,
     *,
-    form: str | None = None,
+    format: str | None = None,
     images: str | Path | None = None,
     split: str | None = None,
     policy: Policy | None = None,
@@ -73,7 +73,7 @@ def convert(
 
     Args:
         to: Output format. By default, the suffix or the folder name of the target selects it.
-        form: Format or published layout of the source. Detected by default.
+        format: Format or published layout of the source. Detected by default.
         images: Folder or archive of the images, for formats that do not store sizes or names.
         split: Split of the dataset, such as "val".
         policy: How holes and parts are handled, and the tolerance of outlines in pixels.
@@ -102,7 +102,7 @@ def convert(
             f"--copy-images requires --to set or --to yolo, but the format is {to}. Remove it."
         )
     policy = policy or Policy(classes=tuple(classes))
-    with closing(read(source, form, images, split, **settings)) as dataset:
+    with closing(read(source, format, images, split, **settings)) as dataset:
         if copy_images or (dataset.images is not None and not dataset.published):
             dataset = dataset.with_sizes_checked()
         found = list(dataset)
@@ -127,7 +127,7 @@ def convert(
 def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversion:
     """Create the report of a conversion after reading and before writing."""
     return Conversion(
-        list(dataset.lost.losses), notes=list(dataset.lost.notes), form=dataset.form, to=to,
+        list(dataset.lost.losses), notes=list(dataset.lost.notes), format=dataset.format, to=to,
         recognized_by=dataset.recognized_by, source=dataset.display_path, images=len(found),
         masks=sum(len(image.masks) for image in found),
     )  # fmt: skip

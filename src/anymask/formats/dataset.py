@@ -68,7 +68,7 @@ class Dataset:
 
     name: str  # Name of the dataset: its folder, or its file without suffix
     source: Path  # File or folder
-    form: str  # Name of the format or layout
+    format: str  # Name of the format or layout
     images: Path | None = None  # Folder of the images, None if unknown
     # Split that is read. None reads all; of a published dataset, the default of the layout.
     split: str | None = None
@@ -97,7 +97,7 @@ class Dataset:
         self._ends = Counter()
         side, masks = {} if self.published else read_side(self.source), 0
         if not self.published:
-            find_format(self.form).read_classes(self.source, self.lost)
+            find_format(self.format).read_classes(self.source, self.lost)
         with self._archives_named():
             for image in self._images():
                 if self.only and self.only not in parts_of([image]):
@@ -141,12 +141,12 @@ class Dataset:
 
     def _images(self) -> Iterator[AnnotatedImage]:
         if self.published:
-            yield from iter_dataset(self.source, self.form, self.split, self.lost)
-        elif parts := split_folders(self.source, self.form):
+            yield from iter_dataset(self.source, self.format, self.split, self.lost)
+        elif parts := split_folders(self.source, self.format):
             for part in parts:
                 for image in self._read(part):
                     yield replace(image, file_name=f"{part.name}/{image.file_name}")
-        elif self.form == "set":
+        elif self.format == "set":
             yield from iter_samples(self.source, absent_images=True, report=self.lost)
         elif self.suffix:
             for path in find_files(self.source, self.suffix):
@@ -157,13 +157,13 @@ class Dataset:
     @cached_property
     def published(self) -> bool:
         """Whether it is read by the layout of a published dataset instead of a format."""
-        return has_layout(self.form) and (self.split is not None or self.form not in BUILT_IN)
+        return has_layout(self.format) and (self.split is not None or self.format not in BUILT_IN)
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
         """Splits of the dataset: those of its files, else the folders train, val and test of all
         its images."""
-        if stated := stated_splits(self.source, self.form):
+        if stated := stated_splits(self.source, self.format):
             return stated
         found = dict[str, None]()
         for image in self:
@@ -176,11 +176,11 @@ class Dataset:
         """Return the dataset with one split. Raises InputError that lists the splits."""
         alike = [name for name in self.splits if role_of(name) == role_of(split)]
         name = split if split in self.splits or len(alike) != 1 else alike[0]
-        is_known, is_layout = name in self.splits, has_layout(self.form)
+        is_known, is_layout = name in self.splits, has_layout(self.format)
         if not is_known and (not is_layout or (self.splits and "/" not in split)):
             known = ", ".join(self.splits) or "none"
             raise InputError(f"Unknown split {split!r}. Splits of {self.display_path}: {known}")
-        if is_known and name not in stated_splits(self.source, self.form):
+        if is_known and name not in stated_splits(self.source, self.format):
             return replace(self, only=name)
         return replace(self, split=name)
 
@@ -192,13 +192,13 @@ class Dataset:
     @property
     def suffix(self) -> str:
         """Suffix of the files that are read one by one; "" if they are read together."""
-        form = None if self.published else find_format(self.form)
-        return form.suffixes[0] if form is not None and form.streamed else ""
+        format = None if self.published else find_format(self.format)
+        return format.suffixes[0] if format is not None and format.streamed else ""
 
     def _read(self, path: Path) -> list[AnnotatedImage]:
-        form = find_format(self.form)
-        images = form.read(path, self.lost, self.images, boxes=self.boxes, split=self.split)
-        if path != self.source and form.module == "labelme":
+        format = find_format(self.format)
+        images = format.read(path, self.lost, self.images, boxes=self.boxes, split=self.split)
+        if path != self.source and format.module == "labelme":
             from anymask.formats.labelme import name_in_dataset
 
             return [name_in_dataset(image, self.source, path) for image in images]
@@ -215,7 +215,7 @@ class Dataset:
 
     def length(self) -> int | None:
         """Return the number of images if it is available without reading them, else None."""
-        if self.form == "set":
+        if self.format == "set":
             return count_samples(self.source)
         return len(find_files(self.source, self.suffix)) if self.suffix else None
 
@@ -379,13 +379,13 @@ class Dataset:
         ends = list(name_suffixes(file_name))
         names = [file_name, str(named.parent / IMAGE_FOLDER / named.name)]
         names += [end for end in ends if self._ends[end] < 2]
-        if self.form.startswith("label-studio"):
+        if self.format.startswith("label-studio"):
             names += [uploaded_name(end) for end in ends[-1:]]
         return [one for name in names for one in spellings(name)]
 
     def _is_label(self, file_name: str) -> bool:
         """Return whether a label image has no separate image, so that its name is its own."""
-        if self.form != FORM or self.images is not None or not file_name.endswith(".png"):
+        if self.format != FORM or self.images is not None or not file_name.endswith(".png"):
             return False
         if split_folders(self.source, FORM):
             return False
@@ -399,7 +399,7 @@ class Dataset:
 
 def read(
     path: str | Path,
-    form: str | None = None,
+    format: str | None = None,
     images: str | Path | None = None,
     split: str | None = None,
     *,
@@ -412,7 +412,7 @@ def read(
 
     Args:
         path: File or folder of annotations.
-        form: Name of the format or published layout. Detected by default.
+        format: Name of the format or published layout. Detected by default.
         images: Folder or archive of the images, for formats that do not store sizes or names.
         split: Split of a dataset, such as "val".
         boxes: Also return boxes without masks, as rectangular masks.
@@ -431,15 +431,17 @@ def read(
     chosen, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)
-        form = form or (FORM if split_folders(unpacked.place, FORM) else None)
+        format = format or (FORM if split_folders(unpacked.place, FORM) else None)
         place = unpacked.place
-        found = _read_unpacked(unpacked, place, form, images, split, boxes=boxes, **settings)
+        found = _read_unpacked(unpacked, place, format, images, split, boxes=boxes, **settings)
         return replace(found, name=bare_name(path))
     if images is not None and is_archive(Path(images)):
         unpacked = unpack_images(Path(images))
-        return _read_unpacked(unpacked, path, form, unpacked.place, split, boxes=boxes, **settings)
+        return _read_unpacked(
+            unpacked, path, format, unpacked.place, split, boxes=boxes, **settings
+        )
     place = place_of(path)
-    name, recognized_by = (format_name(form), "named") if form else recognized(place, split)
+    name, recognized_by = (format_name(format), "named") if format else recognized(place, split)
     check_readable(name)
     folder = None if images is None else Path(images)
     if name == FORM and folder is None:

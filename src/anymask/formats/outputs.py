@@ -213,24 +213,24 @@ def mask_image(
     return rgba
 
 
-def document_of(masks: Masks, form: str, policy: Policy | None = None) -> bytes:
+def document_of(masks: Masks, format: str, policy: Policy | None = None) -> bytes:
     """Encode the masks of an image as one file of a format: for YOLO the label lines."""
     from anymask.formats.registry import find_format
 
-    suffix = find_format(form).suffixes[0]
-    files = encode_masks(masks, form, policy)
+    suffix = find_format(format).suffixes[0]
+    files = encode_masks(masks, format, policy)
     return next((data for name, data in files.items() if name.endswith(suffix)), b"")
 
 
-def encode_masks(masks: Masks, form: str, policy: Policy | None = None) -> dict[str, bytes]:
+def encode_masks(masks: Masks, format: str, policy: Policy | None = None) -> dict[str, bytes]:
     """Encode the masks of one image in any format; returns the files by name."""
     from anymask.formats.annotations import AnnotatedImage, LossReport
     from anymask.formats.registry import encode_annotations, find_format
 
-    target = Path("masks" + find_format(form).ending)
+    target = Path("masks" + find_format(format).ending)
     files = {}
     for path, data in encode_annotations(
-        [AnnotatedImage.of(masks)], target, form, LossReport(), policy
+        [AnnotatedImage.of(masks)], target, format, LossReport(), policy
     ):
         inside = path.is_relative_to(target) and path != target
         files[path.relative_to(target).as_posix() if inside else path.name] = data

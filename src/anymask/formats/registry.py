@@ -460,22 +460,22 @@ def _refuse_unknown(source: Path) -> NoReturn:
     raise DataError(f"{source}: Unknown format. Pass one of: {known}{video}{near}")
 
 
-def stated_splits(source: Path, form: str) -> tuple[str, ...]:
+def stated_splits(source: Path, format: str) -> tuple[str, ...]:
     """Return the splits of a YOLO set or a published dataset by its files; () for any other."""
-    if form == "yolo":
+    if format == "yolo":
         from anymask.formats.yolo import split_files
 
         return tuple(split_files(source))
-    return tuple(layout_splits(source, form)) if has_layout(form) and source.is_dir() else ()
+    return tuple(layout_splits(source, format)) if has_layout(format) and source.is_dir() else ()
 
 
-def split_folders(source: Path, form: str) -> list[Path]:
+def split_folders(source: Path, format: str) -> list[Path]:
     """Return the folders train, val and test of a set or of label images, each a separate data
     set; none for a source that is a data set itself, and for other formats."""
-    if form not in ("set", FORM) or not source.is_dir() or MARKS[form].match(Sniffed(source)):
+    if format not in ("set", FORM) or not source.is_dir() or MARKS[format].match(Sniffed(source)):
         return []
     found = [path for path in sorted(source.iterdir()) if path.name in (*SPLITS, "valid")]
-    return [path for path in found if path.is_dir() and MARKS[form].match(Sniffed(path))]
+    return [path for path in found if path.is_dir() and MARKS[format].match(Sniffed(path))]
 
 
 def is_file_of_format(source: Path) -> bool:

@@ -300,7 +300,7 @@ class BoxLabels:
         if not any(box_of(mask) for image in labeled for mask in image.objects):
             unread = "".join(f"; {line}" for line in stream.unread_lines())
             raise DataError(
-                f"{stream.source}: Labels with boxes are required, but the {stream.form} data "
+                f"{stream.source}: Labels with boxes are required, but the {stream.format} data "
                 f"has no boxes{unread}. Data that already has masks does not need this "
                 "command. For images without labels, use `anymask everything`."
             )

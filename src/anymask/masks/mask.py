@@ -655,25 +655,25 @@ class Masks(list[Mask]):
         return save_masks(self, Path(path), image)
 
     def write(
-        self, target: str | Path, form: str | None = None, policy: Policy | None = None
+        self, target: str | Path, format: str | None = None, policy: Policy | None = None
     ) -> LossReport:
         """Write a file or folder in any format of `anymask convert`, and report what was lost.
 
         Args:
-            form: Name of the format. Defaults to that of the suffix (.json is coco).
+            format: Name of the format. Defaults to that of the suffix (.json is coco).
             policy: Treatment of holes and parts, and tolerance of polygons.
         """
         from anymask.formats import AnnotatedImage, format_of_target, write_annotations
 
         refuse_inputs(Path(target), getattr(self.source_image, "path", None))
-        form = format_of_target(Path(target)) if form is None else form
-        return write_annotations([AnnotatedImage.of(self)], target, form, policy)
+        format = format_of_target(Path(target)) if format is None else format
+        return write_annotations([AnnotatedImage.of(self)], target, format, policy)
 
-    def encode(self, form: str, policy: Policy | None = None) -> dict[str, bytes]:
+    def encode(self, format: str, policy: Policy | None = None) -> dict[str, bytes]:
         """Encode the files of `write` in memory, by file name."""
         from anymask.formats import encode_masks
 
-        return encode_masks(self, form, policy)
+        return encode_masks(self, format, policy)
 
     def to_sa1b(self, output_mode: OutputMode = "coco_rle") -> list[dict[str, Any]]:
         """The SA-1B annotation records, numbered from 1."""
@@ -720,15 +720,15 @@ class Masks(list[Mask]):
         """Return a CSV table of measurements, one row per mask (`masks.measure`)."""
         return self._text("csv", SMOOTH)
 
-    def _text(self, form: str, tolerance: float) -> str:
+    def _text(self, format: str, tolerance: float) -> str:
         from anymask.formats import Policy, document_of
 
-        return document_of(self, form, Policy(tolerance=tolerance)).decode()
+        return document_of(self, format, Policy(tolerance=tolerance)).decode()
 
-    def _document(self, form: str, tolerance: float, polygons: bool = False) -> dict[str, Any]:
+    def _document(self, format: str, tolerance: float, polygons: bool = False) -> dict[str, Any]:
         refuse_text("True or False", polygons=polygons)
-        form = f"{form}-polygon" if polygons else form
-        document: dict[str, Any] = parse_json(self._text(form, tolerance), form)
+        format = f"{format}-polygon" if polygons else format
+        document: dict[str, Any] = parse_json(self._text(format, tolerance), format)
         return document
 
     # Other packages.

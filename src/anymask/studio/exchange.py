@@ -63,7 +63,7 @@ class ImportedMasks:
 def import_masks(
     project: Project,
     source: str | Path,
-    form: str | None = None,
+    format: str | None = None,
     *,
     who: str = "import",
     proposals: bool = False,
@@ -77,7 +77,7 @@ def import_masks(
     with a mask is at least `SAME`. Existing proposals that match an added mask are rejected.
 
     Args:
-        form: Name of the format. Default: detected.
+        format: Name of the format. Default: detected.
         proposals: Import the masks as proposals, which need a review.
         page: Page of stacks whose file names contain none: a number from 0, or "z1c0".
         split: Split of the dataset, such as "val".
@@ -87,7 +87,7 @@ def import_masks(
         DataError, InputError, ImageError: The source cannot be read.
     """
     source = Path(source)
-    with closing(read(source, form, project.folder, split, **settings)) as dataset:
+    with closing(read(source, format, project.folder, split, **settings)) as dataset:
         images = list(dataset)
     report = dataset.lost
     for label in report.classes:

@@ -178,20 +178,20 @@ class Project:
     def export(
         self,
         target: str | Path,
-        form: str = "coco",
+        format: str = "coco",
         **settings: Any,
     ) -> list[str]:
         """Export the accepted masks. Returns messages about exported, skipped and lost data.
 
         Args:
-            form: Format of `anymask convert`.
+            format: Format of `anymask convert`.
             settings: Fields of `exports.ExportSettings`: only, proposals, images, shares, ...
 
         Raises:
             NotAllowedError: Proposals do not meet the acceptance rule.
             InputError, DataError: The export is not possible.
         """
-        return export_masks(self, Path(target), form, ExportSettings(**settings))
+        return export_masks(self, Path(target), format, ExportSettings(**settings))
 
     @property
     def inside(self) -> Path:

@@ -216,22 +216,22 @@ class PlainLines(logging.Formatter):
         return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
-def log_to_stderr(level: str = "warning", form: LogFormat = "text") -> None:
+def log_to_stderr(level: str = "warning", format: LogFormat = "text") -> None:
     """Configure logging to standard error, replacing an earlier configuration.
 
     Raises InputError for other values.
 
     Args:
         level: "debug", "info", "warning" or "error".
-        form: "text", or "json": one JSON object per line.
+        format: "text", or "json": one JSON object per line.
     """
-    if level not in LEVELS or form not in get_args(LogFormat):
+    if level not in LEVELS or format not in get_args(LogFormat):
         raise InputError(
-            f"The log level {level!r} or format {form!r} is invalid. Use {', '.join(LEVELS)}."
+            f"The log level {level!r} or format {format!r} is invalid. Use {', '.join(LEVELS)}."
         )
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name("anymask")
-    handler.setFormatter(JsonLines() if form == "json" else PlainLines())
+    handler.setFormatter(JsonLines() if format == "json" else PlainLines())
     for name in LOGGERS:
         logger = logging.getLogger(name)
         for old in [one for one in logger.handlers if one.get_name() == "anymask"]:

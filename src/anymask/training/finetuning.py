@@ -268,9 +268,9 @@ def _prepared(options: TuningOptions) -> DataReport:
 def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
     """Read the annotated images of a dataset, or of a project, whose accepted masks are exported
     below `scratch`. Raises DataError, InputError or MissingExtra."""
-    if options.form is not None or not (path / PROJECT).is_dir():
+    if options.format is not None or not (path / PROJECT).is_dir():
         return read(
-            path, options.form, options.images, on_bad=options.on_bad, crowd=options.crowd,
+            path, options.format, options.images, on_bad=options.on_bad, crowd=options.crowd,
             mask_values=options.mask_values,
         )  # fmt: skip
     from anymask import Project

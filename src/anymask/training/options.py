@@ -114,7 +114,7 @@ class TuningOptions(RunOptions):
         Setting("split of the dataset to train on; the split val is held out, and test is not read",
                 default="train"),
     ] = None  # fmt: skip
-    form: Annotated[
+    format: Annotated[
         str | None,
         Setting("format of the training and validation data", option="--format",
                 default="detected"),
@@ -205,7 +205,7 @@ class TuningSettings(RunSettings, total=False):
     method: Method
     val: str | Path | None
     split: str | None
-    form: str | None
+    format: str | None
     images: str | Path | None
     on_bad: OnBad
     crowd: Crowd

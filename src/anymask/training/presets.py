@@ -59,7 +59,7 @@ LEARN: dict[Method, Learn] = {
     "adapter": "adapter", "no-prompt": "no-prompt", "memory": "memory",
 }  # fmt: skip
 ADDED: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model itself is frozen
-BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "split", "form", "images"}
+BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "split", "format", "images"}
 OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # recipe fields of the same name
 
 

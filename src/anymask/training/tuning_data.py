@@ -218,7 +218,7 @@ def own_names(folder: Path) -> dict[str, str]:
 
 def _source_of(stream: Dataset, option: str, images: Sequence[_Image]) -> dict[str, Any]:
     """Describe a dataset: its size, name and terms."""
-    found = {"option": option, "name": stream.name, "format": stream.form, "photos": len(images)}
+    found = {"option": option, "name": stream.name, "format": stream.format, "photos": len(images)}
     found["masks"] = sum(len(image.rles) for image in images)
     facts = stream.lost.facts
     source = facts.info.get("source") or facts.info.get("url")
