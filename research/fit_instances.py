@@ -3,7 +3,7 @@
 `python -m research.fit_instances cells -o RUN` encodes views of the field's images with `nano`,
 trains `models.instance_head` on random crops of the maps, and writes `RUN/nano-cells`, which is
 `assets/nano-cells`. Run the command again to resume. `RUN/held-out` gets the sets of the held-out
-images, for `anymask evaluate photos RUN/held-out --only --measure shown --model RUN/nano-cells`.
+images, for `anymask evaluate images RUN/held-out --only --measure shown --model RUN/nano-cells`.
 
 Letters: n views, B crops, S the model's input side, h w an image.
 """

@@ -41,9 +41,9 @@ PROMPTS = ("click", "first mask", "box")
 
 def steps(found: Sequence[Mask], settings: MaskFilter) -> list[list[Mask]]:
     """Masks that are left after each of `STEPS`."""
-    cleaned = replace(settings, min_objectness=0.0, contained=1.0, iou=1.0)
+    cleaned = replace(settings, min_objectness=0.0, max_containment=1.0, nms_iou=1.0)
     likely = replace(cleaned, min_objectness=settings.min_objectness)
-    alone = replace(likely, contained=settings.contained)
+    alone = replace(likely, max_containment=settings.max_containment)
     left = [filter_masks(found, one) for one in (cleaned, likely, alone, settings)]
     return [*left, filter_masks(found, settings, relative=True)]
 

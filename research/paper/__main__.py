@@ -104,7 +104,7 @@ def read_words(words: Sequence[str] | None) -> argparse.Namespace:
         "python -m research.paper", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    ACTIONS["photos"].add_to(parser)
+    ACTIONS["images"].add_to(parser)
     parser.add_argument("--data", dest="root", metavar="DIR", type=Path, help="the sets of WHAT")
     parser.add_argument("--sets", metavar="A,B", default="", help="measure only these sets")
     parser.add_argument("--groups", metavar="FILE.csv", type=Path, help="of `--measure fairness`")

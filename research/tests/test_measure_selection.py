@@ -18,7 +18,7 @@ def square(x: int, y: int, side: int, objectness: float) -> Mask:
 
 OBJECT, COPY, PART = square(0, 0, 20, 0.9), square(1, 0, 20, 0.5), square(5, 5, 10, 0.08)
 WALL, WEAK = square(50, 50, 30, 0.01), square(0, 50, 20, 0.11)
-SETTINGS = MaskFilter(min_objectness=0.05, contained=0.9, iou=0.4)
+SETTINGS = MaskFilter(min_objectness=0.05, max_containment=0.9, nms_iou=0.4)
 
 
 def test_each_step_removes_its_masks() -> None:

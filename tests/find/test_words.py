@@ -102,7 +102,7 @@ def test_duplicates_are_told_by_their_masks(model: anymask.Model) -> None:
     twice = Told((CUP, (0.9, 0.0)), (tuple(edge + 2 for edge in CUP), (0.8, 0.0)))
     assert len(model.find(COFFEE, ["cup", "mug"], detector=twice)) == 1
     loose = Told((CUP, (0.9, 0.0)), ((150, 20, 420, 300), (0.8, 0.0)))
-    assert len(model.find(COFFEE, ["cup", "mug"], detector=loose, iou=1.0)) == 2
+    assert len(model.find(COFFEE, ["cup", "mug"], detector=loose, nms_iou=1.0)) == 2
 
 
 def test_every_kind_of_image_is_taken_and_records_are_written(
@@ -126,7 +126,7 @@ def test_every_kind_of_image_is_taken_and_records_are_written(
         ([], {}, InputError, "empty"),
         ("cup", {"score": 2}, InputError, "0 to 1"),
         ("cup", {"top_k": 0}, InputError, "top_k"),
-        ("cup", {"iou": -1}, InputError, "iou"),
+        ("cup", {"nms_iou": -1}, InputError, "nms_iou"),
         ("cup", {"side": 320}, InputError, "detector"),
         ("cup", {"scores": 0.3}, InputError, "score"),
         ("red cup", {}, InputError, "cup"),

@@ -37,7 +37,7 @@ COMMANDS = {  # file -> commands that read it as {}; {root} is its folder
     "coco.json": (
         "convert {} {out}/yolo --to yolo", "stats {}", "boxes {} --images {photos} -o {out}/boxes",
         "redact {photos} --labels {} -o {out}/redacted", "project import {project} {}",
-        "evaluate photos {} --images {photos} --workers 1 --clicks 1 --json {out}/a.json",
+        "evaluate images {} --images {photos} --workers 1 --clicks 1 --json {out}/a.json",
     ),
     "yolo/labels/a.txt": ("convert {root}/yolo {out}/a.json --images {photos}",),
     "yolo/data.yaml": ("convert {root}/yolo {out}/a.xml --images {photos}",),
@@ -71,7 +71,7 @@ JOBS = {  # name of the outputs -> command that writes them, and resumes
     "all": "everything {photos} --grid 4 -o {now}/all",
     "copies": "redact {photos} --labels {root}/coco.json -o {now}/copies",
     "audit": "audit {root}/coco.json --images {photos} -o {now}/audit --grid 2",
-    "report": "evaluate photos {root}/coco.json --images {photos} --workers 1 --clicks 1 --resume "
+    "report": "evaluate images {root}/coco.json --images {photos} --workers 1 --clicks 1 --resume "
     "--json {now}/report.json",
     "session": "track {root}/a.mp4 --everything --session {now}/session -o {now}/session.json",
     "film": "redact {root}/a.mp4 --labels {root}/track.jsonl -o {now}/film.mp4",

@@ -49,42 +49,42 @@ def test_of_duplicates_the_better_one_stays() -> None:
 
 def test_a_stray_pixel_does_not_hide_a_duplicate() -> None:
     stray = record(CAR | box(29, 19, 30, 20), 0.6)
-    assert filter_masks([RECORDS[0], stray], MaskFilter(iou=0.9)) == RECORDS[:1]
+    assert filter_masks([RECORDS[0], stray], MaskFilter(nms_iou=0.9)) == RECORDS[:1]
 
 
 def test_adaptive_mode_drops_what_is_nearly_the_same_and_exact_mode_does_not() -> None:
-    adaptive = MaskFilter(iou=0.4, contained=0.9, min_island_area="5%", max_hole_area="5%")
+    adaptive = MaskFilter(nms_iou=0.4, max_containment=0.9, min_island_area="5%", max_hole_area="5%")
     assert mask_filter_of(Grid(mode="adaptive"), {}) == adaptive
     assert ADAPTIVE_NMS == 0.4
     assert mask_filter_of(Grid(mode="exact"), {}) == MaskFilter()
     for mode, usual in (("adaptive", adaptive), ("exact", MaskFilter())):
-        chosen = mask_filter_of(Grid(mode=mode), {"iou": 0.6, "min_mask_area": 3})
-        assert chosen == replace(usual, iou=0.6, min_mask_area=3)
+        chosen = mask_filter_of(Grid(mode=mode), {"nms_iou": 0.6, "min_mask_area": 3})
+        assert chosen == replace(usual, nms_iou=0.6, min_mask_area=3)
 
 
 def test_who_asks_for_parts_and_wholes_gets_both() -> None:
-    for given in ({"layout": "tree"}, {"granularity": "all"}, {"contained": 1.0}):
+    for given in ({"layout": "tree"}, {"granularity": "all"}, {"max_containment": 1.0}):
         chosen = mask_filter_of(Grid(mode="adaptive"), given)
         assert chosen.contained == 1
-    chosen = mask_filter_of(Grid(mode="adaptive"), {"iou": 0.7})
+    chosen = mask_filter_of(Grid(mode="adaptive"), {"nms_iou": 0.7})
     assert chosen.contained == 0.9
 
 
 def test_of_a_part_and_its_whole_the_better_one_stays() -> None:
-    one = MaskFilter(contained=0.9)
+    one = MaskFilter(max_containment=0.9)
     hub = record(box(5, 9, 9, 13), 0.9)
     assert filter_masks([RECORDS[1], RECORDS[2]], one) == [RECORDS[1]]
     assert filter_masks([RECORDS[1], hub], one) == [hub]
     beside = record(box(9, 8, 14, 14), 0.9)  # a sixth of the wheel lies on it
     assert filter_masks([RECORDS[1], beside], one) == [RECORDS[1], beside]
-    assert filter_masks(RECORDS, replace(one, contained=1.0)) == RECORDS
+    assert filter_masks(RECORDS, replace(one, max_containment=1.0)) == RECORDS
 
 
 def test_surroundings_are_no_rivals_of_what_lies_in_them() -> None:
     """The car covers 39 % of the picture."""
     for quality in (0.1, 0.95):
         car = replace(RECORDS[0], score=quality)
-        assert filter_masks([car, RECORDS[1]], MaskFilter(contained=0.9)) == [
+        assert filter_masks([car, RECORDS[1]], MaskFilter(max_containment=0.9)) == [
             car,
             RECORDS[1],
         ]
@@ -96,7 +96,7 @@ def test_what_is_shown_of_everything_lies_in_nothing_better() -> None:
 
 def test_masks_that_become_alike_by_cleaning_are_duplicates() -> None:
     dotted = record(BOLT | box(25, 0, 28, 3), 0.4)
-    settings = MaskFilter(min_island_area=10, iou=0.9)
+    settings = MaskFilter(min_island_area=10, nms_iou=0.9)
     assert len(filter_masks([RECORDS[2], dotted], settings)) == 2  # the larger part stays
     assert filter_masks([RECORDS[0], record(CAR | box(25, 0, 28, 3), 0.4)], settings) == RECORDS[:1]
 
@@ -122,7 +122,7 @@ def test_small_shares_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"iou": -0.1}, "iou must be a number from 0 to 1, got -0.1"),
+        ({"nms_iou": -0.1}, "nms_iou must be a number from 0 to 1, got -0.1"),
         ({"min_mask_area": "x"}, "min_mask_area must be a number of pixels, 0 or more, got 'x'"),
         (
             {"max_hole_area": float("nan")},

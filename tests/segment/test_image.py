@@ -215,7 +215,7 @@ def test_the_embedding_of_another_model_is_refused() -> None:
         ("segment", {"points": [(1, 1)], "zoom": True}, "zoom= requires the image"),
         ("segment", {"points": [(1, 1)], "mirror": True}, "mirror= requires the image"),
         ("everything", {"crop_n_layers": 1}, "crop_n_layers=1 requires the image"),
-        ("everything", {"alike": True}, "Pass the image"),
+        ("everything", {"dominant_kind": True}, "Pass the image"),
     ],
 )
 def test_settings_that_need_the_photo_are_refused_for_an_embedding(

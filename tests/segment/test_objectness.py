@@ -189,9 +189,9 @@ LIKELY, COPY, BAD, UNJUDGED = (
 
 
 def test_what_is_hardly_an_object_goes_and_what_nobody_judged_stays() -> None:
-    settings = MaskFilter(min_objectness=0.3, iou=0.5)
+    settings = MaskFilter(min_objectness=0.3, nms_iou=0.5)
     assert filter_masks([COPY, LIKELY, BAD, UNJUDGED], settings) == [LIKELY, UNJUDGED]
-    every = filter_masks([COPY, LIKELY, BAD, UNJUDGED], MaskFilter(iou=0.5))
+    every = filter_masks([COPY, LIKELY, BAD, UNJUDGED], MaskFilter(nms_iou=0.5))
     assert every == [LIKELY, BAD, UNJUDGED]
 
 
@@ -208,7 +208,7 @@ def test_a_contained_mask_stays_from_a_tenth_of_the_others_objectness(
 ) -> None:
     contained = inside(objectness)
     expected = [LIKELY, contained] if stays else [LIKELY]
-    assert filter_masks([LIKELY, contained], MaskFilter(contained=0.9)) == expected
+    assert filter_masks([LIKELY, contained], MaskFilter(max_containment=0.9)) == expected
 
 
 def strip(place: int, objectness: float | None, share: float = 0.0) -> Mask:
@@ -305,7 +305,7 @@ def test_the_recipe_counts_the_masks_that_are_shown(recipe: Any, seed: int) -> N
     for least in (0.0, 0.3):
         expected = filter_masks(
             records,
-            MaskFilter(min_objectness=least, iou=ADAPTIVE_NMS, contained=CONTAINED),
+            MaskFilter(min_objectness=least, nms_iou=ADAPTIVE_NMS, max_containment=CONTAINED),
         )
         shown = recipe.shown(image, ranks, least)
         assert [id(records[n]) for n in sorted(shown)] == [id(one) for one in expected]

@@ -53,7 +53,7 @@ def test_a_mask_that_is_none_is_an_error(mask: np.ndarray, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"max_parts": 0}, {"iou": 2}, {"granularity": "big"}, {"gird": 3}]
+    "given", [{"max_parts": 0}, {"nms_iou": 2}, {"granularity": "big"}, {"gird": 3}]
 )
 def test_wrong_settings_are_errors(given: dict[str, object]) -> None:
     image, disc, _ = drawn([])

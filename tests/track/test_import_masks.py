@@ -37,7 +37,7 @@ def wrong(known: dict[int, ObjectMask]) -> dict[int, ObjectMask]:
 def test_what_is_taken_up_is_known_and_nothing_is_left_to_do(known: dict[int, ObjectMask]) -> None:
     with begin() as session:
         session.import_masks(5, known)
-        assert (session.objects, session.prompts(5), session.known(5)) == ([5], [0], [(0, 7)])
+        assert (session.objects, session.prompts(5), session.frame_ranges(5)) == ([5], [0], [(0, 7)])
         assert [frame.objects[5] for frame in session] == list(known.values())
 
 
@@ -47,7 +47,7 @@ def test_a_correction_is_followed_from_its_frame_on_and_what_was_before_stays(
     with begin() as session:
         session.import_masks(1, wrong(known))
         session.add(frame=4, id=1, points=[(38, 30), (100, 70)], labels=[1, 0])
-        assert session.known(1) == [(0, 4)]
+        assert session.frame_ranges(1) == [(0, 4)]
         frames = list(session.propagate(start=4))
         assert [frame.index for frame in frames] == [4, 5, 6, 7]
         for frame in session.results():
@@ -119,4 +119,4 @@ def test_masks_that_do_not_fit_are_refused_and_the_object_stays(
         session.import_masks(1, known)
         with pytest.raises(InputError, match=complaint):
             session.import_masks(1, rows)
-        assert session.known(1) == [(0, 7)]
+        assert session.frame_ranges(1) == [(0, 7)]

@@ -62,7 +62,7 @@ class Session:
     def image(self, frame: int) -> UintImage:
         return self.images[frame]
 
-    def note(self, name: str, value: str | None = None) -> str | None:
+    def metadata(self, name: str, value: str | None = None) -> str | None:
         if value is not None:
             self.notes[name] = value
         return self.notes.get(name)

@@ -103,7 +103,7 @@ def test_a_correction_is_carried_back_to_the_prompt_before_it() -> None:
         session.add(frame=8, id=1, mask=TRUTH[8][1])
         list(session)
         session.forget_before(1, 8)
-        assert session.known(1) == [(0, 0), (8, 15)]
+        assert session.frame_ranges(1) == [(0, 0), (8, 15)]
         seen = [frame.index for frame in session.propagate("backward")]
         frames = list(session.results())
         with pytest.raises(InputError, match=r"no prompt on frame 3. It has prompts on \[0, 8\]"):
@@ -186,7 +186,7 @@ def test_a_hidden_object_is_occluded_then_lost_then_back() -> None:
     with begin(images, lost_after=3) as session:
         session.add(frame=0, points=[START])
         frames = list(session)
-        doubts = {frame: doubts for frame, _, doubts in session.doubtful()}
+        doubts = {frame: doubts for frame, _, doubts in session.frames_to_review()}
     states = [frame.objects[1].state for frame in frames]
     assert states[:5] == ["visible"] * 5
     assert states[5:7] == ["occluded"] * 2

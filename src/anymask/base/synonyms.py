@@ -51,6 +51,9 @@ OPTION_WORDS = _by_other_name(
         "--images": "--photos",
         "--samples": "--pictures",
         "--limit": "--most",
+        "--dominant-kind": "--alike",
+        "--max-containment": "--contained",
+        "--nms-iou": "--iou",
     }
 )
 # Arguments; the replacement begins with the keyword of this package.
@@ -66,6 +69,11 @@ ARGUMENTS = _by_other_name(
         'multimask=True, False or "auto"': "multimask_output",
         "score=, the minimum confidence score": "conf",
         "score=": "pred_iou_thresh",
+        "format=": "form",
+        "dominant_kind=": "alike",
+        "max_containment=": "contained",
+        "nms_iou=": "iou",
+        "target_format=": "to",
         "stability=": "stability_score_thresh",
         "grid=": "points_per_side points_per_crop",
         "bgr=True for arrays from cv2.imread": "image_format",

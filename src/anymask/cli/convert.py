@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
         raise refused
     say(
         f"Converted {counted(report.images, 'image')} ({counted(report.masks, 'mask')}) from "
-        f"{report.format} to {report.to}{'' if report else ' without losses'}: {args.target}"
+        f"{report.format} to {report.target_format}{'' if report else ' without losses'}: {args.target}"
     )
 
 

@@ -74,7 +74,7 @@ def read_methods(args: argparse.Namespace) -> list[ModelSettings]:
 
 
 def read_images(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the other options of `photos` as arguments of `evaluate`. Raises InputError."""
+    """Return the other options of `images` as arguments of `evaluate`. Raises InputError."""
     if args.only and not args.measure:
         raise InputError("--only requires at least one --measure NAME.")
     names = {"protocol" if args.only else "also": args.measure}
@@ -89,7 +89,7 @@ def read_images(args: argparse.Namespace) -> dict[str, Any]:
 
 # fmt: off
 ACTIONS = {
-    "photos": Command(evaluate_images, (
+    "images": Command(evaluate_images, (
         Argument("data", metavar="LABELS",
             help="labeled dataset in any format that `anymask convert` reads, or a folder of sets"),
         Argument("--model", action="append", default=[], metavar="NAME[=WEIGHTS]",
@@ -183,5 +183,5 @@ ACTIONS = {
                 "masks)",
        report=write_report),
 }
-COMMAND = Command(actions=ACTIONS, default_action="photos")
+COMMAND = Command(actions=ACTIONS, default_action="images")
 # fmt: on

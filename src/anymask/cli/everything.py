@@ -56,7 +56,7 @@ COMMAND = Command(run, (
         "crop_nms_thresh", "crop_overlap_ratio", "crop_n_points_downscale_factor",
         "min_mask_region_area",
     )),
-    Settings(MaskFilter, "filter options", common=("alike", "layout")),
+    Settings(MaskFilter, "filter options", common=("dominant_kind", "layout")),
     Settings(NamesSettings, "naming options", common=("names",)),
     Settings(TilingSettings, "options for large images", common=("tile",)),
     map_options(tile=False),

@@ -121,7 +121,7 @@ COMMAND = Command(run, (
              f"a folder with a detector; {DEFAULT_DETECTOR} is a good choice (default: none; only "
              "the built-in names are found)"),
     Settings(FindSettings, only=("score", "top_k"), common=("score", "top_k")),
-    Settings(FindSettings, only=("iou", "side")),
+    Settings(FindSettings, only=("nms_iou", "side")),
     Argument("--every", metavar="N", type=read_count,
         help="detect on every N-th frame of a video, and track in between; of a folder of frames, "
              "too. -o is then .json (COCO; group_id is the object number), .jsonl, .csv, .mp4 .mov "

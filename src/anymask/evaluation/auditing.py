@@ -154,7 +154,7 @@ def _examine(
 
     done: dict[str, None] = {}  # in order
     failed = 0
-    for image in follow(islice(stream, options.limit), "photos", sizes.images):
+    for image in follow(islice(stream, options.limit), "images", sizes.images):
         name = image.file_name
         try:
             if name in done:

@@ -117,7 +117,7 @@ def evaluate(
         return score_files(cast(str, model), data, names[0], **given)
     if unknown := sorted(set(given) - set(taken)):
         raise TypeError(
-            f"Unknown argument {unknown[0]!r} for {', '.join(names) or 'photos'}. Supported "
+            f"Unknown argument {unknown[0]!r} for {', '.join(names) or 'images'}. Supported "
             f"arguments: {', '.join(taken)}."
         )
     if videos:

@@ -251,7 +251,7 @@ class ExampleFinder:
         self.about: dict[str, Any] = {
             "like": [_marks(one) for one in self.examples],
             "unlike": [_marks(one) for one in self.others],
-            **{name: getattr(settings, name) for name in ("score", "iou", "top_k", "side")},
+            **{name: getattr(settings, name) for name in ("score", "nms_iou", "top_k", "side")},
         }
         self._encode_example = self._detecting() if settings.detector is not None else self._own()
 
@@ -263,7 +263,7 @@ class ExampleFinder:
 
     def find(self, image: UintImage) -> list[Mask]:
         """Find objects in an image (H, W, 3), best first."""
-        found = one_per_object(self._encode_example(image), self.settings.iou)
+        found = one_per_object(self._encode_example(image), self.settings.nms_iou)
         return best_of_each(found, self.settings.top_k)
 
     def _own(self) -> Callable[[UintImage], list[Mask]]:

@@ -77,7 +77,7 @@ class CandidateMasks:
         if naming is None:
             require(model.runtime, model.runtime.naming, "mask naming")
         found = model.everything(
-            image, iou=ALIKE, contained=1, min_objectness=LIKELY, refine_edges=False,
+            image, nms_iou=ALIKE, max_containment=1, min_objectness=LIKELY, refine_edges=False,
             progress=progress,
         )  # fmt: skip
         records = [one for one in sorted(found, key=lambda one: -one.rank) if one.area][:MOST]

@@ -46,7 +46,7 @@ class FindKeywords(TypedDict, total=False):
 
     detector: str | Path | Detector | None
     score: float | Mapping[str, float] | None
-    iou: float
+    nms_iou: float
     top_k: int | None
     side: int | None
     device: str
@@ -73,7 +73,7 @@ class FindSettings:
         float | Mapping[str, float] | None,
         Setting("minimum confidence score, 0 to 1", default="set by the detector"),
     ] = None
-    iou: Annotated[float, Setting("minimum overlap (IoU) at which two masks are merged", le=1)] = (
+    nms_iou: Annotated[float, Setting("minimum overlap (IoU) at which two masks are merged", le=1)] = (
         DUPLICATE
     )
     top_k: Annotated[
@@ -128,7 +128,7 @@ class WordFinder:
         self.about: dict[str, Any] = {
             "phrases": [asdict(phrase) for phrase in phrases],
             "detector": None if self.detector is None else self.detector.about,
-            "iou": settings.iou,
+            "iou": settings.nms_iou,
             "top_k": settings.top_k,
             "side": settings.side,
         }
@@ -210,7 +210,7 @@ def find_phrases(
             found = [name_mask(Mask(rle), one) for one, rle in masks if rle_area(rle)]
         else:
             found = mask_boxes(model, image, inside)
-    return best_of_each(one_per_object(found, settings.iou), settings.top_k)
+    return best_of_each(one_per_object(found, settings.nms_iou), settings.top_k)
 
 
 class NamedBox(NamedTuple):

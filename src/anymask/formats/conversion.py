@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Unpack
 
-from anymask.base import DataError, InputError, refuse_inputs, refuse_text
+from anymask.base import DataError, InputError, check_keywords, refuse_inputs, refuse_text
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.dataset import Dataset, read
 from anymask.formats.documents import OutFile, write_files
@@ -27,7 +27,7 @@ class Conversion(LossReport):
     """Result of a conversion: losses, formats and counts."""
 
     format: str  # Source format
-    to: str  # Target format
+    target_format: str
     recognized_by: str = ""  # How the source format was detected
     source: Path = Path()  # Source file or folder
     images: int  # Number of images
@@ -39,8 +39,8 @@ class Conversion(LossReport):
 
     def to_json(self) -> dict[str, Any]:
         """Return everything except the files as JSON values."""
-        about = {"from": self.format, "to": self.to, "images": self.images, "masks": self.masks}
-        return about | super().to_json()
+        about = {"from": self.format, "to": self.target_format, "images": self.images}
+        return about | {"masks": self.masks} | super().to_json()
 
 
 class LossError(DataError):
@@ -58,7 +58,7 @@ class LossError(DataError):
 def convert(
     source: str | Path,
     target: str | Path,
-    to: str | None = None,
+    target_format: str | None = None,
     *,
     format: str | None = None,
     images: str | Path | None = None,
@@ -72,7 +72,8 @@ def convert(
     """Convert annotations to another format.
 
     Args:
-        to: Output format. By default, the suffix or the folder name of the target selects it.
+        target_format: Output format. By default, the suffix or the folder name of the target
+            selects it.
         format: Format or published layout of the source. Detected by default.
         images: Folder or archive of the images, for formats that do not store sizes or names.
         split: Split of the dataset, such as "val".
@@ -91,32 +92,34 @@ def convert(
         InputError: The format is unknown, or the target and the source are the same.
         MissingPlugin: A format requires a plug-in.
     """
+    check_keywords(settings, ("target_format", "format", *ReadKeywords.__annotations__))
     refuse_text("True or False", copy_images=copy_images, strict=strict)
     refuse_text("a list", classes=classes)
     source, target = Path(source), Path(target)
     refuse_inputs(target, source)
-    to = format_of_target(target) if to is None else format_name(to)
-    find_format(to)
-    if copy_images and to not in WITH_IMAGES:
+    target_format = format_name(target_format) if target_format else format_of_target(target)
+    find_format(target_format)
+    if copy_images and target_format not in WITH_IMAGES:
         raise InputError(
-            f"--copy-images requires --to set or --to yolo, but the format is {to}. Remove it."
+            "--copy-images requires --to set or --to yolo, but the format is "
+            f"{target_format}. Remove it."
         )
     policy = policy or Policy(classes=tuple(classes))
     with closing(read(source, format, images, split, **settings)) as dataset:
         if copy_images or (dataset.images is not None and not dataset.published):
             dataset = dataset.with_sizes_checked()
         found = list(dataset)
-        if to in ("csv", "geojson"):
+        if target_format in ("csv", "geojson"):
             found = [dataset.with_image(image) for image in found]
         policy = with_source(policy, dataset.lost)
         if strict:
-            trial = _report(dataset, found, to)
-            for _ in encode_annotations(found, target, to, trial, policy):
+            trial = _report(dataset, found, target_format)
+            for _ in encode_annotations(found, target, target_format, trial, policy):
                 pass
             if trial:
                 raise LossError(trial)
-        done = _report(dataset, found, to)
-        encoded = encode_annotations(found, target, to, done, policy)
+        done = _report(dataset, found, target_format)
+        encoded = encode_annotations(found, target, target_format, done, policy)
         names = paths_in_set([image.file_name for image in found]) if copy_images else []
         pairs = zip(found, names, strict=False)
         image_files = ((target / name, dataset.content(image)) for image, name in pairs)
@@ -124,11 +127,12 @@ def convert(
         return done
 
 
-def _report(dataset: Dataset, found: list[AnnotatedImage], to: str) -> Conversion:
+def _report(dataset: Dataset, found: list[AnnotatedImage], target_format: str) -> Conversion:
     """Create the report of a conversion after reading and before writing."""
     return Conversion(
-        list(dataset.lost.losses), notes=list(dataset.lost.notes), format=dataset.format, to=to,
-        recognized_by=dataset.recognized_by, source=dataset.display_path, images=len(found),
+        list(dataset.lost.losses), notes=list(dataset.lost.notes), format=dataset.format,
+        target_format=target_format, recognized_by=dataset.recognized_by,
+        source=dataset.display_path, images=len(found),
         masks=sum(len(image.masks) for image in found),
     )  # fmt: skip
 

@@ -22,6 +22,7 @@ from anymask.base import (
     InputError,
     UintImage,
     brief,
+    check_keywords,
     refuse_text,
     split_page_name,
 )
@@ -427,6 +428,7 @@ def read(
         for image in anymask.read("labels.json"):
             print(image.file_name, image.masks.labels)
     """
+    check_keywords(settings, ("format", *ReadKeywords.__annotations__))
     refuse_text("True or False", boxes=boxes)
     chosen, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):

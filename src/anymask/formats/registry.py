@@ -361,7 +361,7 @@ def format_of_target(target: Path) -> str:
     remedy = f"Did you mean {target.with_suffix(near)}? Or pass" if near else "Pass"
     raise InputError(
         f"The format of {str(target)!r} is unknown. {remedy} one, with --to (in Python "
-        f"to=): {_writable_names()}"
+        f"target_format= or format=): {_writable_names()}"
     )
 
 

@@ -59,6 +59,8 @@ AT_ONCE = 64  # boxes per call of the model
 MAX_OF_A_LABEL = 200  # maximum number of masks per name
 
 
+# Keys of filters in records, where they are not the names of the settings.
+_STORED = {"dominant_kind": "alike", "max_containment": "contained", "nms_iou": "iou"}
 JOB_SETTINGS = ("shard", "output_shards", "model", "image_settings")  # of `run`, for every verb
 
 
@@ -240,7 +242,8 @@ class EverythingWork(MaskWork):
         self.settings = cast("EverythingDict", {**task.grid, **task.arrangement})
         self.tile = task.tiling.tile
         self.names = task.names.open(model)
-        arrangement = {"given": dict(task.arrangement), **asdict(task.tiling)}
+        given_filters = {_STORED.get(name, name): value for name, value in task.arrangement.items()}
+        arrangement = {"given": given_filters, **asdict(task.tiling)}
         about = {"grid": asdict(grid), "arrangement": arrangement, **task.names.about(model)}
         self.about |= json.loads(json.dumps(about))  # normalized as when it is read back
 

@@ -601,8 +601,8 @@ class Model:
             tile: Size in pixels of additional overlapping tiles, None for no tiles, or "auto" for
                 tiles on large images only.
             log: `SearchLog` that stores the results so far, so that an interrupted call can resume.
-            settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.MaskFilter` (iou,
-                min_mask_area, alike, layout, ...). bgr and allow_url as for `encode`.
+            settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.MaskFilter` (nms_iou,
+                min_mask_area, dominant_kind, layout, ...). bgr and allow_url as for `encode`.
 
         Raises:
             PromptError, InputError, ImageError: The model does not support clicks, or a setting or
@@ -710,7 +710,7 @@ class Model:
             like: Exemplar: (image, {"point": (x, y)}), or with {"box": ...} or {"mask": ...}, or
                 "photo.jpg@click:320,200". A list contains several exemplars.
             unlike: Exemplars of objects to exclude.
-            settings: detector, method, score (a number or {phrase: score}), iou, top_k and side
+            settings: detector, method, score (a number or {phrase: score}), nms_iou, top_k and side
                 (`find.FindSettings`). bgr and allow_url as for `encode`.
             every: For a video, detect on every n-th frame and track in between. An iterator of
                 `Masks` with `ids` is returned, one per frame. tracking={...} passes settings of

@@ -374,8 +374,8 @@ def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
 
 Structure = Literal["flat", "partition", "tree"]
 
-ADAPTIVE_NMS = 0.4  # iou in adaptive mode; exact mode keeps segment-anything's masks
-CONTAINED = 0.9  # default of contained in adaptive mode
+ADAPTIVE_NMS = 0.4  # nms_iou in adaptive mode; exact mode keeps segment-anything's masks
+CONTAINED = 0.9  # default of max_containment in adaptive mode
 SURROUNDING = 0.3  # share of the image: larger masks are background and are not compared
 NESTED = frozenset({"granularity", "layout"})  # settings that require parts and wholes
 
@@ -390,13 +390,13 @@ class MaskFilterDict(TypedDict, total=False):
     """Keyword arguments of `MaskFilter`; a test keeps both in sync."""
 
     min_objectness: float
-    iou: float
-    contained: float
+    nms_iou: float
+    max_containment: float
     min_mask_area: float
     min_island_area: RegionSize
     max_hole_area: RegionSize
     refine_edges: RefineEdges
-    alike: bool
+    dominant_kind: bool
     granularity: Level
     layout: Structure
 
@@ -418,7 +418,7 @@ class MaskFilter:
             default="chosen for each image in adaptive mode, 0 in exact mode",
         ),
     ] = 0.0
-    iou: Annotated[
+    nms_iou: Annotated[
         float,
         Setting(
             ("if two masks have an IoU above this, remove the worse one; 1 keeps all masks"),
@@ -426,7 +426,7 @@ class MaskFilter:
             default=f"1 in exact mode, {ADAPTIVE_NMS} in adaptive mode",
         ),
     ] = 1.0
-    contained: Annotated[
+    max_containment: Annotated[
         float,
         Setting(
             "if more than this share of a smaller mask is inside a larger one, remove the worse "
@@ -465,7 +465,7 @@ class MaskFilter:
             '"auto": only in adaptive mode'
         ),
     ] = "auto"
-    alike: Annotated[
+    dominant_kind: Annotated[
         bool,
         Setting(
             "keep only objects of the most frequent kind, each once: background and outliers are "
@@ -503,9 +503,9 @@ def mask_filter_of(grid: Grid, given: MaskFilterDict, least: float = 0.0) -> Mas
     merged = MaskFilterDict()
     if grid.mode == "adaptive":
         merged["min_objectness"] = least
-        merged["iou"] = ADAPTIVE_NMS
+        merged["nms_iou"] = ADAPTIVE_NMS
         if NESTED.isdisjoint(given):
-            merged["contained"] = CONTAINED
+            merged["max_containment"] = CONTAINED
         merged["min_island_area"] = merged["max_hole_area"] = CLEAN
     merged.update(given)
     return MaskFilter(**merged)
@@ -519,7 +519,7 @@ class PartSettingsDict(TypedDict, total=False):
 
     min_share: float
     max_parts: int
-    iou: float
+    nms_iou: float
     grid: int
     granularity: Level
 
@@ -538,7 +538,7 @@ class PartSettings:
         Setting("minimum area of a part as a share of the mask", le=1),
     ] = 0.001
     max_parts: Annotated[int, Setting("maximum number of parts of a mask", ge=1)] = 50
-    iou: Annotated[
+    nms_iou: Annotated[
         float,
         Setting(
             "if two parts have an IoU above this, remove the worse one; 1 keeps all parts",

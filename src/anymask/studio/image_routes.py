@@ -64,7 +64,7 @@ _RANGE = rf"({_NUMBER}:{_NUMBER}|:)"
 EVERY_MASK = {
     "score": 0.0,
     "min_objectness": 0.0,
-    "contained": 1.0,
+    "max_containment": 1.0,
     "refine_edges": False,  # only for displayed masks, in a later step
 }
 

@@ -394,7 +394,7 @@ class QuestionBody(Strict):
         description="label of objects that match an exemplar; default: the label of the exemplar",
     )
     score: Chance | None = Field(default=None, description="minimum confidence score")
-    iou: Chance = Field(
+    nms_iou: Chance = Field(
         default=DUPLICATE,
         description="minimum mask IoU at which two masks count as the same object",
     )
@@ -403,7 +403,7 @@ class QuestionBody(Strict):
     def settings(self, detector: str | Path | Detector | None) -> FindSettings:
         """Convert to `FindSettings`. Text prompts use the server's detector if it has one."""
         reader = None if self.like else detector
-        return FindSettings(detector=reader, score=self.score, iou=self.iou, top_k=self.top_k)
+        return FindSettings(detector=reader, score=self.score, nms_iou=self.nms_iou, top_k=self.top_k)
 
 
 class FindBody(QuestionBody):

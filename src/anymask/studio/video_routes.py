@@ -186,7 +186,7 @@ async def prompt(
             box=given.box, mask=given.mask, lasso=given.lasso, replace=body.replace,
         )  # fmt: skip
         video.objects.add(body.object)
-        known = {"known": video.session.known(body.object)}
+        known = {"known": video.session.frame_ranges(body.object)}
         return object_body(body.object, one) | known
 
     return JSONResponse(await done(videos.work(add)))
@@ -252,7 +252,7 @@ async def results(
     """Return the masks of the frames from `start` to `stop`, without tracking."""
 
     def known() -> list[int]:
-        spans = [span for n in video.session.objects for span in video.session.known(n)]
+        spans = [span for n in video.session.objects for span in video.session.frame_ranges(n)]
         return sorted({frame for first, last in spans for frame in range(first, last + 1)})
 
     async def lines() -> AsyncIterator[bytes]:

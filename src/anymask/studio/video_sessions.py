@@ -236,8 +236,8 @@ class OpenVideo(OpenSession):
             "times": self.times,
             "size": self.hw,
             "objects": objects,
-            "known": {str(number): self.session.known(number) for number in objects},
-            "doubtful": [[frame, n, list(why)] for frame, n, why in self.session.doubtful()],
+            "known": {str(number): self.session.frame_ranges(number) for number in objects},
+            "doubtful": [[frame, n, list(why)] for frame, n, why in self.session.frames_to_review()],
             "error": source.damage and source.damage.replace(str(self.path), "the video"),
             "seconds_left": videos.seconds_left(self),
         }

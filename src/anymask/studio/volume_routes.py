@@ -326,7 +326,7 @@ async def prompt(
             replace=body.replace,
         )  # fmt: skip
         scan.objects.add(body.object)
-        return object_body(body.object, one) | {"known": session.known(body.object)}
+        return object_body(body.object, one) | {"known": session.slice_ranges(body.object)}
 
     return JSONResponse(await done(videos.work(add)))
 
@@ -374,7 +374,7 @@ async def results(scan: Asked, videos: SessionsDep) -> Response:
 
     def slices() -> Iterator[TrackedSlice]:
         session = scan.about
-        stretches = {one for number in session.objects for one in session.known(number)}
+        stretches = {one for number in session.objects for one in session.slice_ranges(number)}
         known = {(axis, i) for axis, first, last in stretches for i in range(first, last + 1)}
         for axis, index in sorted(known):
             yield session.slice(index, axis)

@@ -257,7 +257,7 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
 
     Points on a later frame correct the mask that is tracked up to that frame.
     """
-    stored = session.note("command")
+    stored = session.metadata("command")
     if stored == words:
         return
     if stored is None and job.subject and not job.prompts:
@@ -290,7 +290,7 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
             place, number, points=one.points, labels=one.labels, box=one.box, mask=one.mask,
             lasso=one.lasso, replace=True,
         )  # fmt: skip
-    session.note("command", words)
+    session.metadata("command", words)
     session.checkpoint()
 
 
@@ -364,7 +364,7 @@ def _write(session: VideoSession, job: TrackFiles, progress: OnProgress) -> list
     notes += [f"wrote {path}" for path in job.paths]
     doubtful = [
         (session.frames.source_frame(frame), number, doubts)
-        for frame, number, doubts in session.doubtful()
+        for frame, number, doubts in session.frames_to_review()
     ]
     notes.append(
         f"Low confidence, check frames {review_text(doubtful)}"

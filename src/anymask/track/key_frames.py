@@ -101,7 +101,7 @@ class KeyFrames:
             self._anchor(frame, number, rle, vectors[n])
             tracks[number] = anchors[number] = rle
         self.finished.append(frame.index)
-        self.session.note(KEYS, json.dumps(self.finished))
+        self.session.metadata(KEYS, json.dumps(self.finished))
 
     def _confirm(
         self,
@@ -173,7 +173,7 @@ class _View:
 def finished_keys(session: VideoSession) -> list[int]:
     """Indices of the finished key frames."""
     with located("the key frames of the session"):
-        return [int(one) for one in parse_json(session.note(KEYS) or "[]", "the key frames")]
+        return [int(one) for one in parse_json(session.metadata(KEYS) or "[]", "the key frames")]
 
 
 def is_similar_area(area: int, usual: int) -> bool:
@@ -204,12 +204,12 @@ def store_forward(session: VideoSession, number: int, frame: int) -> None:
         for at, one in found.items()
         if one is not None and one.area
     }
-    session.note(f"masklet {number} before {frame}", json.dumps(stored))
+    session.metadata(f"masklet {number} before {frame}", json.dumps(stored))
 
 
 def read_forward(session: VideoSession, number: int, frame: int) -> dict[int, ObjectMask] | None:
     """Masks that `store_forward` stored; None if the track had not drifted."""
-    stored: Any = session.note(f"masklet {number} before {frame}")
+    stored: Any = session.metadata(f"masklet {number} before {frame}")
     if stored is None:
         return None
     with located("the masks of a key frame of the session"):

@@ -247,7 +247,7 @@ def propose_masklets(
             "Masklets are tracked in both directions, but this source can only be read forward. "
             "Pass a video file or a folder of frames."
         )
-    stored = session.note(DONE)
+    stored = session.metadata(DONE)
     if stored is None:
         _track_forward(session, model, settings, lambda done: progress(done, 2 * length))
         if session.objects:
@@ -255,7 +255,7 @@ def propose_masklets(
                 progress(done, 2 * length)
         tracked()
         stored = json.dumps(asdict(_clean(session, settings)))
-        session.note(DONE, stored)
+        session.metadata(DONE, stored)
         session.checkpoint()
     progress(2 * length, 2 * length)
     with located("the report of the session"):

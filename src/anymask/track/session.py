@@ -205,7 +205,7 @@ class VideoSession:
 
     def _repr_html_(self) -> str:
         """Preview with the frame ranges of each object."""
-        known = [] if self._closed else [(one, self.known(one)) for one in self.objects]
+        known = [] if self._closed else [(one, self.frame_ranges(one)) for one in self.objects]
         return preview_html(repr(self), [f"object {one}: {at}" for one, at in known], None)
 
     def __enter__(self) -> VideoSession:
@@ -353,7 +353,7 @@ class VideoSession:
         """Frames on which an object has prompts."""
         return self._store.prompted_frames(*read_whole(id=id))
 
-    def known(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
+    def frame_ranges(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
         """Frame ranges with masks of an object, as (first, last)."""
         return self._store.stretches(*read_whole(id=id))
 
@@ -492,15 +492,15 @@ class VideoSession:
         """Read a frame (H, W, 3). Raises InputError if a stream has passed it."""
         return self._prefetcher.read(*read_whole(frame=frame))
 
-    def note(self, name: str, value: str | None = None) -> str | None:
+    def metadata(self, name: str, value: str | None = None) -> str | None:
         """Return a stored note of the session. `value` sets it first."""
         if value is not None:
             self._store.tell(f"note {name}", value)
         return self._store.about(f"note {name}")
 
-    def doubtful(self) -> list[tuple[int, int, tuple[str, ...]]]:
+    def frames_to_review(self) -> list[tuple[int, int, tuple[str, ...]]]:
         """Low-confidence masks to review, as (frame, object, doubts)."""
-        return list(self._store.doubtful())
+        return list(self._store.frames_to_review())
 
     def _work(self, at: TrackMoment) -> TrackedFrame | None:
         """Compute the missing masks of one frame. All tracked masks are computed here."""

@@ -237,7 +237,7 @@ class SessionStore:
             (number, first, last, last),
         )
 
-    def doubtful(self) -> list[tuple[int, int, tuple[str, ...]]]:
+    def frames_to_review(self) -> list[tuple[int, int, tuple[str, ...]]]:
         """Low-confidence masks to review, as (frame, object, doubts), in order."""
         return self._read(
             "select frame, object, doubts from masks where doubts != '' and not prompted "

@@ -96,7 +96,7 @@ def track_volume_file(
         except InputError:  # default session file of another run
             if kept:
                 raise
-        if not kept and session is not None and session.note("command") not in (None, words):
+        if not kept and session is not None and session.metadata("command") not in (None, words):
             session.close()
             session = None
         if session is None:
@@ -131,14 +131,14 @@ def _forget(path: Path) -> None:
 
 def _add_prompts(session: VolumeSession, job: VolumeFiles, words: str) -> None:
     """Add the prompts, unless an interrupted run already did."""
-    if session.note("command") == words:
+    if session.metadata("command") == words:
         return
     for one in job.prompts:
         session.add(
             one.frame or 0, one.object_id or 1, axis=job.axis, points=one.points,
             labels=one.labels, box=one.box, mask=one.mask, lasso=one.lasso,
         )  # fmt: skip
-    session.note("command", words)
+    session.metadata("command", words)
     session.checkpoint()
 
 
@@ -177,9 +177,9 @@ def _summary_lines(session: VolumeSession, labels: Volume) -> list[str]:
                 "pass --stop no, or add a prompt."
             )
     for axis, letter in enumerate(AXES):
-        rows = [row[1:] for row in session.doubtful() if row[0] == axis]
+        rows = [row[1:] for row in session.slices_to_review() if row[0] == axis]
         if rows:
             notes.append(f"Low confidence, check slices {letter} {review_text(rows)}")
-    if not session.doubtful():
+    if not session.slices_to_review():
         notes.append("No slice has low confidence. Check them anyway: not every error is found.")
     return notes

@@ -201,7 +201,7 @@ class AxisTracks:
 
     def slices(self, number: int) -> list[int]:
         """Slices with masks of an object."""
-        known = [self.video.known(track) for track in self.tracks(number)]
+        known = [self.video.frame_ranges(track) for track in self.tracks(number)]
         return sorted({i for one in known for first, last in one for i in range(first, last + 1)})
 
     def result(self, index: int) -> dict[int, ObjectMask]:
@@ -380,7 +380,7 @@ class VolumeSession:
         """Preview of the first prompted slice with its masks, and the ranges of each object."""
         if self._closed or not self.objects:
             return preview_html(repr(self), (), None)
-        rows = [f"object {number}: {self.known(number)}" for number in self.objects]
+        rows = [f"object {number}: {self.slice_ranges(number)}" for number in self.objects]
         return preview_html(repr(self), rows, preview_of(self._first_slice))
 
     def _first_slice(self) -> UintImage:
@@ -535,7 +535,7 @@ class VolumeSession:
         tracks = self._axes.get(axis)
         return TrackedSlice(axis, index, {} if tracks is None else tracks.result(index))
 
-    def known(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
+    def slice_ranges(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
         """Slice ranges with masks of an object, as (axis, first, last)."""
         (id,) = read_whole(id=id)  # noqa: A001
         found = list[tuple[int, int, int]]()
@@ -562,7 +562,7 @@ class VolumeSession:
                     found.append(f"{name} {last} ({name} {first.slice}: {first.describe()})")
         return found
 
-    def doubtful(self) -> list[tuple[int, int, int, tuple[str, ...]]]:
+    def slices_to_review(self) -> list[tuple[int, int, int, tuple[str, ...]]]:
         """Low-confidence masks to review, as (axis, slice, object, doubts)."""
         return sorted(
             (axis, index, number, shown.mask.doubts)
@@ -640,9 +640,9 @@ class VolumeSession:
         for one in self._axes.values():
             one.video.checkpoint()
 
-    def note(self, name: str, value: str | None = None) -> str | None:
+    def metadata(self, name: str, value: str | None = None) -> str | None:
         """Return a stored note of the session. `value` sets it first."""
-        return self._open(0).video.note(name, value)
+        return self._open(0).video.metadata(name, value)
 
     def close(self) -> None:
         """Write all results and release the scan."""
@@ -671,7 +671,7 @@ class VolumeSession:
                 session=self._path(axis),
             )
             self._axes[axis] = AxisTracks(video)
-            video.note("scan", self._mark())
+            video.metadata("scan", self._mark())
         return self._axes[axis]
 
     def _mark(self) -> str:

@@ -360,7 +360,7 @@ export interface SearchBody {
   unlike?: ExampleBody[] | null;
   label?: string | null;
   score?: number | null; // minimum confidence score
-  iou?: number; // minimum mask IoU at which two masks count as the same object
+  nms_iou?: number; // minimum mask IoU at which two masks count as the same object
   top_k?: number | null;
 }
 

@@ -1,4 +1,4 @@
-"""Segment all objects of the most frequent kind: `everything(alike=True)`.
+"""Segment all objects of the most frequent kind: `everything(dominant_kind=True)`.
 
 The given masks define the appearance of the kind: its contrast to the surroundings (brighter,
 darker, another color) and its size. Masks with the opposite contrast (the background) and outliers

@@ -391,10 +391,10 @@ def filter_masks(
         record = record if rle is record.rle else replace(record, rle=rle)
         if record.area >= settings.min_mask_area and is_likely(record, settings.min_objectness):
             kept.append(record)
-    if settings.contained < 1:
-        kept = without_contained(kept, settings.contained)
-    if settings.iou < 1:
-        kept = without_duplicates(kept, settings.iou)
+    if settings.max_containment < 1:
+        kept = without_contained(kept, settings.max_containment)
+    if settings.nms_iou < 1:
+        kept = without_duplicates(kept, settings.nms_iou)
     if relative:
         kept = without_unlikely(kept, settings.min_objectness)
     if refine is not None:

@@ -542,7 +542,7 @@ def find_masks(
     refines = grid.mode == "adaptive" if refines == "auto" else refines
     if refines and whole is not None and runtime.refine_edge is not None:
         refine = partial(refine_record_edges, runtime, whole, encoded=features)
-    if requested.alike:
+    if requested.dominant_kind:
         refine = partial(_keep_dominant_kind, image, refine)
     search = partial(_search, runtime, image, features, side)
     if magnifies and trained_side and features is not None:
@@ -573,7 +573,7 @@ def _keep_dominant_kind(
 
     if image is None:
         raise InputError(
-            "alike=True requires the image, but only its embedding was passed. Pass the image."
+            "dominant_kind=True requires the image, but only its embedding was passed. Pass the image."
         )
     return only_alike(image, masks if refine is None else refine(masks))
 
