@@ -1,4 +1,4 @@
-"""What `everything(dominant_kind=True)` gains on a set of things of one kind, before and after in one run:
+"""What `everything(dominant_kind=True)` gains on a set of objects of one kind, both in one run:
 
     python research/measure_alike.py ../shared/data/eval/dsb2018_nuclei
 

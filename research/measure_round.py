@@ -25,8 +25,8 @@ from anymask.segment import Model
 from anymask.studio import create_project
 from anymask.studio.options import Tuning
 from anymask.studio.project import Project
+from anymask.studio.retraining import paired_gain
 from anymask.studio.review import asked_about
-from anymask.studio.rounds import paired_gain
 from anymask.training.held_out import Measured, measure
 
 RIGHT = 0.75  # IoU with a hidden mask from which the reviewer accepts

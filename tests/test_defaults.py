@@ -23,7 +23,7 @@ from anymask.runtime import ASSETS
 from anymask.runtime.manifest import GRAPH_WEIGHTS
 from anymask.runtime.open import named_weights, stated_model
 from anymask.segment import EmbeddingCache
-from anymask.studio import Inference, start
+from anymask.studio import Inference, serve
 from anymask.track import tracking_model
 from tests.studio.servers import client
 
@@ -134,7 +134,7 @@ def test_a_page_of_a_server_and_one_without(
         asked.append(bundle.name)
         return 1
 
-    monkeypatch.setattr(start, "_listen", listen)
+    monkeypatch.setattr(serve, "_listen", listen)
     monkeypatch.setattr("anymask.studio.pages.write_static", write)
     assert main(["serve", *words]) == 0
     assert asked == [name]

@@ -32,7 +32,7 @@ from anymask.evaluation.evaluating import evaluate_images
 from anymask.evaluation.measures import MEASURES, Measure
 from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.formats import ReadSettings
-from anymask.formats.losses import ReadKeywords
+from anymask.formats.loss_report import ReadKeywords
 from research import datasets
 from research.command import exit_status
 from research.paper.baselines import list_baselines

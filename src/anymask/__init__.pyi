@@ -20,8 +20,8 @@ from anymask.opening import load as load
 from anymask.segment.model import Model as Model
 from anymask.segment.prediction import Prediction as Prediction
 from anymask.studio.project import Project as Project
-from anymask.studio.start import annotate as annotate
-from anymask.studio.start import serve as serve
+from anymask.studio.serve import annotate as annotate
+from anymask.studio.serve import serve as serve
 from anymask.training.by_recipe import train as train
 from anymask.training.distillation import distill as distill
 from anymask.training.export_folder import export as export

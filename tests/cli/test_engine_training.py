@@ -15,10 +15,10 @@ from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, write_annotations
 from anymask.masks import Mask, mask_to_rle
 from anymask.runtime import about_weights
-from anymask.studio import rounds
+from anymask.studio import retraining
 from anymask.studio.options import Tuning
 from anymask.studio.project import Project
-from anymask.studio.rounds import RoundStart, last_weights, recipe_of, start_of, trainer
+from anymask.studio.retraining import RoundStart, last_weights, recipe_of, start_of, trainer
 from anymask.training import Recipe, loop, newest_state
 from anymask.training.loop import TrainingRun
 from anymask.training.presets import LARGE_RATE
@@ -44,10 +44,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr("anymask.studio.project.judge_on", lambda _folder: judge)
     opened = SimpleNamespace(runtime=SimpleNamespace(weights_hash="abc"))
-    monkeypatch.setattr("anymask.studio.rounds.retrain.__defaults__", (lambda _place: opened,))
+    monkeypatch.setattr("anymask.studio.retraining.retrain.__defaults__", (lambda _place: opened,))
     # The package's name, which keeps the function after its first use.
     monkeypatch.setattr("anymask.training.write_bundle", lambda _run, target: target.mkdir())
-    monkeypatch.setattr("anymask.studio.rounds.MIN_HELD", 1)
+    monkeypatch.setattr("anymask.studio.retraining.MIN_HELD", 1)
     return folder
 
 
@@ -126,7 +126,7 @@ def test_a_round_that_was_cut_short_goes_on_unless_masks_or_options_differ(
     project: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["project", "retrain", str(project), "--steps", "4", "--model", str(tiny)]
-    monkeypatch.setattr(rounds, "finish", cut)
+    monkeypatch.setattr(retraining, "finish", cut)
     whole, began = loop.train, []
 
     def train(recipe: Recipe, run: TrainingRun) -> None:

@@ -22,8 +22,8 @@ from anymask.jobs import (
     TilingSettings,
 )
 from anymask.segment import Grid, MaskFilter, SegmentSettings
+from anymask.studio.proposals import ProjectSettings
 from anymask.studio.server_options import ServerOptions
-from anymask.studio.stages import ProjectSettings
 from anymask.track import (
     FrameSampling,
     MaskletSettings,

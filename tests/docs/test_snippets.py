@@ -16,7 +16,7 @@ from anymask.cli import main as door
 from anymask.images import sample
 from anymask.runtime import open as opening
 from anymask.segment import Grid
-from anymask.studio.stages import ProjectSettings
+from anymask.studio.proposals import ProjectSettings
 from tests.docs import snippets
 from tests.track.clips import moving_discs, write_video
 

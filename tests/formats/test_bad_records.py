@@ -10,7 +10,7 @@ from PIL import Image
 
 import anymask
 from anymask.formats import LossReport
-from anymask.formats.losses import BadRecordsError
+from anymask.formats.loss_report import BadRecordsError
 from tests.conftest import CommandLine
 
 GOOD, EVERY = 200, 10  # records, of which each tenth is broken

@@ -26,7 +26,13 @@ def test_a_published_data_set_is_read_by_its_split(tmp_path: Path) -> None:
 
 def test_a_conversion_tells_what_was_lost(source: Path, tmp_path: Path) -> None:
     kept = anymask.convert(source, tmp_path / "coco.json")
-    assert (kept.format, kept.target_format, kept.images, kept.masks, kept.files) == ("sa1b", "coco", 1, 4, 1)
+    assert (kept.format, kept.target_format, kept.images, kept.masks, kept.files) == (
+        "sa1b",
+        "coco",
+        1,
+        4,
+        1,
+    )
     assert not kept
     (image,) = anymask.read(tmp_path / "coco.json")
     assert pixels(image) == pixels(rings())

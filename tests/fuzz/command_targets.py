@@ -159,7 +159,7 @@ def commands(root: Path) -> list[Target]:
 def killed() -> Iterator[None]:
     """Interrupt maps and searches before their last step."""
     with (
-        patch("anymask.maps.survey._finish", side_effect=KeyboardInterrupt),
+        patch("anymask.maps.segment_map._finish", side_effect=KeyboardInterrupt),
         patch("anymask.jobs.records.save_result", side_effect=KeyboardInterrupt),
         contextlib.suppress(AssertionError),  # exit code 130
     ):

@@ -231,7 +231,7 @@ def test_a_phrase_on_each_frame_is_scored_as_in_the_reference(
 ) -> None:
     """Scores of every query, and the detection that remains, on each frame of the phrase's video.
 
-    The identities follow our rules (`track/words.py`): SAM 3's own are not at parity.
+    The identities follow our rules (`track/text_tracking.py`): SAM 3's own are not at parity.
     """
     pytest.importorskip("transformers")
     path = shared / "golden" / f"sam3_mini_concept_{rules}.npz"

@@ -39,7 +39,7 @@ from anymask.maps import (  # noqa: E402
 )
 from anymask.maps.scene import pixel_meters  # noqa: E402
 from anymask.maps.shapes import GroundArea, right_angled  # noqa: E402
-from anymask.maps.worksheet import open_worksheet  # noqa: E402
+from anymask.maps.tile_store import open_worksheet  # noqa: E402
 from tests.maps.made import UTM, ThresholdModel, field, image_of, light, write_map  # noqa: E402
 
 ROOT = Path(__file__).parents[2]

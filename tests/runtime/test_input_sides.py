@@ -24,7 +24,7 @@ from anymask.runtime import (
     split_side,
 )
 from anymask.runtime.manifest import GRAPH_WEIGHTS
-from anymask.studio.start import check_model, exported_choice
+from anymask.studio.serve import check_model, exported_choice
 from tests.runtime.stand_in import some_prompts
 
 WEIGHTS = ASSETS / "nano" / GRAPH_WEIGHTS

@@ -79,7 +79,9 @@ def test_it_is_off_by_default_and_a_setting_of_everything() -> None:
     image, discs = drawn(200, 20)
     model = Model(ColorRuntime())
     plain = model.everything(image, mode="exact", score=0.3, stability=0.3, grid=10)
-    objects = model.everything(image, mode="exact", score=0.3, stability=0.3, grid=10, dominant_kind=True)
+    objects = model.everything(
+        image, mode="exact", score=0.3, stability=0.3, grid=10, dominant_kind=True
+    )
     assert any(one.coverage > 0.5 for one in plain)
     assert not any(one.coverage > 0.15 for one in objects)
     assert objects.image_hw == HW

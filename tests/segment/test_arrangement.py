@@ -53,7 +53,9 @@ def test_a_stray_pixel_does_not_hide_a_duplicate() -> None:
 
 
 def test_adaptive_mode_drops_what_is_nearly_the_same_and_exact_mode_does_not() -> None:
-    adaptive = MaskFilter(nms_iou=0.4, max_containment=0.9, min_island_area="5%", max_hole_area="5%")
+    adaptive = MaskFilter(
+        nms_iou=0.4, max_containment=0.9, min_island_area="5%", max_hole_area="5%"
+    )
     assert mask_filter_of(Grid(mode="adaptive"), {}) == adaptive
     assert ADAPTIVE_NMS == 0.4
     assert mask_filter_of(Grid(mode="exact"), {}) == MaskFilter()

@@ -14,10 +14,10 @@ from anymask.masks import mask_to_rle
 from anymask.segment import Model
 from anymask.studio import Draft, create_project
 from anymask.studio.exports import accept_rest, check_rule, export_masks
-from anymask.studio.figures import to_report
 from anymask.studio.options import ExportSettings
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
+from anymask.studio.report import to_report
 from anymask.studio.review import (
     batch_states,
     give_verdict,

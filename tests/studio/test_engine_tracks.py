@@ -10,9 +10,9 @@ from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import Rle, empty_rle, mask_to_rle, rle_area
 from anymask.studio import TrackDraft, TrackMask
 from anymask.studio.database import reading
-from anymask.studio.figures import measure, to_report
+from anymask.studio.proposals import ProjectSettings
 from anymask.studio.records import Provenance
-from anymask.studio.stages import ProjectSettings
+from anymask.studio.report import measure, to_report
 from anymask.studio.store import Store
 from anymask.studio.tables import EventRow, LabelRow
 from anymask.studio.tracks import Tracks

@@ -18,7 +18,7 @@ from anymask.studio import create_project
 from anymask.studio.exchange import ImportedMasks, annotated_images, import_masks
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
-from anymask.studio.rounds import MIN_HELD, Trained, is_held_out, paired_gain, retrain
+from anymask.studio.retraining import MIN_HELD, Trained, is_held_out, paired_gain, retrain
 from tests.studio.disc_projects import label, write_images
 
 

@@ -13,7 +13,7 @@ from anymask.base import InputError, StoreError
 from anymask.studio import create_project
 from anymask.studio.database import writing
 from anymask.studio.project import Project
-from anymask.studio.rounds import KEPT_WEIGHTS, last_weights
+from anymask.studio.retraining import KEPT_WEIGHTS, last_weights
 from anymask.studio.tables import WeightsRow
 from tests.studio.disc_projects import write_images
 

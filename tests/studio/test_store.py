@@ -14,10 +14,10 @@ from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import mask_to_rle
 from anymask.studio import Draft
 from anymask.studio.database import open_database, reading, writing
-from anymask.studio.figures import measure
+from anymask.studio.proposals import ProjectSettings
 from anymask.studio.records import MaskNotes, Provenance
+from anymask.studio.report import measure
 from anymask.studio.review import compare_annotators
-from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
 from anymask.studio.tables import RecordRow
 from tests.studio.small import count_events, small_mask

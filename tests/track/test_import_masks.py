@@ -37,7 +37,11 @@ def wrong(known: dict[int, ObjectMask]) -> dict[int, ObjectMask]:
 def test_what_is_taken_up_is_known_and_nothing_is_left_to_do(known: dict[int, ObjectMask]) -> None:
     with begin() as session:
         session.import_masks(5, known)
-        assert (session.objects, session.prompts(5), session.frame_ranges(5)) == ([5], [0], [(0, 7)])
+        assert (session.objects, session.prompts(5), session.frame_ranges(5)) == (
+            [5],
+            [0],
+            [(0, 7)],
+        )
         assert [frame.objects[5] for frame in session] == list(known.values())
 
 

@@ -16,7 +16,7 @@ from anymask.find import WordFinder
 from anymask.find.grounding import ScoredBoxes
 from anymask.masks import Mask, iou, mask_iou, mask_to_rle
 from anymask.track import find_in_video, write_finds
-from anymask.track.words import without_parts
+from anymask.track.text_tracking import without_parts
 from tests.evaluation.small_sets import rectangle
 from tests.track.clips import write_video
 

@@ -96,7 +96,9 @@ def test_an_embedding_survives_a_file(model: Model, tmp_path: Path) -> None:
 
 
 def test_everything_keeps_masks_of_all_levels(model: Model) -> None:
-    found = model.everything(IMAGE, grid=3, score=0.0, stability=0.0, nms_iou=1.0, max_containment=1.0)
+    found = model.everything(
+        IMAGE, grid=3, score=0.0, stability=0.0, nms_iou=1.0, max_containment=1.0
+    )
     assert len(found) > 0
     assert all(one.rle.size == IMAGE.shape[:2] for one in found)
 

@@ -19,7 +19,7 @@ def run(args: argparse.Namespace) -> None:
     """Serve page and project until Ctrl-C. Raises AnymaskError for user errors."""
     need_server()
     need_engine()
-    from anymask.studio.start import annotate
+    from anymask.studio.serve import annotate
 
     server, image_settings, model = read_server(args), read_images(args), args.model
     ServerOptions(**server)  # before the project is created

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> None:
         raise refused
     say(
         f"Converted {counted(report.images, 'image')} ({counted(report.masks, 'mask')}) from "
-        f"{report.format} to {report.target_format}{'' if report else ' without losses'}: {args.target}"
+        f"{report.format} to {report.target_format}{'' if report else ' without losses'}: "
+        f"{args.target}"
     )
 
 

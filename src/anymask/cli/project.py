@@ -271,7 +271,7 @@ def review_concepts(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     """Print the report as Markdown."""
-    from anymask.studio.figures import to_report
+    from anymask.studio.report import to_report
 
     project = opened(args)
     figures = to_report(project.figures(), project.rounds())
@@ -329,7 +329,7 @@ def clips(args: argparse.Namespace) -> None:
 def retrain_project(args: argparse.Namespace) -> None:
     """Fine-tune on accepted masks, evaluate on held-out images, and promote a better model."""
     from anymask.runtime import WEIGHTS
-    from anymask.studio.rounds import round_folder
+    from anymask.studio.retraining import round_folder
     from anymask.training import print_row
 
     project = opened(args)

@@ -33,7 +33,7 @@ SERVER = Group("server options", (
 
 def run(args: argparse.Namespace) -> None:
     """Serve until Ctrl-C. Raises AnymaskError for user errors."""
-    from anymask.studio import start
+    from anymask.studio import serve
 
     if args.static is not None:
         choice = read_default_model(args)
@@ -41,12 +41,12 @@ def run(args: argparse.Namespace) -> None:
         from anymask.studio.pages import write_static
 
         with tempfile.TemporaryDirectory(prefix="anymask-static-") as folder:
-            choice = start.exported_choice(choice, Path(folder))
-            start.check_model(choice)
+            choice = serve.exported_choice(choice, Path(folder))
+            serve.check_model(choice)
             size = write_static(args.static, find_bundle(choice.model, choice.weights))
         say(f"wrote {args.static} ({size / 1e6:.1f} MB); any web server can serve it")
         return
-    start.serve(read_model(args).model, **read_server(args))
+    serve.serve(read_model(args).model, **read_server(args))
 
 
 def read_server(args: argparse.Namespace) -> ServerSettings:

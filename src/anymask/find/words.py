@@ -73,9 +73,9 @@ class FindSettings:
         float | Mapping[str, float] | None,
         Setting("minimum confidence score, 0 to 1", default="set by the detector"),
     ] = None
-    nms_iou: Annotated[float, Setting("minimum overlap (IoU) at which two masks are merged", le=1)] = (
-        DUPLICATE
-    )
+    nms_iou: Annotated[
+        float, Setting("minimum overlap (IoU) at which two masks are merged", le=1)
+    ] = DUPLICATE
     top_k: Annotated[
         int | None,
         Setting("maximum number of objects per label, highest score first", ge=1, default="all"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from anymask.base import DataError, ImageError, UintImage, brief
 from anymask.formats.fields import MOST_PIXELS, held
-from anymask.formats.losses import LossReport as LossReport
+from anymask.formats.loss_report import LossReport as LossReport
 from anymask.formats.sizes import size_error, size_error_of_record
 from anymask.images import image_hw, load_image
 from anymask.masks import UNLABELED, Mask, Masks, Rle, counted, rle_merge

@@ -46,7 +46,7 @@ from anymask.formats.fields import (
     other_keys,
     shown,
 )
-from anymask.formats.losses import as_color
+from anymask.formats.loss_report import as_color
 from anymask.formats.metadata import (
     CLASS_IDS,
     CLASSES,

@@ -22,7 +22,7 @@ from anymask.base import DataError
 from anymask.formats.annotations import AnnotatedImage, BenchmarkTruth, Federated, annotated_image
 from anymask.formats.coco import category_names, read_document
 from anymask.formats.documents import find_in_folders, find_place, located, read_json
-from anymask.formats.losses import LossReport
+from anymask.formats.loss_report import LossReport
 
 _IMAGES = ("images", "image", "imgs", "data")
 

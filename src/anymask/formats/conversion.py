@@ -14,7 +14,7 @@ from anymask.base import DataError, InputError, check_keywords, refuse_inputs, r
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.dataset import Dataset, read
 from anymask.formats.documents import OutFile, write_files
-from anymask.formats.losses import LossReport, ReadKeywords
+from anymask.formats.loss_report import LossReport, ReadKeywords
 from anymask.formats.outlines import Policy
 from anymask.formats.registry import encode_annotations, find_format, format_name, format_of_target
 from anymask.formats.sets import paths_in_set

@@ -49,7 +49,7 @@ from anymask.formats.fields import (
     other_keys,
     shown,
 )
-from anymask.formats.losses import as_color
+from anymask.formats.loss_report import as_color
 from anymask.formats.metadata import CLASSES, add_class, add_info, report_dataset_fields
 from anymask.formats.outlines import Policy, box_ring, ring_to_rle, with_area
 from anymask.images import SUFFIXES

@@ -40,7 +40,7 @@ from anymask.formats.documents import (
 from anymask.formats.fields import MOST_PIXELS
 from anymask.formats.label_folders import FORM, label_files, places_of
 from anymask.formats.layouts import iter_dataset
-from anymask.formats.losses import LossReport, ReadKeywords, ReadSettings
+from anymask.formats.loss_report import LossReport, ReadKeywords, ReadSettings
 from anymask.formats.metadata import add_origins, add_terms, read_side
 from anymask.formats.registry import (
     BUILT_IN,

@@ -25,8 +25,8 @@ from anymask.base import AnymaskError, DataError, parse_json, parse_text, read_c
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.fields import MOST_PIXELS
 from anymask.formats.fields import checked_hw as checked_hw
-from anymask.formats.losses import LossReport
-from anymask.formats.losses import located as located
+from anymask.formats.loss_report import LossReport
+from anymask.formats.loss_report import located as located
 from anymask.images import SUFFIXES, image_hw
 
 # Image names: from addresses and paths to names, and a distinct output file for each.

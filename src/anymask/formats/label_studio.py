@@ -63,7 +63,7 @@ from anymask.formats.fields import (
     shown,
 )
 from anymask.formats.label_studio_min import is_row, read_table, task_of
-from anymask.formats.losses import as_color
+from anymask.formats.loss_report import as_color
 from anymask.formats.metadata import CLASSES, add_class, report_dataset_fields
 from anymask.formats.outlines import CornerCheck, Policy, box_ring, ring_to_rle, single_rings
 from anymask.masks import (

@@ -16,7 +16,7 @@ from typing import Any, cast
 from anymask.base import DataError, InputError, installed_plugins, load_plugin
 from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.documents import role_of
-from anymask.formats.losses import LossReport
+from anymask.formats.loss_report import LossReport
 from anymask.formats.recognition import matches_all
 from anymask.formats.sets import IMAGE_FOLDER, SetInfo, is_set, load_set
 from anymask.formats.video_sets import Clip

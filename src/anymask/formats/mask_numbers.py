@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import AmbiguousMaskError, AnymaskError, DataError, UintImage
-from anymask.formats.losses import LossReport
+from anymask.formats.loss_report import LossReport
 from anymask.images import (
     MICROSCOPES,
     SUFFIXES,

@@ -21,7 +21,7 @@ from anymask.base import InputError, Setting, parse_json
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import OutFile, read_text
 from anymask.formats.fields import as_record, as_whole
-from anymask.formats.losses import WHOLE_SET, LossKind, SetFacts, as_color, located
+from anymask.formats.loss_report import WHOLE_SET, LossKind, SetFacts, as_color, located
 from anymask.formats.outlines import Policy
 from anymask.masks import Mask, Masks, Origin
 

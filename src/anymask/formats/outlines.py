@@ -20,7 +20,7 @@ from anymask.base import DataError, Floats, InputError, Setting, describe_settin
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import read_text
 from anymask.formats.fields import checked_corners, checked_hw
-from anymask.formats.losses import SetFacts
+from anymask.formats.loss_report import SetFacts
 from anymask.masks import (
     MAX_PIXELS,
     SMOOTH,

@@ -30,7 +30,7 @@ from anymask.formats.annotations import (
 )
 from anymask.formats.documents import OutFile, output_stem, output_stems, to_json
 from anymask.formats.fields import ExceptKeys, as_list, as_record, as_text, held, other_keys, shown
-from anymask.formats.losses import as_licenses, license_text
+from anymask.formats.loss_report import as_licenses, license_text
 from anymask.formats.metadata import (
     CLASSES,
     INFO,

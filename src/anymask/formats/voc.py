@@ -58,7 +58,7 @@ from anymask.formats.label_images import (
     voc_palette,
 )
 from anymask.formats.layouts import iter_dataset
-from anymask.formats.losses import as_color
+from anymask.formats.loss_report import as_color
 from anymask.formats.mask_numbers import (
     EVERY_KIND,
     is_binary,

@@ -54,7 +54,7 @@ from anymask.formats.documents import (
     role_of,
 )
 from anymask.formats.fields import ExceptKeys, as_number, as_record, as_whole, held, other_keys
-from anymask.formats.losses import as_licenses, license_text
+from anymask.formats.loss_report import as_licenses, license_text
 from anymask.formats.metadata import (
     CLASSES,
     INFO,

@@ -8,6 +8,6 @@ from anymask.maps.prompting import PromptProcessor as PromptProcessor
 from anymask.maps.scene import Scene as Scene
 from anymask.maps.scene import is_map as is_map
 from anymask.maps.scene import open_map as open_map
-from anymask.maps.survey import MapReport as MapReport
-from anymask.maps.survey import TileProcessor as TileProcessor
-from anymask.maps.survey import segment_tiles as segment_tiles
+from anymask.maps.segment_map import MapReport as MapReport
+from anymask.maps.segment_map import TileProcessor as TileProcessor
+from anymask.maps.segment_map import segment_tiles as segment_tiles

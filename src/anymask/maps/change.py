@@ -28,8 +28,8 @@ from rasterio.vrt import WarpedVRT
 from anymask.base import BoolArray, Floats, InputError, UintImage
 from anymask.maps.joining import RIVAL
 from anymask.maps.scene import Scene
-from anymask.maps.survey import Cutting, TileProcessor, reprompt
-from anymask.maps.worksheet import Fragment
+from anymask.maps.segment_map import Cutting, TileProcessor, reprompt
+from anymask.maps.tile_store import Fragment
 from anymask.masks import Mask, Tile, Window, rle_iou, rle_to_mask
 from anymask.segment import Model
 

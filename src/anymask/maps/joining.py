@@ -17,7 +17,7 @@ import shapely
 
 from anymask.base import Floats
 from anymask.maps.shapes import polygons_only
-from anymask.maps.worksheet import Fragment, MapObject, TileStore, bounds_of, key_of
+from anymask.maps.tile_store import Fragment, MapObject, TileStore, bounds_of, key_of
 from anymask.masks import Window, joining
 
 RIVAL = 0.5  # minimum IoU to merge objects of different windows

@@ -37,7 +37,7 @@ from anymask.formats import suffix_instead
 from anymask.maps.scene import WGS_84, Scene
 from anymask.maps.shapes import on_map
 from anymask.maps.sources import REQUESTED_LAYERS, layer_source, offline_layers
-from anymask.maps.worksheet import MapObject, TileStore
+from anymask.maps.tile_store import MapObject, TileStore
 from anymask.masks import Prompt
 
 VECTORS = (".gpkg", ".fgb", ".shp", ".geojson")

@@ -16,9 +16,9 @@ import shapely
 from anymask.base import BoolArray, Floats, OnProgress, UintImage
 from anymask.maps.layers import corners_of
 from anymask.maps.scene import Scene
+from anymask.maps.segment_map import model_about, pick_side
 from anymask.maps.shapes import outline_of
-from anymask.maps.survey import model_about, pick_side
-from anymask.maps.worksheet import Fragment
+from anymask.maps.tile_store import Fragment
 from anymask.masks import Mask, Prompt, Tile, Window, cut_boxes, joining
 from anymask.segment import EncodedImage, Model
 

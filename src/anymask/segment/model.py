@@ -601,8 +601,8 @@ class Model:
             tile: Size in pixels of additional overlapping tiles, None for no tiles, or "auto" for
                 tiles on large images only.
             log: `SearchLog` that stores the results so far, so that an interrupted call can resume.
-            settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.MaskFilter` (nms_iou,
-                min_mask_area, dominant_kind, layout, ...). bgr and allow_url as for `encode`.
+            settings: Fields of `segment.Grid` (grid, score, ...) and of `segment.MaskFilter`
+                (nms_iou, min_mask_area, dominant_kind, ...). bgr and allow_url as for `encode`.
 
         Raises:
             PromptError, InputError, ImageError: The model does not support clicks, or a setting or

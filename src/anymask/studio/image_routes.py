@@ -53,9 +53,9 @@ from anymask.studio.project_schemas import (
     found_mask,
     kept_mask,
 )
+from anymask.studio.proposals import grid_settings, proposals_of
 from anymask.studio.records import MAX_PAGE, Draft, StoredMask
 from anymask.studio.searching import SAME
-from anymask.studio.stages import grid_settings, proposals_of
 
 THUMBNAIL = 160  # pixels
 PageNumber = Annotated[int | None, Query(ge=0, le=MAX_PAGE)]

@@ -38,7 +38,6 @@ from anymask.models.rules import default_model
 from anymask.studio.database import create_tables, is_prepared, open_database, reading, writing
 from anymask.studio.exchange import import_masks, project_terms
 from anymask.studio.exports import accept_rest, export_masks
-from anymask.studio.figures import Figures, measure
 from anymask.studio.labels import LabelSet
 from anymask.studio.options import ExportSettings, Stage, State, Tuning
 from anymask.studio.places import (
@@ -50,7 +49,10 @@ from anymask.studio.places import (
     own_address,
     own_file,
 )
+from anymask.studio.proposals import HINT_SECONDS, ProjectSettings, run_stage
 from anymask.studio.records import ImageEntry, StoredMask, Verdict, one_of
+from anymask.studio.report import Figures, measure
+from anymask.studio.retraining import RoundOutcome, judge_on, retrain, trainer
 from anymask.studio.review import (
     BatchState,
     ReviewItem,
@@ -58,9 +60,7 @@ from anymask.studio.review import (
     give_verdict,
     next_for_review,
 )
-from anymask.studio.rounds import RoundOutcome, judge_on, retrain, trainer
 from anymask.studio.searching import find_in_project
-from anymask.studio.stages import HINT_SECONDS, ProjectSettings, run_stage
 from anymask.studio.store import Store
 from anymask.studio.tables import ProjectRow, WeightsRow
 from anymask.studio.tracks import Tracks

@@ -29,7 +29,6 @@ from anymask.masks import counted
 from anymask.studio.concepts import answer_concept, next_concept
 from anymask.studio.errors import RequestError, refusal_of, without_code
 from anymask.studio.exports import check_rule, count_unlabeled, export_archive
-from anymask.studio.figures import Figures
 from anymask.studio.image_files import FolderNews, image_file, scan_folder
 from anymask.studio.model_routes import BodyRoute, file_answer
 from anymask.studio.project import Project
@@ -59,6 +58,7 @@ from anymask.studio.project_schemas import (
     kept_mask,
 )
 from anymask.studio.records import MAX_ID, ImageEntry, StoredMask
+from anymask.studio.report import Figures
 from anymask.studio.review import asked_about, give_verdict, next_for_review, withdraw_verdict
 from anymask.studio.video_sessions import write_stream
 

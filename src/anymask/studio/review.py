@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session
 from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import Rle, rle_area, rle_iou
 from anymask.studio.database import reading, writing
+from anymask.studio.proposals import ProjectSettings
 from anymask.studio.records import StoredMask, Verdict, Why, one_of
-from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
 from anymask.studio.tables import (
     KIND,

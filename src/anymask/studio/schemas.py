@@ -403,7 +403,9 @@ class QuestionBody(Strict):
     def settings(self, detector: str | Path | Detector | None) -> FindSettings:
         """Convert to `FindSettings`. Text prompts use the server's detector if it has one."""
         reader = None if self.like else detector
-        return FindSettings(detector=reader, score=self.score, nms_iou=self.nms_iou, top_k=self.top_k)
+        return FindSettings(
+            detector=reader, score=self.score, nms_iou=self.nms_iou, top_k=self.top_k
+        )
 
 
 class FindBody(QuestionBody):

@@ -4,8 +4,8 @@
     anymask.studio.requests   each request: method, path, status, milliseconds
     anymask.studio.model      model loading and automatic mask generation
     anymask.studio.videos     video sessions, opened and closed
-    anymask.studio.stages     stages on the images of a project
-    anymask.studio.rounds     training rounds
+    anymask.studio.proposals     stages on the images of a project
+    anymask.studio.retraining     training rounds
     anymask.studio.exports    exports of a project
 
 Paths are logged without the query, which may contain a token.

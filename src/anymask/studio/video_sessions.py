@@ -237,7 +237,9 @@ class OpenVideo(OpenSession):
             "size": self.hw,
             "objects": objects,
             "known": {str(number): self.session.frame_ranges(number) for number in objects},
-            "doubtful": [[frame, n, list(why)] for frame, n, why in self.session.frames_to_review()],
+            "doubtful": [
+                [frame, n, list(why)] for frame, n, why in self.session.frames_to_review()
+            ],
             "error": source.damage and source.damage.replace(str(self.path), "the video"),
             "seconds_left": videos.seconds_left(self),
         }

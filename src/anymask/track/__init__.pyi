@@ -1,3 +1,6 @@
+from anymask.track.confidence import TrackMonitor as TrackMonitor
+from anymask.track.confidence import check_prompted as check_prompted
+from anymask.track.confidence import check_tracked as check_tracked
 from anymask.track.files import TrackFiles as TrackFiles
 from anymask.track.files import track_files as track_files
 from anymask.track.flow import reduce_frame as reduce_frame
@@ -5,9 +8,6 @@ from anymask.track.image_tracker import ImageTracker as ImageTracker
 from anymask.track.image_tracker import given_mask as given_mask
 from anymask.track.masklets import MaskletSettings as MaskletSettings
 from anymask.track.masklets import propose_masklets as propose_masklets
-from anymask.track.monitor import TrackMonitor as TrackMonitor
-from anymask.track.monitor import check_prompted as check_prompted
-from anymask.track.monitor import check_tracked as check_tracked
 from anymask.track.outputs import OUTPUT_VIDEO_SUFFIXES as OUTPUT_VIDEO_SUFFIXES
 from anymask.track.outputs import CutoutStyle as CutoutStyle
 from anymask.track.outputs import LineWriter as LineWriter
@@ -55,10 +55,10 @@ from anymask.track.sources import first_readable as first_readable
 from anymask.track.sources import natural_order as natural_order
 from anymask.track.sources import open_source as open_source
 from anymask.track.store import SessionStore as SessionStore
+from anymask.track.text_tracking import VideoFindKeywords as VideoFindKeywords
+from anymask.track.text_tracking import cut_words as cut_words
+from anymask.track.text_tracking import find_in_video as find_in_video
+from anymask.track.text_tracking import write_finds as write_finds
 from anymask.track.trackers import open_tracker as open_tracker
 from anymask.track.trackers import tracking_model as tracking_model
-from anymask.track.words import VideoFindKeywords as VideoFindKeywords
-from anymask.track.words import cut_words as cut_words
-from anymask.track.words import find_in_video as find_in_video
-from anymask.track.words import write_finds as write_finds
 from anymask.track.writers import check_paths as check_paths

@@ -32,7 +32,6 @@ from anymask.base import (
 from anymask.masks import Prompt
 from anymask.runtime import home
 from anymask.segment import Model
-from anymask.track.known import read_tracks
 from anymask.track.masklets import MaskletSettings, propose_masklets
 from anymask.track.outputs import CutoutStyle, MaskWriter, VideoFacts
 from anymask.track.records import Direction, TrackedFrame, review_text
@@ -41,6 +40,7 @@ from anymask.track.settings import GROUPS
 from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
 from anymask.track.tables import NUMBER, sequence_files
+from anymask.track.track_files import read_tracks
 from anymask.track.writers import check_paths, open_writers
 
 LOG = logging.getLogger(__name__)

@@ -19,12 +19,12 @@ import numpy as np
 
 from anymask.base import DataError, InputError, OnProgress, UintImage, ledger, parse_json
 from anymask.masks import Mask, rle_area, rle_merge
-from anymask.track.known import KnownTracks, read_tracks
 from anymask.track.outputs import Drawing, VideoFacts, VideoWriter, check_video_output
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.settings import FrameSampling
 from anymask.track.sources import ListedFrames, SampledFrames, frame_files, open_source
-from anymask.track.words import VideoFindKeywords, find_in_video, write_finds
+from anymask.track.text_tracking import VideoFindKeywords, find_in_video, write_finds
+from anymask.track.track_files import KnownTracks, read_tracks
 
 if TYPE_CHECKING:
     from anymask.edit import Hiding, RedactedCopy

@@ -41,8 +41,8 @@ from anymask.base import (
 )
 from anymask.masks import ALL_KINDS, Prompt, Rle, merged_prompts, rle_to_mask, warn_of_cut_boxes
 from anymask.segment import Model
+from anymask.track.confidence import TrackCheck, TrackMonitor, check_prompted, check_tracked
 from anymask.track.flow import is_cut, reduce_frame
-from anymask.track.monitor import TrackCheck, TrackMonitor, check_prompted, check_tracked
 from anymask.track.records import (
     Direction,
     FramePrediction,

@@ -18,7 +18,7 @@ import numpy as np
 
 from anymask.base import DataError, InputError, parse_json, read_arrays
 from anymask.masks import Prompt, Rle, rle_to_string, string_to_rle
-from anymask.track.monitor import TrackMonitor
+from anymask.track.confidence import TrackMonitor
 from anymask.track.records import ObjectMask, StateArrays
 
 FORMAT = "anymask video session 1"

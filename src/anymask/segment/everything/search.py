@@ -573,7 +573,7 @@ def _keep_dominant_kind(
 
     if image is None:
         raise InputError(
-            "dominant_kind=True requires the image, but only its embedding was passed. Pass the image."
+            "dominant_kind requires the image, but only its embedding was passed. Pass the image."
         )
     return only_alike(image, masks if refine is None else refine(masks))
 

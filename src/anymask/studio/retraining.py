@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from anymask.studio.project import Project
     from anymask.training import Recipe
 
-LOG = logging.getLogger("anymask.studio.rounds")
+LOG = logging.getLogger("anymask.studio.retraining")
 SET = "accepted"
 MIN_MASKS = 10
 MIN_HELD = 5  # images; the interval of fewer is not meaningful

@@ -19,6 +19,7 @@ from anymask.base import DataError, IntArray, StoreError, brief
 from anymask.evaluation import Report, Section, TextTable, page
 from anymask.masks import union_areas
 from anymask.studio.database import reading
+from anymask.studio.proposals import ProjectSettings
 from anymask.studio.review import (
     Agreement,
     BatchState,
@@ -27,7 +28,6 @@ from anymask.studio.review import (
     compare_annotators,
     judged_batches,
 )
-from anymask.studio.stages import ProjectSettings
 from anymask.studio.store import Store
 from anymask.studio.tables import KIND, STAGE, ImageRow, RecordRow, TrackRow, mask_of_text
 from anymask.studio.tracks import Tracks

@@ -35,7 +35,7 @@ from anymask.studio.records import Draft, ImageEntry, MaskNotes, Provenance, one
 if TYPE_CHECKING:
     from anymask.studio.project import Project
 
-LOG = logging.getLogger("anymask.studio.stages")
+LOG = logging.getLogger("anymask.studio.proposals")
 HINT_SECONDS = 30.0
 
 

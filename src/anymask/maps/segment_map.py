@@ -28,7 +28,14 @@ from anymask.maps.joining import (
 from anymask.maps.layers import check_map_outputs, corners_of, write_objects
 from anymask.maps.scene import Scene
 from anymask.maps.shapes import GroundArea, drawn_shape, outline_of
-from anymask.maps.worksheet import Fragment, MapObject, TileStore, bounds_of, key_of, open_worksheet
+from anymask.maps.tile_store import (
+    Fragment,
+    MapObject,
+    TileStore,
+    bounds_of,
+    key_of,
+    open_worksheet,
+)
 from anymask.masks import Mask, Prompt, Tile, Window, joining, tile_boxes
 from anymask.models.rules import FIELD_MODELS
 from anymask.runtime import split_side
