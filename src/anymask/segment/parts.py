@@ -158,7 +158,7 @@ def select_parts(
             inside.append(replace(one, rle=clipped))
     chosen: MaskFilterDict = {
         "min_mask_area": settings.min_share * area,
-        "iou": settings.nms_iou,
+        "nms_iou": settings.nms_iou,
         "granularity": settings.granularity,
     }
     filters = mask_filter_of(Grid(), chosen, default_min_objectness(runtime.family))

@@ -182,7 +182,7 @@ class OpenScan(OpenSession):
             "window": session and session.window,
             "endings": self.endings if volume else [],
             "objects": objects,
-            "known": {str(number): self.about.known(number) for number in objects},
+            "known": {str(number): self.about.slice_ranges(number) for number in objects},
             "seconds_left": videos.seconds_left(self),
         }
 
