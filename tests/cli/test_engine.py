@@ -59,6 +59,15 @@ def test_masks_go_in_and_come_out(images: Path, capsys: pytest.CaptureFixture[st
     assert [len(image.masks) for image in other_images] == [3, 3]
 
 
+def test_a_search_counts_its_classes(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "project", "init", images)
+    like = ("--like", f"{images / 'a.png'}@box:70,18,114,62", "--model", "nano")
+    told = said(capsys, "project", "find", images, *like, "--label", "disc")
+    assert "2 images, 6 proposals (disc 6); " in told
+    again = said(capsys, "project", "find", images, *like, "--label", "disc")
+    assert "0 images, 0 proposals; " in again
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

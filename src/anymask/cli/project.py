@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from itertools import islice
@@ -24,6 +25,7 @@ UNATTENDED = tuple(stage for stage in STAGES if stage != "assisted")  # require 
 
 if TYPE_CHECKING:
     from anymask.studio.project import Project
+    from anymask.studio.searching import SearchedImage
 
 
 def opened(args: argparse.Namespace) -> Project:
@@ -207,15 +209,22 @@ def find_objects(args: argparse.Namespace) -> None:
     if words is not None and Path(words).suffix and Path(words).is_file():
         words = Path(words)
     model = load(args.model or project.current_model())
+    labels = Counter[str]()
+
+    def count(kept: SearchedImage) -> int:
+        labels.update(mask.label or "no class" for mask in kept.records)
+        return len(kept.records)
+
     images, masks = run_on_images(
         "find", args.limit, lambda failed: project.find(
             model, words, like=like, unlike=unlike, label=args.label, detector=args.detector,
             score=args.score, failed=failed,
-        ), lambda kept: len(kept.records),
+        ), count,
     )  # fmt: skip
+    each = ", ".join(f"{label} {number}" for label, number in labels.items())
     say(
-        f"{counted(images, 'image')}, {counted(masks, 'proposal')}; images that are done or were "
-        "searched before are skipped"
+        f"{counted(images, 'image')}, {counted(masks, 'proposal')}{each and f' ({each})'}; images "
+        "that are done or were searched before are skipped"
     )
 
 
