@@ -150,7 +150,7 @@ def test_a_project_keeps_the_list_from_import_to_export(tmp_path: Path) -> None:
     project = anymask.Project(tmp_path / "photos" / "images")
     try:
         project.add_folder()
-        project.take(labels)
+        project.import_masks(labels)
         project.export(tmp_path / "o.json", "coco", only="labelled")
         project.export(tmp_path / "p.json", "coco", only="labelled", classes=("dog", "car"))
     finally:

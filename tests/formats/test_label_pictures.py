@@ -132,7 +132,7 @@ def project_file(folder: Path) -> Path:
     (folder / "photos").mkdir()
     Image.new("RGB", (100, 80)).save(folder / "photos" / "a.jpg")
     project = studio.create_project(folder / "photos")
-    assert not project.take(cvat_file(folder)).unread
+    assert not project.import_masks(cvat_file(folder)).unread
     project.export(folder / "a.json", only="labelled")
     return folder / "a.json"
 

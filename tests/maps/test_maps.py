@@ -161,7 +161,7 @@ def test_another_model_begins_anew(tmp_path: Path) -> None:
     known = []
     for model in (1, 2):
         with contextlib.suppress(KeyboardInterrupt), open_worksheet(out, {"model": model}) as work:
-            known.append(work.looked("0,0,9,9"))
+            known.append(work.is_finished("0,0,9,9"))
             raise KeyboardInterrupt
     assert known == [True, False]
     with open_worksheet(out, {"model": 2}):

@@ -47,7 +47,7 @@ def filled(project: Project, tmp_path: Path) -> Project:
     source = labels(
         tmp_path / "in", LICENCE, source="harbour", consent="given", restrictions=["no-mixing"]
     )
-    project.take(source, None, who="ann")
+    project.import_masks(source, None, who="ann")
     return project
 
 
@@ -56,8 +56,8 @@ def test_terms_of_several_imports_and_of_the_folder_are_joined(
 ) -> None:
     more = {"name": "Quay Licence"}
     other = labels(tmp_path / "in", more, source="quay", restrictions="no-training")
-    filled.take(other, None, who="ann")
-    filled.take(other, None, who="ann")
+    filled.import_masks(other, None, who="ann")
+    filled.import_masks(other, None, who="ann")
     (filled.folder / "terms.jsonl").write_text('{"info": {"consent": "by mail"}}\n')
     export_masks(filled, tmp_path / "o.json", "coco", ExportSettings(only="labelled"))
     facts = stated(tmp_path / "o.json", "coco", filled.folder)
@@ -85,6 +85,6 @@ def test_a_round_is_refused_if_the_terms_of_an_import_forbid_training(
     project: Project, tmp_path: Path, restrictions: list[str], accept: bool, telling: str
 ) -> None:
     source = labels(tmp_path / "in", LICENCE, source="harbour", restrictions=restrictions)
-    project.take(source, None, who="ann")
+    project.import_masks(source, None, who="ann")
     with pytest.raises(InputError, match=telling):
         project.retrain(Tuning(accept_terms=accept))

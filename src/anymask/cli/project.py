@@ -111,7 +111,7 @@ def init(args: argparse.Namespace) -> None:
 # import
 
 
-def take(args: argparse.Namespace) -> None:
+def import_annotations(args: argparse.Namespace) -> None:
     """Import masks. A folder that is not a project yet becomes one."""
     from anymask.masks import counted
     from anymask.studio.project import create_project
@@ -121,7 +121,7 @@ def take(args: argparse.Namespace) -> None:
     project = create_project(args.folder, failed=skipped)
     if args.page == "all":
         raise InputError("--page all is not supported here. Choose one page, such as 2 or z1c0.")
-    taken = project.take(
+    taken = project.import_masks(
         args.source, args.origin, who=args.user, proposals=args.proposals, page=args.page,
         split=args.split, **read_options(args, ReadSettings),
     )  # fmt: skip
@@ -383,7 +383,7 @@ ACTIONS = {
         FOLDER,
         PROJECT,
     ), summary="create a project from a folder of images"),
-    "import": Command(take, (
+    "import": Command(import_annotations, (
         FOLDER,
         Argument("source", metavar="SOURCE", type=Path, reads=True,
             help="masks in any format that `anymask convert` reads"),

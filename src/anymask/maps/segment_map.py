@@ -128,7 +128,7 @@ def segment_tiles(
     with open_worksheet(paths[0], about) as work, choose_progress(progress, "windows") as tell:
         processor.tell = tell
         for done, window in enumerate(windows, start=1):
-            if not work.looked(key_of(window)):
+            if not work.is_finished(key_of(window)):
                 work.keep(key_of(window), processor.detect(window))
             if tell is not None and not processor.prompts:
                 tell(done, len(windows))
@@ -142,8 +142,8 @@ def segment_tiles(
             for window in windows:
                 work.add_objects(_object_of(one, f"{one.id}") for one in work.fragments(window))
             with work.base:
-                for thing in work.best_first():
-                    work.mark_kept(thing)
+                for map_object in work.best_first():
+                    work.mark_kept(map_object)
         objects, coverage = _finish(scene, work, tolerance, right_angles, min_area)
         without = prompts_without(scene, processor.prompts, work)
         for path in paths:
@@ -170,7 +170,7 @@ def _join(
     total = len(windows) + len(by_window)
     for done, (window, numbers) in enumerate(by_window.items(), start=len(windows) + 1):
         key = f"again {key_of(window)}"
-        if not work.looked(key):
+        if not work.is_finished(key):
             pieces = [work.fragment(number) for number in numbers]
             answers = processor.again(window, pieces)
             found = [merged_parts(*one) for one in zip(pieces, answers, strict=True)]

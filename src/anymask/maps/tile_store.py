@@ -94,13 +94,13 @@ class TileStore:
         self.base = base
         self.fragments = lru_cache(64)(self._fragments)
 
-    def looked(self, look: str) -> bool:
+    def is_finished(self, step: str) -> bool:
         """Whether a step is finished."""
         return (
-            self.base.execute("SELECT 1 FROM looked WHERE look = ?", [look]).fetchone() is not None
+            self.base.execute("SELECT 1 FROM looked WHERE look = ?", [step]).fetchone() is not None
         )
 
-    def keep(self, look: str, found: Sequence[Fragment]) -> None:
+    def keep(self, step: str, found: Sequence[Fragment]) -> None:
         """Write the results of a finished step."""
         rows = [
             (
@@ -119,7 +119,7 @@ class TileStore:
         with self.base:
             marks = ", ".join("?" * 10)
             self.base.executemany(f"INSERT INTO fragment VALUES (NULL, {marks})", rows)
-            self.base.execute("INSERT INTO looked VALUES (?)", [look])
+            self.base.execute("INSERT INTO looked VALUES (?)", [step])
 
     def _fragments(self, window: Window) -> list[Fragment]:
         """Fragments of a window from the first pass."""
@@ -179,14 +179,18 @@ class TileStore:
         text = "SELECT id FROM place WHERE x1 >= ? AND x0 <= ? AND y1 >= ? AND y0 <= ?"
         return self._objects(text, x0, x1, y0, y1)
 
-    def mark_kept(self, thing: MapObject) -> None:
+    def mark_kept(self, map_object: MapObject) -> None:
         """Mark an object as kept."""
-        x0, y0, x1, y1 = bounds_of(thing.outline)
-        self.base.execute("INSERT INTO place VALUES (?, ?, ?, ?, ?)", [thing.id, x0, x1, y0, y1])
+        x0, y0, x1, y1 = bounds_of(map_object.outline)
+        self.base.execute(
+            "INSERT INTO place VALUES (?, ?, ?, ?, ?)", [map_object.id, x0, x1, y0, y1]
+        )
 
-    def finish(self, thing: MapObject) -> None:
+    def finish(self, map_object: MapObject) -> None:
         """Write the final shape, area and number of an object."""
-        row = [shapely.to_wkb(thing.shape), thing.area, thing.number, thing.id]
+        row = [
+            shapely.to_wkb(map_object.shape), map_object.area, map_object.number, map_object.id,
+        ]  # fmt: skip
         self.base.execute("UPDATE object SET shape = ?, area = ?, number = ? WHERE id = ?", row)
 
     def in_reading_order(self) -> Iterator[MapObject]:

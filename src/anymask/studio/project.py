@@ -125,7 +125,7 @@ class Project:
         """Masks of an image by ID, or of all images, optionally only with these states."""
         return self.store.records(image, states)
 
-    take = import_masks
+    import_masks = import_masks
     run = run_stage
     find = find_in_project
     accept_rest = accept_rest

@@ -425,7 +425,7 @@ async def import_file(
         if not await write_stream(request.stream(), path):
             raise RequestError(400, "The body is empty. Send the bytes of a file.")
         try:
-            taken = await run_in_threadpool(project.take, path, who=who)
+            taken = await run_in_threadpool(project.import_masks, path, who=who)
         except AnymaskError as error:
             text = without_code(str(error).replace(f"{folder}{os.sep}", ""))
             if path.suffix.lower() in SUFFIXES:
