@@ -17,6 +17,9 @@ export interface Geometry {
   side: number;
 }
 
+export const clamp = (value: number, low: number, high: number) =>
+  Math.min(high, Math.max(low, value));
+
 const rounded = (value: number) => Math.max(1, Math.floor(value + 0.5));
 
 /** Where an image of (H, W) lies in the model's space. Sides round half up, at least 1. */

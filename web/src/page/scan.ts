@@ -3,7 +3,7 @@
 import { addLayers } from "../canvas/layers";
 import { drawGuides } from "../canvas/guides";
 import { drawFound } from "../canvas/videostage";
-import { View } from "../canvas/view";
+import { View, placeIn } from "../canvas/view";
 import type { VolumeWork } from "../state/volumework";
 import { AXES, type Axis, type VolumeWish } from "../store/volumes";
 import { dialog } from "./dialogs";
@@ -75,11 +75,14 @@ class Beside {
     private readonly slot: number,
   ) {
     this.element = h("button", { class: "plane-beside", type: "button" });
-    this.canvases = addLayers(this.element, ["image", "masks", "over"]);
+    const resized = () => {
+      this.view.hw = [0, 0]; // fitted anew
+      this.draw();
+    };
+    this.canvases = addLayers(this.element, this.view, ["image", "masks", "over"], resized);
     this.element.append(this.name);
     this.element.addEventListener("click", (event) => this.press(event));
     this.element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    new ResizeObserver(() => this.resized()).observe(this.element);
   }
 
   private get axis(): Axis {
@@ -89,9 +92,7 @@ class Beside {
   /** The mouse goes to a place, the keyboard has the plane shown large. */
   private press(event: MouseEvent): void {
     if (!event.detail) return void this.work.turn(this.axis);
-    const { left, top } = this.element.getBoundingClientRect();
-    const at = this.view.toImage([event.clientX - left, event.clientY - top]);
-    this.work.goTo(this.axis, at);
+    this.work.goTo(this.axis, this.view.toImage(placeIn(this.element, event)));
   }
 
   private wheel(event: WheelEvent): void {
@@ -101,19 +102,6 @@ class Beside {
     if (slice < 0 || slice >= work.scan.shape[axis]) return;
     work.at[axis] = slice;
     work.refresh();
-  }
-
-  private resized(): void {
-    const { clientWidth, clientHeight } = this.element;
-    if (!clientWidth || !clientHeight) return;
-    this.view.width = clientWidth;
-    this.view.height = clientHeight;
-    for (const canvas of this.canvases) {
-      canvas.width = clientWidth;
-      canvas.height = clientHeight;
-    }
-    this.view.hw = [0, 0]; // fitted anew
-    this.draw();
   }
 
   draw(): void {
@@ -126,18 +114,12 @@ class Beside {
     const { work, view, axis } = this;
     const plane = work.beside[axis];
     if (!plane || work.closed) return;
-    const { hw } = plane.image;
-    const tall = work.tallAt(plane.frame);
-    if (hw.join() !== view.hw.join() || tall !== view.tall) {
-      view.hw = hw;
-      view.tall = tall;
-      view.fit();
-    }
+    view.take(plane.image.hw, work.tallAt(plane.frame));
     const [image, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
     for (const context of [image, over]) context.clearRect(0, 0, view.width, view.height);
     plane.image.draw(image, view, 1);
-    drawFound(masks, view, work, plane.frame);
-    drawGuides(over, view, work.linesAt(plane.frame));
+    drawFound({ context: masks, view }, work, plane.frame);
+    drawGuides({ context: over, view }, work.linesAt(plane.frame));
     const [left, right, top, bottom] = work.letters(axis);
     const name = `${work.label(plane.frame)} · ${left}–${right}, ${top}–${bottom}`;
     if (this.name.textContent === name) return;

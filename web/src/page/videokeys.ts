@@ -50,10 +50,6 @@ export function videoCommands(
     videoWork.changed();
     videoWork.redraw();
   };
-  const fit = () => {
-    videoWork.view.fit();
-    stage.draw();
-  };
   return [
     of("Video", "Start or stop playback", () => void videoWork.play(), "Space"),
     of("Video", `Previous ${part}`, go(-1), "ArrowLeft"),
@@ -81,7 +77,7 @@ export function videoCommands(
     ),
     ...projectCommands(videoWork, pages),
     ...pages.more,
-    of("View", `Fit the ${part}`, fit, "0"),
+    of("View", `Fit the ${part}`, () => stage.fit(), "0"),
     of("View", "Zoom in", () => stage.zoom(1.25), "+", "="),
     of("View", "Zoom out", () => stage.zoom(0.8), "-"),
     of("View", `Move the ${part}`, tool("pan"), "H"),
