@@ -18,7 +18,7 @@ import { conceptBar } from "./concepts";
 import { imagesDialog } from "./images";
 import { reportDialog } from "./dialogs";
 import { exportDialog } from "./export";
-import { h } from "./dom";
+import { fileField, h } from "./dom";
 import type { VideoOpener } from "./videoopener";
 import { header } from "./header";
 import { helpDialog } from "./help";
@@ -47,8 +47,11 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   const stage = new Stage(element, session);
   session.redraw = () => stage.draw(true);
   const adjust = adjustPanel(session, element);
-  const files = fileInput(session);
-  const annotations = importInput(session);
+  const files = fileField("Images", "image/*", (chosen) => void addImages(session, chosen));
+  files.multiple = true;
+  const annotations = fileField("Annotation file", null, ([file]) => {
+    if (file) void importFile(session, file);
+  });
   const names = () => namesDialog(session);
   const panel = side(session, () => element.focus(), names);
   const pages = {
@@ -156,31 +159,6 @@ function redrawOnChange(session: Session, stage: Stage, view: View): void {
     });
   });
   session.changed();
-}
-
-function fileInput(session: Session): HTMLInputElement {
-  const input = h("input", {
-    type: "file",
-    accept: "image/*",
-    multiple: true,
-    hidden: true,
-    "aria-label": "Images",
-  });
-  input.addEventListener("change", () => {
-    void addImages(session, [...(input.files ?? [])]);
-    input.value = "";
-  });
-  return input;
-}
-
-function importInput(session: Session): HTMLInputElement {
-  const input = h("input", { type: "file", hidden: true, "aria-label": "Annotation file" });
-  input.addEventListener("change", () => {
-    const [file] = input.files ?? [];
-    if (file) void importFile(session, file);
-    input.value = "";
-  });
-  return input;
 }
 
 async function openSample(session: Session): Promise<void> {

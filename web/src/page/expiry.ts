@@ -4,7 +4,7 @@ import type { Message } from "../state/session";
 
 export const SHOWN_MS = 6000;
 
-interface Speaker {
+export interface Speaker {
   readonly messages: readonly Message[];
   dismiss(message: Message): void;
 }

@@ -4,7 +4,7 @@ import { scanFolder } from "../state/folder";
 import { hasMasks, type Session } from "../state/session";
 import type { ImageEntry } from "../store/store";
 import { dialog } from "./dialogs";
-import { h, icon } from "./dom";
+import { h, icon, select } from "./dom";
 
 const LISTED = 500; // images in the list at once
 
@@ -26,7 +26,7 @@ export function imagesDialog(session: Session): void {
     autofocus: true,
   });
   find.setAttribute("aria-label", "Search images");
-  const state = h("select", { class: "modes", "aria-label": "Filter images" });
+  const state = select({ "aria-label": "Filter images" });
   const count = () => {
     const { value } = state;
     const counts = STATES.map(

@@ -3,8 +3,8 @@
 import type { Session } from "../state/session";
 import { deleteLabel, renameLabel } from "../state/relabeling";
 import type { LabelEntry } from "../store/store";
-import { dialog } from "./dialogs";
-import { fill, h, iconButton, link } from "./dom";
+import { dialog, saidLine } from "./dialogs";
+import { checkbox, fill, form, h, iconButton, link } from "./dom";
 
 const KEEPS = "anymask-digit-keeps"; // of this browser
 
@@ -13,7 +13,7 @@ export const digitKeeps = () => localStorage.getItem(KEEPS) === "yes";
 
 export function namesDialog(session: Session): void {
   const list = h("div", { class: "names", role: "list" });
-  const said = h("p", { class: "said", role: "status" });
+  const said = saidLine();
   const field = h("input", {
     class: "label",
     type: "text",
@@ -38,21 +38,18 @@ export function namesDialog(session: Session): void {
     }
     draw();
   };
-  const add = h("form", { class: "name-add" }, field, submit("Add"));
-  add.addEventListener("submit", (event) => {
-    event.preventDefault();
+  const learn = () => {
     const name = field.value.trim();
     field.value = "";
     if (name) void work(session.labels.learn(name));
-  });
-  const keeps = h("input", { type: "checkbox", checked: digitKeeps() });
-  keeps.addEventListener("change", () => localStorage.setItem(KEEPS, keeps.checked ? "yes" : "no"));
-  const option = h(
-    "label",
-    { class: "check" },
-    keeps,
+  };
+  const submit = h("button", { class: "button", type: "submit" }, "Add");
+  const add = form({ class: "name-add" }, learn, field, submit);
+  const { input: keeps, element: option } = checkbox(
+    { checked: digitKeeps() },
     "Digit keys set the class and also keep the mask",
   );
+  keeps.addEventListener("change", () => localStorage.setItem(KEEPS, keeps.checked ? "yes" : "no"));
   dialog("Classes", list, add, option, said);
   draw();
   void work(session.labels.refresh());
@@ -79,8 +76,6 @@ function focusIn(list: HTMLElement): () => void {
     if (selected && same instanceof HTMLInputElement) same.select();
   };
 }
-
-const submit = (text: string) => h("button", { class: "button", type: "submit" }, text);
 
 type Work = (doing: Promise<void>) => Promise<void>;
 

@@ -4,13 +4,8 @@ import type { Session } from "../state/session";
 import type { Suggestion } from "../model/name_table";
 import { fill, h, link } from "./dom";
 
-export interface ObjectCard {
-  element: HTMLElement;
-  label: HTMLInputElement;
-}
-
 /** kept  gives the keys back to the image; names  opens the list of names */
-export function objectCard(session: Session, kept: () => void, names: () => void): ObjectCard {
+export function objectCard(session: Session, kept: () => void, names: () => void) {
   const label = h("input", {
     class: "label",
     type: "text",
@@ -49,10 +44,8 @@ export function objectCard(session: Session, kept: () => void, names: () => void
   });
   const suggested = suggestions(session);
   const head = h("div", { class: "card-head" }, h("h2", {}, "Object"), edit);
-  return {
-    element: h("section", { class: "card object" }, head, label, known, suggested, chips),
-    label,
-  };
+  const element = h("section", { class: "card object" }, head, label, known, suggested, chips);
+  return { element, label };
 }
 
 /** What the model would call the object; its line is there before they come, so nothing moves. */

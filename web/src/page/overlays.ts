@@ -2,18 +2,12 @@
 
 import { conceptOf, nextConcept } from "../state/concepts";
 import { reviewedMask, judge, keep, nextReview } from "../state/review";
-import type { Message, Session } from "../state/session";
+import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { button, fill, h, icon, iconButton, link } from "./dom";
-import { Expiry } from "./expiry";
+import { Expiry, type Speaker } from "./expiry";
 
-interface Speaker {
-  readonly messages: Message[];
-  readonly watchers: (() => void)[];
-  dismiss(message: Message): void;
-}
-
-export function toasts(session: Speaker): HTMLElement {
+export function toasts(session: Speaker & { watchers: (() => void)[] }): HTMLElement {
   const element = h("div", { class: "toasts", role: "alert" });
   const expiry = new Expiry(session, () => element.matches(":hover, :focus-within"));
   for (const event of ["pointerenter", "pointerleave", "focusin", "focusout"]) {

@@ -6,13 +6,15 @@ import { drawFound } from "../canvas/videostage";
 import { View, placeIn } from "../canvas/view";
 import type { VolumeWork } from "../state/volumework";
 import { AXES, type Axis, type VolumeWish } from "../store/volumes";
-import { dialog } from "./dialogs";
-import { h, link } from "./dom";
+import { dialog, exportForm, formatChoice, saidLine, type Formats } from "./dialogs";
+import { h, link, setText } from "./dom";
 import { download } from "./export";
+import { table } from "./figures";
 import type { Extras } from "./video";
+import { namedObjects } from "./videoexport";
 import { of } from "./videokeys";
 
-const FORMATS: [ending: VolumeWish["ending"], title: string, about: string][] = [
+const FORMATS: Formats = [
   [".nii.gz", "NIfTI", "label map in the geometry of the scan; voxel values are object numbers"],
   [".seg.nrrd", "Slicer (.seg.nrrd)", "segmentation with the names and colors of the objects"],
   [".dcm", "DICOM SEG", "segmentation that references the slices of the series"],
@@ -160,7 +162,7 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
     const text = work.tracks.objects.length
       ? `Window of the model input: level ${level}, width ${width}.`
       : "The first click also sets the window of the model input to this window.";
-    if (told.textContent !== text) told.textContent = text;
+    setText(told, text);
     model.hidden = modelWindow.join() === work.window.join();
     table.hidden = !work.tracks.objects.length;
   });
@@ -180,30 +182,12 @@ async function measuresDialog(work: VolumeWork): Promise<void> {
   try {
     const rows = await work.scan.measures();
     const heads = ["Object", "ml", "Largest area, mm²", "Diameter, mm", "Slice (z)"];
-    dialog(
-      "Measurements",
-      h(
-        "table",
-        { class: "figures" },
-        h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
-        h(
-          "tbody",
-          {},
-          ...rows.map((row) =>
-            h(
-              "tr",
-              {},
-              h("th", { scope: "row" }, work.nameOf(row.label)),
-              ...[row.volume_ml, row.area_mm2, row.diameter_mm].map((value) =>
-                h("td", {}, value.toPrecision(4)),
-              ),
-              h("td", {}, String(row.slice)),
-            ),
-          ),
-        ),
-      ),
-      h("p", { class: "dim small" }, "anymask is not a medical device. Check all results."),
-    );
+    const lines = rows.map(({ label, volume_ml, area_mm2, diameter_mm, slice }) => {
+      const values = [volume_ml, area_mm2, diameter_mm].map((value) => value.toPrecision(4));
+      return { name: work.nameOf(label), cells: [...values, String(slice)] };
+    });
+    const note = "anymask is not a medical device. Check all results.";
+    dialog("Measurements", table(heads, lines), h("p", { class: "dim small" }, note));
   } catch (error) {
     work.say((error as Error).message);
   }
@@ -211,36 +195,14 @@ async function measuresDialog(work: VolumeWork): Promise<void> {
 
 function exportDialog(work: VolumeWork): void {
   const offered = FORMATS.filter(([ending]) => work.scan.state.endings.includes(ending));
-  const format = h(
-    "select",
-    { class: "modes", id: "scan-format" },
-    ...offered.map(([ending, title]) => h("option", { value: ending }, title)),
-  );
-  const about = h("p", { class: "dim small" });
-  const tell = () => (about.textContent = offered.find(([one]) => one === format.value)![2]);
-  format.addEventListener("change", tell);
-  tell();
-  const said = h("p", { class: "said", role: "status" });
-  const form = h(
-    "form",
-    { class: "export" },
-    h("label", { for: "scan-format" }, "Format"),
-    h(
-      "div",
-      {},
-      format,
-      about,
-      work.left > 0 &&
-        h("p", { class: "dim small" }, "Tracking is not complete: some slices have no masks yet."),
-    ),
-    h("span", {}),
-    h("button", { class: "button primary large", type: "submit" }, "Export"),
-  );
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    void write(work, format.value as VolumeWish["ending"], said);
-  });
-  dialog("Export", form, said);
+  const { format, row } = formatChoice("scan-format", offered);
+  const said = saidLine();
+  const start = () => void write(work, format.value as VolumeWish["ending"], said);
+  if (work.left > 0)
+    row[1].append(
+      h("p", { class: "dim small" }, "Tracking is not complete: some slices have no masks yet."),
+    );
+  dialog("Export", exportForm(start, ...row), said);
 }
 
 async function write(
@@ -250,9 +212,7 @@ async function write(
 ): Promise<void> {
   said.textContent = "Writing …";
   try {
-    const objects = work.objects.map(({ number, name, color }) => ({
-      ...{ object: number, name, color },
-    }));
+    const objects = namedObjects(work);
     const title = `${work.title.replace(/\.(nii|gz|nrrd|mg[hz]|tiff?|zip|dcm)\b/gi, "")}-labels`;
     const { name, blob } = await work.scan.write({ ending, title, objects });
     download(name, blob);

@@ -6,7 +6,7 @@ import { isBegun, isCorrected, takesAway, unstored } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { KeptVideo } from "../state/said";
 import type { ClipEntry, Clips } from "../store/clips";
-import { exportButton, h, iconButton } from "./dom";
+import { exportButton, h, iconButton, setText } from "./dom";
 import { giveKeysBack } from "./keys";
 import { clipBar } from "./clipbar";
 import { exportVideoDialog } from "./videoexport";
@@ -204,7 +204,7 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
           ? "Predicting …"
           : stateOf(videoWork);
     saved.dataset.state = busy || text.endsWith("not saved") ? "busy" : "saved";
-    if (saved.textContent !== text) saved.textContent = text;
+    setText(saved, text);
   });
   return h(
     "header",
@@ -273,10 +273,7 @@ function tools(videoWork: VideoWork): HTMLElement {
 
 function status(videoWork: VideoWork): HTMLElement {
   const advice = h("span", { class: "advice", "aria-live": "polite" });
-  videoWork.watchers.push(() => {
-    const text = advise(videoWork);
-    if (advice.textContent !== text) advice.textContent = text;
-  });
+  videoWork.watchers.push(() => setText(advice, advise(videoWork)));
   return h("footer", { class: "status" }, advice);
 }
 

@@ -9,8 +9,8 @@ import type { Session } from "../state/session";
 import type { ClipEntry, Clips } from "../store/clips";
 import { isVideo, type Offers, type VideoFacts, type Videos } from "../store/videos";
 import type { VolumeOffers, Volumes } from "../store/volumes";
-import { dialog } from "./dialogs";
-import { h, icon } from "./dom";
+import { dialog, saidLine } from "./dialogs";
+import { fileField, h, icon } from "./dom";
 import { forgetVideo, keptVideo, showVideo, type VideoPlace } from "./video";
 import { scanExtras } from "./scan";
 
@@ -31,17 +31,13 @@ function chooser(
   open: (file: File) => Promise<void>,
 ): [HTMLElement, HTMLElement] {
   const name = what === "video" ? "Video file" : "Scan file";
-  const input = h("input", { type: "file", accept, hidden: true, "aria-label": name });
-  input.addEventListener("change", () => {
-    const file = input.files?.[0];
-    input.value = "";
+  const input = fileField(name, accept, ([file]) => {
     if (file) void open(file);
   });
   const kind = what === "video" ? "button primary large" : "button large";
-  const choose = h("button", { class: kind, type: "button" });
-  choose.append(icon("open"), `Choose a ${what} file`);
-  choose.addEventListener("click", () => input.click());
-  return [choose, input];
+  const onclick = () => input.click();
+  const about = { class: kind, type: "button", onclick };
+  return [h("button", about, icon("open"), `Choose a ${what} file`), input];
 }
 
 /** A clip of the project; a video of its folder becomes one. */
@@ -81,7 +77,7 @@ export class VideoOpener {
       dialog("Video or scan", h("p", {}, NO_SERVER));
       return;
     }
-    const said = h("p", { class: "said", role: "status" });
+    const said = saidLine();
     const inside = h("div", { class: "video-offers" }, "Loading …");
     const element = dialog("Video or scan", inside, said);
     try {
@@ -110,9 +106,8 @@ export class VideoOpener {
     };
     const own = (names: string[], kind: Kind) =>
       names.map((name) => {
-        const button = h("button", { class: "choice", type: "button" }, name);
-        button.addEventListener("click", () => void open(kind)(name));
-        return button;
+        const onclick = () => void open(kind)(name);
+        return h("button", { class: "choice", type: "button", onclick }, name);
       });
     const listed = [...own(offers.clips, "video"), ...own(scans.scans, "scan")];
     const most =

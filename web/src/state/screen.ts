@@ -7,6 +7,13 @@ import { frameAt, secondsOf, type VideoFacts, type Videos } from "../store/video
 import { FrameCache } from "./frame_cache";
 import type { Message } from "./session";
 
+/** A frame with its image, and the number of that among the images. */
+export interface Shown {
+  frame: number;
+  image: TiledImage;
+  imageNumber: number;
+}
+
 export abstract class Screen {
   /** What it is made of, and what it is; for what is said of it. */
   readonly words: Readonly<{ part: string; whole: string }> = { part: "frame", whole: "video" };
@@ -14,7 +21,7 @@ export abstract class Screen {
   readonly watchers: (() => void)[] = [];
   readonly messages: Message[] = [];
   frame = 0; // where one is
-  shown: { frame: number; image: TiledImage; imageNumber: number } | null = null; // what is on the screen
+  shown: Shown | null = null; // what is on the screen
   along = false; // the frame that was found last is shown
   playing = false;
   redraw: () => void = () => undefined;

@@ -13,7 +13,7 @@ import { Calibration } from "./calibration";
 import { reviewedMasks } from "./concepts";
 import { Labels } from "./labels";
 import { SILENT } from "../store/store";
-import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
+import type { Channel, ImageEntry, ImagePage, Project, ReviewItem, Store } from "../store/store";
 import { Editor, type EditorHost } from "./editor";
 import { Naming } from "./naming";
 import { countElsewhere, storedMasks } from "./others";
@@ -209,7 +209,7 @@ export class Session implements EditorHost {
     const all: ImageEntry[] = [];
     let after: string | null = null;
     do {
-      const page: Awaited<ReturnType<Store["images"]>> = await this.store.images(after, PAGE);
+      const page: ImagePage = await this.store.images(after, PAGE);
       all.push(...page.images);
       after = page.next;
     } while (after !== null);
