@@ -1,4 +1,4 @@
-/** The canvases of a stage. */
+/** The canvases of a stage, and when they are drawn. */
 
 import type { View } from "./view";
 
@@ -34,4 +34,16 @@ export function addLayers(
   });
   observer.observe(element);
   return canvases;
+}
+
+/** What is asked for is done in the next frame of the screen, however often it is asked for. */
+export function onceAFrame(run: () => void): () => void {
+  let frame = 0;
+  const due = () => {
+    frame = 0;
+    run();
+  };
+  return () => {
+    frame ||= requestAnimationFrame(due);
+  };
 }

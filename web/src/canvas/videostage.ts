@@ -8,7 +8,7 @@ import type { Mask } from "../state/work";
 import { Fingers } from "./fingers";
 import { drawGuides } from "./guides";
 import { LabelMap } from "./labelmap";
-import { addLayers } from "./layers";
+import { addLayers, onceAFrame } from "./layers";
 import { drawBox, drawClicks, drawCross, drawSimple } from "./shapes";
 import { placeIn, turnOf, type Surface, type View } from "./view";
 
@@ -24,7 +24,7 @@ export class VideoStage {
   private panning: XY | null = null;
   private windowing: XY | null = null; // where the window was dragged to
   private from: XY | null = null; // where a box was begun
-  private frame = 0;
+  readonly draw = onceAFrame(() => this.drawNow());
 
   constructor(
     readonly element: HTMLElement,
@@ -154,13 +154,7 @@ export class VideoStage {
     this.draw();
   }
 
-  /** Draw in the next frame of the screen. */
-  draw(): void {
-    this.frame ||= requestAnimationFrame(() => this.drawNow());
-  }
-
   private drawNow(): void {
-    this.frame = 0;
     const { videoWork, view } = this;
     const [image, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
     this.element.style.cursor = this.panning ? "grabbing" : CURSORS[videoWork.toolName];

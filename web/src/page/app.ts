@@ -1,5 +1,6 @@
 /** The page: its parts put together. */
 
+import { onceAFrame } from "../canvas/layers";
 import { Stage } from "../canvas/stage";
 import type { View } from "../canvas/view";
 import { patchToRle, type Patch } from "../masks/patch";
@@ -131,33 +132,28 @@ function rememberImage({ images, index }: Session): void {
 /** Panels and canvases follow the session, at most once a frame. */
 function redrawOnChange(session: Session, stage: Stage, view: View): void {
   const panels = session.watchers.splice(0);
-  let waiting = false;
   let drawn: unknown[] = [];
-  session.watchers.push(() => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      for (const panel of panels) panel();
-      const { editor, image, shown, review } = session;
-      const now = [
-        editor,
-        image,
-        shown,
-        editor?.state.masks,
-        editor?.draft.fixes,
-        review,
-        conceptOf(session),
-        view.scale,
-        view.x,
-        view.y,
-      ];
-      stage.draw(now.some((part, i) => part !== drawn[i]));
-      drawn = now;
-      stage.drawNow();
-      stage.pointAs();
-    });
-  });
+  const draw = () => {
+    for (const panel of panels) panel();
+    const { editor, image, shown, review } = session;
+    const now = [
+      editor,
+      image,
+      shown,
+      editor?.state.masks,
+      editor?.draft.fixes,
+      review,
+      conceptOf(session),
+      view.scale,
+      view.x,
+      view.y,
+    ];
+    stage.draw(now.some((part, i) => part !== drawn[i]));
+    drawn = now;
+    stage.drawNow();
+    stage.pointAs();
+  };
+  session.watchers.push(onceAFrame(draw));
   session.changed();
 }
 

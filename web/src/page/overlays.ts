@@ -3,11 +3,12 @@
 import { conceptOf, nextConcept } from "../state/concepts";
 import { reviewedMask, judge, keep, nextReview } from "../state/review";
 import type { Session } from "../state/session";
+import type { Speaker } from "../state/speaker";
 import { isEmpty } from "../state/work";
 import { button, fill, h, icon, iconButton, link } from "./dom";
-import { Expiry, type Speaker } from "./expiry";
+import { Expiry } from "./expiry";
 
-export function toasts(session: Speaker & { watchers: (() => void)[] }): HTMLElement {
+export function toasts(session: Speaker): HTMLElement {
   const element = h("div", { class: "toasts", role: "alert" });
   const expiry = new Expiry(session, () => element.matches(":hover, :focus-within"));
   for (const event of ["pointerenter", "pointerleave", "focusin", "focusout"]) {

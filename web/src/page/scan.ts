@@ -1,6 +1,6 @@
 /** What the page of a scan has besides a video's: two more planes, window, measures, export. */
 
-import { addLayers } from "../canvas/layers";
+import { addLayers, onceAFrame } from "../canvas/layers";
 import { drawGuides } from "../canvas/guides";
 import { drawFound } from "../canvas/videostage";
 import { View, placeIn } from "../canvas/view";
@@ -70,7 +70,7 @@ class Beside {
   private readonly view = new View();
   private readonly canvases: HTMLCanvasElement[];
   private readonly name = h("span", { class: "plane-name" });
-  private waiting = false;
+  readonly draw = onceAFrame(() => this.drawNow());
 
   constructor(
     private readonly work: VolumeWork,
@@ -106,13 +106,7 @@ class Beside {
     work.refresh();
   }
 
-  draw(): void {
-    if (!this.waiting) requestAnimationFrame(() => this.drawNow());
-    this.waiting = true;
-  }
-
   private drawNow(): void {
-    this.waiting = false;
     const { work, view, axis } = this;
     const plane = work.beside[axis];
     if (!plane || work.closed) return;

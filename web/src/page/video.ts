@@ -1,5 +1,6 @@
 /** The page of an open video: its parts put together in place of the image's. */
 
+import { onceAFrame } from "../canvas/layers";
 import { VideoStage } from "../canvas/videostage";
 import { ClipWork, keepVideo, type TrackStep } from "../state/clipwork";
 import { isBegun, isCorrected, takesAway, unstored } from "../state/correcting";
@@ -174,17 +175,12 @@ const GROUPS = ["Video", "Object", "Project", "View", "Page"];
 /** Panels follow the video at most once a frame of the screen; what a reload needs is kept. */
 function drawOnChange(videoWork: VideoWork): void {
   const panels = videoWork.watchers.splice(0);
-  let waiting = false;
   const draw = () => {
-    waiting = false;
     if (videoWork.closed) return;
     for (const panel of panels) panel();
     sessionStorage.setItem(KEPT, JSON.stringify(videoWork.kept));
   };
-  videoWork.watchers.push(() => {
-    if (!waiting) requestAnimationFrame(draw);
-    waiting = true;
-  });
+  videoWork.watchers.push(onceAFrame(draw));
   videoWork.changed();
 }
 

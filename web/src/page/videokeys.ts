@@ -3,15 +3,12 @@
 import type { VideoStage } from "../canvas/videostage";
 import type { ClipWork } from "../state/clipwork";
 import type { VideoWork } from "../state/videowork";
-import { keyName } from "./commands";
+import { keyName, type Command } from "./commands";
 import { ARROWS, SLIDING, isTaken } from "./keys";
 
-export interface VideoCommand {
-  keys: string[]; // as `keyName` writes them
-  title: string;
+export type VideoCommand = Omit<Command, "group" | "inReview"> & {
   group: "Video" | "Object" | "Project" | "View" | "Page";
-  run: () => unknown;
-}
+};
 
 export interface VideoPages {
   help(): void;
