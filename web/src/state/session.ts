@@ -287,9 +287,7 @@ export class Session extends Speaker implements EditorHost {
       this.pages.set(id, sight.page);
       this.calibration.ofFile = planes.pixel;
       meetFile(this, id, planes);
-      this.editor = new Editor(entry, image.hw, work, sight, this);
-      void encodeImage(this, this.editor);
-      if (!isEmpty(work.state.draft)) void this.editor.update();
+      this.edit(new Editor(entry, image.hw, work, sight, this));
     } catch (error) {
       if (turn === this.opened) this.clear({ name: entry.name, why: (error as Error).message });
     } finally {
@@ -306,6 +304,12 @@ export class Session extends Speaker implements EditorHost {
   whenOpen(step: () => void): void {
     if (this.opening) this.ahead.push(step);
     else step();
+  }
+
+  private edit(editor: Editor): void {
+    this.editor = editor;
+    void encodeImage(this, editor);
+    if (!isEmpty(editor.draft)) void editor.update();
   }
 
   private show(image: TiledImage, refit: boolean): void {
@@ -330,10 +334,9 @@ export class Session extends Speaker implements EditorHost {
       this.show(image, false);
       lastChannel.write(sight.channel);
       editor.diary.send();
-      this.editor = new Editor(entry, image.hw, work, sight, this);
-      this.editor.startedAt = editor.startedAt;
-      void encodeImage(this, this.editor);
-      if (!isEmpty(work.state.draft)) void this.editor.update();
+      const next = new Editor(entry, image.hw, work, sight, this);
+      next.startedAt = editor.startedAt;
+      this.edit(next);
     } catch (error) {
       this.say(`This channel cannot be shown. ${(error as Error).message}`);
     }
