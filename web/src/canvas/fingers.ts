@@ -6,7 +6,7 @@ import { placeIn, type View } from "./view";
 const STILL = 8; // screen pixels by which a finger that means a place may move
 
 /** Hears a mouse and a pen at once, a finger when it is clear that it is alone. */
-export interface Hearer {
+interface Hearer {
   down(event: PointerEvent): void;
   moved(event: PointerEvent): void;
   up(event: PointerEvent): void;

@@ -39,7 +39,7 @@ export interface Kept {
 }
 
 /** How a mask of an answer is made fine. */
-export interface Fineness {
+interface Fineness {
   whole: boolean; // pixel for pixel; else of an image of at most `LONGEST` pixels a side
   edges: boolean;
 }

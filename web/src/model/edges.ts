@@ -34,7 +34,7 @@ export interface EdgeQuestion {
 export type EdgeNetwork = (asked: EdgeQuestion) => Promise<Float32Array>;
 
 /** A mask that is to be drawn, above its threshold. */
-export interface Drawn {
+interface Drawn {
   logits: Float32Array; // (m, m)
   threshold: number;
   prompt: Prompt;

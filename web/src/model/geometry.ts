@@ -84,12 +84,7 @@ const operators = new Map<string, AxisOperator>();
  * low     logits along the axis, of which `side` model pixels are made; the image fills `filled`
  * full    pixels of the image
  */
-export function axisOperator(
-  low: number,
-  side: number,
-  filled: number,
-  full: number,
-): AxisOperator {
+function axisOperator(low: number, side: number, filled: number, full: number): AxisOperator {
   const key = `${low} ${side} ${filled} ${full}`;
   const known = operators.get(key);
   if (known) return known;

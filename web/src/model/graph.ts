@@ -13,7 +13,7 @@ import type { Tokens } from "./prompts";
 
 const SERVE_IT = "Serve the 'ort' folder of the build at this URL.";
 
-export interface Opened {
+interface Opened {
   session: InferenceSession;
   provider: string;
 }

@@ -25,7 +25,7 @@ import { Unfinished } from "./unfinished";
 import { NO_DRAFT, activeLabel, isEmpty, type State, type Work } from "./work";
 
 /** A verdict that can be taken back. */
-export interface Judged {
+interface Judged {
   image: string;
   page: number;
   key: string;

@@ -9,7 +9,7 @@ export type { ClipEntry, TrackEntry } from "./schema";
 export type TrackVerdict = TrackVerdictBody["verdict"];
 
 /** A mask of a track as it travels. */
-export type FramedMask = Found & { frame: number };
+type FramedMask = Found & { frame: number };
 
 export const framed = (masks: Iterable<readonly [number, Found]>): FramedMask[] =>
   [...masks].map(([frame, { segmentation, area, score, state, doubts, prompted }]) => ({
