@@ -2,7 +2,6 @@ import { createHash } from "node:crypto";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import ts from "typescript";
 import { defineConfig, type Plugin } from "vite";
 
 const dist = join(import.meta.dirname, "../node_modules/onnxruntime-web/dist");
@@ -18,17 +17,12 @@ function sources(): string[] {
   return [...folders, "package-lock.json", "package/vite.config.ts"].sort();
 }
 
-/** The types of what is exported, and the hash of the sources. */
-function typings(): Plugin {
+/** The hash of the sources. */
+function hash(): Plugin {
   return {
-    name: "typings",
+    name: "hash",
     apply: "build",
     closeBundle() {
-      for (const name of ["index", "types"]) {
-        const text = readFileSync(`package/src/${name}.ts`, "utf8");
-        const { outputText } = ts.transpileDeclaration(text, { fileName: `${name}.ts` });
-        writeFileSync(`${out}/${name}.d.ts`, outputText.replaceAll('"./types"', '"./types.js"'));
-      }
       const digest = createHash("sha256");
       for (const file of sources()) digest.update(file + "\0").update(readFileSync(file));
       writeFileSync(`${out}/build.json`, JSON.stringify({ sources: digest.digest("hex") }) + "\n");
@@ -41,7 +35,7 @@ export default defineConfig({
   define: { WEBGPU: "false" },
   resolve: { alias: { "onnxruntime-web/wasm": join(dist, "ort.wasm.min.mjs") } },
   worker: { format: "es", rollupOptions: { output: { entryFileNames: "worker.js" } } },
-  plugins: [typings()],
+  plugins: [hash()],
   build: {
     outDir: out,
     emptyOutDir: true,

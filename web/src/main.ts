@@ -7,6 +7,7 @@ import { Model } from "./model/client";
 import { readFeatures, type Features } from "./model/features";
 import { showApp } from "./page/app";
 import { goOn } from "./page/commands";
+import { h } from "./page/dom";
 import { showSignIn } from "./page/signin";
 import { VideoOpener } from "./page/videoopener";
 import { startTheme } from "./page/theme";
@@ -103,11 +104,8 @@ async function start(): Promise<void> {
     watchOthers(session);
   } catch (error) {
     if (error instanceof StoreError && error.kind === "token") return showSignIn(root);
-    const text = document.createElement("p");
-    text.className = "waiting";
-    text.setAttribute("role", "alert");
-    text.textContent = `anymask could not start. ${(error as Error).message}`;
-    root.replaceChildren(text);
+    const text = `anymask could not start. ${(error as Error).message}`;
+    root.replaceChildren(h("p", { class: "waiting", role: "alert" }, text));
   }
 }
 

@@ -12,7 +12,7 @@ import { cocoToRle, rleArea, rleBox, rleIou, rleToCoco } from "../src/masks/rle"
 import { Expiry, SHOWN_MS } from "../src/page/expiry";
 import { summary } from "../src/state/importing";
 import { twinOf } from "../src/state/keeping";
-import type { Message } from "../src/state/session";
+import type { Message } from "../src/state/speaker";
 import { NO_DRAFT, type Draft, type Mask } from "../src/state/work";
 import { Database } from "../src/store/database";
 import { LocalStore } from "../src/store/local";

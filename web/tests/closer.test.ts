@@ -14,25 +14,16 @@ import {
   promptInWindow,
 } from "../src/model/closer";
 import type { Window } from "../src/model/closer";
-import { geometryOf, type BoxXyxy, type Size } from "../src/model/geometry";
+import { geometryOf, type Size } from "../src/model/geometry";
 import { patchToModel } from "../src/model/logits";
 import type { Spec } from "../src/model/manifest";
-import type { Prompt } from "../src/model/prompts";
 import manifest from "../../src/anymask/assets/nano/manifest.json";
 import { expectClose } from "./close";
 import closer from "./fixtures/closer.json";
+import { promptOf } from "./samples";
 
 const spec = { image_side: 64, mask_side: 16, fit: "longest_side" } as Spec;
 const close = manifest.closer;
-
-function promptOf(asked: { points?: number[][]; labels?: number[]; box?: number[] }): Prompt {
-  const clicks = (asked.points ?? []).map(([x, y], i) => ({
-    x,
-    y,
-    label: asked.labels![i] as 0 | 1,
-  }));
-  return { clicks, box: (asked.box as BoxXyxy) ?? null, mask: null };
-}
 
 test.each(closer)("an object in a photo of $size is looked at closer as in Python", (one) => {
   const size = one.size as Size;

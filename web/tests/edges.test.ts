@@ -8,45 +8,23 @@ import { WINDOW, windowAround, windowLogits } from "../src/model/edge_window";
 import { windowImage, windowPrompt } from "../src/model/edge_window";
 import { withoutCrumbs } from "../src/model/crumbs";
 import { LONGEST, enlarged, refined, type EdgeNetwork } from "../src/model/edges";
-import { geometryOf, reduced, type BoxXyxy, type Size } from "../src/model/geometry";
+import { geometryOf, reduced, type Size } from "../src/model/geometry";
 import type { Spec } from "../src/model/manifest";
-import type { Prompt } from "../src/model/prompts";
 import { USUAL } from "../src/model/region_size";
 import { regions } from "../src/model/regions";
-import { smallerImage } from "../src/model/resample";
+import { rowsIn, smallerImage } from "../src/model/resample";
+import { expectClose } from "./close";
 import edges from "./fixtures/edges.json";
+import { promptOf, striped, type Asked } from "./samples";
 
 const spec = { image_side: 64, mask_side: 16, fit: "longest_side" } as Spec;
 const STEP = 15;
 const PATIENCE_MS = 60_000; // a large image on a slow machine
 
-type Asked = { points?: number[][]; labels?: number[]; box?: number[] };
-
-function promptOf({ points = [], labels = [], box }: Asked, scale = 1): Prompt {
-  const clicks = points.map(([x, y], i) => ({
-    x: x * scale,
-    y: y * scale,
-    label: labels[i] as 0 | 1,
-  }));
-  return { clicks, box: (box?.map((n) => n * scale) as BoxXyxy) ?? null, mask: null };
-}
-
-/** Waves of straight lines, as `striped` makes them. */
-const read = (width: number) => async (top: number, rows: number) => {
-  const bytes = new Uint8ClampedArray(rows * width * 4);
-  for (let y = top, at = 0; y < top + rows; y++) {
-    for (let x = 0; x < width; x++, at += 4) {
-      for (let c = 0; c < 3; c++) {
-        bytes[at + c] = Math.abs((((3 + c) * x + (7 - 2 * c) * y) % 510) - 255);
-      }
-    }
-  }
-  return bytes;
-};
-
-function imageOf([height, width]: Size) {
-  const near = reduced(geometryOf([height, width], spec), LONGEST);
-  return smallerImage([height, width], near.imageHw, read(width));
+function imageOf(size: Size) {
+  const near = reduced(geometryOf(size, spec), LONGEST);
+  const whole = rowsIn(striped(size), [0, 0, size[1], size[0]]);
+  return smallerImage(size, near.imageHw, whole);
 }
 
 const waves: EdgeNetwork = async () =>
@@ -61,11 +39,6 @@ const sampled = (plane: Float32Array, planes: number) =>
       .map((i) => plane[channel * WINDOW ** 2 + i]),
   );
 
-const worst = (got: number[], wanted: number[]) => {
-  expect(got.length).toBe(wanted.length);
-  return Math.max(...got.map((one, i) => Math.abs(one - wanted[i])));
-};
-
 test.each(edges)(
   "a photo of $size is looked at as in Python",
   async (one) => {
@@ -75,12 +48,12 @@ test.each(edges)(
     const logits = Float32Array.from(one.logits);
     const window = windowAround(logits, 0, near)!;
     expect([window.x, window.y, window.cells]).toEqual(one.window);
-    expect(worst(window.pixel, one.pixel)).toBeLessThan(1e-3);
-    expect(worst([...windowLogits(logits, 0, window)], one.cells)).toBeLessThan(1e-3);
+    expectClose(window.pixel, one.pixel, 1e-3);
+    expectClose(windowLogits(logits, 0, window), one.cells, 1e-3);
     const asked = promptOf(one.asked as Asked, near.imageHw[1] / size[1]);
-    expect(worst(sampled(windowPrompt(asked, window), 2), one.told)).toBeLessThan(1e-3);
+    expectClose(sampled(windowPrompt(asked, window), 2), one.told, 1e-3);
     const seen = sampled(windowImage(await imageOf(size), window), 3);
-    expect(worst(seen, one.seen)).toBeLessThanOrEqual(2); // OpenCV rounds places to 1/32 pixel
+    expectClose(seen, one.seen, 2.001); // OpenCV rounds places to 1/32 pixel
   },
   PATIENCE_MS,
 );

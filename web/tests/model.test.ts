@@ -38,6 +38,7 @@ import images from "./fixtures/pictures.json";
 import rankings from "./fixtures/rankings.json";
 import regionSizes from "./fixtures/regionSizes.json";
 import starts from "./fixtures/starts.json";
+import { clicksOf } from "./samples";
 
 const spec: Spec = {
   name: "small",
@@ -135,14 +136,14 @@ test.each(rankings)("the masks of a lone click at $click come in the package's o
   expectClose(same, own, 1e-3);
 });
 
-test.each(keptMasks.map((one, i) => ({ i, ...one })))("a mask before clicks off it, $i", (one) => {
-  const made = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
+test.each(keptMasks)("a mask before clicks off it, %#", (one) => {
+  const made = clicksOf(one);
   const [plane, before] = [Float32Array.from(one.logits), Float32Array.from(one.previous)];
   expect(keepPrevious(plane, before, made, place, 0)).toEqual(Float32Array.from(one.out));
 });
 
-test.each(clicks.map((one, i) => ({ i, ...one })))("negative clicks are obeyed, $i", (one) => {
-  const said = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
+test.each(clicks)("negative clicks are obeyed, %#", (one) => {
+  const said = clicksOf(one);
   const out = obeyNegatives(floats(one.logits), said, place, 0);
   expectClose(out, one.out, 2e-3);
   const drawn = cutLogits(floats(one.out), place, 0).patch;
@@ -171,8 +172,8 @@ test("a positive click far from the mask gets its pixel, and a negative one on i
   expect(contradicted([on], place)).toEqual([]);
 });
 
-test.each(cleanings.map((one, i) => ({ i, ...one })))("small holes and islands go, $i", (one) => {
-  const said = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
+test.each(cleanings)("small holes and islands go, %#", (one) => {
+  const said = clicksOf(one);
   expectClose(cleaned(floats(one.logits), said, place, 0), one.out, 2e-3);
 });
 
@@ -181,20 +182,17 @@ const ofShares = ([holes, islands]: number[]) => ({
   islands: { pixels: 0, share: islands },
 });
 
-test.each(otherCleanings.map((one, i) => ({ i, ...one })))(
-  "holes and islands go below $shares of the mask, $i",
-  (one) => {
-    const said = one.points.map(([x, y], i) => ({ x, y, label: one.labels[i] as 0 | 1 }));
-    const plane = floats(one.logits);
-    expectClose(cleaned(plane, said, place, 0, ofShares(one.shares)), one.out, 2e-3);
-    expect(cleaned(plane, said, place, 0, ofShares([0, 0]))).toBe(plane);
-  },
-);
+test.each(otherCleanings)("holes and islands go below $shares of the mask, %#", (one) => {
+  const said = clicksOf(one);
+  const plane = floats(one.logits);
+  expectClose(cleaned(plane, said, place, 0, ofShares(one.shares)), one.out, 2e-3);
+  expect(cleaned(plane, said, place, 0, ofShares([0, 0]))).toBe(plane);
+});
 
-test.each(crumbs.map((one, i) => ({ i, ...one })))(
-  "holes and islands go below $areas pixels, $i",
+test.each(crumbs)(
+  "holes and islands go below $areas pixels, %#",
   ({ points, labels, areas: [holes, islands], ...one }) => {
-    const said = points.map(([x, y], i) => ({ x, y, label: labels[i] as 0 | 1 }));
+    const said = clicksOf({ points, labels });
     const patch = rleToPatch(cocoToRle(one.mask as CocoRle));
     const least = { holes: { pixels: holes, share: 0 }, islands: { pixels: islands, share: 0 } };
     const before = patch.data.slice();
@@ -221,8 +219,8 @@ test("sizes are off with false, and usual with auto; what is no number is no siz
   }
 });
 
-test.each(arrangements.map((one, i) => ({ i, ...one })))(
-  "of found masks those are shown that the package shows, from $least on, $i",
+test.each(arrangements)(
+  "of found masks those are shown that the package shows, from $least on, %#",
   ({ rles, score, least, ...wanted }) => {
     const found = rles.map((coco, place) => {
       const patch = rleToPatch(cocoToRle(coco as CocoRle));
@@ -234,23 +232,20 @@ test.each(arrangements.map((one, i) => ({ i, ...one })))(
   },
 );
 
-test.each(images.map((one, i) => ({ i, ...one })))(
-  "a photo of $size is seen as the package sees it, $resample",
-  async (one) => {
-    const [height, width] = one.size;
-    const rgba = new Uint8ClampedArray(height * width * 4);
-    for (let i = 0; i < height * width; i++) {
-      rgba.set([...one.image.slice(3 * i, 3 * i + 3), 255], 4 * i);
-    }
-    const read = async (top: number, rows: number) =>
-      rgba.subarray(top * width * 4, (top + rows) * width * 4);
-    const resample = one.resample as Spec["resample"];
-    const how = { ...spec, image_side: 32, pad_multiple: one.pad_multiple, resample };
-    const { pixels, size } = await imageToModel([height, width], how, read);
-    expect(size).toEqual(one.input);
-    expectClose(pixels, one.seen, resample === "area" ? 2e-3 : 1.5 / 127.5);
-  },
-);
+test.each(images)("a photo of $size is seen as the package sees it, $resample", async (one) => {
+  const [height, width] = one.size;
+  const rgba = new Uint8ClampedArray(height * width * 4);
+  for (let i = 0; i < height * width; i++) {
+    rgba.set([...one.image.slice(3 * i, 3 * i + 3), 255], 4 * i);
+  }
+  const read = async (top: number, rows: number) =>
+    rgba.subarray(top * width * 4, (top + rows) * width * 4);
+  const resample = one.resample as Spec["resample"];
+  const how = { ...spec, image_side: 32, pad_multiple: one.pad_multiple, resample };
+  const { pixels, size } = await imageToModel([height, width], how, read);
+  expect(size).toEqual(one.input);
+  expectClose(pixels, one.seen, resample === "area" ? 2e-3 : 1.5 / 127.5);
+});
 
 test.each(looks)("a box is asked again with its answer, clicked at $coords", (one) => {
   const given = {

@@ -8,30 +8,18 @@ import { patchToRle } from "../src/masks/patch";
 import { cocoToRle, type CocoRle, type Rle } from "../src/masks/rle";
 import type { Model } from "../src/model/client";
 import { closeUp } from "../src/model/close_up";
-import type { Size } from "../src/model/geometry";
 import { NameTable, readTable } from "../src/model/name_table";
 import { readNpz } from "../src/model/npz";
-import { rowsIn, type Pixels } from "../src/model/resample";
+import { rowsIn } from "../src/model/resample";
 import { editDistance, likeness, plainWord } from "../src/model/spelling";
 import { PageNamer } from "../src/store/namer";
+import { expectClose } from "./close";
 import closeUps from "./fixtures/closeUps.json";
 import known from "./fixtures/names.json";
+import { striped } from "./samples";
 
 const SIDE = 18;
 const NPZ = new URL("../../src/anymask/assets/nano/names.npz", import.meta.url);
-
-/** Waves of straight lines, as `striped` makes them. */
-function striped([height, width]: Size): Pixels {
-  const data = new Uint8ClampedArray(height * width * 4);
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, at += 4) {
-      for (let c = 0; c < 3; c++) {
-        data[at + c] = Math.abs((((3 + c) * x + (7 - 2 * c) * y) % 510) - 255);
-      }
-    }
-  }
-  return { data, width, height };
-}
 
 const bundled = async () => {
   const file = await readFile(NPZ);
@@ -56,17 +44,9 @@ describe("a close-up", () => {
     const rle = cocoToRle(one.mask as CocoRle);
     const image = striped(rle.size);
     const seen = await closeUp(rle, (window) => rowsIn(image, window), SIDE);
-    const apart = (got: Float32Array, wanted: number[]) => {
-      expect(got.length).toBe(wanted.length);
-      return Math.max(...wanted.map((level, i) => Math.abs(level - got[i])));
-    };
-    expect(apart(seen.image, one.image)).toBeLessThanOrEqual(1);
-    expect(
-      apart(
-        seen.mask.map((part) => part * 255),
-        one.covered,
-      ),
-    ).toBeLessThanOrEqual(1 + 1e-4);
+    const covered = seen.mask.map((part) => part * 255);
+    expectClose(seen.image, one.image, 1 + 1e-4);
+    expectClose(covered, one.covered, 1 + 2e-4);
   });
 
   test("at the photo's own scale is a slice, gray beyond the photo", async () => {

@@ -15,7 +15,7 @@ import { LocalStore } from "../src/store/local";
 import { Server, ServerStore } from "../src/store/server";
 import { Outbox, type Conflict, type Standing } from "../src/store/outbox";
 import { StoreError } from "../src/store/store";
-import type { Draft, ImageEntry, SavedRecord, Saving, Store } from "../src/store/store";
+import type { Draft, SavedRecord, Saving, Store } from "../src/store/store";
 
 vi.stubGlobal("addEventListener", () => undefined);
 
@@ -24,6 +24,8 @@ let db: Database;
 beforeEach(async () => {
   db = await Database.open(`test-${++count}`);
 });
+
+const image = { id: "i", name: "a.jpg", width: 3, height: 2, status: "", version: 1, records: 1 };
 
 function draft(label: string): Draft {
   return {
@@ -405,16 +407,7 @@ describe("a page that goes before the disk has answered", () => {
 });
 
 describe("a project in the browser", () => {
-  const entry: ImageEntry & { added: number } = {
-    id: "i",
-    name: "a.jpg",
-    width: 3,
-    height: 2,
-    status: "new",
-    version: 1,
-    records: 0,
-    added: 0,
-  };
+  const entry = { ...image, status: "new", records: 0, added: 0 };
 
   test("two tabs do not overwrite each other", async () => {
     const store = new LocalStore(db);
@@ -503,7 +496,6 @@ const wish = {
 };
 
 describe("files", () => {
-  const image = { id: "i", name: "a.jpg", width: 3, height: 2, status: "", version: 1, records: 1 };
   const record = { ...draft("cat"), id: "r", version: 1, image: "i" };
 
   const part = (images = [image]) => ({

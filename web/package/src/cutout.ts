@@ -1,7 +1,7 @@
 /** An image and a mask of it -> the object on nothing, or on a color, as a canvas and as a file. */
 
 import { wrong } from "./keys";
-import type { Box, CutoutOptions, Mask } from "./types";
+import type { Box, CutoutOptions, Mask } from "../index";
 
 /** Draw the object. Throws an Error for an empty mask or an option that is out of range. */
 export function cutOut(image: ImageBitmap, mask: Mask, options: CutoutOptions): OffscreenCanvas {

@@ -1,6 +1,6 @@
 /** Whatever shows an image -> its pixels, upright, as a bitmap that a worker can be sent. */
 
-import type { ImageSource } from "./types";
+import type { ImageSource } from "../index";
 
 /** Throws an Error that says what was wanted, for an image that cannot be read. */
 export async function imageToBitmap(image: ImageSource): Promise<ImageBitmap> {

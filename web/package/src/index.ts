@@ -1,4 +1,4 @@
-/** The JavaScript API of anymask: images and prompts to masks. The model runs in two workers. */
+/** The JavaScript API of anymask (`index.d.ts`): images and prompts to masks, by two workers. */
 
 import { cocoToRle, rleArea } from "../../src/masks/rle";
 import { patchToRle, rleToPatch, type Patch } from "../../src/masks/patch";
@@ -18,7 +18,6 @@ import type {
   CutoutOptions,
   EverythingOptions,
   FileOptions,
-  LoadOptions,
   Mask,
   NameOptions,
   NameSuggestion,
@@ -28,17 +27,15 @@ import type {
   RegionSizes,
   Features,
   SegmentOptions,
-} from "./types";
-
-export type * from "./types";
+  load as Load,
+} from "../index";
 
 const TYPES = ["image/png", "image/webp", "image/jpeg"]; // of files
 const LEFT_OUT =
   "Copy the folders 'model' and 'ort' of the package to the folder of the built script. " +
   "With Vite, the plugin anymask/vite copies them. Or serve an exported model and pass its URL: load({ model }).";
 
-/** Load a model. Throws an Error if its files are missing or invalid. */
-export async function load(options: LoadOptions = {}): Promise<Anymask> {
+export const load: typeof Load = async (options = {}) => {
   checkKeys(options, "load");
   const beside = new URL("./model/", import.meta.url);
   const folder = options.model ? new URL(options.model, document.baseURI) : beside;
@@ -56,7 +53,7 @@ export async function load(options: LoadOptions = {}): Promise<Anymask> {
     throw error;
   }
   return new OpenModel(model);
-}
+};
 
 /** What was asked for an answer, and the logits (m, m) of its masks. */
 const answered = new WeakMap<Answer, Asked & { key: string; logits: Float32Array[] }>();

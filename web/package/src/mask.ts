@@ -1,9 +1,15 @@
 /** A window of pixels -> a mask over the whole image, as arrays, images and outlines. */
 
-import { patchArea, patchHas, type Patch } from "../../src/masks/patch";
-import { simplified, tracePatch, withoutStairs, type Ring } from "../../src/masks/outline";
+import { patchArea, patchHas, trimmed, type Patch } from "../../src/masks/patch";
+import {
+  ringArea,
+  simplified,
+  tracePatch,
+  withoutStairs,
+  type Ring,
+} from "../../src/masks/outline";
 import { isNumbers, wrong } from "./keys";
-import type { Box, Color, Mask, Outline, XY } from "./types";
+import type { Box, Color, Mask, Outline, XY } from "../index";
 
 const WHITE: Color = [255, 255, 255, 255];
 
@@ -26,16 +32,8 @@ export class PatchMask implements Mask {
   }
 
   get box(): Box | null {
-    const { x, y, width, height, data } = this.patch;
-    let [left, right, top, bottom] = [width, -1, height, -1];
-    for (let row = 0, at = 0; row < height; row++) {
-      for (let column = 0; column < width; column++, at++) {
-        if (!data[at]) continue;
-        [left, right] = [Math.min(left, column), Math.max(right, column)];
-        [top, bottom] = [Math.min(top, row), row];
-      }
-    }
-    return right < 0 ? null : [x + left, y + top, x + right + 1, y + bottom + 1];
+    const { x, y, width, height } = trimmed(this.patch);
+    return width ? [x, y, x + width, y + height] : null;
   }
 
   has(x: number, y: number): boolean {
@@ -66,12 +64,14 @@ export class PatchMask implements Mask {
 }
 
 /** Exteriors run clockwise on the screen, holes against it; each hole goes to the region around. */
-export function ringsToOutlines(rings: Ring[], tolerance: number): Outline[] {
-  const outer = rings.filter((ring) => areaOf(ring) > 0).sort((a, b) => areaOf(a) - areaOf(b));
+function ringsToOutlines(rings: Ring[], tolerance: number): Outline[] {
+  const outer = rings
+    .filter((ring) => ringArea(ring) > 0)
+    .sort((a, b) => ringArea(a) - ringArea(b));
   const outlines = outer.map((ring): Outline => ({ exterior: cut(ring, tolerance), holes: [] }));
-  for (const hole of rings.filter((ring) => areaOf(ring) < 0)) {
+  for (const hole of rings.filter((ring) => ringArea(ring) < 0)) {
     const around = outer.findIndex(
-      (ring) => areaOf(ring) > -areaOf(hole) && encloses(ring, middleOf(hole)),
+      (ring) => ringArea(ring) > -ringArea(hole) && encloses(ring, middleOf(hole)),
     );
     if (around >= 0) outlines[around].holes.push(cut(hole, tolerance));
   }
@@ -83,13 +83,6 @@ function cut(ring: Ring, tolerance: number): XY[] {
     x,
     y,
   ]);
-}
-
-function areaOf(ring: Ring): number {
-  return ring.reduce((sum, [x, y], i) => {
-    const [nextX, nextY] = ring[(i + 1) % ring.length];
-    return sum + (x * nextY - nextX * y) / 2;
-  }, 0);
 }
 
 /** The middle of the pixel off the mask that touches the first edge of a hole. */

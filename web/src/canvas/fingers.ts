@@ -1,12 +1,12 @@
 /** Fingers on an image: one is a pointer, two move and zoom the image and are no click. */
 
 import type { XY } from "../model/geometry";
-import type { View } from "./view";
+import { placeIn, type View } from "./view";
 
 const STILL = 8; // screen pixels by which a finger that means a place may move
 
 /** Hears a mouse and a pen at once, a finger when it is clear that it is alone. */
-export interface Hearer {
+interface Hearer {
   down(event: PointerEvent): void;
   moved(event: PointerEvent): void;
   up(event: PointerEvent): void;
@@ -25,12 +25,8 @@ export class Fingers {
   ) {}
 
   listen(element: HTMLElement): void {
-    const at = (event: PointerEvent): XY => {
-      const { left, top } = element.getBoundingClientRect();
-      return [event.clientX - left, event.clientY - top];
-    };
-    element.addEventListener("pointerdown", (event) => this.down(event, at(event)));
-    element.addEventListener("pointermove", (event) => this.moved(event, at(event)));
+    element.addEventListener("pointerdown", (event) => this.down(event, placeIn(element, event)));
+    element.addEventListener("pointermove", (event) => this.moved(event, placeIn(element, event)));
     element.addEventListener("pointerup", (event) => this.up(event));
     element.addEventListener("pointercancel", (event) => this.dropped(event));
   }

@@ -1,9 +1,9 @@
 /** Crosshair: a horizontal and a vertical line through the pointer, across the whole image. */
 
 import type { XY } from "../model/geometry";
-import type { View } from "./view";
+import type { Surface } from "./view";
 
-export function drawGuides(context: CanvasRenderingContext2D, view: View, at: XY): void {
+export function drawGuides({ context, view }: Surface, at: XY): void {
   const [x, y] = view.toScreen(at).map((place) => Math.round(place) + 0.5);
   context.beginPath();
   context.moveTo(x, 0);

@@ -6,7 +6,7 @@ export interface PixelSize {
   unit: string;
 }
 
-export interface Bar {
+interface Bar {
   width: number; // screen pixels
   text: string;
 }

@@ -6,7 +6,7 @@ import type { XY } from "../model/geometry";
 import type { Simple } from "../masks/simplify";
 import type { Click } from "../model/negative_clicks";
 import { packed, type Rgb } from "./colors";
-import { samples, type View } from "./view";
+import { samples, type Surface, type View } from "./view";
 
 const ACCENT = [61, 139, 255] as const;
 export const UNNAMED = [214, 220, 228] as const; // no class has this color
@@ -20,20 +20,8 @@ export interface Paint {
   edge: number;
 }
 
-/** A part of the screen as pixels. */
-export interface Painted {
-  image: ImageData;
-  left: number;
-  top: number;
-}
-
 /** A mask at whatever size its window has, over the image. */
-export function drawPatch(
-  context: CanvasRenderingContext2D,
-  view: View,
-  patch: Patch,
-  paint: Paint,
-): void {
+export function drawPatch({ context, view }: Surface, patch: Patch, paint: Paint): void {
   const painted = paintPatch(view, patch, paint);
   if (!painted) return;
   const { image, left, top } = painted;
@@ -45,8 +33,8 @@ export function drawPatch(
   context.drawImage(scratch, 0, 0, width, height, left, top, width, height);
 }
 
-/** What is seen of a mask, or null; the next call takes the memory back. */
-export function paintPatch(view: View, patch: Patch, paint: Paint): Painted | null {
+/** The part of the screen with a mask, as pixels, or null; the next call takes the memory back. */
+export function paintPatch(view: View, patch: Patch, paint: Paint) {
   const step = (view.hw[1] / patch.hw[1]) * view.scale; // screen pixels of one mask pixel
   const left = Math.max(0, Math.floor(view.x + patch.x * step) - 1);
   const right = Math.min(view.width, Math.ceil(view.x + (patch.x + patch.width) * step) + 1);
@@ -108,8 +96,7 @@ function rimmed(context: CanvasRenderingContext2D, color: string, width = 1.5): 
 }
 
 export function drawClicks(
-  context: CanvasRenderingContext2D,
-  view: View,
+  { context, view }: Surface,
   clicks: readonly Click[],
   violated: readonly number[],
 ): void {
@@ -137,12 +124,7 @@ export function drawClicks(
   });
 }
 
-export function drawBox(
-  context: CanvasRenderingContext2D,
-  view: View,
-  box: readonly number[],
-  color = "#fff",
-): void {
+export function drawBox({ context, view }: Surface, box: readonly number[], color = "#fff"): void {
   const [left, top] = view.toScreen([box[0], box[1]]);
   const [right, bottom] = view.toScreen([box[2], box[3]]);
   context.beginPath();
@@ -150,12 +132,7 @@ export function drawBox(
   rimmed(context, color);
 }
 
-export function drawLine(
-  context: CanvasRenderingContext2D,
-  view: View,
-  points: readonly XY[],
-  closed: boolean,
-): void {
+export function drawLine({ context, view }: Surface, points: readonly XY[], closed: boolean): void {
   context.beginPath();
   points.forEach((point, i) => {
     const [x, y] = view.toScreen(point);
@@ -168,12 +145,7 @@ export function drawLine(
 
 const ROOM = 11; // screen pixels between handles; zooming in shows those left out
 
-export function drawHandles(
-  context: CanvasRenderingContext2D,
-  view: View,
-  ring: Ring,
-  active: number,
-): void {
+export function drawHandles({ context, view }: Surface, ring: Ring, active: number): void {
   let drawn: XY = [-ROOM, -ROOM];
   ring.forEach((point, i) => {
     const [x, y] = view.toScreen(point);
@@ -190,20 +162,15 @@ export function drawHandles(
 }
 
 /** What masks become when their outlines are simplified, with the corners. */
-export function drawSimple(
-  context: CanvasRenderingContext2D,
-  view: View,
-  tried: readonly Simple[],
-): void {
+export function drawSimple(on: Surface, tried: readonly Simple[]): void {
   for (const { patch, rings } of tried) {
-    drawPatch(context, view, patch, { color: [...ACCENT], fill: 0.2, edge: 1 });
-    for (const ring of rings) drawHandles(context, view, ring, -1);
+    drawPatch(on, patch, { color: [...ACCENT], fill: 0.2, edge: 1 });
+    for (const ring of rings) drawHandles(on, ring, -1);
   }
 }
 
 export function drawDisc(
-  context: CanvasRenderingContext2D,
-  view: View,
+  { context, view }: Surface,
   center: XY,
   radius: number,
   color: string,
@@ -214,7 +181,7 @@ export function drawDisc(
   rimmed(context, color, 1);
 }
 
-export function drawCross(context: CanvasRenderingContext2D, view: View, center: XY): void {
+export function drawCross({ context, view }: Surface, center: XY): void {
   const [x, y] = view.toScreen(center);
   context.beginPath();
   for (const [dx, dy] of [

@@ -15,7 +15,7 @@ import { drawGuides } from "./guides";
 import { addLayers } from "./layers";
 import { PreviewLayer } from "./preview";
 import { UNNAMED, drawBox, drawClicks, drawCross, drawLine, drawPatch, drawSimple } from "./shapes";
-import type { View } from "./view";
+import { placeIn, turnOf, type View } from "./view";
 
 const WHITE = [255, 255, 255] as const;
 const KEPT_LATENCIES = 1000;
@@ -67,9 +67,9 @@ export class Stage {
         this.onDraw?.();
       },
     });
-    this.canvases = addLayers(element, LAYERS);
+    const ratio = (name: string) => (PIXELWISE.includes(name) ? 1 : devicePixelRatio);
+    this.canvases = addLayers(element, this.view, LAYERS, () => this.draw(true), ratio);
     this.preview = new PreviewLayer(this.canvases[2]);
-    new ResizeObserver(() => this.resized()).observe(element);
     this.listen();
   }
 
@@ -131,8 +131,7 @@ export class Stage {
   }
 
   private pointed(event: MouseEvent): Pointed {
-    const { left, top } = this.element.getBoundingClientRect();
-    const screen: XY = [event.clientX - left, event.clientY - top];
+    const screen = placeIn(this.element, event);
     const { takesAway } = this.session;
     const negative = event.shiftKey || event.button === 2 || (event.buttons & 2) > 0 || takesAway;
     return { at: this.view.toImage(screen), screen, negative, when: event.timeStamp };
@@ -207,8 +206,7 @@ export class Stage {
 
   private left(): void {
     this.pointer = null;
-    const editor = this.session.editor;
-    editor?.forget();
+    this.session.editor?.forget();
     this.draw(false);
     this.onDraw?.();
   }
@@ -217,9 +215,8 @@ export class Stage {
     event.preventDefault();
     if (event.altKey) return this.turned?.(event.deltaY > 0 ? 1 : -1);
     const { screen } = this.pointed(event);
-    const lines = event.deltaMode === 1 ? 16 : 1;
-    if (event.shiftKey) this.view.pan(-(event.deltaY || event.deltaX) * lines, 0);
-    else this.view.zoomTo(this.view.scale * Math.exp(-event.deltaY * lines * 0.0016), screen);
+    if (event.shiftKey) this.view.pan(-turnOf(event, event.deltaY || event.deltaX), 0);
+    else this.view.zoomBy(event, screen);
     this.draw(true);
     this.onDraw?.();
   }
@@ -242,14 +239,8 @@ export class Stage {
   step(dx: number, dy: number): void {
     const bench = this.bench();
     if (!bench) return;
-    const { view, editor } = bench;
-    const start = this.cross ?? this.pointer ?? view.toImage([view.width / 2, view.height / 2]);
-    const [x, y] = [start[0] + dx / view.scale, start[1] + dy / view.scale];
-    const [height, width] = editor.hw;
-    this.cross = [
-      Math.min(width - 0.5, Math.max(0.5, x)),
-      Math.min(height - 0.5, Math.max(0.5, y)),
-    ];
+    const { view } = bench;
+    this.cross = view.moved(this.cross ?? this.pointer, dx, dy);
     const screen = view.toScreen(this.cross);
     const margin = 40;
     const off = (place: number, full: number) =>
@@ -285,21 +276,6 @@ export class Stage {
   }
 
   // ------------------------------------------------------------------------------------ drawing
-
-  private resized(): void {
-    const { clientWidth, clientHeight } = this.element;
-    if (!clientWidth || !clientHeight) return; // out of the page while a video is open
-    const whole = this.view.width < 2 || this.view.scale === this.view.fitting();
-    this.view.width = Math.max(1, clientWidth);
-    this.view.height = Math.max(1, clientHeight);
-    this.canvases.forEach((canvas, i) => {
-      const ratio = PIXELWISE.includes(LAYERS[i]) ? 1 : devicePixelRatio;
-      canvas.width = Math.round(clientWidth * ratio);
-      canvas.height = Math.round(clientHeight * ratio);
-    });
-    if (whole) this.view.fit();
-    this.draw(true);
-  }
 
   /** Draw in the next frame; `all` where the image, the masks or the view changed. */
   draw(all: boolean): void {
@@ -348,24 +324,25 @@ export class Stage {
     const bench = this.bench();
     if (!bench) return;
     const { editor, view } = bench;
+    const on = { context, view };
     const { draft, result } = editor;
     const outlined = (mask: Mask | null, fill: number) => {
       if (!mask) return;
       if (!this.patches.has(mask)) this.patches.set(mask, rleToPatch(mask.rle));
-      drawPatch(context, view, this.patches.get(mask)!, { color: [...WHITE], fill, edge: 1 });
+      drawPatch(on, this.patches.get(mask)!, { color: [...WHITE], fill, edge: 1 });
     };
     outlined(editor.hovered, 0.2);
     const { tried } = this.session.simplifying;
     if (!draft.fixes) for (const mask of editor.selection) outlined(mask, tried.length ? 0 : 0.28);
-    drawSimple(context, view, tried);
+    drawSimple(on, tried);
     const fill = this.dimmed ? 0.25 : 0.5;
-    drawPatch(context, view, result.patch, { color: this.color(editor), fill, edge: 1 });
-    if (draft.box) drawBox(context, view, draft.box);
-    if (draft.lasso) drawLine(context, view, draft.lasso, true);
-    drawClicks(context, view, draft.clicks, result.violated);
-    this.tool.draw?.(context, bench);
+    drawPatch(on, result.patch, { color: this.color(editor), fill, edge: 1 });
+    if (draft.box) drawBox(on, draft.box);
+    if (draft.lasso) drawLine(on, draft.lasso, true);
+    drawClicks(on, draft.clicks, result.violated);
+    this.tool.draw?.(on, bench);
     const at = this.cross ?? this.pointer;
-    if (at && this.session.display.guides) drawGuides(context, view, at);
-    if (this.cross) drawCross(context, view, clipped(this.cross, editor));
+    if (at && this.session.display.guides) drawGuides(on, at);
+    if (this.cross) drawCross(on, clipped(this.cross, editor));
   }
 }

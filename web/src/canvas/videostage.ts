@@ -1,16 +1,16 @@
 /** A frame of the video on the screen, with its masks and clicks, and what points at them. */
 
 import { rleArea, rleBox, cocoToRle } from "../masks/rle";
-import type { XY } from "../model/geometry";
+import { clamp, type XY } from "../model/geometry";
 import { takesAway } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { Mask } from "../state/work";
 import { Fingers } from "./fingers";
 import { drawGuides } from "./guides";
 import { LabelMap } from "./labelmap";
-import { addLayers } from "./layers";
+import { addLayers, onceAFrame } from "./layers";
 import { drawBox, drawClicks, drawCross, drawSimple } from "./shapes";
-import type { View } from "./view";
+import { placeIn, turnOf, type Surface, type View } from "./view";
 
 const LAYERS = ["image", "masks", "over"] as const;
 const SMALL = 4; // screen pixels below which a drag of the box tool is a click
@@ -24,15 +24,15 @@ export class VideoStage {
   private panning: XY | null = null;
   private windowing: XY | null = null; // where the window was dragged to
   private from: XY | null = null; // where a box was begun
-  private frame = 0;
+  readonly draw = onceAFrame(() => this.drawNow());
 
   constructor(
     readonly element: HTMLElement,
     private readonly videoWork: VideoWork,
   ) {
     this.view = videoWork.view;
-    this.canvases = addLayers(element, LAYERS);
-    new ResizeObserver(() => this.resized()).observe(element);
+    const ratio = (name: string) => (name === "masks" ? 1 : devicePixelRatio);
+    this.canvases = addLayers(element, this.view, LAYERS, () => this.fit(), ratio);
     this.listen();
   }
 
@@ -51,8 +51,7 @@ export class VideoStage {
   }
 
   private place(event: MouseEvent): XY {
-    const { left, top } = this.element.getBoundingClientRect();
-    return [event.clientX - left, event.clientY - top];
+    return placeIn(this.element, event);
   }
 
   private inside([x, y]: XY): boolean {
@@ -117,29 +116,21 @@ export class VideoStage {
   private box(to: XY): number[] | null {
     if (!this.from) return null;
     const [height, width] = this.view.hw;
-    const xs = [this.from[0], to[0]].map((x) => Math.min(width, Math.max(0, x)));
-    const ys = [this.from[1], to[1]].map((y) => Math.min(height, Math.max(0, y)));
+    const xs = [this.from[0], to[0]].map((x) => clamp(x, 0, width));
+    const ys = [this.from[1], to[1]].map((y) => clamp(y, 0, height));
     return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
   }
 
   private wheel(event: WheelEvent): void {
     event.preventDefault();
-    const lines = event.deltaMode === 1 ? 16 : 1;
-    if (!event.ctrlKey && this.videoWork.wheel(event.deltaY * lines)) return;
-    const scale = this.view.scale * Math.exp(-event.deltaY * lines * 0.0016);
-    this.view.zoomTo(scale, this.place(event));
+    if (!event.ctrlKey && this.videoWork.wheel(turnOf(event))) return;
+    this.view.zoomBy(event, this.place(event));
     this.draw();
   }
 
   /** Move the crosshair by screen pixels; it starts at the pointer, or in the middle. */
   step(dx: number, dy: number): void {
-    const { view } = this;
-    const [x, y] = this.cross ?? this.pointer ?? view.toImage([view.width / 2, view.height / 2]);
-    const [height, width] = view.hw;
-    this.cross = [
-      Math.min(width - 0.5, Math.max(0.5, x + dx / view.scale)),
-      Math.min(height - 0.5, Math.max(0.5, y + dy / view.scaleY)),
-    ];
+    this.cross = this.view.moved(this.cross ?? this.pointer, dx, dy);
     this.videoWork.cross(this.cross);
     this.draw();
   }
@@ -158,77 +149,50 @@ export class VideoStage {
 
   // ------------------------------------------------------------------------------------ drawing
 
-  private resized(): void {
-    const { clientWidth, clientHeight } = this.element;
-    if (!clientWidth || !clientHeight) return;
-    this.view.width = clientWidth;
-    this.view.height = clientHeight;
-    this.canvases.forEach((canvas, i) => {
-      const ratio = LAYERS[i] === "masks" ? 1 : devicePixelRatio;
-      canvas.width = Math.round(clientWidth * ratio);
-      canvas.height = Math.round(clientHeight * ratio);
-    });
+  fit(): void {
     this.view.fit();
     this.draw();
   }
 
-  /** Draw in the next frame of the screen. */
-  draw(): void {
-    this.frame ||= requestAnimationFrame(() => this.drawNow());
-  }
-
   private drawNow(): void {
-    this.frame = 0;
     const { videoWork, view } = this;
     const [image, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
     this.element.style.cursor = this.panning ? "grabbing" : CURSORS[videoWork.toolName];
     if (videoWork.closed || !videoWork.shown) return;
-    const { hw } = videoWork.shown.image;
-    const tall = videoWork.tallAt(videoWork.shown.frame);
-    if (hw.join() !== view.hw.join() || tall !== view.tall) {
-      view.hw = hw;
-      view.tall = tall;
-      view.fit();
-    }
+    const { frame, image: shown } = videoWork.shown;
+    view.take(shown.hw, videoWork.tallAt(frame));
     image.clearRect(0, 0, image.canvas.width, image.canvas.height);
-    videoWork.shown.image.draw(image, view, devicePixelRatio);
-    drawFound(masks, view, videoWork, videoWork.shown.frame);
+    shown.draw(image, view, devicePixelRatio);
+    drawFound({ context: masks, view }, videoWork, frame);
+    const on = { context: over, view };
     over.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     over.clearRect(0, 0, view.width, view.height);
-    drawSimple(over, view, videoWork.simplifying.tried);
-    const lines = videoWork.linesAt(videoWork.shown.frame);
+    drawSimple(on, videoWork.simplifying.tried);
+    const lines = videoWork.linesAt(frame);
     over.globalAlpha = 0.4;
-    if (lines) drawGuides(over, view, lines);
+    if (lines) drawGuides(on, lines);
     over.globalAlpha = 1;
-    this.drawSaid(over, videoWork.shown.frame);
+    this.drawSaid(on, frame);
   }
 
-  private drawSaid(context: CanvasRenderingContext2D, frame: number): void {
-    const { videoWork, view } = this;
+  private drawSaid(on: Surface, frame: number): void {
+    const { videoWork } = this;
     const here = videoWork.said.filter(
       (one) => one.frame === frame && one.object === videoWork.chosen,
     );
-    for (const { box } of here) if (box) drawBox(context, view, box);
-    const points = here.flatMap(({ point }) => (point ? [point] : []));
-    drawClicks(
-      context,
-      view,
-      points.map(([x, y, label]) => ({ x, y, label })),
-      [],
-    );
+    for (const { box } of here) if (box) drawBox(on, box);
+    const clicks = here.flatMap(({ point }) => {
+      return point ? [{ x: point[0], y: point[1], label: point[2] }] : [];
+    });
+    drawClicks(on, clicks, []);
     const drawn = this.pointer && this.box(this.pointer);
-    if (drawn) drawBox(context, view, drawn);
-    if (this.cross) drawCross(context, view, this.cross);
+    if (drawn) drawBox(on, drawn);
+    if (this.cross) drawCross(on, this.cross);
   }
 }
 
 /** The masks of a frame. */
-export function drawFound(
-  context: CanvasRenderingContext2D,
-  view: View,
-  work: VideoWork,
-  frame: number,
-): void {
+export function drawFound({ context, view }: Surface, work: VideoWork, frame: number): void {
   const found = work.masksAt(frame).filter(([, { area }]) => area > 0);
   const masks = found.map(([object, { segmentation, score }]): Mask => {
     const rle = cocoToRle(segmentation);

@@ -1,6 +1,6 @@
 /** Where the image lies on the screen: screen = image * scale + offset, in CSS pixels. */
 
-import type { Size, XY } from "../model/geometry";
+import { clamp, type Size, type XY } from "../model/geometry";
 
 const MOST = 64; // screen pixels of one image pixel
 const MARGIN = 24;
@@ -29,6 +29,22 @@ export class View {
     this.y = (this.height - height * this.scaleY) / 2;
   }
 
+  /** Another image; one of another shape is shown whole. */
+  take(hw: Size, tall: number): void {
+    if (hw.join() === this.hw.join() && tall === this.tall) return;
+    this.hw = hw;
+    this.tall = tall;
+    this.fit();
+  }
+
+  /** Another size of the screen; an image that was seen whole is so again. */
+  resize(width: number, height: number): void {
+    const whole = this.width < 2 || this.scale === this.fitting();
+    this.width = width;
+    this.height = height;
+    if (whole) this.fit();
+  }
+
   /** `below`: screen pixels at the bottom that something lies over. */
   fitting(below = 0): number {
     const [height, width] = this.hw;
@@ -44,6 +60,11 @@ export class View {
     this.x = at[0] - x * this.scale;
     this.y = at[1] - y * this.scaleY;
     this.hold();
+  }
+
+  /** Zoom as the wheel is turned, a place of the screen staying where it is. */
+  zoomBy(event: WheelEvent, at: XY): void {
+    this.zoomTo(this.scale * Math.exp(-turnOf(event) * 0.0016), at);
   }
 
   pan(dx: number, dy: number): void {
@@ -67,8 +88,18 @@ export class View {
   private hold(): void {
     const [height, width] = this.hw;
     const edge = 60;
-    this.x = Math.min(this.width - edge, Math.max(edge - width * this.scale, this.x));
-    this.y = Math.min(this.height - edge, Math.max(edge - height * this.scaleY, this.y));
+    this.x = clamp(this.x, edge - width * this.scale, this.width - edge);
+    this.y = clamp(this.y, edge - height * this.scaleY, this.height - edge);
+  }
+
+  /** A place of the image (null: the middle of the screen), moved by screen pixels within it. */
+  moved(from: XY | null, dx: number, dy: number): XY {
+    const [x, y] = from ?? this.toImage([this.width / 2, this.height / 2]);
+    const [height, width] = this.hw;
+    return [
+      clamp(x + dx / this.scale, 0.5, width - 0.5),
+      clamp(y + dy / this.scaleY, 0.5, height - 0.5),
+    ];
   }
 
   toImage([x, y]: XY): XY {
@@ -78,6 +109,22 @@ export class View {
   toScreen([x, y]: XY): XY {
     return [x * this.scale + this.x, y * this.scaleY + this.y];
   }
+}
+
+/** How far a wheel is turned, in pixels. */
+export const turnOf = ({ deltaY, deltaMode }: WheelEvent, delta = deltaY) =>
+  delta * (deltaMode === 1 ? 16 : 1);
+
+/** Where a pointer is in an element, in CSS pixels. */
+export function placeIn(element: HTMLElement, event: MouseEvent): XY {
+  const { left, top } = element.getBoundingClientRect();
+  return [event.clientX - left, event.clientY - top];
+}
+
+/** A canvas, and how the image lies on it. */
+export interface Surface {
+  context: CanvasRenderingContext2D;
+  view: View;
 }
 
 /** Where an image of that length begins, as near as possible to the place that is wanted. */

@@ -22,7 +22,7 @@ export const NAMELESS = "object"; // the class of a mask without a name
 const json = (value: unknown) => new Blob([JSON.stringify(value)], { type: "application/json" });
 
 /** Names without their ends, each once. */
-export function stems(images: ImageEntry[]): Map<string, string> {
+function stems(images: ImageEntry[]): Map<string, string> {
   const taken = new Set<string>();
   return new Map(
     images.map((image) => {
@@ -60,38 +60,43 @@ export function cocoFile({ images, records, classes }: Part, name: string): Entr
   return { name, blob: json(file) };
 }
 
-/** A text file an image: class and corners of one ring a line, 0 to 1 of the image's sides. */
-export function yoloFiles({ images, records, classes, tolerance }: Part): Entry[] {
+/** An entry for each image, of what is made of its masks. */
+const eachImage = (
+  { images, records }: Part,
+  ending: string,
+  make: (image: ImageEntry, own: Placed[], place: number) => Blob,
+): Entry[] => {
   const names = stems(images);
-  return images.map((image) => {
-    const lines = records
-      .filter((record) => record.image === image.id)
-      .map((record) => {
-        const ring = joined(outlines(record, tolerance));
-        const numbers = ring.flatMap(([x, y]) => [x / image.width, y / image.height]);
-        const place = classes.indexOf(record.label ?? NAMELESS);
-        return `${[place, ...numbers.map((value) => Number(value.toFixed(7)))].join(" ")}\n`;
-      });
-    return { name: `${names.get(image.id)}.txt`, blob: new Blob(lines) };
+  return images.map((image, place) => {
+    const own = records.filter((record) => record.image === image.id);
+    return { name: `${names.get(image.id)}${ending}`, blob: make(image, own, place) };
+  });
+};
+
+/** A text file an image: class and corners of one ring a line, 0 to 1 of the image's sides. */
+export function yoloFiles(part: Part): Entry[] {
+  return eachImage(part, ".txt", ({ width, height }, own) => {
+    const lines = own.map((record) => {
+      const ring = joined(outlines(record, part.tolerance));
+      const numbers = ring.flatMap(([x, y]) => [x / width, y / height]);
+      const place = part.classes.indexOf(record.label ?? NAMELESS);
+      return `${[place, ...numbers.map((value) => Number(value.toFixed(7)))].join(" ")}\n`;
+    });
+    return new Blob(lines);
   });
 }
 
-/** One JSON an image; parts of a mask, and its holes, are shapes of one group. */
-export function labelmeFiles({ images, records, tolerance }: Part): Entry[] {
-  const names = stems(images);
-  return images.map((image) => {
-    const shapes = records
-      .filter((record) => record.image === image.id)
-      .flatMap((record, group) =>
-        [joined(outlines(record, tolerance))].map((points) => ({
-          label: record.label ?? NAMELESS,
-          points,
-          group_id: group + 1,
-          shape_type: "polygon",
-          flags: {},
-        })),
-      );
-    const file = {
+/** One JSON an image; parts of a mask, and its holes, are one polygon. */
+export function labelmeFiles(part: Part): Entry[] {
+  return eachImage(part, ".json", (image, own) => {
+    const shapes = own.map((record, group) => ({
+      label: record.label ?? NAMELESS,
+      points: joined(outlines(record, part.tolerance)),
+      group_id: group + 1,
+      shape_type: "polygon",
+      flags: {},
+    }));
+    return json({
       version: "5.5.0",
       flags: {},
       shapes,
@@ -99,8 +104,7 @@ export function labelmeFiles({ images, records, tolerance }: Part): Entry[] {
       imageData: null,
       imageHeight: image.height,
       imageWidth: image.width,
-    };
-    return { name: `${names.get(image.id)}.json`, blob: json(file) };
+    });
   });
 }
 
@@ -126,22 +130,14 @@ export function joined(rings: readonly Ring[]): Ring {
   return whole;
 }
 
-export function sa1bFiles({ images, records }: Part): Entry[] {
-  const names = stems(images);
-  return images.map((image, i) => ({
-    name: `${names.get(image.id)}.json`,
-    blob: json({
-      image: {
-        image_id: i + 1,
-        width: image.width,
-        height: image.height,
-        file_name: image.name,
-      },
-      annotations: records
-        .filter((record) => record.image === image.id)
-        .map((record, n) => sa1bRecord(record, image, n + 1)),
-    }),
-  }));
+export function sa1bFiles(part: Part): Entry[] {
+  return eachImage(part, ".json", (image, own, place) => {
+    const { width, height, name } = image;
+    return json({
+      image: { image_id: place + 1, width, height, file_name: name },
+      annotations: own.map((record, n) => sa1bRecord(record, image, n + 1)),
+    });
+  });
 }
 
 function sa1bRecord(record: Placed, image: ImageEntry, id: number) {

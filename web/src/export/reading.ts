@@ -7,13 +7,13 @@ import { readZip } from "../model/unzip";
 import { NAMELESS } from "./files";
 
 /** A mask of a file; the size of its image may be unknown until the image is found. */
-export interface ReadMask {
+interface ReadMask {
   image: string; // file name, or its stem
   label: string | null;
   shape: (hw: [number, number]) => Rle;
 }
 
-export interface ReadFiles {
+interface ReadFiles {
   masks: ReadMask[];
   annotated: File[];
 }

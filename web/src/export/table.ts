@@ -14,7 +14,7 @@ const SMOOTH = 0.5; // pixels that a smooth outline may move
 /** Each measurement by its name, in the order of the columns; all are zero for an empty mask. */
 export type Measurements = Record<(typeof MEASURED)[number], number>;
 
-export const MEASURED = [
+const MEASURED = [
   "area",
   "x",
   "y",

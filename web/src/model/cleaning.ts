@@ -1,6 +1,6 @@
 /** Logits without small holes and islands (`clean_logits` of `masks/answer.py`). */
 
-import type { Geometry } from "./geometry";
+import { clamp, type Geometry } from "./geometry";
 import { cellOf, pixelOf, type Click } from "./negative_clicks";
 import { USUAL } from "./region_size";
 import { largestOf, regions, sizesOf } from "./regions";
@@ -75,11 +75,10 @@ function smallRegions(
     if (label === 0 && border) kept[one] = 1;
   });
   if (label === 1) kept[largestOf(sizes)] = 1;
-  const clamp = (value: number, last: number) => Math.min(last, Math.max(0, value));
   for (const [row, column] of places) {
     for (let y = Math.floor(row - reach); y <= Math.floor(row + reach) + 1; y++) {
       for (let x = Math.floor(column - reach); x <= Math.floor(column + reach) + 1; x++) {
-        kept[labels[clamp(y, rows - 1) * columns + clamp(x, columns - 1)]] = 1;
+        kept[labels[clamp(y, 0, rows - 1) * columns + clamp(x, 0, columns - 1)]] = 1;
       }
     }
   }

@@ -2,7 +2,8 @@
 
 import type { Patch } from "../masks/patch";
 import type { Rle } from "../masks/rle";
-import { ModelWorker, type Progress } from "./model_worker";
+import type { Progress } from "./messages";
+import { ModelWorker } from "./model_worker";
 import { isClear } from "./closer";
 import type { Features } from "./features";
 import { gridSettings, type Proposals } from "./everything";
@@ -38,7 +39,7 @@ export interface Kept {
 }
 
 /** How a mask of an answer is made fine. */
-export interface Fineness {
+interface Fineness {
   whole: boolean; // pixel for pixel; else of an image of at most `LONGEST` pixels a side
   edges: boolean;
 }
@@ -51,8 +52,16 @@ export type Sent = () => Promise<Features | null>;
 /** The server sees an image. */
 export type Send = (image: Blob) => Promise<Features>;
 
-/** Networks that the decoder's worker opens when they are wanted. */
-type Further = "refiner" | "names";
+/** Made when it is first asked for; after a failure the next one tries again. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | null = null;
+  return () => {
+    if (made) return made;
+    made = make();
+    made.catch(() => (made = null));
+    return made;
+  };
+}
 
 const AT_ONCE = 8; // masks that are looked at for names before something else has its turn
 const CACHED = 8; // features; nano's have 2.4 MB each
@@ -63,9 +72,11 @@ export class Model {
   private readonly encoded = new Map<string, Promise<Features>>();
   private readonly images = new Map<string, () => Promise<Blob | ImageBitmap>>();
   private readonly decoderKeys = new Set<string>();
-  private readonly further: Partial<Record<Further, Promise<unknown>>> = {};
-  private table: Promise<NameTable> | null = null;
-  private probe: Promise<SubjectProbe> | null = null;
+  private readonly openRefiner = once(() => this.openGraph(this.decoder, "refiner"));
+  private readonly openNamer = once(() => this.openGraph(this.decoder, "names"));
+  private readonly probe = once(() => this.readProbe());
+  /** The names that masks can have; they are fetched when they are first asked for. */
+  readonly nameTable = once(() => this.readNames());
   private refining: Promise<unknown> = Promise.resolve();
   private pixelsKey = ""; // the image whose pixels the decoder's worker has
   private readonly hovers = new Newest();
@@ -198,13 +209,6 @@ export class Model {
     return this.manifest.graphs.refiner !== undefined;
   }
 
-  /** The names that masks can have; they are fetched when they are first asked for. */
-  nameTable(): Promise<NameTable> {
-    const opening = (this.table ??= this.readNames());
-    opening.catch(() => (this.table = null)); // the next one tries again
-    return opening;
-  }
-
   private async readNames(): Promise<NameTable> {
     if (!this.names) {
       throw new Error(
@@ -219,7 +223,7 @@ export class Model {
   /** What the network of names sees in masks of an image: a vector of each. */
   async maskVectors(key: string, masks: readonly Rle[], signal?: AbortSignal) {
     const found: Float32Array[] = [];
-    await this.add("names");
+    await this.openNamer();
     for (let at = 0; at < masks.length; at += AT_ONCE) {
       const part = masks.slice(at, at + AT_ONCE);
       const ask = async () => {
@@ -290,21 +294,11 @@ export class Model {
 
   /** Let the decoder have the image's pixels and, for edges, their network. */
   private async ready(key: string, edges: boolean): Promise<void> {
-    if (edges) await this.add("refiner");
+    if (edges) await this.openRefiner();
     await this.loadFeatures(key);
     if (this.pixelsKey === key) return;
     await this.decoder.ask("pixels", { key, image: await this.images.get(key)!() });
     this.pixelsKey = key;
-  }
-
-  /** Let the decoder's worker have a further network; after a failure the next one tries again. */
-  private async add(part: Further): Promise<void> {
-    try {
-      await (this.further[part] ??= this.openGraph(this.decoder, part));
-    } catch (error) {
-      delete this.further[part];
-      throw error;
-    }
   }
 
   /** What the encoder sees around a kept answer; null where a closer look shows no more. */
@@ -344,9 +338,7 @@ export class Model {
 
   /** The mask and the score of the main subject, without a prompt; null if no subject is clear. */
   async subject(key: string): Promise<{ patch: Patch; score: number } | null> {
-    const opening = (this.probe ??= this.readProbe());
-    opening.catch(() => (this.probe = null)); // the next one tries again
-    const probe = await opening;
+    const probe = await this.probe();
     await this.loadFeatures(key);
     return this.decoder.ask("subject", { key, probe });
   }

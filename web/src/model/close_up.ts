@@ -23,7 +23,7 @@ export interface CloseUp {
 }
 
 /** Reads a window of an image. */
-export type ReadWindow = (window: Window) => ReadRows;
+type ReadWindow = (window: Window) => ReadRows;
 
 /** The square around a mask; of an empty mask that around the image's first pixel. */
 export async function closeUp(rle: Rle, read: ReadWindow, side = SIDE): Promise<CloseUp> {

@@ -5,7 +5,7 @@
 
 import { trimmed, type Patch } from "../masks/patch";
 import { tapsOf } from "./edge_window";
-import { scaleXy, type BoxXyxy, type Geometry, type Size } from "./geometry";
+import { clamp, scaleXy, type BoxXyxy, type Geometry, type Size } from "./geometry";
 import type { CropRefinement } from "./manifest";
 import type { Prompt } from "./prompts";
 
@@ -59,16 +59,15 @@ function around(low: number, high: number, side: number, length: number): [numbe
 /** The same prompt in the window's pixels; clicks begin with the mask that they have corrected. */
 export function promptInWindow({ clicks, box }: Prompt, window: Window, first: Patch): Prompt {
   const [x0, y0, x1, y1] = window;
-  const within = (value: number, most: number) => Math.min(most, Math.max(0, value));
   return {
     clicks: clicks
       .filter(({ x, y }) => x >= x0 && y >= y0 && x < x1 && y < y1) // others have nothing to say
       .map(({ x, y, label }) => ({ x: x - x0, y: y - y0, label })),
     box: box && [
-      within(box[0] - x0, x1 - x0),
-      within(box[1] - y0, y1 - y0),
-      within(box[2] - x0, x1 - x0),
-      within(box[3] - y0, y1 - y0),
+      clamp(box[0] - x0, 0, x1 - x0),
+      clamp(box[1] - y0, 0, y1 - y0),
+      clamp(box[2] - x0, 0, x1 - x0),
+      clamp(box[3] - y0, 0, y1 - y0),
     ],
     mask: clicks.length ? patchInWindow(first, window) : null,
   };

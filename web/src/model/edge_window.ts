@@ -5,7 +5,7 @@
  * A window is a square of cells around the object; n of them a side, m the side of the logits.
  */
 
-import { filledCells, scaleXy, type Geometry, type XY } from "./geometry";
+import { clamp, filledCells, scaleXy, type Geometry, type XY } from "./geometry";
 import type { Prompt } from "./prompts";
 import { areaWeights, roundEven, type Pixels } from "./resample";
 
@@ -67,8 +67,6 @@ export function windowAround(
     pixel: [cell / scaleX, cell / scaleY],
   };
 }
-
-const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
 
 /** The window's cells (n, n) above the threshold; beyond the logits those of their edge. */
 export function windowLogits(

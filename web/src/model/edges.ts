@@ -15,7 +15,7 @@ import {
   windowPrompt,
 } from "./edge_window";
 import type { AxisMap, EdgeWindow } from "./edge_window";
-import { reduced, taps, type Geometry, type Size } from "./geometry";
+import { clamp, reduced, taps, type Geometry, type Size } from "./geometry";
 import { rowsOf } from "./logits";
 import type { Prompt } from "./prompts";
 import { scaledAreas, type LeastAreas } from "./region_size";
@@ -34,7 +34,7 @@ export interface EdgeQuestion {
 export type EdgeNetwork = (asked: EdgeQuestion) => Promise<Float32Array>;
 
 /** A mask that is to be drawn, above its threshold. */
-export interface Drawn {
+interface Drawn {
   logits: Float32Array; // (m, m)
   threshold: number;
   prompt: Prompt;
@@ -121,17 +121,16 @@ function decided(
 
 /** First and one-past-last pixel of the image that an axis of a window covers. */
 function reach({ step, start }: AxisMap, length: number): [number, number] {
-  const at = (place: number) => Math.min(length, Math.max(0, place));
-  return [at(Math.ceil(start - step / 2)), at(Math.floor(start + (WINDOW - 0.5) * step) + 1)];
+  const end = Math.floor(start + (WINDOW - 0.5) * step) + 1;
+  return [clamp(Math.ceil(start - step / 2), 0, length), clamp(end, 0, length)];
 }
 
 /** Whether the prompt itself speaks about a pixel: one that was clicked, or outside the box. */
 function settledIn({ clicks, box }: Prompt, { imageHw }: Geometry) {
   const [height, width] = imageHw;
-  const inside = (value: number, most: number) => Math.min(most - 1, Math.max(0, value));
   const spots = clicks.map(({ x, y }) => [
-    inside(Math.floor(x), width),
-    inside(Math.floor(y), height),
+    clamp(Math.floor(x), 0, width - 1),
+    clamp(Math.floor(y), 0, height - 1),
   ]);
   const [x0, y0, x1, y1] = box?.map(roundEven) ?? [0, 0, width, height];
   return (x: number, y: number) =>

@@ -17,6 +17,9 @@ export interface Geometry {
   side: number;
 }
 
+export const clamp = (value: number, low: number, high: number) =>
+  Math.min(high, Math.max(low, value));
+
 const rounded = (value: number) => Math.max(1, Math.floor(value + 0.5));
 
 /** Where an image of (H, W) lies in the model's space. Sides round half up, at least 1. */
@@ -81,12 +84,7 @@ const operators = new Map<string, AxisOperator>();
  * low     logits along the axis, of which `side` model pixels are made; the image fills `filled`
  * full    pixels of the image
  */
-export function axisOperator(
-  low: number,
-  side: number,
-  filled: number,
-  full: number,
-): AxisOperator {
+function axisOperator(low: number, side: number, filled: number, full: number): AxisOperator {
   const key = `${low} ${side} ${filled} ${full}`;
   const known = operators.get(key);
   if (known) return known;

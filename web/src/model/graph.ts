@@ -13,7 +13,7 @@ import type { Tokens } from "./prompts";
 
 const SERVE_IT = "Serve the 'ort' folder of the build at this URL.";
 
-export interface Opened {
+interface Opened {
   session: InferenceSession;
   provider: string;
 }
@@ -109,7 +109,7 @@ export async function decode(
 /** What the network of edges says of one window. */
 export async function refineEdge(
   session: InferenceSession,
-  { inputs, outputs }: GraphInfo,
+  graph: GraphInfo,
   { image, logits, prompt }: EdgeQuestion,
 ): Promise<Float32Array> {
   const cells = Math.sqrt(logits.length);
@@ -118,16 +118,13 @@ export async function refineEdge(
     new Tensor("float32", logits, [1, 1, cells, cells]),
     new Tensor("float32", prompt, [1, 2, WINDOW, WINDOW]),
   ];
-  const out = await session.run(
-    Object.fromEntries(inputs.map(({ name }, place) => [name, given[place]])),
-  );
-  return out[outputs[0].name].data as Float32Array;
+  return run(session, graph, given);
 }
 
 /** What the network of names says of close-ups: a vector of each. */
 export async function maskVectors(
   session: InferenceSession,
-  { inputs, outputs }: GraphInfo,
+  graph: GraphInfo,
   crops: CloseUp[],
 ): Promise<Float32Array[]> {
   const side = Math.sqrt(crops[0].mask.length);
@@ -135,12 +132,16 @@ export async function maskVectors(
     new Tensor("float32", joined(crops.map((one) => one.image)), [crops.length, 3, side, side]),
     new Tensor("float32", joined(crops.map((one) => one.mask)), [crops.length, 1, side, side]),
   ];
-  const out = await session.run(
-    Object.fromEntries(inputs.map(({ name }, place) => [name, given[place]])),
-  );
-  const all = out[outputs[0].name].data as Float32Array;
+  const all = await run(session, graph, given);
   const length = all.length / crops.length;
   return crops.map((_, n) => all.slice(n * length, (n + 1) * length));
+}
+
+/** The one output of a network for its inputs in their order. */
+async function run(session: InferenceSession, { inputs, outputs }: GraphInfo, given: Tensor[]) {
+  const named = inputs.map(({ name }, place) => [name, given[place]]);
+  const out = await session.run(Object.fromEntries(named));
+  return out[outputs[0].name].data as Float32Array;
 }
 
 function joined(parts: Float32Array[]): Float32Array {

@@ -24,7 +24,7 @@ function reachOf(op: AxisOperator, marked: Uint8Array): [number, number] {
 }
 
 /** How a mask that was cut at several thresholds came out. */
-export interface Cut {
+interface Cut {
   patch: Patch;
   above: number[]; // pixels above each of the extra thresholds
 }

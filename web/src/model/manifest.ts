@@ -18,7 +18,7 @@ export interface Spec {
   channels?: { lows: number[] }; // of a model that was tuned on other images than images
 }
 
-export interface TensorInfo {
+interface TensorInfo {
   name: string;
   dtype: string;
   shape: (number | string)[];
@@ -66,7 +66,7 @@ export const NAME_VECTORS = "names.npz";
 export const SUBJECT = "subject.json";
 
 /** The inputs of a decoder that say what the user meant; what stands before them are the maps. */
-export const PROMPT_INPUTS = ["coords", "labels", "masks", "has_mask"];
+const PROMPT_INPUTS = ["coords", "labels", "masks", "has_mask"];
 
 /** A reply as JSON; servers answer a page, too, where they have not got the file. */
 export async function readJson(reply: Response): Promise<unknown> {

@@ -37,9 +37,12 @@ export interface Asks {
   everything: { ask: { key: string; settings: GridSettings }; reply: Proposals };
 }
 
+/** Told while something long is going on. */
+export type Progress = (done: number, all: number) => void;
+
 export type Kind = keyof Asks;
 export type Message = { [K in Kind]: { id: number; kind: K } & Asks[K]["ask"] }[Kind];
 export type Reply =
   | { id: number; value: unknown }
   | { id: number; error: string }
-  | { id: number; progress: [done: number, all: number] };
+  | { id: number; progress: Parameters<Progress> };

@@ -1,8 +1,6 @@
 /** A worker of the model and the questions to it. */
 
-import type { Asks, Kind, Reply } from "./messages";
-
-export type Progress = (done: number, all: number) => void;
+import type { Asks, Kind, Progress, Reply } from "./messages";
 
 interface Waiting {
   done: (value: never) => void;

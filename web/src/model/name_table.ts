@@ -99,7 +99,7 @@ function firstDifference(first: readonly number[], second: readonly number[]): n
 }
 
 /** Names to choose from. */
-export class ChosenNames {
+class ChosenNames {
   /**
    * labels  as the user wrote them
    * places  of the names in the table

@@ -4,7 +4,7 @@
  */
 
 import { grown, patchHas, type Patch } from "../masks/patch";
-import { REACH, filledCells, operatorsOf } from "./geometry";
+import { REACH, clamp, filledCells, operatorsOf } from "./geometry";
 import type { AxisOperator, Geometry, XY } from "./geometry";
 import { regions } from "./regions";
 
@@ -17,8 +17,6 @@ export interface Click {
 const CLEARED = 2; // logits below the threshold that a cleared cell gets at least
 const SIMILAR = 0.8; // minimum IoU with the previous mask after a negative click outside it
 const DISC = 0.1; // of the root of the region's area: how far a disc reaches at most
-
-const clamp = (value: number, low: number, high: number) => Math.min(high, Math.max(low, value));
 
 export function pixelOf(click: Click, geometry: Geometry): XY {
   const [height, width] = geometry.imageHw;

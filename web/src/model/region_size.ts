@@ -4,7 +4,7 @@
  */
 
 /** Regions of less go; one of the two is 0. */
-export interface LeastArea {
+interface LeastArea {
   pixels: number; // of the image
   share: number; // of the mask, 0 to 1
 }

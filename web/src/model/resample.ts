@@ -8,7 +8,7 @@
  */
 
 import type { Window } from "./closer";
-import { geometryOf, paddedHw, taps, type Geometry, type Size } from "./geometry";
+import { clamp, geometryOf, paddedHw, taps, type Geometry, type Size } from "./geometry";
 import type { Spec } from "./manifest";
 
 /** For each new place: the first old pixel that counts, and the weights from there on. */
@@ -26,12 +26,6 @@ export interface Pixels {
   width: number;
   height: number;
 }
-
-/** Reads the rows of what is there already. */
-export const rowsOf =
-  ({ data, width }: Pixels): ReadRows =>
-  async (top, rows) =>
-    data.subarray(4 * top * width, 4 * (top + rows) * width);
 
 /** Reads the rows of a window of what is there already. */
 export function rowsIn({ data, width }: Pixels, [x0, y0, x1]: Window): ReadRows {
@@ -228,8 +222,8 @@ function grown(bytes: Float32Array, [height, width]: Size, [newH, newW]: Size): 
   const wide = new Int32Array(height * newW * 3);
   for (let y = 0, at = 0; y < height; y++) {
     for (let x = 0; x < newW; x++) {
-      const low = (y * width + clamped(across.first[x], width)) * 3;
-      const high = (y * width + clamped(across.first[x] + 1, width)) * 3;
+      const low = (y * width + clamp(across.first[x], 0, width - 1)) * 3;
+      const high = (y * width + clamp(across.first[x] + 1, 0, width - 1)) * 3;
       for (let channel = 0; channel < 3; channel++, at++) {
         wide[at] = bytes[low + channel] * across.own[x] + bytes[high + channel] * across.next[x];
       }
@@ -242,7 +236,7 @@ function lengthened(wide: Int32Array, length: number, height: number, newH: numb
   const down = fixedTaps(height, newH);
   const out = new Float32Array(newH * length);
   for (let y = 0, to = 0; y < newH; y++) {
-    const [above, below] = [0, 1].map((i) => clamped(down.first[y] + i, height) * length);
+    const [above, below] = [0, 1].map((i) => clamp(down.first[y] + i, 0, height - 1) * length);
     for (let at = 0; at < length; at++, to++) {
       const high = (down.own[y] * (wide[above + at] >> 4)) >> 16;
       const low = (down.next[y] * (wide[below + at] >> 4)) >> 16;
@@ -253,8 +247,6 @@ function lengthened(wide: Int32Array, length: number, height: number, newH: numb
 }
 
 const ONE = 2048; // of OpenCV's fixed-point weights
-
-const clamped = (at: number, count: number) => Math.min(count - 1, Math.max(0, at));
 
 /** The old place before each new one, maybe off the image, its weight and the next one's. */
 function fixedTaps(old: number, count: number) {

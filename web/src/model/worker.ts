@@ -20,11 +20,11 @@ import { reduced, type Size } from "./geometry";
 import { decode, encode, maskVectors, openGraph, refineEdge } from "./graph";
 import { cutLogits } from "./logits";
 import type { Manifest } from "./manifest";
-import type { Asks, Kind, Message, Reply } from "./messages";
+import type { Asks, Kind, Message, Progress, Reply } from "./messages";
 import { contradicted, heldTo } from "./negative_clicks";
 import { tokensOf, type Prompt, type Tokens } from "./prompts";
 import { USUAL, type LeastAreas } from "./region_size";
-import { imageToModel, rowsIn, rowsOf, smallerImage, type Pixels, type ReadRows } from "./resample";
+import { imageToModel, rowsIn, smallerImage, type Pixels, type ReadRows } from "./resample";
 import { answersTo, decodedOnce, shown, tidied } from "./segment";
 import type { Decoding, Fine, Shown } from "./segment";
 import { bestCandidate, subjectMap } from "./subject";
@@ -82,7 +82,7 @@ function remember<T>(store: Map<string, T>, key: string, value: T, most: number)
 
 type Handler<K extends Kind> = (
   ask: Asks[K]["ask"],
-  progress: (done: number, all: number) => void,
+  progress: Progress,
 ) => Promise<Asks[K]["reply"]>;
 
 const handlers: { [K in Kind]: Handler<K> } = {
@@ -242,8 +242,9 @@ async function refineInCrop(
   const [{ logits, score }] = await decodedOnce(moved, asking(cropFeatures), settings, null, mean);
   const drawn = { logits, threshold, prompt: moved, geometry, least };
   const small = reduced(geometry, LONGEST).imageHw;
+  const cropRows = rowsIn(crop, wholeOf(geometry.imageHw));
   const patch = edges
-    ? await refined(drawn, await smallerImage(geometry.imageHw, small, rowsOf(crop)), network)
+    ? await refined(drawn, await smallerImage(geometry.imageHw, small, cropRows), network)
     : null;
   const own = () => tidied(cutLogits(logits, geometry, threshold).patch, moved, least);
   const fine = enlarged(patch ?? own(), geometry.imageHw);
@@ -283,10 +284,6 @@ function cutWhole({ key, prompt, answers, least }: Kept, index: number): Patch {
   return tidied(patch, prompt, least);
 }
 
-function upright(image: Blob | ImageBitmap): Promise<ImageBitmap> {
-  return createImageBitmap(image, { imageOrientation: "from-image", premultiplyAlpha: "none" });
-}
-
 function known(key: string): Features {
   const features = featureCache.get(key);
   if (!features) throw new Error("The image is not encoded yet.");
@@ -302,7 +299,8 @@ async function opened(image: Blob | ImageBitmap | Pixels) {
     const hw: Size = [image.height, image.width];
     return { hw, part: (window: Window) => rowsIn(image, window), close: () => undefined };
   }
-  const bitmap = await upright(image);
+  const upright = { imageOrientation: "from-image", premultiplyAlpha: "none" } as const;
+  const bitmap = await createImageBitmap(image, upright);
   const part =
     ([x0, y0, x1]: Window): ReadRows =>
     async (top, rows) =>

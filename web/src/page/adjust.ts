@@ -1,7 +1,7 @@
 /** How image and masks are drawn: sliders, kept in this browser; nothing of it is exported. */
 
 import { PLAIN, type DisplaySettings, type Session } from "../state/session";
-import { h, link } from "./dom";
+import { checkbox, h, link, svg } from "./dom";
 import { pixelFields } from "./ruler";
 
 const KEY = "anymask-look";
@@ -37,10 +37,7 @@ export function storedDisplay(): DisplaySettings {
 }
 
 export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
-  const ramps = ["R", "G", "B"].map((channel) => {
-    const ramp = svg(`feFunc${channel}`, { type: "gamma", exponent: "1" });
-    return ramp;
-  });
+  const ramps = ["R", "G", "B"].map((channel) => svg(`feFunc${channel}`, { type: "gamma" }));
   const gamma = svg("filter", { id: "gamma", "color-interpolation-filters": "sRGB" });
   gamma.append(svg("feComponentTransfer", {}, ...ramps));
   const rows = SLIDERS.map(([name, title, min, max, step]) => {
@@ -49,13 +46,9 @@ export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
     return { name, input, element: h("label", {}, h("span", {}, title), input) };
   });
   const switches = SWITCHES.map(([name, title, key]) => {
-    const input = h("input", { type: "checkbox" });
+    const { input, element } = checkbox({}, title, h("kbd", {}, key));
     input.addEventListener("change", () => change({ [name]: input.checked }));
-    return {
-      name,
-      input,
-      element: h("label", { class: "check" }, input, title, h("kbd", {}, key)),
-    };
+    return { name, input, element };
   });
   const image = () => stage.querySelector<HTMLElement>(".layer-image");
   const apply = () => {
@@ -95,12 +88,5 @@ export function adjustPanel(session: Session, stage: HTMLElement): HTMLElement {
   });
   session.changeDisplay = change;
   apply();
-  return element;
-}
-
-function svg(tag: string, attributes: Record<string, string>, ...inside: Element[]): SVGElement {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...inside);
   return element;
 }

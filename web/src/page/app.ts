@@ -1,5 +1,6 @@
 /** The page: its parts put together. */
 
+import { onceAFrame } from "../canvas/layers";
 import { Stage } from "../canvas/stage";
 import type { View } from "../canvas/view";
 import { patchToRle, type Patch } from "../masks/patch";
@@ -18,7 +19,7 @@ import { conceptBar } from "./concepts";
 import { imagesDialog } from "./images";
 import { reportDialog } from "./dialogs";
 import { exportDialog } from "./export";
-import { h } from "./dom";
+import { fileField, h } from "./dom";
 import type { VideoOpener } from "./videoopener";
 import { header } from "./header";
 import { helpDialog } from "./help";
@@ -47,8 +48,11 @@ export function showApp(root: HTMLElement, session: Session, view: View, door: V
   const stage = new Stage(element, session);
   session.redraw = () => stage.draw(true);
   const adjust = adjustPanel(session, element);
-  const files = fileInput(session);
-  const annotations = importInput(session);
+  const files = fileField("Images", "image/*", (chosen) => void addImages(session, chosen));
+  files.multiple = true;
+  const annotations = fileField("Annotation file", null, ([file]) => {
+    if (file) void importFile(session, file);
+  });
   const names = () => namesDialog(session);
   const panel = side(session, () => element.focus(), names);
   const pages = {
@@ -128,59 +132,29 @@ function rememberImage({ images, index }: Session): void {
 /** Panels and canvases follow the session, at most once a frame. */
 function redrawOnChange(session: Session, stage: Stage, view: View): void {
   const panels = session.watchers.splice(0);
-  let waiting = false;
   let drawn: unknown[] = [];
-  session.watchers.push(() => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      for (const panel of panels) panel();
-      const { editor, image, shown, review } = session;
-      const now = [
-        editor,
-        image,
-        shown,
-        editor?.state.masks,
-        editor?.draft.fixes,
-        review,
-        conceptOf(session),
-        view.scale,
-        view.x,
-        view.y,
-      ];
-      stage.draw(now.some((part, i) => part !== drawn[i]));
-      drawn = now;
-      stage.drawNow();
-      stage.pointAs();
-    });
-  });
+  const draw = () => {
+    for (const panel of panels) panel();
+    const { editor, image, shown, review } = session;
+    const now = [
+      editor,
+      image,
+      shown,
+      editor?.state.masks,
+      editor?.draft.fixes,
+      review,
+      conceptOf(session),
+      view.scale,
+      view.x,
+      view.y,
+    ];
+    stage.draw(now.some((part, i) => part !== drawn[i]));
+    drawn = now;
+    stage.drawNow();
+    stage.pointAs();
+  };
+  session.watchers.push(onceAFrame(draw));
   session.changed();
-}
-
-function fileInput(session: Session): HTMLInputElement {
-  const input = h("input", {
-    type: "file",
-    accept: "image/*",
-    multiple: true,
-    hidden: true,
-    "aria-label": "Images",
-  });
-  input.addEventListener("change", () => {
-    void addImages(session, [...(input.files ?? [])]);
-    input.value = "";
-  });
-  return input;
-}
-
-function importInput(session: Session): HTMLInputElement {
-  const input = h("input", { type: "file", hidden: true, "aria-label": "Annotation file" });
-  input.addEventListener("change", () => {
-    const [file] = input.files ?? [];
-    if (file) void importFile(session, file);
-    input.value = "";
-  });
-  return input;
 }
 
 async function openSample(session: Session): Promise<void> {

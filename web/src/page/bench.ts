@@ -2,22 +2,10 @@
 
 import type { Stage } from "../canvas/stage";
 import type { Session } from "../state/session";
-
-export interface Timing {
-  hovers: number;
-  median: number;
-  p95: number;
-  most: number;
-  threads: number;
-  provider: string;
-}
+import { h } from "./dom";
 
 /** Pointer to the frame with its mask in milliseconds, one hover after the other. */
-export async function measureHovers(
-  session: Session,
-  stage: Stage,
-  count: number,
-): Promise<Timing> {
+export async function measureHovers(session: Session, stage: Stage, count: number) {
   const { editor } = session;
   const model = session.model();
   if (!editor?.encoded || !model) throw new Error("Open an image and wait until it is encoded.");
@@ -48,9 +36,7 @@ export async function measureHovers(
 
 /** Measure whenever an image has been seen, and show the figures over it. */
 export function startBench(session: Session, stage: Stage, count: number): void {
-  const out = document.createElement("output");
-  out.className = "bench";
-  out.textContent = "Benchmark: open an image.";
+  const out = h("output", { class: "bench" }, "Benchmark: open an image.");
   stage.element.append(out);
   let measured: unknown = null;
   session.watchers.push(() => {

@@ -19,7 +19,7 @@ export interface Command {
   keys: string[]; // as `keyName` writes them
   title: string;
   group: "Tools" | "Object" | "Image" | "View" | "Page";
-  run: () => void;
+  run: () => unknown;
   inReview?: boolean; // only while a mask or a phrase is under review
 }
 
@@ -93,118 +93,103 @@ export function commandsOf(session: Session, stage: Stage, pages: Pages): Comman
     stage.draw(false);
     session.changed();
   };
-  const review = (verdict: "accept" | "reject") => () => {
-    if (conceptOf(session)) void answerConcept(session, verdict === "accept");
-    else void judge(session, verdict);
-  };
-  const command = (
-    group: Command["group"],
-    keys: string,
-    title: string,
-    run: () => void,
-    inReview = false,
-  ): Command => ({ group, keys: keys.split(" "), title, run, inReview });
+  const review = (verdict: "accept" | "reject") => () =>
+    conceptOf(session) ? answerConcept(session, verdict === "accept") : judge(session, verdict);
+  const of =
+    (group: Command["group"]) =>
+    (keys: string, title: string, run: () => unknown, inReview = false): Command => {
+      return { group, keys: keys.split(" "), title, run, inReview };
+    };
+  const [tool, object, image] = [of("Tools"), of("Object"), of("Image")];
+  const [sight, page] = [of("View"), of("Page")];
   return [
-    ...TOOL_KEYS.map(([name, key, title]) => command("Tools", key, title, () => stage.use(name))),
-    command("Tools", "M", "Segment everything", () => void everything(session)),
-    command("Tools", "[", "Smaller brush", () => brush(0.8)),
-    command("Tools", "]", "Larger brush", () => brush(1.25)),
+    ...TOOL_KEYS.map(([name, key, title]) => tool(key, title, () => stage.use(name))),
+    tool("M", "Segment everything", () => everything(session)),
+    tool("[", "Smaller brush", () => brush(0.8)),
+    tool("]", "Larger brush", () => brush(1.25)),
 
-    command("Object", "Enter", "Keep the mask", () => void accept(session, stage)),
-    command("Object", "Escape", "Discard the current mask", () => {
+    object("Enter", "Keep the mask", () => accept(session, stage)),
+    object("Escape", "Discard the current mask", () => {
       if (session.simplifying.open) session.simplifying.cancel();
       else if (!stage.key("Escape")) editor()?.drop();
     }),
-    command("Object", "Delete Backspace", "Delete the mask", () => remove(session, stage)),
+    object("Delete Backspace", "Delete the mask", () => remove(session, stage)),
     ...[0, 1, 2].map((i) =>
-      command("Object", `Shift+${i + 1}`, `Candidate ${i + 1}`, () => editor()?.choose(i)),
+      object(`Shift+${i + 1}`, `Candidate ${i + 1}`, () => editor()?.choose(i)),
     ),
-    command("Object", "1 2 3 4 5 6 7 8 9", "Set class 1 to 9", () => undefined),
-    command("Page", "Ctrl+L", "Classes of the project", () => pages.names()),
-    command("Object", "C", "Next candidate", () => editor()?.choose(editor()!.draft.candidate + 1)),
-    command("Object", ",", "Smaller candidate (part)", () => editor() && resize(editor()!, -1)),
-    command("Object", ".", "Larger candidate (whole)", () => editor() && resize(editor()!, 1)),
-    command("Object", "L", "Edit the class", () => pages.focusLabel()),
-    command("Object", "Ctrl+Enter", "Use the first suggested class", () => session.naming.take(0)),
-    command("Object", "Ctrl+Shift+L", "Suggest classes for all masks", () => {
-      void session.naming.nameAll();
-    }),
-    command("Object", "K", "Next mask", () => neighbor(session, 1)),
-    command("Object", "J", "Previous mask", () => neighbor(session, -1)),
-    command("Object", "Ctrl+A", "Select all masks, or all proposals", () => selectAll(session)),
-    command("Object", "Q", "Edit the selected mask", () => editor()?.edit(false)),
-    command("Object", "Ctrl+M", "Merge the selected masks", () => merge(session)),
-    command("Object", "Ctrl+B", "Subtract the other selected masks from the first", () =>
-      subtract(session),
+    object("1 2 3 4 5 6 7 8 9", "Set class 1 to 9", () => undefined),
+    page("Ctrl+L", "Classes of the project", () => pages.names()),
+    object("C", "Next candidate", () => editor()?.choose(editor()!.draft.candidate + 1)),
+    object(",", "Smaller candidate (part)", () => editor() && resize(editor()!, -1)),
+    object(".", "Larger candidate (whole)", () => editor() && resize(editor()!, 1)),
+    object("L", "Edit the class", () => pages.focusLabel()),
+    object("Ctrl+Enter", "Use the first suggested class", () => session.naming.take(0)),
+    object("Ctrl+Shift+L", "Suggest classes for all masks", () => session.naming.nameAll()),
+    object("K", "Next mask", () => neighbor(session, 1)),
+    object("J", "Previous mask", () => neighbor(session, -1)),
+    object("Ctrl+A", "Select all masks, or all proposals", () => selectAll(session)),
+    object("Q", "Edit the selected mask", () => editor()?.edit(false)),
+    object("Ctrl+M", "Merge the selected masks", () => merge(session)),
+    object("Ctrl+B", "Subtract the other selected masks from the first", () => subtract(session)),
+    object("Ctrl+K", "Split the mask into connected parts", () => split(session)),
+    object("Ctrl+I", "Simplify outline", () => session.simplifying.start()),
+    object("Ctrl+X", "Remove the overlap from the masks below", () => takePixels(session)),
+    object("Ctrl+Shift+X", "Remove overlap automatically (on or off)", () => turnTaking(session)),
+    object("Ctrl+F", "Find similar objects", () => findAllLike(session)),
+    object("Ctrl+D", "Duplicate the selected masks", () => duplicate(session)),
+    object("Ctrl+E", "Copy the selected masks to the next image or page", () =>
+      copyToNext(session),
     ),
-    command("Object", "Ctrl+K", "Split the mask into connected parts", () => split(session)),
-    command("Object", "Ctrl+I", "Simplify outline", () => session.simplifying.start()),
-    command("Object", "Ctrl+X", "Remove the overlap from the masks below", () =>
-      takePixels(session),
-    ),
-    command("Object", "Ctrl+Shift+X", "Remove overlap automatically (on or off)", () =>
-      turnTaking(session),
-    ),
-    command("Object", "Ctrl+F", "Find similar objects", () => void findAllLike(session)),
-    command("Object", "Ctrl+D", "Duplicate the selected masks", () => duplicate(session)),
-    command(
-      "Object",
-      "Ctrl+E",
-      "Copy the selected masks to the next image or page",
-      () => void copyToNext(session),
-    ),
-    command("Object", "Z", "Lock or unlock the mask", () => turn(session, "locked")),
-    command("Object", "Ctrl+H", "Hide or show the mask", () => turn(session, "hidden")),
-    command("Object", "Ctrl+]", "Bring the mask to the front", () => raise(session, 1)),
-    command("Object", "Ctrl+[", "Send the mask to the back", () => raise(session, -1)),
-    command("Object", "Ctrl+Z", "Undo (also review decisions)", () => void undo(session)),
-    command("Object", "Ctrl+Shift+Z Ctrl+Y", "Redo", () => editor()?.redo()),
+    object("Z", "Lock or unlock the mask", () => turn(session, "locked")),
+    object("Ctrl+H", "Hide or show the mask", () => turn(session, "hidden")),
+    object("Ctrl+]", "Bring the mask to the front", () => raise(session, 1)),
+    object("Ctrl+[", "Send the mask to the back", () => raise(session, -1)),
+    object("Ctrl+Z", "Undo (also review decisions)", () => undo(session)),
+    object("Ctrl+Shift+Z Ctrl+Y", "Redo", () => editor()?.redo()),
 
-    command("Image", "PageDown", "Next image", () => void session.go(1)),
-    command("Image", "PageUp", "Previous image", () => void session.go(-1)),
-    command("Image", "Shift+PageDown", "Next image without masks", () => {
-      void session.goUnlabelled();
-    }),
-    command("Image", ">", "Next page of the file", () => void turnPage(session, 1)),
-    command("Image", "<", "Previous page of the file", () => void turnPage(session, -1)),
-    command("Image", ";", "Next channel", () => void turnChannel(session, 1)),
-    command("Image", ":", "Previous channel", () => void turnChannel(session, -1)),
-    command("Image", "Ctrl+Shift+F", "Find objects by text, in this image or all images", () =>
+    image("PageDown", "Next image", () => session.go(1)),
+    image("PageUp", "Previous image", () => session.go(-1)),
+    image("Shift+PageDown", "Next image without masks", () => session.goUnlabelled()),
+    image(">", "Next page of the file", () => turnPage(session, 1)),
+    image("<", "Previous page of the file", () => turnPage(session, -1)),
+    image(";", "Next channel", () => turnChannel(session, 1)),
+    image(":", "Previous channel", () => turnChannel(session, -1)),
+    image("Ctrl+Shift+F", "Find objects by text, in this image or all images", () =>
       findDialog(session),
     ),
-    command("Image", "I", "List of images", () => pages.images()),
-    command("Image", "D", "Mark image as done", () => void done(session)),
-    command("Image", "Ctrl+Shift+D", "Mark image as not done", () => void reopen(session)),
-    command("Image", "A", "Review: accept, or nothing is missing", review("accept"), true),
-    command("Image", "F", "Review: correct", () => void judge(session, "fix"), true),
-    command("Image", "R", "Review: reject, or masks are missing", review("reject"), true),
-    command("Image", "N", "Review: next mask", () => void nextReview(session), true),
-    command("Image", "/", "Review: next phrase", () => void nextConcept(session)),
+    image("I", "List of images", () => pages.images()),
+    image("D", "Mark image as done", () => done(session)),
+    image("Ctrl+Shift+D", "Mark image as not done", () => reopen(session)),
+    image("A", "Review: accept, or nothing is missing", review("accept"), true),
+    image("F", "Review: correct", () => judge(session, "fix"), true),
+    image("R", "Review: reject, or masks are missing", review("reject"), true),
+    image("N", "Review: next mask", () => nextReview(session), true),
+    image("/", "Review: next phrase", () => nextConcept(session)),
 
-    command("View", "Arrows", "Move the crosshair (Shift: fast)", () => undefined),
-    command("View", "Space", "Click at the crosshair", () => stage.press(false)),
-    command("View", "X Shift+Space", "Background click at the crosshair", () => stage.press(true)),
-    command("View", "+ =", "Zoom in", () => stage.zoom(1.25)),
-    command("View", "-", "Zoom out", () => stage.zoom(0.8)),
-    command("View", "0", "Fit the image", () => {
+    sight("Arrows", "Move the crosshair (Shift: fast)", () => undefined),
+    sight("Space", "Click at the crosshair", () => stage.press(false)),
+    sight("X Shift+Space", "Background click at the crosshair", () => stage.press(true)),
+    sight("+ =", "Zoom in", () => stage.zoom(1.25)),
+    sight("-", "Zoom out", () => stage.zoom(0.8)),
+    sight("0", "Fit the image", () => {
       session.view.fit();
       stage.draw(true);
     }),
-    command("View", "W", "Show or hide masks", () => toggle(session, "masks")),
-    command("View", "U", "Show or hide proposals", () => toggle(session, "proposals")),
+    sight("W", "Show or hide masks", () => toggle(session, "masks")),
+    sight("U", "Show or hide proposals", () => toggle(session, "proposals")),
 
-    command("View", "Ctrl+G", "Guide lines", () => {
+    sight("Ctrl+G", "Guide lines", () => {
       session.changeDisplay({ guides: !session.display.guides });
     }),
-    command("View", "Ctrl+U", "Scale bar", () => turnBar(session)),
-    command("View", "Y", "Display settings (opacity, brightness)", () => pages.adjust()),
+    sight("Ctrl+U", "Scale bar", () => turnBar(session)),
+    sight("Y", "Display settings (opacity, brightness)", () => pages.adjust()),
 
-    command("Page", "Ctrl+O", "Open images", () => pages.openFiles()),
-    command("Page", "Ctrl+S", "Export", () => pages.export()),
-    command("Page", "Ctrl+Shift+S", "Import annotations", () => pages.import()),
-    command("Page", "Ctrl+Shift+O", "Open a video or scan", () => pages.video()),
-    command("Page", "T", "Dark or light theme", () => pages.theme()),
-    command("Page", "?", "Help", () => pages.help()),
+    page("Ctrl+O", "Open images", () => pages.openFiles()),
+    page("Ctrl+S", "Export", () => pages.export()),
+    page("Ctrl+Shift+S", "Import annotations", () => pages.import()),
+    page("Ctrl+Shift+O", "Open a video or scan", () => pages.video()),
+    page("T", "Dark or light theme", () => pages.theme()),
+    page("?", "Help", () => pages.help()),
   ];
 }
 

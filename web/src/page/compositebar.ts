@@ -6,7 +6,7 @@ import type { Composite, Range } from "../state/composite";
 import type { Sight } from "../state/encoding";
 import type { Session } from "../state/session";
 import type { ChannelRange, Planes } from "../store/store";
-import { fill, h, keysBack } from "./dom";
+import { fill, h, keysBack, link, select } from "./dom";
 
 const COLOURS = ["Red", "Green", "Blue"];
 
@@ -21,7 +21,11 @@ interface Row {
 
 export function compositeBar(session: Session, stage: Stage): HTMLElement {
   const rows = COLOURS.map(rowOf);
-  const auto = h("button", { class: "link", type: "button" }, "Auto");
+  const auto = link("Auto", () => {
+    for (const row of rows) writeRange(row, null);
+    apply();
+    stage.element.focus();
+  });
   const element = h("div", { class: "composite", role: "group", "aria-label": "Composite" });
   element.append(...rows.map((row) => row.element), auto);
   const chosen = new Map<number, Range>(); // by band, while other channels are looked at
@@ -77,18 +81,13 @@ export function compositeBar(session: Session, stage: Stage): HTMLElement {
     row.white.addEventListener("input", () => (row.high.value = short(Number(row.white.value))));
     keysBack(row.white, stage.element);
   }
-  auto.addEventListener("click", () => {
-    for (const row of rows) writeRange(row, null);
-    apply();
-    stage.element.focus();
-  });
   session.watchers.push(show);
   return element;
 }
 
 function rowOf(color: string): Row {
   const name = h("span", {}, color);
-  const channel = h("select", { class: "modes", "aria-label": `${color} channel` });
+  const channel = select({ "aria-label": `${color} channel` });
   const [low, high] = ["from", "to"].map((what) =>
     h("input", { type: "number", step: "any", "aria-label": `${color} ${what}` }),
   );

@@ -1,7 +1,7 @@
 /** A dialog, and the report in one. */
 
 import type { Session } from "../state/session";
-import { h } from "./dom";
+import { form, h, select } from "./dom";
 import { figures } from "./figures";
 
 export function dialog(title: string, ...inside: (HTMLElement | string)[]): HTMLDialogElement {
@@ -31,6 +31,27 @@ const firstField = (element: HTMLElement) =>
   [...element.querySelectorAll<HTMLInputElement>("input, select, textarea")].find(
     (field) => !field.disabled && field.type !== "color",
   );
+
+/** Names of formats, their titles, and what is said of the chosen one. */
+export type Formats = readonly (readonly [name: string, title: string, about: string])[];
+
+/** The choice of a format, with what is said of it. */
+export function formatChoice(id: string, formats: Formats) {
+  const about = h("p", { class: "dim small" });
+  const tell = () => (about.textContent = formats.find(([name]) => name === format.value)![2]);
+  const format = select({ id, onchange: tell }, formats);
+  tell();
+  return { format, row: [h("label", { for: id }, "Format"), h("div", {}, format, about)] as const };
+}
+
+/** The form of an export: rows of a title and fields, then the button. */
+export function exportForm(run: () => void, ...rows: readonly HTMLElement[]): HTMLFormElement {
+  const button = h("button", { class: "button primary large", type: "submit" }, "Export");
+  return form({ class: "export" }, run, ...rows, h("span", {}), button);
+}
+
+/** What a dialog says of its work. */
+export const saidLine = () => h("p", { class: "said", role: "status" });
 
 export async function reportDialog(session: Session): Promise<void> {
   try {

@@ -22,6 +22,44 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** Another text, but only where it is another one: a screen reader says it once. */
+export function setText(element: HTMLElement, text: string): void {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Options by their values and texts. */
+export const select = (props: Props, options: readonly (readonly unknown[])[] = []) =>
+  h(
+    "select",
+    { class: "modes", ...props },
+    ...options.map(([value, text]) => h("option", { value }, String(text))),
+  );
+
+/** A box to tick, in its label. */
+export function checkbox(props: Props, ...label: Child[]) {
+  const input = h("input", { type: "checkbox", ...props });
+  return { input, element: h("label", { class: "check" }, input, ...label) };
+}
+
+/** A form that is sent to nobody: `run` has what is in it. */
+export function form(props: Props, run: () => void, ...children: Child[]): HTMLFormElement {
+  const onsubmit = (event: SubmitEvent) => {
+    event.preventDefault();
+    run();
+  };
+  return h("form", { ...props, onsubmit }, ...children);
+}
+
+/** Takes files that are chosen; a button opens it. */
+export function fileField(name: string, accept: string | null, take: (files: File[]) => void) {
+  const input = h("input", { type: "file", accept, hidden: true, "aria-label": name });
+  input.addEventListener("change", () => {
+    take([...(input.files ?? [])]);
+    input.value = "";
+  });
+  return input;
+}
+
 /** Replace what is inside, but only where it is to look different. */
 export function fill(element: HTMLElement, signature: string, make: () => Child[]): void {
   if (element.dataset.signature === signature) return;
@@ -84,16 +122,16 @@ const PATHS = {
 
 export type Icon = keyof typeof PATHS;
 
+export function svg(tag: string, attributes: Record<string, string>, ...inside: Element[]) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...inside);
+  return element;
+}
+
 export function icon(name: Icon): SVGElement {
-  const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS(space, "path");
-  path.setAttribute("d", PATHS[name]);
-  svg.append(path);
-  return svg;
+  const about = { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" };
+  return svg("svg", about, svg("path", { d: PATHS[name] }));
 }
 
 /** A button with an icon, a name that is read out, and its key. */
@@ -104,6 +142,18 @@ export function iconButton(name: Icon, title: string, key: string, run: () => vo
     { class: "icon-button", type: "button", title: said, "aria-label": said, onclick: run },
     icon(name),
   );
+}
+
+/** A button that opens and closes a panel; `turn` does so by itself. */
+export function opener(name: Icon, title: string, kind: string, panel: () => HTMLElement) {
+  const button = iconButton(name, title, "", () => turn(panel().dataset.open !== "true"));
+  const turn = (open: boolean) => {
+    panel().dataset.open = String(open);
+    button.setAttribute("aria-expanded", String(open));
+  };
+  button.classList.add(kind);
+  button.setAttribute("aria-expanded", "false");
+  return { button, turn };
 }
 
 /** A button with a text and its key. */

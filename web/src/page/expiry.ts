@@ -1,20 +1,15 @@
 /** Messages disappear by themselves, unless they ask something or a person is reading them. */
 
-import type { Message } from "../state/session";
+import type { Message, Speaker } from "../state/speaker";
 
 export const SHOWN_MS = 6000;
-
-interface Speaker {
-  readonly messages: readonly Message[];
-  dismiss(message: Message): void;
-}
 
 export class Expiry {
   private readonly timers = new Map<Message, ReturnType<typeof setTimeout>>();
 
   /** held  whether the pointer or the focus is on a message: all of them stay */
   constructor(
-    private readonly speaker: Speaker,
+    private readonly speaker: Pick<Speaker, "messages" | "dismiss">,
     private readonly held: () => boolean,
   ) {}
 

@@ -3,8 +3,8 @@
 import { StoreError, type ExportWish } from "../store/store";
 import { NAMELESS } from "../export/files";
 import type { Session } from "../state/session";
-import { dialog } from "./dialogs";
-import { h } from "./dom";
+import { dialog, exportForm, formatChoice, saidLine } from "./dialogs";
+import { checkbox, h, link } from "./dom";
 
 /** The formats of `anymask convert`, those that are trained on first. */
 export const FORMATS: [name: string, title: string, about: string][] = [
@@ -39,27 +39,28 @@ export const FORMATS: [name: string, title: string, about: string][] = [
 export function exportDialog(session: Session): void {
   const { store } = session;
   const offered = FORMATS.filter(([name]) => store.formats?.includes(name) ?? true);
-  const format = h(
-    "select",
-    { class: "modes", id: "format" },
-    ...offered.map(([name, title]) => h("option", { value: name }, title)),
-  );
-  const about = h("p", { class: "dim small" });
+  const { format, row } = formatChoice("format", offered);
   const selection = chooseImages(session);
-  const images = box("Include the images (required for training)");
+  const images = checkbox({}, "Include the images (required for training)");
   const split = splitChoice();
   const splittable = session.images.filter(({ status }) => status === "done").length >= 3;
   const tell = () => {
-    about.textContent = offered.find(([name]) => name === format.value)![2];
     const trains = format.value === "yolo"; // its data.yaml names the images of each split
     images.input.checked = trains;
     split.turn(trains && splittable);
   };
   format.addEventListener("change", tell);
   tell();
-  const proposals = box("Include proposals that are not yet accepted");
-  const tolerance = number("Outline tolerance in pixels (0: exact)", "0.5", "0.5");
-  const said = h("p", { class: "said", role: "status" });
+  const proposals = checkbox({}, "Include proposals that are not yet accepted");
+  const tolerance = h("input", {
+    class: "label share",
+    type: "number",
+    min: 0,
+    max: 100,
+    step: 0.5,
+  });
+  tolerance.value = "0.5";
+  const said = saidLine();
   let answers: Answers = { force: false, unlabelled: "ask" };
   const wish = (): ExportWish => ({
     ...answers,
@@ -67,28 +68,29 @@ export function exportDialog(session: Session): void {
     only: selection.value(),
     images: images.input.checked,
     split: split.value(),
-    tolerance: Number(tolerance.input.value) || 0,
+    tolerance: Number(tolerance.value) || 0,
     proposals: proposals.input.checked,
   });
-  const form = h(
-    "form",
-    { class: "export" },
-    h("label", { for: "format" }, "Format"),
-    h("div", {}, format, about),
+  const start = () => {
+    answers = { force: false, unlabelled: "ask" };
+    void run();
+  };
+  const form = exportForm(
+    start,
+    ...row,
     h("span", {}, "Images"),
     selection.element,
     h("span", {}, "Dataset"),
-    h("div", {}, images.element, split.element, tolerance.element),
+    h(
+      "div",
+      {},
+      images.element,
+      split.element,
+      h("label", { class: "check" }, tolerance, "Outline tolerance in pixels (0: exact)"),
+    ),
     h("span", {}),
     h("div", {}, store.kind === "server" && proposals.element),
-    h("span", {}),
-    h("button", { class: "button primary large", type: "submit" }, "Export"),
   );
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    answers = { force: false, unlabelled: "ask" };
-    void run();
-  });
   const run = async (): Promise<void> => {
     said.textContent = "Writing …";
     try {
@@ -107,13 +109,12 @@ export function exportDialog(session: Session): void {
     } catch (error) {
       said.replaceChildren((error as Error).message);
       for (const [title, given] of questions(error, wish())) {
-        const button = h("button", { class: "link", type: "button" }, title);
-        button.addEventListener("click", () => {
+        const answer = link(title, () => {
           if (given === null) return setClasses(session, element);
           answers = { ...answers, ...given };
           void run();
         });
-        said.append(" ", button);
+        said.append(" ", answer);
       }
       said.querySelector("button")?.focus();
     }
@@ -184,7 +185,7 @@ function chooseImages(session: Session) {
 }
 
 function splitChoice() {
-  const on = box("Split into train, val and test");
+  const on = checkbox({}, "Split into train, val and test");
   const shares = ["80", "10", "10"].map((value, i) =>
     h("input", {
       class: "label share",
@@ -204,17 +205,6 @@ function splitChoice() {
   const value = () =>
     on.input.checked ? shares.map((share) => Number(share.value) || 0).join("/") : null;
   return { element: h("div", {}, on.element, line), turn, value };
-}
-
-function box(text: string) {
-  const input = h("input", { type: "checkbox" });
-  return { input, element: h("label", { class: "check" }, input, text) };
-}
-
-function number(text: string, value: string, step: string) {
-  const input = h("input", { class: "label share", type: "number", min: "0", max: "100", value });
-  input.step = step;
-  return { input, element: h("label", { class: "check" }, input, text) };
 }
 
 export function download(name: string, blob: Blob): void {

@@ -42,29 +42,34 @@ function section(group: Group): HTMLElement {
 }
 
 function pairs(entries: [string, unknown][]): HTMLElement {
-  const rows = entries.map(([name, value]) =>
-    h("tr", {}, h("th", { scope: "row" }, named(name)), h("td", {}, figure(value))),
+  return table(
+    [],
+    entries.map(([name, value]) => ({ name: named(name), cells: [figure(value)] })),
   );
-  return h("table", { class: "figures" }, ...rows);
 }
 
 /** One line for each group, one column for each of their figures. */
 function columns(groups: Group[], names: string[] | null): HTMLElement {
   const heads = [...new Set(groups.flatMap((group) => Object.keys(group)))];
-  const lines = groups.map((group, i) =>
-    h(
-      "tr",
-      {},
-      names && h("th", { scope: "row" }, names[i]),
-      ...heads.map((head) => h("td", {}, figure(group[head]))),
-    ),
-  );
-  const head = heads.map((name) => h("th", { scope: "col" }, named(name)));
-  return h(
-    "div",
-    { class: "wide" },
-    h("table", { class: "figures columns" }, h("tr", {}, names && h("th", {}), ...head), ...lines),
-  );
+  const rows = groups.map((group, i) => {
+    return { name: names?.[i], cells: heads.map((head) => figure(group[head])) };
+  });
+  const all = table([...(names ? [""] : []), ...heads.map(named)], rows, "figures columns");
+  return h("div", { class: "wide" }, all);
+}
+
+/** Rows of cells, which may have a name, below the titles of their columns, if any. */
+export function table(
+  heads: readonly string[],
+  rows: readonly { name?: string; cells: readonly string[] }[],
+  kind = "figures",
+): HTMLElement {
+  const head = h("tr", {}, ...heads.map((title) => h("th", { scope: "col" }, title)));
+  const lines = rows.map(({ name, cells }) => {
+    const own = name !== undefined && h("th", { scope: "row" }, name);
+    return h("tr", {}, own, ...cells.map((cell) => h("td", {}, cell)));
+  });
+  return h("table", { class: kind }, heads.length > 0 && head, ...lines);
 }
 
 function figure(value: unknown): string {

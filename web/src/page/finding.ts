@@ -4,8 +4,8 @@ import { ALONE, findHere, followSearch, likePicked } from "../state/finding";
 import { searchAll, searchOf, searchText } from "../state/finding";
 import type { Session } from "../state/session";
 import type { SearchBody } from "../store/schema";
-import { dialog } from "./dialogs";
-import { fill, h } from "./dom";
+import { dialog, saidLine } from "./dialogs";
+import { fill, form, h } from "./dom";
 
 const LIKE = "Leave the field empty to find objects similar to the selected mask.";
 const SIMILAR = "Find objects similar to the selected mask";
@@ -24,7 +24,7 @@ export function findDialog(session: Session): void {
   });
   const known = h("datalist", { id: "known-words" });
   const about = h("p", { class: "dim small" }, LIKE);
-  const said = h("p", { class: "said", role: "status" });
+  const said = saidLine();
   const state = h("div", { class: "name-add" });
   const more = h("div", { class: "name-add" });
   const ask = async (work: (question: SearchBody) => Promise<string | void>) => {
@@ -52,17 +52,13 @@ export function findDialog(session: Session): void {
   const all = (question: SearchBody | null) => searchAll(session, question);
   const button = (text: string, kind: string, run: () => void) =>
     h("button", { class: `button ${kind}`, type: kind ? "submit" : "button", onclick: run }, text);
-  const form = h(
-    "form",
+  const questions = form(
     { class: "name-add" },
+    () => void ask(here),
     field,
     button("In this image", "primary", () => undefined),
     button("In all images", "", () => void ask(all)),
   );
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    void ask(here);
-  });
   const draw = () =>
     fill(state, JSON.stringify(searchOf(session)), () => {
       const search = searchOf(session);
@@ -76,7 +72,7 @@ export function findDialog(session: Session): void {
         !over && button(go ? "Resume" : "Stop", "", () => void all(go)),
       ];
     });
-  const element = dialog("Find by text or by example", form, known, about, said, more, state);
+  const element = dialog("Find by text or by example", questions, known, about, said, more, state);
   session.watchers.push(draw);
   element.addEventListener("close", () =>
     session.watchers.splice(session.watchers.indexOf(draw), 1),

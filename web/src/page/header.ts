@@ -3,7 +3,7 @@
 import type { Session } from "../state/session";
 import { SILENT, type Arm, type Stage as Mode } from "../store/store";
 import { done, isFinished, reopen, type Pages } from "./commands";
-import { exportButton, fill, h, iconButton } from "./dom";
+import { exportButton, fill, h, iconButton, opener, select, setText } from "./dom";
 
 const DONE =
   "This image is marked as done and will be exported. Click to mark it as not done (Ctrl+Shift+D)";
@@ -28,11 +28,7 @@ export function header(
     title: "List of images (I)",
     onclick: () => pages.images(),
   });
-  const modes = h(
-    "select",
-    { "aria-label": "Mode", class: "modes" },
-    ...MODES.map(([value, text]) => h("option", { value }, text)),
-  );
+  const modes = select({ "aria-label": "Mode" }, MODES);
   modes.addEventListener("change", () => {
     const value = modes.value as Mode | "control";
     if (value === "control") mode("assisted", "control");
@@ -76,7 +72,7 @@ export function header(
     const unsaved = standing.waiting + standing.conflicts + unfinished.length > 0;
     saved.dataset.state = standing.lost ? "lost" : unsaved ? "busy" : "saved";
     saved.title = standing.lost ?? "Every change is saved automatically";
-    if (saved.textContent !== text) saved.textContent = text;
+    setText(saved, text);
   });
   const fold = h(
     "div",
@@ -88,15 +84,9 @@ export function header(
     iconButton("theme", "Dark or light theme", "T", () => pages.theme()),
     iconButton("help", "Help", "?", () => pages.help()),
   );
-  const more = iconButton("more", "More", "", () => {
-    const open = fold.dataset.open !== "true";
-    fold.dataset.open = String(open);
-    more.setAttribute("aria-expanded", String(open));
-  });
-  more.classList.add("more");
-  more.setAttribute("aria-expanded", "false");
+  const more = opener("more", "More", "more", () => fold);
   fold.addEventListener("click", (event) => {
-    if ((event.target as HTMLElement).closest("button")) more.click();
+    if ((event.target as HTMLElement).closest("button")) more.button.click();
   });
   return h(
     "header",
@@ -112,6 +102,6 @@ export function header(
     saved,
     fold,
     exportButton(pages.export),
-    more,
+    more.button,
   );
 }

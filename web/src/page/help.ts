@@ -1,12 +1,8 @@
 /** The overlay that lists every command and the mouse's gestures. */
 
+import type { Command } from "./commands";
 import { h } from "./dom";
-
-interface Helped {
-  keys: string[];
-  title: string;
-  group: string;
-}
+import type { VideoCommand } from "./videokeys";
 
 const MOUSE: [string, string][] = [
   ["Hover", "Preview the mask"],
@@ -31,7 +27,7 @@ const WORDS: Record<string, string> = {
 };
 
 export function helpDialog(
-  commands: Helped[],
+  commands: Pick<VideoCommand | Command, "keys" | "title" | "group">[],
   gestures: [string, string][] = MOUSE,
   groups: readonly string[] = ["Tools", "Object", "Image", "View", "Page"],
 ): HTMLDialogElement {

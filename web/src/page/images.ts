@@ -4,7 +4,7 @@ import { scanFolder } from "../state/folder";
 import { hasMasks, type Session } from "../state/session";
 import type { ImageEntry } from "../store/store";
 import { dialog } from "./dialogs";
-import { h, icon } from "./dom";
+import { h, icon, select } from "./dom";
 
 const LISTED = 500; // images in the list at once
 
@@ -26,7 +26,7 @@ export function imagesDialog(session: Session): void {
     autofocus: true,
   });
   find.setAttribute("aria-label", "Search images");
-  const state = h("select", { class: "modes", "aria-label": "Filter images" });
+  const state = select({ "aria-label": "Filter images" });
   const count = () => {
     const { value } = state;
     const counts = STATES.map(
@@ -65,9 +65,7 @@ export function imagesDialog(session: Session): void {
         : "";
     list.replaceChildren(
       more(first, "before"),
-      ...shown.map((image) =>
-        imageLine(image, image === all[here], session.gone.has(image.id), () => open(image)),
-      ),
+      ...shown.map((image) => imageLine(session, image, image === all[here], () => open(image))),
       more(all.length - first - shown.length, "after"),
       all.length ? "" : h("p", { class: "dim small" }, "No matching images."),
     );
@@ -118,12 +116,7 @@ async function fetchOne(session: Session, line: HTMLElement): Promise<void> {
   }
 }
 
-function imageLine(
-  image: ImageEntry,
-  current: boolean,
-  gone: boolean,
-  run: () => void,
-): HTMLElement {
+function imageLine({ gone }: Session, image: ImageEntry, current: boolean, run: () => void) {
   const masks = image.records === 1 ? "1 mask" : `${image.records} masks`;
   const size = `${image.width} × ${image.height}`;
   return h(
@@ -138,7 +131,7 @@ function imageLine(
     h("img", { class: "thumb", alt: "", width: 56, height: 42 }),
     image.status === "done" ? icon("check") : h("span", { class: "icon" }),
     h("span", { class: "name" }, image.name),
-    h("span", { class: "dim" }, gone ? "missing" : size),
+    h("span", { class: "dim" }, gone.has(image.id) ? "missing" : size),
     h("span", { class: "dim" }, image.records ? masks : ""),
   );
 }

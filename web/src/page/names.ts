@@ -3,8 +3,8 @@
 import type { Session } from "../state/session";
 import { deleteLabel, renameLabel } from "../state/relabeling";
 import type { LabelEntry } from "../store/store";
-import { dialog } from "./dialogs";
-import { fill, h, iconButton, link } from "./dom";
+import { dialog, saidLine } from "./dialogs";
+import { checkbox, fill, form, h, iconButton, link } from "./dom";
 
 const KEEPS = "anymask-digit-keeps"; // of this browser
 
@@ -13,7 +13,7 @@ export const digitKeeps = () => localStorage.getItem(KEEPS) === "yes";
 
 export function namesDialog(session: Session): void {
   const list = h("div", { class: "names", role: "list" });
-  const said = h("p", { class: "said", role: "status" });
+  const said = saidLine();
   const field = h("input", {
     class: "label",
     type: "text",
@@ -25,7 +25,7 @@ export function namesDialog(session: Session): void {
     if (typing(list)) return list.addEventListener("focusout", draw, { once: true });
     const all = session.labels.all;
     const refocus = focusIn(list);
-    fill(list, JSON.stringify(all), () => all.map((one, i) => row(session, one, i, work, said)));
+    fill(list, JSON.stringify(all), () => all.map((one, i) => row(open, one, i)));
     refocus();
   };
   const work = async (doing: Promise<void>) => {
@@ -38,21 +38,19 @@ export function namesDialog(session: Session): void {
     }
     draw();
   };
-  const add = h("form", { class: "name-add" }, field, submit("Add"));
-  add.addEventListener("submit", (event) => {
-    event.preventDefault();
+  const learn = () => {
     const name = field.value.trim();
     field.value = "";
     if (name) void work(session.labels.learn(name));
-  });
-  const keeps = h("input", { type: "checkbox", checked: digitKeeps() });
-  keeps.addEventListener("change", () => localStorage.setItem(KEEPS, keeps.checked ? "yes" : "no"));
-  const option = h(
-    "label",
-    { class: "check" },
-    keeps,
+  };
+  const submit = h("button", { class: "button", type: "submit" }, "Add");
+  const open = { session, work, said };
+  const add = form({ class: "name-add" }, learn, field, submit);
+  const { input: keeps, element: option } = checkbox(
+    { checked: digitKeeps() },
     "Digit keys set the class and also keep the mask",
   );
+  keeps.addEventListener("change", () => localStorage.setItem(KEEPS, keeps.checked ? "yes" : "no"));
   dialog("Classes", list, add, option, said);
   draw();
   void work(session.labels.refresh());
@@ -80,17 +78,15 @@ function focusIn(list: HTMLElement): () => void {
   };
 }
 
-const submit = (text: string) => h("button", { class: "button", type: "submit" }, text);
+/** What the lines of the dialog share. */
+interface Open {
+  session: Session;
+  work: (doing: Promise<void>) => Promise<void>;
+  said: HTMLElement;
+}
 
-type Work = (doing: Promise<void>) => Promise<void>;
-
-function row(
-  session: Session,
-  one: LabelEntry,
-  place: number,
-  work: Work,
-  said: HTMLElement,
-): HTMLElement {
+function row(open: Open, one: LabelEntry, place: number): HTMLElement {
+  const { session, work } = open;
   const { name, color, masks } = one;
   const picker = h("input", { type: "color", value: color, "aria-label": `Color of ${name}` });
   picker.addEventListener("change", () => {
@@ -98,13 +94,13 @@ function row(
   });
   const field = h("input", { class: "label", type: "text", value: name });
   field.setAttribute("aria-label", `Class ${place + 1}`);
-  field.addEventListener("change", () => rename(session, one, field, work, said));
+  field.addEventListener("change", () => rename(open, one, field));
   const move = (to: number) => () => void work(session.labels.change(name, { place: to }));
   const up = iconButton("up", `Move ${name} up`, "", move(place - 1));
   const down = iconButton("down", `Move ${name} down`, "", move(place + 1));
   up.disabled = place === 0;
   down.disabled = place === session.labels.all.length - 1;
-  const away = iconButton("trash", `Delete ${name}`, "", () => remove(session, one, work, said));
+  const away = iconButton("trash", `Delete ${name}`, "", () => remove(open, one));
   return h(
     "div",
     { class: "name-row", role: "listitem" },
@@ -119,13 +115,8 @@ function row(
 }
 
 /** Another name; one that is there already is asked about, as two names become one. */
-function rename(
-  session: Session,
-  { name, masks }: LabelEntry,
-  field: HTMLInputElement,
-  work: Work,
-  said: HTMLElement,
-): void {
+function rename(open: Open, { name, masks }: LabelEntry, field: HTMLInputElement): void {
+  const { session, work, said } = open;
   const to = field.value.trim();
   if (!to || to === name) {
     field.value = name;
@@ -142,7 +133,7 @@ function rename(
   ]);
 }
 
-function remove(session: Session, { name, masks }: LabelEntry, work: Work, said: HTMLElement) {
+function remove({ session, work, said }: Open, { name, masks }: LabelEntry) {
   const go = (fate: "unname" | "delete") => () => void work(deleteLabel(session, name, fate));
   if (!masks) return go("unname")();
   ask(said, `${masks} masks have the class ${name}.`, [

@@ -1,16 +1,10 @@
 /** The card of the object: its name, the names of the project with their keys. */
 
 import type { Session } from "../state/session";
-import type { Suggestion } from "../model/name_table";
 import { fill, h, link } from "./dom";
 
-export interface ObjectCard {
-  element: HTMLElement;
-  label: HTMLInputElement;
-}
-
 /** kept  gives the keys back to the image; names  opens the list of names */
-export function objectCard(session: Session, kept: () => void, names: () => void): ObjectCard {
+export function objectCard(session: Session, kept: () => void, names: () => void) {
   const label = h("input", {
     class: "label",
     type: "text",
@@ -42,17 +36,28 @@ export function objectCard(session: Session, kept: () => void, names: () => void
     );
     const signature = JSON.stringify([shown, all.map(({ name, color }) => [name, color])]);
     fill(chips, signature, () =>
-      all.map(({ name, color }, place) => chip(session, name, color, place, name === shown)),
+      all.map((one, place) => {
+        const dot = h("i", { class: "dot" });
+        dot.style.background = one.color;
+        dot.style.setProperty("--color", one.color);
+        const chosen = one.name === shown;
+        const onclick = () => name(chosen ? "" : one.name);
+        return h(
+          "button",
+          { class: "chip", type: "button", "aria-pressed": String(chosen), onclick },
+          dot,
+          h("span", {}, one.name),
+          place < 9 && h("kbd", {}, String(place + 1)),
+        );
+      }),
     );
     if (document.activeElement !== label && label.value !== shown) label.value = shown;
     label.disabled = !session.editor;
   });
   const suggested = suggestions(session);
   const head = h("div", { class: "card-head" }, h("h2", {}, "Object"), edit);
-  return {
-    element: h("section", { class: "card object" }, head, label, known, suggested, chips),
-    label,
-  };
+  const element = h("section", { class: "card object" }, head, label, known, suggested, chips);
+  return { element, label };
 }
 
 /** What the model would call the object; its line is there before they come, so nothing moves. */
@@ -67,53 +72,28 @@ function suggestions(session: Session): HTMLElement {
     const named = editor?.state.label ?? "";
     const kept = editor ? naming.likelyName(editor) : null; // what Enter will call it
     fill(element, JSON.stringify([named, kept, naming.shown]), () =>
-      naming.shown.map((one, place) =>
-        suggestion(session, one, place, one.label === (named || kept), one.label === kept),
-      ),
+      naming.shown.map(({ label, probability }, place) => {
+        const keeps = label === kept;
+        const key = keeps
+          ? " (Enter keeps the mask with this class)"
+          : place
+            ? ""
+            : " (Ctrl+Enter)";
+        return h(
+          "button",
+          {
+            class: "chip suggestion",
+            type: "button",
+            title: `Suggested class: ${label}${key}`,
+            "aria-pressed": String(label === (named || kept)),
+            onclick: () => naming.take(place),
+          },
+          h("span", {}, label),
+          h("i", {}, `${Math.round(100 * probability)}%`),
+          keeps && h("kbd", {}, "Enter"),
+        );
+      }),
     );
   });
   return element;
-}
-
-function suggestion(
-  session: Session,
-  { label, probability }: Suggestion,
-  place: number,
-  chosen: boolean,
-  kept: boolean,
-): HTMLElement {
-  const key = kept ? " (Enter keeps the mask with this class)" : place ? "" : " (Ctrl+Enter)";
-  return h(
-    "button",
-    {
-      class: "chip suggestion",
-      type: "button",
-      title: `Suggested class: ${label}${key}`,
-      "aria-pressed": String(chosen),
-      onclick: () => session.naming.take(place),
-    },
-    h("span", {}, label),
-    h("i", {}, `${Math.round(100 * probability)}%`),
-    kept && h("kbd", {}, "Enter"),
-  );
-}
-
-function chip(
-  session: Session,
-  name: string,
-  color: string,
-  place: number,
-  chosen: boolean,
-): HTMLElement {
-  const dot = h("i", { class: "dot" });
-  dot.style.background = color;
-  dot.style.setProperty("--color", color);
-  const again = () => session.whenOpen(() => session.editor?.name(chosen ? "" : name));
-  return h(
-    "button",
-    { class: "chip", type: "button", "aria-pressed": String(chosen), onclick: again },
-    dot,
-    h("span", {}, name),
-    place < 9 && h("kbd", {}, String(place + 1)),
-  );
 }

@@ -2,16 +2,11 @@
 
 import { conceptOf, nextConcept } from "../state/concepts";
 import { reviewedMask, judge, keep, nextReview } from "../state/review";
-import type { Message, Session } from "../state/session";
+import type { Session } from "../state/session";
+import type { Speaker } from "../state/speaker";
 import { isEmpty } from "../state/work";
 import { button, fill, h, icon, iconButton, link } from "./dom";
 import { Expiry } from "./expiry";
-
-interface Speaker {
-  readonly messages: Message[];
-  readonly watchers: (() => void)[];
-  dismiss(message: Message): void;
-}
 
 export function toasts(session: Speaker): HTMLElement {
   const element = h("div", { class: "toasts", role: "alert" });

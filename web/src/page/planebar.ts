@@ -5,14 +5,14 @@ import { channelsOf, pageBeside, turnPage } from "../state/encoding";
 import type { Session } from "../state/session";
 import type { Channel, Planes } from "../store/store";
 import { compositeBar } from "./compositebar";
-import { fill, h, iconButton, keysBack } from "./dom";
+import { fill, h, iconButton, keysBack, select, setText } from "./dom";
 
 export function planeBar(session: Session, stage: Stage): HTMLElement {
   const previous = iconButton("previous", "Previous page", "<", () => void turnPage(session, -1));
   const next = iconButton("next", "Next page", ">", () => void turnPage(session, 1));
   const slider = h("input", { type: "range", min: 0, step: 1, "aria-label": "Page" });
   const place = h("span", { class: "dim" });
-  const channel = h("select", { class: "modes", "aria-label": "Channel" });
+  const channel = select({ "aria-label": "Channel" });
   const pages = h("div", { class: "pages" }, previous, slider, next, place);
   const element = h("div", { class: "planes", role: "group", "aria-label": "Planes" });
   element.append(pages, channel, compositeBar(session, stage));
@@ -65,7 +65,6 @@ function tell(session: Session, place: HTMLElement, at: number): void {
   const fromOne = name?.replace(/\d+/g, (digits) => String(Number(digits) + 1));
   const alone = pages.every((one) => /^\D*\d+\D*$/.test(one.name)); // one axis: Z 1 of 2
   const text = `${alone ? fromOne : `page ${at + 1}`} of ${pages.length}`;
-  const whole = name && !alone ? `${text} · ${fromOne}` : text;
-  if (place.textContent !== whole) place.textContent = whole;
+  setText(place, name && !alone ? `${text} · ${fromOne}` : text);
   place.title = `--page ${pages[at]?.page ?? 0} on the command line`;
 }

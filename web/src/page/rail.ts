@@ -6,41 +6,33 @@ import { undo as stepBack } from "../state/review";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
 import { NEEDS_MODEL, TOOL_KEYS } from "./commands";
-import { h, iconButton } from "./dom";
+import { h, iconButton, type Icon } from "./dom";
 import { findDialog } from "./finding";
 
 const KEY = "anymask-words"; // of this browser: "no" where words are folded away
 
 export function rail(session: Session, stage: Stage): HTMLElement {
+  const tool = (name: Icon, word: string, title: string, key: string, run: () => void) => {
+    const button = iconButton(name, title, key, run);
+    button.append(h("span", { class: "word" }, word));
+    return button;
+  };
   const buttons = TOOL_KEYS.map(([name, key, title]) => {
-    const button = iconButton(name, title, key, () => stage.use(name));
-    button.append(word(title.split(" ", 1)[0]));
+    const button = tool(name, title.split(" ", 1)[0], title, key, () => stage.use(name));
     button.dataset.tool = name;
     return button;
   });
-  const minus = iconButton("minus", "Background clicks", "", () => {
+  const minus = tool("minus", "Background", "Background clicks", "", () => {
     session.subtracting = !session.takesAway;
     session.changed();
   });
   minus.classList.add("for-fingers");
-  const find = iconButton("everything", "Segment everything", "M", () => {
-    void everything(session);
-  });
-  const byWord = iconButton(
-    "search",
-    "Find objects by text, in this image or all images",
-    "Ctrl+Shift+F",
-    () => {
-      findDialog(session);
-    },
-  );
-  const undo = iconButton("undo", "Undo", "Ctrl+Z", () => void stepBack(session));
-  const redo = iconButton("redo", "Redo", "Ctrl+Shift+Z", () => session.editor?.redo());
-  minus.append(word("Background"));
-  find.append(word("Everything"));
-  byWord.append(word("By text"));
-  undo.append(word("Undo"));
-  redo.append(word("Redo"));
+  const all = "Segment everything";
+  const find = tool("everything", "Everything", all, "M", () => void everything(session));
+  const some = "Find objects by text, in this image or all images";
+  const byWord = tool("search", "By text", some, "Ctrl+Shift+F", () => findDialog(session));
+  const undo = tool("undo", "Undo", "Undo", "Ctrl+Z", () => void stepBack(session));
+  const redo = tool("redo", "Redo", "Redo", "Ctrl+Shift+Z", () => session.editor?.redo());
   const words = iconButton("widen", "Show tool names", "", () => {
     localStorage.setItem(KEY, element.dataset.words === "true" ? "no" : "yes");
     show();
@@ -91,5 +83,3 @@ export function rail(session: Session, stage: Stage): HTMLElement {
   });
   return element;
 }
-
-const word = (text: string) => h("span", { class: "word" }, text);

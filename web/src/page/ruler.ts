@@ -3,7 +3,7 @@
 import type { Stage } from "../canvas/stage";
 import { scaleBar } from "../canvas/scalebar";
 import type { Session } from "../state/session";
-import { h } from "./dom";
+import { h, select, setText } from "./dom";
 
 const MOST = 160; // screen pixels
 const UNITS = ["nm", "µm", "mm", "cm", "m"];
@@ -20,7 +20,7 @@ export function ruler(session: Session, stage: Stage): HTMLElement {
     if (!pixel) return;
     const bar = scaleBar(pixel, view.scale, Math.min(MOST, view.width / 3));
     line.style.width = `${bar.width}px`;
-    if (text.textContent !== bar.text) text.textContent = bar.text;
+    setText(text, bar.text);
   };
   return element;
 }
@@ -34,11 +34,8 @@ export function pixelFields(session: Session): HTMLElement {
     step: "any",
     "aria-label": "Pixel size",
   });
-  const unit = h(
-    "select",
-    { class: "modes", "aria-label": "Unit of the pixel size" },
-    ...UNITS.map((name) => h("option", { value: name }, name)),
-  );
+  const options = UNITS.map((name) => [name, name]);
+  const unit = select({ "aria-label": "Unit of the pixel size" }, options);
   unit.value = "µm";
   const changed = () => {
     const value = Number(size.value);

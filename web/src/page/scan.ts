@@ -1,18 +1,20 @@
 /** What the page of a scan has besides a video's: two more planes, window, measures, export. */
 
-import { addLayers } from "../canvas/layers";
+import { addLayers, onceAFrame } from "../canvas/layers";
 import { drawGuides } from "../canvas/guides";
 import { drawFound } from "../canvas/videostage";
-import { View } from "../canvas/view";
+import { View, placeIn } from "../canvas/view";
 import type { VolumeWork } from "../state/volumework";
 import { AXES, type Axis, type VolumeWish } from "../store/volumes";
-import { dialog } from "./dialogs";
-import { h, link } from "./dom";
+import { dialog, exportForm, formatChoice, saidLine, type Formats } from "./dialogs";
+import { h, link, setText } from "./dom";
 import { download } from "./export";
+import { table } from "./figures";
 import type { Extras } from "./video";
+import { namedObjects } from "./videoexport";
 import { of } from "./videokeys";
 
-const FORMATS: [ending: VolumeWish["ending"], title: string, about: string][] = [
+const FORMATS: Formats = [
   [".nii.gz", "NIfTI", "label map in the geometry of the scan; voxel values are object numbers"],
   [".seg.nrrd", "Slicer (.seg.nrrd)", "segmentation with the names and colors of the objects"],
   [".dcm", "DICOM SEG", "segmentation that references the slices of the series"],
@@ -68,18 +70,21 @@ class Beside {
   private readonly view = new View();
   private readonly canvases: HTMLCanvasElement[];
   private readonly name = h("span", { class: "plane-name" });
-  private waiting = false;
+  readonly draw = onceAFrame(() => this.drawNow());
 
   constructor(
     private readonly work: VolumeWork,
     private readonly slot: number,
   ) {
     this.element = h("button", { class: "plane-beside", type: "button" });
-    this.canvases = addLayers(this.element, ["image", "masks", "over"]);
+    const resized = () => {
+      this.view.hw = [0, 0]; // fitted anew
+      this.draw();
+    };
+    this.canvases = addLayers(this.element, this.view, ["image", "masks", "over"], resized);
     this.element.append(this.name);
     this.element.addEventListener("click", (event) => this.press(event));
     this.element.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    new ResizeObserver(() => this.resized()).observe(this.element);
   }
 
   private get axis(): Axis {
@@ -89,9 +94,7 @@ class Beside {
   /** The mouse goes to a place, the keyboard has the plane shown large. */
   private press(event: MouseEvent): void {
     if (!event.detail) return void this.work.turn(this.axis);
-    const { left, top } = this.element.getBoundingClientRect();
-    const at = this.view.toImage([event.clientX - left, event.clientY - top]);
-    this.work.goTo(this.axis, at);
+    this.work.goTo(this.axis, this.view.toImage(placeIn(this.element, event)));
   }
 
   private wheel(event: WheelEvent): void {
@@ -103,41 +106,16 @@ class Beside {
     work.refresh();
   }
 
-  private resized(): void {
-    const { clientWidth, clientHeight } = this.element;
-    if (!clientWidth || !clientHeight) return;
-    this.view.width = clientWidth;
-    this.view.height = clientHeight;
-    for (const canvas of this.canvases) {
-      canvas.width = clientWidth;
-      canvas.height = clientHeight;
-    }
-    this.view.hw = [0, 0]; // fitted anew
-    this.draw();
-  }
-
-  draw(): void {
-    if (!this.waiting) requestAnimationFrame(() => this.drawNow());
-    this.waiting = true;
-  }
-
   private drawNow(): void {
-    this.waiting = false;
     const { work, view, axis } = this;
     const plane = work.beside[axis];
     if (!plane || work.closed) return;
-    const { hw } = plane.image;
-    const tall = work.tallAt(plane.frame);
-    if (hw.join() !== view.hw.join() || tall !== view.tall) {
-      view.hw = hw;
-      view.tall = tall;
-      view.fit();
-    }
+    view.take(plane.image.hw, work.tallAt(plane.frame));
     const [image, masks, over] = this.canvases.map((canvas) => canvas.getContext("2d")!);
     for (const context of [image, over]) context.clearRect(0, 0, view.width, view.height);
     plane.image.draw(image, view, 1);
-    drawFound(masks, view, work, plane.frame);
-    drawGuides(over, view, work.linesAt(plane.frame));
+    drawFound({ context: masks, view }, work, plane.frame);
+    drawGuides({ context: over, view }, work.linesAt(plane.frame));
     const [left, right, top, bottom] = work.letters(axis);
     const name = `${work.label(plane.frame)} · ${left}–${right}, ${top}–${bottom}`;
     if (this.name.textContent === name) return;
@@ -178,7 +156,7 @@ function windowCard(work: VolumeWork, measures: () => void, back: () => void): H
     const text = work.tracks.objects.length
       ? `Window of the model input: level ${level}, width ${width}.`
       : "The first click also sets the window of the model input to this window.";
-    if (told.textContent !== text) told.textContent = text;
+    setText(told, text);
     model.hidden = modelWindow.join() === work.window.join();
     table.hidden = !work.tracks.objects.length;
   });
@@ -198,30 +176,12 @@ async function measuresDialog(work: VolumeWork): Promise<void> {
   try {
     const rows = await work.scan.measures();
     const heads = ["Object", "ml", "Largest area, mm²", "Diameter, mm", "Slice (z)"];
-    dialog(
-      "Measurements",
-      h(
-        "table",
-        { class: "figures" },
-        h("thead", {}, h("tr", {}, ...heads.map((head) => h("th", { scope: "col" }, head)))),
-        h(
-          "tbody",
-          {},
-          ...rows.map((row) =>
-            h(
-              "tr",
-              {},
-              h("th", { scope: "row" }, work.nameOf(row.label)),
-              ...[row.volume_ml, row.area_mm2, row.diameter_mm].map((value) =>
-                h("td", {}, value.toPrecision(4)),
-              ),
-              h("td", {}, String(row.slice)),
-            ),
-          ),
-        ),
-      ),
-      h("p", { class: "dim small" }, "anymask is not a medical device. Check all results."),
-    );
+    const lines = rows.map(({ label, volume_ml, area_mm2, diameter_mm, slice }) => {
+      const values = [volume_ml, area_mm2, diameter_mm].map((value) => value.toPrecision(4));
+      return { name: work.nameOf(label), cells: [...values, String(slice)] };
+    });
+    const note = "anymask is not a medical device. Check all results.";
+    dialog("Measurements", table(heads, lines), h("p", { class: "dim small" }, note));
   } catch (error) {
     work.say((error as Error).message);
   }
@@ -229,36 +189,14 @@ async function measuresDialog(work: VolumeWork): Promise<void> {
 
 function exportDialog(work: VolumeWork): void {
   const offered = FORMATS.filter(([ending]) => work.scan.state.endings.includes(ending));
-  const format = h(
-    "select",
-    { class: "modes", id: "scan-format" },
-    ...offered.map(([ending, title]) => h("option", { value: ending }, title)),
-  );
-  const about = h("p", { class: "dim small" });
-  const tell = () => (about.textContent = offered.find(([one]) => one === format.value)![2]);
-  format.addEventListener("change", tell);
-  tell();
-  const said = h("p", { class: "said", role: "status" });
-  const form = h(
-    "form",
-    { class: "export" },
-    h("label", { for: "scan-format" }, "Format"),
-    h(
-      "div",
-      {},
-      format,
-      about,
-      work.left > 0 &&
-        h("p", { class: "dim small" }, "Tracking is not complete: some slices have no masks yet."),
-    ),
-    h("span", {}),
-    h("button", { class: "button primary large", type: "submit" }, "Export"),
-  );
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    void write(work, format.value as VolumeWish["ending"], said);
-  });
-  dialog("Export", form, said);
+  const { format, row } = formatChoice("scan-format", offered);
+  const said = saidLine();
+  const start = () => void write(work, format.value as VolumeWish["ending"], said);
+  if (work.left > 0)
+    row[1].append(
+      h("p", { class: "dim small" }, "Tracking is not complete: some slices have no masks yet."),
+    );
+  dialog("Export", exportForm(start, ...row), said);
 }
 
 async function write(
@@ -268,9 +206,7 @@ async function write(
 ): Promise<void> {
   said.textContent = "Writing …";
   try {
-    const objects = work.objects.map(({ number, name, color }) => ({
-      ...{ object: number, name, color },
-    }));
+    const objects = namedObjects(work);
     const title = `${work.title.replace(/\.(nii|gz|nrrd|mg[hz]|tiff?|zip|dcm)\b/gi, "")}-labels`;
     const { name, blob } = await work.scan.write({ ending, title, objects });
     download(name, blob);

@@ -4,19 +4,14 @@ import type { Patch } from "../masks/patch";
 import { judgePicked, pickedProposals } from "../state/selecting";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
-import { fill, h, iconButton } from "./dom";
+import { fill, h, opener } from "./dom";
 import { leastSlider, drawLayers, maskList } from "./masklist";
 import { maskBar, notesCard } from "./maskbar";
 import { objectCard } from "./object";
 
 const THUMB = 74;
 
-export interface Side {
-  element: HTMLElement;
-  label: HTMLInputElement;
-}
-
-export function side(session: Session, kept: () => void, names: () => void): Side {
+export function side(session: Session, kept: () => void, names: () => void) {
   const object = objectCard(session, kept, names);
   const candidates = h("div", { class: "candidates", role: "radiogroup" });
   candidates.setAttribute("aria-label", "Candidates");
@@ -30,21 +25,13 @@ export function side(session: Session, kept: () => void, names: () => void): Sid
     granularity.hidden = project.arm === "control";
     drawActions(session, actions);
     drawLayers(session, layers);
-    if (session.simplifying.open && element.dataset.open === "true") fold(true); // show the image
+    if (session.simplifying.open) unfold.turn(false); // show the image
   });
-  const unfold = iconButton("up", "Show object and mask details", "", () => {
-    fold(element.dataset.open === "true");
-  });
-  const fold = (folded: boolean) => {
-    element.dataset.open = String(!folded);
-    unfold.setAttribute("aria-expanded", String(!folded));
-  };
-  unfold.classList.add("unfold");
-  unfold.setAttribute("aria-expanded", "false");
-  const element = h(
+  const unfold = opener("up", "Show object and mask details", "unfold", () => element);
+  const element: HTMLElement = h(
     "aside",
     { class: "side", "aria-label": "Object and masks" },
-    unfold,
+    unfold.button,
     object.element,
     h(
       "section",

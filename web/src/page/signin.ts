@@ -1,7 +1,7 @@
 /** The form for the access token of a server, in place of the page. */
 
 import { hasToken, keepToken } from "../store/server";
-import { h } from "./dom";
+import { form, h } from "./dom";
 
 export function showSignIn(root: HTMLElement): void {
   const field = h("input", {
@@ -12,9 +12,13 @@ export function showSignIn(root: HTMLElement): void {
     required: true,
   });
   const wrong = hasToken() && "The token is not valid. Check it and try again.";
-  const form = h(
-    "form",
+  const signIn = () => {
+    keepToken(field.value.trim());
+    location.reload();
+  };
+  const element = form(
     { class: "sign-in" },
+    signIn,
     h("h1", {}, "anymask"),
     h("p", {}, "This server requires an access token. Its administrator can give you one."),
     h("label", { for: "token" }, "Access token"),
@@ -22,11 +26,6 @@ export function showSignIn(root: HTMLElement): void {
     wrong && h("p", { class: "wrong", role: "alert" }, wrong),
     h("button", { class: "button primary large", type: "submit" }, "Continue"),
   );
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    keepToken(field.value.trim());
-    location.reload();
-  });
-  root.replaceChildren(h("main", { class: "waiting" }, form));
+  root.replaceChildren(h("main", { class: "waiting" }, element));
   field.focus();
 }

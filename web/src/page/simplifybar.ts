@@ -1,18 +1,16 @@
 /** Simplify outline: a tolerance, what it costs, apply or cancel; a bar over the image. */
 
 import type { Simplifying } from "../state/simplifying";
+import type { Speaker } from "../state/speaker";
 import { button, h } from "./dom";
 
 const STEP = 0.5; // pixels
 
-/** What is open: an image, or a video. */
-interface Opened {
-  simplifying: Simplifying;
-  watchers: (() => void)[];
-}
-
 /** stage  gets the keys back */
-export function simplifyBar({ simplifying, watchers }: Opened, stage: HTMLElement): HTMLElement {
+export function simplifyBar(
+  { simplifying, watchers }: Speaker & { simplifying: Simplifying },
+  stage: HTMLElement,
+): HTMLElement {
   const tolerance = h("input", { type: "range", min: 0, step: STEP });
   const shown = h("span", { class: "amount", "aria-hidden": "true" });
   const cost = h("span", { class: "cost", role: "status" });

@@ -4,7 +4,7 @@ import type { Stage } from "../canvas/stage";
 import { searchOf, searchText } from "../state/finding";
 import type { Session } from "../state/session";
 import { isEmpty } from "../state/work";
-import { h } from "./dom";
+import { h, setText } from "./dom";
 
 const HINT_S = 30; // on one mask, then go on (Segment Anything, section 4, assisted-manual stage)
 
@@ -32,14 +32,13 @@ export function status(session: Session, stage: Stage): HTMLElement {
     const text = late
       ? `${HINT_S} s on this mask. Keep it (Enter) and continue with the next object.`
       : say(session);
-    if (advice.textContent !== text) advice.textContent = text;
+    setText(advice, text);
   };
   setInterval(tick, 1000);
   session.watchers.push(() => {
     tick();
     move();
-    const state = session.project.arm === "control" ? "no model (manual)" : modelText(session);
-    if (model.textContent !== state) model.textContent = state;
+    setText(model, session.project.arm === "control" ? "no model (manual)" : modelText(session));
     model.dataset.state = session.modelState;
   });
   return bar;

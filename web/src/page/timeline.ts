@@ -5,7 +5,7 @@ import type { VideoWork } from "../state/videowork";
 import type { Direction } from "../state/said";
 import type { Cell } from "../state/tracks";
 import { followOrPause } from "./videokeys";
-import { fill, h, icon, iconButton, type Icon } from "./dom";
+import { fill, h, icon, iconButton as button, select } from "./dom";
 
 const ROW = 18; // CSS pixels of an object's row
 const HEAD = 12; // of the row of marks above them
@@ -47,7 +47,7 @@ export function timeline(videoWork: VideoWork, back: () => void): HTMLElement {
 }
 
 /** What a screen reader says of the frame. */
-export function describeFrame(videoWork: VideoWork): string {
+function describeFrame(videoWork: VideoWork): string {
   const states = videoWork.tracks.at(videoWork.frame).map(([object, { state, doubts }]) => {
     const doubt = doubts.length ? `, to review: ${doubts.join(", ")}` : "";
     return `${videoWork.nameOf(object)} ${state}${doubt}`;
@@ -56,19 +56,13 @@ export function describeFrame(videoWork: VideoWork): string {
 }
 
 function transport(videoWork: VideoWork): HTMLElement {
-  const button = (name: Icon, title: string, key: string, run: () => void) =>
-    iconButton(name, title, key, run);
   const { part } = videoWork.words;
   const play = h("button", { class: "icon-button", type: "button" });
   play.addEventListener("click", () => void videoWork.play());
   const place = h("span", { class: "where" });
   const follow = h("button", { class: "button primary", type: "button" });
   follow.addEventListener("click", () => void followOrPause(videoWork));
-  const direction = h(
-    "select",
-    { class: "modes", "aria-label": "Direction" },
-    ...DIRECTIONS.map(([value, text]) => h("option", { value }, text)),
-  );
+  const direction = select({ "aria-label": "Direction" }, DIRECTIONS);
   direction.value = videoWork.direction;
   direction.addEventListener("change", () => {
     videoWork.direction = direction.value as Direction;

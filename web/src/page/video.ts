@@ -1,12 +1,13 @@
 /** The page of an open video: its parts put together in place of the image's. */
 
+import { onceAFrame } from "../canvas/layers";
 import { VideoStage } from "../canvas/videostage";
 import { ClipWork, keepVideo, type TrackStep } from "../state/clipwork";
 import { isBegun, isCorrected, takesAway, unstored } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { KeptVideo } from "../state/said";
 import type { ClipEntry, Clips } from "../store/clips";
-import { exportButton, h, iconButton } from "./dom";
+import { exportButton, h, iconButton, setText } from "./dom";
 import { giveKeysBack } from "./keys";
 import { clipBar } from "./clipbar";
 import { exportVideoDialog } from "./videoexport";
@@ -174,17 +175,12 @@ const GROUPS = ["Video", "Object", "Project", "View", "Page"];
 /** Panels follow the video at most once a frame of the screen; what a reload needs is kept. */
 function drawOnChange(videoWork: VideoWork): void {
   const panels = videoWork.watchers.splice(0);
-  let waiting = false;
   const draw = () => {
-    waiting = false;
     if (videoWork.closed) return;
     for (const panel of panels) panel();
     sessionStorage.setItem(KEPT, JSON.stringify(videoWork.kept));
   };
-  videoWork.watchers.push(() => {
-    if (!waiting) requestAnimationFrame(draw);
-    waiting = true;
-  });
+  videoWork.watchers.push(onceAFrame(draw));
   videoWork.changed();
 }
 
@@ -204,7 +200,7 @@ function header(videoWork: VideoWork, pages: VideoPages): HTMLElement {
           ? "Predicting …"
           : stateOf(videoWork);
     saved.dataset.state = busy || text.endsWith("not saved") ? "busy" : "saved";
-    if (saved.textContent !== text) saved.textContent = text;
+    setText(saved, text);
   });
   return h(
     "header",
@@ -273,10 +269,7 @@ function tools(videoWork: VideoWork): HTMLElement {
 
 function status(videoWork: VideoWork): HTMLElement {
   const advice = h("span", { class: "advice", "aria-live": "polite" });
-  videoWork.watchers.push(() => {
-    const text = advise(videoWork);
-    if (advice.textContent !== text) advice.textContent = text;
-  });
+  videoWork.watchers.push(() => setText(advice, advise(videoWork)));
   return h("footer", { class: "status" }, advice);
 }
 

@@ -1,12 +1,12 @@
 /** The dialog of a video's exports. */
 
 import type { VideoWork } from "../state/videowork";
-import { dialog } from "./dialogs";
-import { button, h, link } from "./dom";
+import { dialog, exportForm, formatChoice, saidLine, type Formats } from "./dialogs";
+import { button, h, link, select } from "./dom";
 import type { VideoWish } from "../store/videos";
 import { download } from "./export";
 
-const FORMATS: [name: string, title: string, about: string][] = [
+const FORMATS: Formats = [
   ["video", "Video", "a video file with the timing and sound of the original"],
   ["sav", "SA-V", "one JSON file with the RLE mask of every object in every frame"],
   ["davis", "DAVIS", "ZIP file with one palette PNG per frame; pixel values are object numbers"],
@@ -14,7 +14,7 @@ const FORMATS: [name: string, title: string, about: string][] = [
   ["jsonl", "JSON Lines", "one line per frame, with RLE masks, scores, states and warnings"],
 ];
 
-const STYLES: [name: string, title: string][] = [
+const STYLES = [
   ["overlay", "Video with masks overlaid (MP4)"],
   ["masks", "Masks on black (MP4)"],
   ["blur", "Objects blurred (MP4)"],
@@ -27,53 +27,30 @@ const LOOK_MS = 500; // between two looks at how far the file is
 
 /** keep  keeps video and objects in the project; null: there is none, or it has them */
 export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | null): void {
-  const choice = (id: string, from: string[][]) => {
-    const options = from.map(([name, title]) => h("option", { value: name }, title));
-    return h("select", { class: "modes", id }, ...options);
-  };
-  const row = (id: string, title: string) => h("label", { for: id }, title);
-  const format = choice("video-format", FORMATS);
-  const style = choice("video-style", STYLES);
+  const { format, row } = formatChoice("video-format", FORMATS);
+  const style = select({ id: "video-style" }, STYLES);
   const color = h("input", { type: "color", value: "#000000", id: "video-color" });
-  const about = h("p", { class: "dim small" });
-  const [styleRow, colorRow] = [row(style.id, "Style"), row(color.id, "Color")];
+  const styleRow = h("label", { for: style.id }, "Style");
+  const colorRow = h("label", { for: color.id }, "Color");
   const tell = () => {
-    about.textContent = FORMATS.find(([name]) => name === format.value)![2];
     styleRow.hidden = style.hidden = format.value !== "video";
     colorRow.hidden = color.hidden = style.hidden || !style.value.endsWith("color");
   };
   format.addEventListener("change", tell);
   style.addEventListener("change", tell);
   tell();
-  const left = videoWork.left;
-  const warning =
-    left > 0 &&
-    h(
-      "p",
-      { class: "dim small" },
-      `${left} frames are not tracked yet and are exported without masks.`,
-    );
-  const said = h("p", { class: "said", role: "status" });
-  const form = h(
-    "form",
-    { class: "export" },
-    row(format.id, "Format"),
-    h("div", {}, format, about, warning),
-    styleRow,
-    style,
-    colorRow,
-    color,
-    h("span", {}),
-    h("button", { class: "button primary large", type: "submit" }, "Export"),
-  );
+  const { left } = videoWork;
+  const warning = `${left} frames are not tracked yet and are exported without masks.`;
+  if (left > 0) row[1].append(h("p", { class: "dim small" }, warning));
+  const said = saidLine();
   let leaving: AbortController | null = null; // of the export under way
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
+  const start = () => {
     if (leaving) return;
     leaving = new AbortController();
     const wish = { format: format.value, style: style.value, color: color.value };
     void run(videoWork, wish as Wish, said, leaving).finally(() => (leaving = null));
-  });
+  };
+  const form = exportForm(start, ...row, styleRow, style, colorRow, color);
   const element = dialog("Export", form, said);
   element.addEventListener("close", () => leaving?.abort());
   if (!keep) return;
@@ -84,6 +61,10 @@ export function exportVideoDialog(videoWork: VideoWork, keep: (() => void) | nul
   const why = "Or save the video in the project folder and its objects as tracks to review.";
   element.append(h("p", { class: "dim small" }, why), save);
 }
+
+/** The objects as an export takes them. */
+export const namedObjects = ({ objects }: VideoWork) =>
+  objects.map(({ number, name, color }) => ({ object: number, name, color }));
 
 type Wish = Pick<VideoWish, "format" | "style" | "color">;
 
@@ -105,13 +86,8 @@ async function run(
     );
   const clock = setInterval(style, LOOK_MS);
   try {
-    const objects = videoWork.objects.map(({ number, name, color }) => ({
-      object: number,
-      name,
-      color,
-    }));
     const title = videoWork.title.replace(/\.\w+$/, "");
-    const full = { ...wish, title, objects };
+    const full = { ...wish, title, objects: namedObjects(videoWork) };
     const { name, blob } = await videos.export(facts.name, full, leaving.signal);
     download(name, blob);
     said.textContent = `Downloaded ${name}.`;

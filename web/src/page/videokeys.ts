@@ -3,15 +3,12 @@
 import type { VideoStage } from "../canvas/videostage";
 import type { ClipWork } from "../state/clipwork";
 import type { VideoWork } from "../state/videowork";
-import { keyName } from "./commands";
+import { keyName, type Command } from "./commands";
 import { ARROWS, SLIDING, isTaken } from "./keys";
 
-export interface VideoCommand {
-  keys: string[]; // as `keyName` writes them
-  title: string;
+export type VideoCommand = Omit<Command, "group" | "inReview"> & {
   group: "Video" | "Object" | "Project" | "View" | "Page";
-  run: () => void;
-}
+};
 
 export interface VideoPages {
   help(): void;
@@ -44,44 +41,35 @@ export function videoCommands(
   pages: VideoPages,
 ): VideoCommand[] {
   const { part, whole } = videoWork.words;
-  const go = (step: number) => () => void videoWork.step(step);
+  const go = (step: number) => () => videoWork.step(step);
   const tool = (name: VideoWork["toolName"]) => () => {
     videoWork.toolName = name;
     videoWork.changed();
     videoWork.redraw();
   };
-  const fit = () => {
-    videoWork.view.fit();
-    stage.draw();
-  };
   return [
-    of("Video", "Start or stop playback", () => void videoWork.play(), "Space"),
+    of("Video", "Start or stop playback", () => videoWork.play(), "Space"),
     of("Video", `Previous ${part}`, go(-1), "ArrowLeft"),
     of("Video", `Next ${part}`, go(1), "ArrowRight"),
     of("Video", `Ten ${part}s back`, go(-FAST), "Shift+ArrowLeft"),
     of("Video", `Ten ${part}s forward`, go(FAST), "Shift+ArrowRight"),
-    of("Video", `First ${part}`, () => void videoWork.seek(videoWork.first), "Home"),
-    of("Video", `Last ${part}`, () => void videoWork.seek(videoWork.last), "End"),
-    of("Video", "Start or pause tracking", () => void followOrPause(videoWork), "F"),
-    of("Video", `Next ${part} to review`, () => void videoWork.seekDoubtful(1), "J"),
-    of("Video", `Previous ${part} to review`, () => void videoWork.seekDoubtful(-1), "K"),
+    of("Video", `First ${part}`, () => videoWork.seek(videoWork.first), "Home"),
+    of("Video", `Last ${part}`, () => videoWork.seek(videoWork.last), "End"),
+    of("Video", "Start or pause tracking", () => followOrPause(videoWork), "F"),
+    of("Video", `Next ${part} to review`, () => videoWork.seekDoubtful(1), "J"),
+    of("Video", `Previous ${part} to review`, () => videoWork.seekDoubtful(-1), "K"),
     of("Object", "Click tool", tool("point"), "V"),
     of("Object", "Box tool", tool("box"), "B"),
     of("Object", "Foreground click at the crosshair", () => stage.press(false), "Enter"),
     of("Object", "Background click at the crosshair", () => stage.press(true), "Shift+Enter"),
     of("Object", "Simplify outline", () => videoWork.simplifying.start(), "Ctrl+I"),
-    of("Object", "Undo the last click or review decision", () => void undo(videoWork), "Ctrl+Z"),
+    of("Object", "Undo the last click or review decision", () => undo(videoWork), "Ctrl+Z"),
     of("Object", "Add an object", () => videoWork.addObject(), "N"),
     of("Object", "Class of the object", pages.name, "L"),
-    of(
-      "Object",
-      "Remove the object",
-      () => void videoWork.removeObject(videoWork.chosen),
-      "Delete",
-    ),
+    of("Object", "Remove the object", () => videoWork.removeObject(videoWork.chosen), "Delete"),
     ...projectCommands(videoWork, pages),
     ...pages.more,
-    of("View", `Fit the ${part}`, fit, "0"),
+    of("View", `Fit the ${part}`, () => stage.fit(), "0"),
     of("View", "Zoom in", () => stage.zoom(1.25), "+", "="),
     of("View", "Zoom out", () => stage.zoom(0.8), "-"),
     of("View", `Move the ${part}`, tool("pan"), "H"),
@@ -95,40 +83,16 @@ export function videoCommands(
 
 /** What there is in a project alone. */
 function projectCommands(videoWork: VideoWork, { keep, project }: VideoPages): VideoCommand[] {
-  const clip = (run: (clip: ClipWork) => void) => () => videoWork.clip && run(videoWork.clip);
+  const ofClip = (title: string, run: (clip: ClipWork) => unknown, key: string) =>
+    of("Project", title, () => videoWork.clip && run(videoWork.clip), key);
   if (!project) return [];
   return [
     of("Project", "Save the correction or the object", keep, "C"),
-    of(
-      "Project",
-      "Accept the track",
-      clip((one) => void one.judge("accept")),
-      "A",
-    ),
-    of(
-      "Project",
-      "Reject the track",
-      clip((one) => void one.judge("reject")),
-      "R",
-    ),
-    of(
-      "Project",
-      "Next track to review",
-      clip((one) => void one.next()),
-      "PageDown",
-    ),
-    of(
-      "Project",
-      "Discard the correction",
-      clip((one) => void one.dropCorrection()),
-      "Escape",
-    ),
-    of(
-      "Project",
-      "Undo the review decision",
-      clip((one) => void one.removeVerdict()),
-      "U",
-    ),
+    ofClip("Accept the track", (clip) => clip.judge("accept"), "A"),
+    ofClip("Reject the track", (clip) => clip.judge("reject"), "R"),
+    ofClip("Next track to review", (clip) => clip.next(), "PageDown"),
+    ofClip("Discard the correction", (clip) => clip.dropCorrection(), "Escape"),
+    ofClip("Undo the review decision", (clip) => clip.removeVerdict(), "U"),
   ];
 }
 
@@ -138,7 +102,7 @@ export const undo = (videoWork: VideoWork) => videoWork.clip?.undo() ?? videoWor
 export const of = (
   group: VideoCommand["group"],
   title: string,
-  run: () => void,
+  run: () => unknown,
   ...keys: string[]
 ): VideoCommand => ({ group, title, run, keys });
 

@@ -7,10 +7,10 @@ import { VolumeWork } from "../state/volumework";
 import type { KeptVideo } from "../state/said";
 import type { Session } from "../state/session";
 import type { ClipEntry, Clips } from "../store/clips";
-import { isVideo, type Offers, type VideoFacts, type Videos } from "../store/videos";
+import { isVideo, type Offers, type Videos } from "../store/videos";
 import type { VolumeOffers, Volumes } from "../store/volumes";
-import { dialog } from "./dialogs";
-import { h, icon } from "./dom";
+import { dialog, saidLine } from "./dialogs";
+import { fileField, h, icon } from "./dom";
 import { forgetVideo, keptVideo, showVideo, type VideoPlace } from "./video";
 import { scanExtras } from "./scan";
 
@@ -31,17 +31,13 @@ function chooser(
   open: (file: File) => Promise<void>,
 ): [HTMLElement, HTMLElement] {
   const name = what === "video" ? "Video file" : "Scan file";
-  const input = h("input", { type: "file", accept, hidden: true, "aria-label": name });
-  input.addEventListener("change", () => {
-    const file = input.files?.[0];
-    input.value = "";
+  const input = fileField(name, accept, ([file]) => {
     if (file) void open(file);
   });
   const kind = what === "video" ? "button primary large" : "button large";
-  const choose = h("button", { class: kind, type: "button" });
-  choose.append(icon("open"), `Choose a ${what} file`);
-  choose.addEventListener("click", () => input.click());
-  return [choose, input];
+  const onclick = () => input.click();
+  const about = { class: kind, type: "button", onclick };
+  return [h("button", about, icon("open"), `Choose a ${what} file`), input];
 }
 
 /** A clip of the project; a video of its folder becomes one. */
@@ -81,7 +77,7 @@ export class VideoOpener {
       dialog("Video or scan", h("p", {}, NO_SERVER));
       return;
     }
-    const said = h("p", { class: "said", role: "status" });
+    const said = saidLine();
     const inside = h("div", { class: "video-offers" }, "Loading …");
     const element = dialog("Video or scan", inside, said);
     try {
@@ -110,9 +106,8 @@ export class VideoOpener {
     };
     const own = (names: string[], kind: Kind) =>
       names.map((name) => {
-        const button = h("button", { class: "choice", type: "button" }, name);
-        button.addEventListener("click", () => void open(kind)(name));
-        return button;
+        const onclick = () => void open(kind)(name);
+        return h("button", { class: "choice", type: "button", onclick }, name);
       });
     const listed = [...own(offers.clips, "video"), ...own(scans.scans, "scan")];
     const most =
@@ -174,34 +169,29 @@ export class VideoOpener {
   ): Promise<string | null> {
     const { clips, videos } = this;
     if (!clips || !videos) return NO_SERVER;
-    if (this.opening) return "Another video is being opened.";
-    this.opening = true;
-    let name = "The video";
-    try {
+    let title = "The video";
+    const work = async () => {
       const clip = await entryOf(clips, source);
-      name = clip.name;
-      const facts = await clips.session(clip.id);
+      title = clip.name;
+      const made = new VideoWork(videos, await clips.session(clip.id), title, new View());
       opened();
       this.leave();
-      const begun = { title: clip.name, object };
-      this.videoWork = await this.shown(facts, () =>
-        showVideo(this.place(clip), new VideoWork(videos, facts, begun.title, new View()), begun),
-      );
-      return null;
-    } catch (error) {
-      return `${name} could not be opened. ${(error as Error).message}`;
-    } finally {
-      this.opening = false;
-    }
+      this.videoWork = await this.shown(made, { title, object }, clip);
+    };
+    return this.alone(work, () => title);
   }
 
-  /** A session whose page cannot be shown is ended. */
-  private async shown(facts: VideoFacts, show: () => Promise<VideoWork>): Promise<VideoWork> {
+  /** Open one video at a time; says why it could not be opened. */
+  private async alone(work: () => Promise<void>, title: () => string): Promise<string | null> {
+    if (this.opening) return "Another video is being opened.";
+    this.opening = true;
     try {
-      return await show();
+      await work();
+      return null;
     } catch (error) {
-      await this.videos!.end(facts.name);
-      throw error;
+      return `${title()} could not be opened. ${(error as Error).message}`;
+    } finally {
+      this.opening = false;
     }
   }
 
@@ -211,36 +201,35 @@ export class VideoOpener {
     opened: () => void = () => undefined,
     kind: Kind = "video",
   ): Promise<string | null> {
-    if (!this.videos) return NO_SERVER;
-    if (this.opening) return "Another video is being opened.";
-    this.opening = true;
+    const { videos, volumes } = this;
+    if (!videos) return NO_SERVER;
     const title = typeof source === "string" ? source : source.name;
-    try {
+    const work = async () => {
       await this.checkSize(source);
       const made =
         kind === "scan"
-          ? await this.volumes!.open(source).then((scan) => new VolumeWork(scan, title, new View()))
-          : await this.videos
-              .open(source)
-              .then((facts) => new VideoWork(this.videos!, facts, title, new View()));
+          ? new VolumeWork(await volumes!.open(source), title, new View())
+          : new VideoWork(videos, await videos.open(source), title, new View());
       opened();
       this.leave();
-      this.videoWork = await this.shownWork(made, { title, object: null });
-      return null;
-    } catch (error) {
-      return `${title} could not be opened. ${(error as Error).message}`;
-    } finally {
-      this.opening = false;
-    }
+      this.videoWork = await this.shown(made, { title, object: null });
+    };
+    return this.alone(work, () => title);
   }
 
-  private shownWork(
+  /** A session whose page cannot be shown is ended. */
+  private async shown(
     work: VideoWork,
-    kept: KeptVideo | { title: string; object: null },
+    kept: KeptVideo | { title: string; object: number | null },
     clip: ClipEntry | null = null,
   ): Promise<VideoWork> {
     const extras = work instanceof VolumeWork ? scanExtras(work) : undefined;
-    return showVideo(this.place(clip), work, kept, extras);
+    try {
+      return await showVideo(this.place(clip), work, kept, extras);
+    } catch (error) {
+      await work.videos.end(work.facts.name);
+      throw error;
+    }
   }
 
   private async checkSize(source: File | string): Promise<void> {
@@ -289,7 +278,7 @@ export class VideoOpener {
       const made = kept.scan
         ? new VolumeWork(await this.volumes!.again(kept.name), kept.title, new View())
         : new VideoWork(this.videos, await this.videos.getState(kept.name), kept.title, new View());
-      this.videoWork = await this.shownWork(made, kept, clip);
+      this.videoWork = await this.shown(made, kept, clip);
     } catch {
       forgetVideo();
       if (kept.clip !== null && (await this.openClip(kept.clip, kept.chosen)) === null) return;

@@ -4,7 +4,7 @@ import { isCorrected } from "../state/correcting";
 import type { VideoWork } from "../state/videowork";
 import type { VideoObject } from "../state/said";
 import type { ObjectState } from "../state/tracks";
-import { fill, h, iconButton, link } from "./dom";
+import { fill, h, iconButton, link, opener, setText } from "./dom";
 import { choose } from "./videokeys";
 
 const LISTED = 200; // frames to look at in the list at once
@@ -14,7 +14,7 @@ const STATES: Record<ObjectState, string> = {
   lost: "lost",
   back: "back",
 };
-export const DOUBTS: Record<string, string> = {
+const DOUBTS: Record<string, string> = {
   score: "low score",
   area: "sudden change of size",
   jump: "sudden change of position",
@@ -23,17 +23,8 @@ export const DOUBTS: Record<string, string> = {
   cut: "scene cut",
 };
 
-export interface VideoSide {
-  element: HTMLElement;
-  focusName(): void;
-}
-
 /** known  names to choose from; back  gives the keys back to the video */
-export function videoSide(
-  videoWork: VideoWork,
-  known: readonly string[],
-  back: () => void,
-): VideoSide {
+export function videoSide(videoWork: VideoWork, known: readonly string[], back: () => void) {
   const list = h("div", { class: "video-objects", role: "list", "aria-label": "Objects" });
   const rows = new Map<number, HTMLElement>();
   const names = h(
@@ -47,7 +38,7 @@ export function videoSide(
   const about = { class: "link simplify-link", type: "button" };
   const simplify = h("button", about, "Simplify outline (Ctrl+I)");
   simplify.addEventListener("click", () => {
-    if (element.dataset.open === "true") unfold.click(); // show the frame
+    unfold.turn(false); // show the frame
     videoWork.simplifying.start();
   });
   videoWork.watchers.push(() => {
@@ -63,22 +54,16 @@ export function videoSide(
     simplify.hidden = !videoWork.tracks.of(videoWork.chosen, videoWork.frame)?.area;
     drawDoubts(videoWork, doubtful, count);
   });
-  const unfold = iconButton("up", "Show object details", "", () => {
-    const open = element.dataset.open !== "true";
-    element.dataset.open = String(open);
-    unfold.setAttribute("aria-expanded", String(open));
-  });
-  unfold.classList.add("unfold");
-  unfold.setAttribute("aria-expanded", "false");
+  const unfold = opener("up", "Show object details", "unfold", () => element);
   const title = h("h2", {}, "Objects");
   const far = h("p", { class: "dim small" });
   videoWork.watchers.push(() => tellCounts(videoWork, title, far));
   const head = h("div", { class: "card-head" }, title, add);
   const model = h("p", { class: "dim small" }, `Tracker: ${videoWork.facts.model}`);
-  const element = h(
+  const element: HTMLElement = h(
     "aside",
     { class: "side", "aria-label": "Objects and frames to review" },
-    unfold,
+    unfold.button,
     h("section", { class: "card object" }, head, model, far, list, simplify, names),
     h("section", { class: "card masks doubts-card" }, count, doubtful),
   );
@@ -93,7 +78,7 @@ function tellCounts({ clip }: VideoWork, title: HTMLElement, far: HTMLElement): 
   const { proposed: proposal, accepted, rejected } = clip.counts;
   title.textContent = `Tracks: ${clip.entries.length}`;
   const text = `${proposal} to review, ${accepted} accepted, ${rejected} rejected`;
-  if (far.textContent !== text) far.textContent = text;
+  setText(far, text);
 }
 
 /** How far a track of the project is; null: the video is no clip of one. */
@@ -157,7 +142,7 @@ function showRow(
   picker.hidden = away.hidden = videoWork.tracks.isStored(number);
   far.hidden = progress === null;
   far.dataset.far = progress ?? "";
-  if (far.textContent !== progress) far.textContent = progress;
+  setText(far, progress ?? "");
   const chosen = String(videoWork.chosen === number);
   pick.setAttribute("aria-pressed", chosen);
   pick.setAttribute("aria-label", `Select ${videoWork.nameOf(number)}`);
@@ -167,8 +152,7 @@ function showRow(
   picker.value = color;
   const here = videoWork.masksAt(videoWork.frame);
   const found = here.find(([object]) => object === number)?.[1];
-  const text = found ? STATES[found.state] : "–";
-  if (badge.textContent !== text) badge.textContent = text;
+  setText(badge, found ? STATES[found.state] : "–");
   badge.dataset.state = found?.state ?? "unknown";
 }
 

@@ -1,7 +1,8 @@
 /** Masks that somebody else changed meanwhile: whose counts is asked, of all of them at once. */
 
 import type { Conflict } from "../store/outbox";
-import type { Message, Session } from "./session";
+import type { Session } from "./session";
+import type { Message } from "./speaker";
 import { toMask } from "./work";
 
 export class Asking {

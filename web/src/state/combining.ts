@@ -2,6 +2,7 @@
 
 import { patchToRle, rleToPatch, type Patch } from "../masks/patch";
 import { rleArea, rleCombine } from "../masks/rle";
+import { regions, sizesOf } from "../model/regions";
 import type { Notes } from "../store/store";
 import type { Editor } from "./editor";
 import type { Mask } from "./work";
@@ -123,29 +124,10 @@ export function note(session: Session, what: string, change: Notes): void {
 
 /** The connected parts of a mask (pixels that touch at a side or a corner), the largest first. */
 export function parts(patch: Patch): Patch[] {
-  const { width, height, data } = patch;
-  const left = data.slice();
-  const found: { area: number; part: Patch }[] = [];
-  for (let seed = 0; seed < left.length; seed++) {
-    if (!left[seed]) continue;
-    const part = new Uint8Array(left.length);
-    const open = [seed];
-    left[seed] = 0;
-    let area = 0;
-    for (let at = open.pop(); at !== undefined; at = open.pop()) {
-      part[at] = 1;
-      area++;
-      const [x, y] = [at % width, Math.floor(at / width)];
-      for (let v = Math.max(0, y - 1); v <= Math.min(height - 1, y + 1); v++) {
-        for (let u = Math.max(0, x - 1); u <= Math.min(width - 1, x + 1); u++) {
-          const near = v * width + u;
-          if (!left[near]) continue;
-          left[near] = 0;
-          open.push(near);
-        }
-      }
-    }
-    found.push({ area, part: { ...patch, data: part } });
-  }
-  return found.sort((a, b) => b.area - a.area).map(({ part }) => part);
+  const labels = regions(patch.data, patch.height, patch.width);
+  const sizes = sizesOf(labels);
+  const order = [...sizes.keys()].slice(1).sort((a, b) => sizes[b] - sizes[a]);
+  return order.map((one) => {
+    return { ...patch, data: Uint8Array.from(labels, (label) => Number(label === one)) };
+  });
 }

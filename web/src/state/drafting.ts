@@ -28,7 +28,7 @@ const FULL = 4_000_000; // images of at most so many pixels are shown pixel for 
 
 const SHOWN = 24; // answers whose logits are kept for further clicks
 
-export const limitFor = ([height, width]: Size) => (height * width > FULL ? LONGEST : 0);
+const limitFor = ([height, width]: Size) => (height * width > FULL ? LONGEST : 0);
 
 export const NOTHING = (hw: Size): DraftResult => ({
   patch: emptyPatch(hw),

@@ -62,7 +62,7 @@ export async function findHere(session: Session, question: SearchBody): Promise<
 }
 
 /** Says that the model has not learned some names from images; nothing where it has. */
-export function untrainedText(names: string[]): string {
+function untrainedText(names: string[]): string {
   const list = names.map((name) => `“${name}”`).join(", ");
   return names.length ? ` No training images for ${list}: scores are less accurate.` : "";
 }

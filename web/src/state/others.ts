@@ -41,7 +41,7 @@ export function watchOthers(session: Session): void {
 }
 
 /** Take over what others have changed since: as no step of one's own, so that undo passes it. */
-export async function meetOthers(session: Session): Promise<void> {
+async function meetOthers(session: Session): Promise<void> {
   const { editor, outbox, store } = session;
   if (!editor || !store.changes || isBusy(session, editor)) return;
   const { entry, work } = editor;

@@ -5,16 +5,21 @@ import type { View } from "../canvas/view";
 import type { XY } from "../model/geometry";
 import { frameAt, secondsOf, type VideoFacts, type Videos } from "../store/videos";
 import { FrameCache } from "./frame_cache";
-import type { Message } from "./session";
+import { Speaker } from "./speaker";
 
-export abstract class Screen {
+/** A frame with its image, and the number of that among the images. */
+export interface Shown {
+  frame: number;
+  image: TiledImage;
+  imageNumber: number;
+}
+
+export abstract class Screen extends Speaker {
   /** What it is made of, and what it is; for what is said of it. */
   readonly words: Readonly<{ part: string; whole: string }> = { part: "frame", whole: "video" };
   readonly frameCache: FrameCache;
-  readonly watchers: (() => void)[] = [];
-  readonly messages: Message[] = [];
   frame = 0; // where one is
-  shown: { frame: number; image: TiledImage; imageNumber: number } | null = null; // what is on the screen
+  shown: Shown | null = null; // what is on the screen
   along = false; // the frame that was found last is shown
   playing = false;
   redraw: () => void = () => undefined;
@@ -26,6 +31,7 @@ export abstract class Screen {
     readonly title: string,
     readonly view: View,
   ) {
+    super();
     this.frameCache = new FrameCache((frame) => videos.frameImage(facts.name, frame));
   }
 
@@ -101,22 +107,6 @@ export abstract class Screen {
   /** The number of a frame's image among the images. */
   protected imageNumberOf(frame: number): number {
     return frame;
-  }
-
-  changed(): void {
-    for (const watcher of this.watchers) watcher();
-  }
-
-  say(text: string, actions: Message["actions"] = []): void {
-    if (this.messages.some((message) => message.text === text)) return;
-    this.messages.push({ text, actions });
-    if (this.messages.length > 3) this.messages.shift();
-    this.changed();
-  }
-
-  dismiss(message: Message): void {
-    this.messages.splice(this.messages.indexOf(message), 1);
-    this.changed();
   }
 
   // --------------------------------------------------------------------------------- the frames

@@ -13,29 +13,24 @@ import { Calibration } from "./calibration";
 import { reviewedMasks } from "./concepts";
 import { Labels } from "./labels";
 import { SILENT } from "../store/store";
-import type { Channel, ImageEntry, Project, ReviewItem, Store } from "../store/store";
+import type { Channel, ImageEntry, ImagePage, Project, ReviewItem, Store } from "../store/store";
 import { Editor, type EditorHost } from "./editor";
 import { Naming } from "./naming";
 import { countElsewhere, storedMasks } from "./others";
 import { Simplifying, picked } from "./simplifying";
+import { Speaker } from "./speaker";
 import { resume, rowOf } from "./proposing";
 import { lastChannel, meetFile, encodeImage, sightOf, type Sight } from "./encoding";
 import { Unfinished } from "./unfinished";
 import { NO_DRAFT, activeLabel, isEmpty, type State, type Work } from "./work";
 
 /** A verdict that can be taken back. */
-export interface Judged {
+interface Judged {
   image: string;
   page: number;
   key: string;
   editor: Editor; // as it was then,
   steps: number; // with so many steps
-}
-
-export interface Message {
-  text: string;
-  actions: { title: string; run: () => void }[];
-  stays?: boolean; // until somebody closes it; others are about the open image and go with it
 }
 
 /** How image and masks are drawn. */
@@ -67,7 +62,7 @@ export type ToolName = "point" | "box" | "lasso" | "brush" | "eraser" | "polygon
 const NOT_SAVED = "Not saved yet. ";
 const PAGE = 1000; // images listed at once: the most that the server gives
 
-export class Session implements EditorHost {
+export class Session extends Speaker implements EditorHost {
   project!: Project;
   images: ImageEntry[] = [];
   gone: ReadonlySet<string> = new Set(); // images whose files are not in the folder any more
@@ -93,7 +88,6 @@ export class Session implements EditorHost {
   review: { item: ReviewItem; since: number; asked?: boolean; given?: boolean } | null = null;
   judged: Judged[] = []; // the verdicts of this page, newest last
   standing: Standing = { waiting: 0, lost: null, conflicts: 0 };
-  readonly messages: Message[] = [];
   readonly outbox: Outbox;
   private readonly asking = new Asking(this);
   private engine: Model | null = null;
@@ -105,7 +99,6 @@ export class Session implements EditorHost {
   private readonly ahead: (() => void)[] = []; // what waits for the image that is being opened
   elsewhere = 0; // masks on other pages of the open image
   private at: string | null = null; // the image that is open, being opened, or could not be
-  readonly watchers: (() => void)[] = [];
 
   constructor(
     readonly store: Store,
@@ -113,6 +106,7 @@ export class Session implements EditorHost {
     readonly view: View,
     namer: Namer,
   ) {
+    super();
     this.naming = new Naming(this, namer);
     const told = (standing: Standing) => {
       if (this.standing.lost && !standing.lost && this.failed) void this.retry();
@@ -158,18 +152,6 @@ export class Session implements EditorHost {
     return asks && this.subtracting;
   }
 
-  changed(): void {
-    for (const watcher of this.watchers) watcher();
-  }
-
-  say(text: string, actions: Message["actions"] = [], stays = false): void {
-    if (this.messages.some((message) => message.text === text)) return;
-    this.messages.push({ text, actions, stays });
-    const oldest = this.messages.findIndex((message) => !message.actions.length);
-    if (this.messages.length > 4 && oldest >= 0) this.messages.splice(oldest, 1); // no question
-    this.changed();
-  }
-
   /** What was said is over: another image, or another mask under review, is there. */
   moveOn(): void {
     const staying = this.messages.filter(({ stays }) => stays);
@@ -182,12 +164,6 @@ export class Session implements EditorHost {
     const old = this.messages.find(({ text }) => text.startsWith(NOT_SAVED));
     if (old) this.dismiss(old);
     if (lost && lost !== SILENT) this.say(`${NOT_SAVED}${lost}`, [], true);
-  }
-
-  dismiss(message: Message): void {
-    const place = this.messages.indexOf(message);
-    if (place >= 0) this.messages.splice(place, 1);
-    this.changed();
   }
 
   keepDraft({ entry, sight }: Editor, { draft, label, next }: State): void {
@@ -209,7 +185,7 @@ export class Session implements EditorHost {
     const all: ImageEntry[] = [];
     let after: string | null = null;
     do {
-      const page: Awaited<ReturnType<Store["images"]>> = await this.store.images(after, PAGE);
+      const page: ImagePage = await this.store.images(after, PAGE);
       all.push(...page.images);
       after = page.next;
     } while (after !== null);
@@ -311,9 +287,7 @@ export class Session implements EditorHost {
       this.pages.set(id, sight.page);
       this.calibration.ofFile = planes.pixel;
       meetFile(this, id, planes);
-      this.editor = new Editor(entry, image.hw, work, sight, this);
-      void encodeImage(this, this.editor);
-      if (!isEmpty(work.state.draft)) void this.editor.update();
+      this.edit(new Editor(entry, image.hw, work, sight, this));
     } catch (error) {
       if (turn === this.opened) this.clear({ name: entry.name, why: (error as Error).message });
     } finally {
@@ -330,6 +304,12 @@ export class Session implements EditorHost {
   whenOpen(step: () => void): void {
     if (this.opening) this.ahead.push(step);
     else step();
+  }
+
+  private edit(editor: Editor): void {
+    this.editor = editor;
+    void encodeImage(this, editor);
+    if (!isEmpty(editor.draft)) void editor.update();
   }
 
   private show(image: TiledImage, refit: boolean): void {
@@ -354,10 +334,9 @@ export class Session implements EditorHost {
       this.show(image, false);
       lastChannel.write(sight.channel);
       editor.diary.send();
-      this.editor = new Editor(entry, image.hw, work, sight, this);
-      this.editor.startedAt = editor.startedAt;
-      void encodeImage(this, this.editor);
-      if (!isEmpty(work.state.draft)) void this.editor.update();
+      const next = new Editor(entry, image.hw, work, sight, this);
+      next.startedAt = editor.startedAt;
+      this.edit(next);
     } catch (error) {
       this.say(`This channel cannot be shown. ${(error as Error).message}`);
     }

@@ -17,7 +17,7 @@ import { isEmpty, type Mask } from "./work";
 const LARGEST = 1 / 50; // of the image's longer side: the most that outlines may move
 
 /** Where masks are picked: an image, or a frame of a video. */
-export interface Place<T> {
+interface Place<T> {
   readonly hw: Size | null; // null: nothing is open
   begin(): readonly T[]; // what is to be simplified; where it is nothing, it has said why
   still(): readonly T[]; // what of that is there still
@@ -28,7 +28,7 @@ export interface Place<T> {
 }
 
 /** A picked mask, and what becomes of it. */
-export interface Tried<T = unknown> extends Simple {
+interface Tried<T = unknown> extends Simple {
   mask: T;
   given: Rle;
   was: Patch;
@@ -37,7 +37,7 @@ export interface Tried<T = unknown> extends Simple {
 }
 
 /** What simplifying costs and brings, of all picked masks together. */
-export interface Loss {
+interface Loss {
   changed: number; // pixels that come or go, as a share of the masks' area
   before: number; // corners, along the pixels
   corners: number; // that are left

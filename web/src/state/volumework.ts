@@ -1,11 +1,11 @@
 /** The open scan: a video whose frames are the slices across z, y, x, and what only a scan has. */
 
-import type { TiledImage } from "../canvas/tiled_image";
 import type { View } from "../canvas/view";
 import type { XY } from "../model/geometry";
 import { AXES, type Axis, type Scan, type Three, type Window } from "../store/volumes";
 import type { VideoFacts } from "../store/videos";
 import { waysOf, type Direction, type KeptVideo, type Said } from "./said";
+import type { Shown } from "./screen";
 import type { Found, Way } from "./tracks";
 import { VideoWork } from "./videowork";
 
@@ -14,18 +14,12 @@ const PART = 250; // screen pixels that drag by the whole width of the window
 const LABELS_MS = 1000; // between two looks at all labels while objects are followed
 const OTHER: Record<string, string> = { L: "R", R: "L", P: "A", A: "P", S: "I", I: "S" };
 
-export interface Plane {
-  frame: number;
-  image: TiledImage;
-  imageNumber: number;
-}
-
 export class VolumeWork extends VideoWork {
   override readonly words = { part: "slice", whole: "scan" };
   axis: Axis = 0; // the slices across which are shown large
   at: Three; // the voxel in which the three slices meet
   window: Window;
-  readonly beside: (Plane | null)[] = [null, null, null]; // what the small planes show, by axis
+  readonly beside: (Shown | null)[] = [null, null, null]; // what the small planes show, by axis
   drawBeside: () => void = () => undefined;
   private windows = 0; // that were chosen so far: each has images of its own
   private labels = new Map<number, [number, Found][]>();

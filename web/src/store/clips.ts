@@ -9,7 +9,7 @@ export type { ClipEntry, TrackEntry } from "./schema";
 export type TrackVerdict = TrackVerdictBody["verdict"];
 
 /** A mask of a track as it travels. */
-export type FramedMask = Found & { frame: number };
+type FramedMask = Found & { frame: number };
 
 export const framed = (masks: Iterable<readonly [number, Found]>): FramedMask[] =>
   [...masks].map(([frame, { segmentation, area, score, state, doubts, prompted }]) => ({
@@ -26,11 +26,11 @@ export class Clips {
 
   /** Take up a video of the folder, or the file of a session, which is copied there. */
   take(name: string, video?: string): Promise<ClipEntry> {
-    return this.server.json("api/clips", "POST", { name, video }, undefined, true);
+    return this.server.work("api/clips", "POST", { name, video });
   }
 
   session(clip: number): Promise<VideoFacts> {
-    return this.server.json(`api/clips/${clip}/session`, "POST", undefined, undefined, true);
+    return this.server.work(`api/clips/${clip}/session`, "POST");
   }
 
   async tracks(clip: number): Promise<TrackEntry[]> {
@@ -40,8 +40,7 @@ export class Clips {
 
   async masks(track: number): Promise<[number, Found][]> {
     type Told = { masks: (Found & { frame: number; state: ObjectState })[] };
-    const path = `api/tracks/${track}/masks`;
-    const { masks } = await this.server.json<Told>(path, "GET", undefined, undefined, true);
+    const { masks } = await this.server.work<Told>(`api/tracks/${track}/masks`);
     return masks.map(({ frame, ...found }) => [frame, found]);
   }
 
@@ -50,8 +49,7 @@ export class Clips {
     draft: { object: number; label: string | null; masks: FramedMask[]; seconds: number },
   ): Promise<TrackEntry> {
     const provenance = { by: "model", tool: "track" };
-    const path = `api/clips/${clip}/tracks`;
-    return this.server.json(path, "POST", { ...draft, provenance }, undefined, true);
+    return this.server.work(`api/clips/${clip}/tracks`, "POST", { ...draft, provenance });
   }
 
   judge(
@@ -61,7 +59,7 @@ export class Clips {
     masks: FramedMask[] = [],
   ): Promise<TrackEntry> {
     const body = { verdict, version, seconds, masks };
-    return this.server.json(`api/tracks/${id}/verdict`, "POST", body, undefined, true);
+    return this.server.work(`api/tracks/${id}/verdict`, "POST", body);
   }
 
   removeVerdict(track: number): Promise<TrackEntry> {
@@ -70,8 +68,7 @@ export class Clips {
 
   /** Give a track another name in place of the one that it has here. */
   rename({ id, label: was }: TrackEntry, label: string | null): Promise<TrackEntry> {
-    const path = `api/tracks/${id}/label`;
-    return this.server.json(path, "PUT", { label, was }, undefined, true);
+    return this.server.work(`api/tracks/${id}/label`, "PUT", { label, was });
   }
 
   /** The track to look at next, of this clip first, those behind `after` first; null: none. */

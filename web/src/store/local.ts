@@ -192,7 +192,7 @@ export class LocalStore implements Store {
 
   private async count(image: string): Promise<void> {
     const records = (await this.records(image)).filter((one) => one.state !== "rejected").length;
-    await this.db.change<ImageEntry>("images", image, (row) => (row ? { ...row, records } : null));
+    await this.changeImage(image, () => ({ records }));
   }
 
   async events(image: string, events: Happening[]): Promise<void> {
@@ -206,15 +206,17 @@ export class LocalStore implements Store {
   }
 
   async done(image: string): Promise<void> {
-    await this.db.change<ImageEntry>("images", image, (row) =>
-      row ? { ...row, status: "done" } : null,
-    );
+    await this.changeImage(image, () => ({ status: "done" }));
   }
 
   async reopen(image: string): Promise<void> {
-    await this.db.change<ImageEntry>("images", image, (row) =>
-      row ? { ...row, status: row.records ? "proposed" : "new" } : null,
-    );
+    await this.changeImage(image, ({ records }) => ({ status: records ? "proposed" : "new" }));
+  }
+
+  private async changeImage(image: string, how: (row: ImageEntry) => Partial<ImageEntry>) {
+    await this.db.change<ImageEntry>("images", image, (row) => {
+      return row ? { ...row, ...how(row) } : null;
+    });
   }
 
   /** The mask of the lowest score that nobody has looked at again. */

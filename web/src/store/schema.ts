@@ -95,31 +95,11 @@ export interface Failure {
   status: number;
 }
 
-/** New proposals and proposals that received a class, and the number of known objects. */
-export interface FindsBody {
-  records: KeptMaskBody[];
-  existing: number;
-  untrained?: string[]; // names without training images: their scores are less accurate
-}
-
 /** The changes in the project folder. */
 export interface FolderNews {
   added: number;
   gone: string[];
   unreadable: Record<string, string>;
-}
-
-/** A predicted mask that is not stored. box: x, y, width, height. */
-export interface FoundMaskBody {
-  rle: CocoRleBody;
-  box: [number, number, number, number];
-  area: number;
-  label: string | null;
-  state: "proposed" | "accepted" | "rejected";
-  score: number | null;
-  page: number;
-  notes: MaskNotes;
-  provenance: OriginBody;
 }
 
 /** The mask of an object on one frame. `area` in a request is ignored. */
@@ -157,25 +137,6 @@ export interface ImportedBody {
   same: number;
   strange: number;
   unread: string[];
-}
-
-/** A stored mask of the project, with its version. */
-export interface KeptMaskBody {
-  rle: CocoRleBody;
-  box: [number, number, number, number];
-  area: number;
-  label: string | null;
-  state: "proposed" | "accepted" | "rejected";
-  score: number | null;
-  page: number;
-  notes: MaskNotes;
-  provenance: OriginBody;
-  id: string;
-  version: number;
-  author: string;
-  stability: number | null;
-  seconds: number;
-  client_id: string | null;
 }
 
 /** The names that text prompts can use. With a detector, any text is supported. */
@@ -261,24 +222,6 @@ export interface OffersBody {
   most_objects: number;
 }
 
-/** The origin of a mask (`Provenance`), with the additional field names that the page uses. */
-export interface OriginBody {
-  kind?: "human" | "model" | "import";
-  model?: string | null;
-  model_hash?: string | null;
-  licence?: string | null;
-  data?: string | null;
-  prompts?: Record<string, unknown[]>[];
-  tool?: string | null;
-  stage?: "assisted" | "semi" | "auto" | "review" | null;
-  source?: string | null;
-  by: "human" | "model" | "import";
-  points?: [number, number][] | null;
-  labels?: number[] | null;
-  box?: [number, number, number, number] | null;
-  lasso?: [number, number][] | null;
-}
-
 /** A page of an image file, and its position in the stack. */
 export interface PageBody {
   page: number;
@@ -318,18 +261,6 @@ export interface ProjectAnswer {
   user: string;
   hint_seconds: number;
   counts: CountsBody;
-}
-
-/** The object on the slice, and the slices on which its masks are still valid. */
-export interface PromptedSliceBody {
-  object: number;
-  segmentation: CocoRleBody;
-  area: number;
-  score: number;
-  state: string;
-  doubts: string[];
-  prompted: boolean;
-  known: number[][];
 }
 
 /** The origin of a mask. */

@@ -1,6 +1,7 @@
 /** The project on a server (its routes are listed in docs/reference/http-api.md). */
 
 import { readFeatures } from "../model/features";
+import type { Progress } from "../model/messages";
 import type { CocoRle } from "../masks/rle";
 import type {
   ConceptAnswerBody,
@@ -16,6 +17,7 @@ import type {
   Changes,
   ChannelRange,
   Draft,
+  Everything,
   ExportWish,
   Finds,
   FolderNews,
@@ -97,6 +99,21 @@ export class Server {
     const response = await this.ask(path, { method, headers, body: text }, long);
     return (response.status === 204 ? null : await response.json()) as T;
   }
+
+  /** The same of work that takes its time. */
+  work<T>(path: string, method = "GET", body?: unknown): Promise<T> {
+    return this.json(path, method, body, undefined, true);
+  }
+
+  /** A file that the server makes as it is wished; `otherwise`: its name, if it has none. */
+  async file(path: string, wish: unknown, otherwise: string, signal: AbortSignal | null = null) {
+    const headers = { "Content-Type": "application/json" };
+    const init = { method: "POST", headers, body: JSON.stringify(wish), signal };
+    const response = await this.ask(path, init, true);
+    const given = response.headers.get("Content-Disposition") ?? "";
+    const name = /filename="?([^";]+)/.exec(given)?.[1] ?? otherwise;
+    return { name, blob: await response.blob(), headers: response.headers };
+  }
 }
 
 interface Trouble {
@@ -168,7 +185,7 @@ export class ServerStore implements Store {
   }
 
   scanFolder(): Promise<FolderNews> {
-    return this.server.json("api/folder", "POST", {}, undefined, true);
+    return this.server.work("api/folder", "POST", {});
   }
 
   planes(image: string): Promise<Planes> {
@@ -232,32 +249,26 @@ export class ServerStore implements Store {
     await this.server.json(`api/images/${image}/events`, "POST", { events });
   }
 
-  async everything(
-    image: string,
-    plane = AS_IT_COMES,
-    tell: (done: number, all: number) => void = () => {},
-  ) {
+  async everything(image: string, plane = AS_IT_COMES, tell: Progress = () => {}) {
     const path = `api/images/${image}/everything${queryOf(plane)}`;
-    type Found = { records: SavedRecord[]; others: Draft[] };
     const report = () => this.server.json<ProgressBody>(`api/images/${image}/progress`);
     const clock = setInterval(() => {
       report().then(({ done, total }) => tell(done, total), SILENTLY);
     }, LOOK_MS);
     try {
-      return await this.server.json<Found>(path, "POST", {}, undefined, true);
+      return await this.server.work<Everything>(path, "POST", {});
     } finally {
       clearInterval(clock);
     }
   }
 
   find(image: string, question: SearchBody, plane: Plane): Promise<Finds> {
-    const path = `api/images/${image}/find${queryOf(plane)}`;
-    return this.server.json(path, "POST", question, undefined, true);
+    return this.server.work(`api/images/${image}/find${queryOf(plane)}`, "POST", question);
   }
 
   search(question?: SearchBody | null): Promise<SearchState> {
     const method = question ? "POST" : question === null ? "DELETE" : "GET";
-    return this.server.json("api/search", method, question ?? undefined, undefined, true);
+    return this.server.work("api/search", method, question ?? undefined);
   }
 
   words(): Promise<KnownNamesBody> {
@@ -301,16 +312,12 @@ export class ServerStore implements Store {
   }
 
   async export(wish: ExportWish) {
-    const init = {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(wish),
-    };
-    const response = await this.server.ask("api/export", init, true);
-    const given = response.headers.get("Content-Disposition") ?? "";
-    const name = /filename="?([^";]+)/.exec(given)?.[1] ?? `export-${wish.format}`;
-    const message = decodeURIComponent(response.headers.get("X-Summary") ?? "");
-    return { name, blob: await response.blob(), message };
+    const { headers, ...file } = await this.server.file(
+      "api/export",
+      wish,
+      `export-${wish.format}`,
+    );
+    return { ...file, message: decodeURIComponent(headers.get("X-Summary") ?? "") };
   }
 
   labels(): Promise<LabelEntry[]> {

@@ -1,6 +1,7 @@
 /** Where images and masks are kept: the words that the page and its stores share. */
 
 import type { Features } from "../model/features";
+import type { Progress } from "../model/messages";
 import type { BoxXywh, CocoRle } from "../masks/rle";
 import type {
   ChangesBody as Changes,
@@ -9,8 +10,6 @@ import type {
   ConceptBody,
   ExportBody,
   FolderNews,
-  FindsBody,
-  FoundMaskBody,
   ImportedBody,
   ImageEntry as ImageRow,
   KnownNamesBody,
@@ -22,13 +21,14 @@ import type {
   ReviewBody,
   SearchBody,
   SearchState,
+  TrackEntry,
   VerdictBody,
 } from "./schema";
 
 export type { Changes, ChannelRange, FolderNews, LabelEntry, Notes };
 export type Stage = ProjectAnswer["stage"];
 export type Arm = "model" | "control"; // with the model, or by hand; of this page alone
-export type Status = FoundMaskBody["state"];
+export type Status = TrackEntry["state"];
 export type Verdict = VerdictBody["verdict"];
 export type LabelChange = { to?: string; color?: string; place?: number };
 export type LabelFate = NonNullable<LabelFateBody["masks"]>; // of the masks of a name that goes
@@ -102,10 +102,7 @@ export interface Store {
   readonly sends: boolean; // whether images leave this computer to be seen
   project(): Promise<Project>;
   configure(change: Partial<Project>): Promise<void>;
-  images(
-    after: string | null,
-    limit: number,
-  ): Promise<{ images: ImageEntry[]; next: string | null }>;
+  images(after: string | null, limit: number): Promise<ImagePage>;
   addImages(files: File[]): Promise<ImageEntry[]>;
   /** Take up what was put into the folder since; null where there is none. */
   scanFolder(): Promise<FolderNews | null>;
@@ -122,12 +119,8 @@ export interface Store {
   saveAll?(image: string, given: Saving[]): Promise<(SavedRecord | StoreError)[]>;
   remove(id: string, version: number): Promise<void>;
   events(image: string, events: Happening[]): Promise<void>;
-  /** Stored proposals, and others below the model's thresholds; null: the page finds them. */
-  everything(
-    image: string,
-    plane?: Plane,
-    tell?: (done: number, all: number) => void,
-  ): Promise<{ records: SavedRecord[]; others: Draft[] } | null>;
+  /** Null: the page finds them. */
+  everything(image: string, plane?: Plane, tell?: Progress): Promise<Everything | null>;
   /** Proposals of what words or examples mean. Without a server there is nobody who finds. */
   find?(image: string, question: SearchBody, plane: Plane): Promise<Finds>;
   /** Begin the search of all images, stop it (null), or look how far it is. */
@@ -152,10 +145,20 @@ export interface Store {
   deleteLabel(name: string, masks: LabelFate): Promise<LabelEntry[]>;
 }
 
+export type ImagePage = { images: ImageEntry[]; next: string | null };
+
+/** Proposals that are stored, and others that a slider may still want. */
+export type Everything = { records: SavedRecord[]; others: Draft[] };
+
 /** What an import did: masks that are new, already there, or of images that are not here. */
 export type Imported = Pick<ImportedBody, "new" | "same" | "strange" | "unread">;
 
-export type Finds = Omit<FindsBody, "records"> & { records: SavedRecord[] };
+/** What was found: new masks, how many were there already, and names without training images. */
+export interface Finds {
+  records: SavedRecord[];
+  existing: number;
+  untrained?: string[];
+}
 
 /** What is told where nobody answers. */
 export const SILENT = "The server does not respond.";

@@ -78,23 +78,21 @@ export class Videos {
   prompt(name: string, prompt: Prompt): Promise<Found & { known: Stretch[] }> {
     const said = Object.fromEntries(Object.entries(prompt).filter(([, value]) => value !== null));
     const body = { ...said, replace: true };
-    return this.server.json(`api/videos/${name}/prompts`, "POST", body, undefined, true);
+    return this.server.work(`api/videos/${name}/prompts`, "POST", body);
   }
 
   /** Have a session know an object by masks from elsewhere. */
   async takeUp(name: string, object: number, known: [number, Found][]): Promise<void> {
     const path = `api/videos/${name}/objects/${object}/masks`;
-    await this.server.json(path, "PUT", { masks: framed(known) }, undefined, true);
+    await this.server.work(path, "PUT", { masks: framed(known) });
   }
 
   removePrompts(name: string, object: number, frame: number): Promise<VideoFacts> {
-    const path = `api/videos/${name}/objects/${object}/prompts/${frame}`;
-    return this.server.json(path, "DELETE", undefined, undefined, true);
+    return this.server.work(`api/videos/${name}/objects/${object}/prompts/${frame}`, "DELETE");
   }
 
   remove(name: string, object: number): Promise<VideoFacts> {
-    const path = `api/videos/${name}/objects/${object}`;
-    return this.server.json(path, "DELETE", undefined, undefined, true);
+    return this.server.work(`api/videos/${name}/objects/${object}`, "DELETE");
   }
 
   /** Follow the objects; a line for each frame, as it is found. */
@@ -118,19 +116,8 @@ export class Videos {
   }
 
   /** Have a file written and fetch it; the server gives up where the signal says so. */
-  async export(
-    name: string,
-    wish: VideoExportBody,
-    signal: AbortSignal,
-  ): Promise<{ name: string; blob: Blob }> {
-    const init = {
-      method: "POST",
-      signal,
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(wish),
-    };
-    const response = await this.server.ask(`api/videos/${name}/export`, init, true);
-    return { name: fileOf(response, `video-${wish.format}`), blob: await response.blob() };
+  export(name: string, wish: VideoExportBody, signal: AbortSignal) {
+    return this.server.file(`api/videos/${name}/export`, wish, `video-${wish.format}`, signal);
   }
 
   protected async *lines(path: string): AsyncGenerator<Line> {
@@ -151,12 +138,6 @@ export class Videos {
       void reader.cancel().catch(() => null);
     }
   }
-}
-
-/** What a file that is sent is called. */
-export function fileOf(response: Response, otherwise: string): string {
-  const given = response.headers.get("Content-Disposition") ?? "";
-  return /filename="?([^";]+)/.exec(given)?.[1] ?? otherwise;
 }
 
 /** One line of the server's. Throws where it tells of a failure. */

@@ -3,12 +3,11 @@
 import type { Direction } from "../state/said";
 import type { Found, Stretch } from "../state/tracks";
 import type { Server } from "./server";
-import { Videos, fileOf, type Line, type Prompt, type VideoFacts } from "./videos";
+import { Videos, type Line, type Prompt, type VideoFacts } from "./videos";
 import type {
   LabelMeasure,
   LabelledSlicesBody,
   MeasuresBody,
-  PromptedSliceBody,
   VolumeExportBody,
   VolumeOffersBody,
   VolumeStateBody,
@@ -36,8 +35,7 @@ export class Volumes {
     const path = `api/volumes/${name}`;
     try {
       if (typeof source === "string") {
-        const body = { scan: source };
-        return this.scan(await this.server.json(`${path}/scan`, "PUT", body, undefined, true));
+        return this.scan(await this.server.work(`${path}/scan`, "PUT", { scan: source }));
       }
       const ending = ENDINGS.exec(source.name.replace(/\.tiff$/i, ".tif"))?.[1] ?? ".scan";
       const headers = { "Content-Type": "application/octet-stream" };
@@ -120,9 +118,7 @@ export class Scan extends Videos {
   }
 
   private async changeState(path: string, method: string, body?: unknown): Promise<VideoFacts> {
-    return this.factsOf(
-      await this.server.json(`${this.path}${path}`, method, body, undefined, true),
-    );
+    return this.factsOf(await this.server.work(`${this.path}${path}`, method, body));
   }
 
   override getState(): Promise<VideoFacts> {
@@ -153,10 +149,9 @@ export class Scan extends Videos {
     const said = Object.fromEntries(Object.entries(prompt).filter(([, value]) => value !== null));
     const [axis, slice] = this.place(frame);
     const body = { ...said, axis: AXES[axis], slice, replace: true };
-    const path = `${this.path}/prompts`;
-    const answer = await this.server.json<PromptedSliceBody>(path, "POST", body, undefined, true);
-    const found = answer as unknown as Found; // the states are words that the server chose
-    return { ...found, known: this.stretches(answer.known) };
+    type Answer = Found & { known: number[][] };
+    const answer = await this.server.work<Answer>(`${this.path}/prompts`, "POST", body);
+    return { ...answer, known: this.stretches(answer.known) };
   }
 
   override removePrompts(_name: string, object: number, frame: number): Promise<VideoFacts> {
@@ -192,13 +187,7 @@ export class Scan extends Videos {
   /** The labels on the three slices through a voxel, as they would be exported. */
   async labels([z, y, x]: Three): Promise<Map<number, [object: number, found: Found][]>> {
     const path = `${this.path}/labels?z=${z}&y=${y}&x=${x}`;
-    const { planes } = await this.server.json<LabelledSlicesBody>(
-      path,
-      "GET",
-      undefined,
-      undefined,
-      true,
-    );
+    const { planes } = await this.server.work<LabelledSlicesBody>(path);
     return new Map(
       planes.map(({ axis, slice, objects }) => [
         this.begin(axis as Axis) + slice,
@@ -208,15 +197,11 @@ export class Scan extends Videos {
   }
 
   async measures(): Promise<LabelMeasure[]> {
-    const path = `${this.path}/measures`;
-    return (await this.server.json<MeasuresBody>(path, "GET", undefined, undefined, true)).rows;
+    return (await this.server.work<MeasuresBody>(`${this.path}/measures`)).rows;
   }
 
-  async write(wish: VolumeExportBody): Promise<{ name: string; blob: Blob }> {
-    const headers = { "Content-Type": "application/json" };
-    const init = { method: "POST", headers, body: JSON.stringify(wish) };
-    const response = await this.server.ask(`${this.path}/export`, init, true);
-    return { name: fileOf(response, `scan${wish.ending}`), blob: await response.blob() };
+  write(wish: VolumeExportBody) {
+    return this.server.file(`${this.path}/export`, wish, `scan${wish.ending}`);
   }
 }
 

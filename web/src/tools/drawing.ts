@@ -2,6 +2,7 @@
 
 import { css } from "../canvas/colors";
 import { drawDisc, drawHandles, drawLine } from "../canvas/shapes";
+import type { Surface } from "../canvas/view";
 import type { Ring } from "../masks/outline";
 import type { XY } from "../model/geometry";
 import { isEmpty } from "../state/work";
@@ -48,7 +49,7 @@ export class BrushTool implements Tool {
     this.up(pointed, bench);
   }
 
-  draw(context: CanvasRenderingContext2D, { view, session }: Bench): void {
+  draw({ context, view }: Surface, { session }: Bench): void {
     const paints = this.turned && this.line.length ? !this.value : this.value;
     if (this.line.length) {
       context.beginPath();
@@ -60,7 +61,7 @@ export class BrushTool implements Tool {
       context.stroke();
     }
     const color = paints ? "#fff" : "#ff8a8d";
-    if (this.over) drawDisc(context, view, this.over, session.brush, color);
+    if (this.over) drawDisc({ context, view }, this.over, session.brush, color);
   }
 }
 
@@ -190,17 +191,17 @@ export class PolygonTool implements Tool {
     return null;
   }
 
-  draw(context: CanvasRenderingContext2D, { view, editor }: Bench): void {
+  draw(on: Surface, { editor }: Bench): void {
     const rings = this.moved ?? editor.draft.rings ?? [];
     const corners = rings.reduce((sum, ring) => sum + ring.length, 0);
     rings.forEach((ring, i) => {
-      drawLine(context, view, ring, true);
+      drawLine(on, ring, true);
       const active = this.active?.ring === i ? this.active.place : -1;
-      if (corners < 2000) drawHandles(context, view, ring, active);
+      if (corners < 2000) drawHandles(on, ring, active);
     });
     if (!this.open.length) return;
-    drawLine(context, view, this.over ? [...this.open, this.over] : this.open, false);
-    drawHandles(context, view, this.open, 0);
+    drawLine(on, this.over ? [...this.open, this.over] : this.open, false);
+    drawHandles(on, this.open, 0);
   }
 }
 

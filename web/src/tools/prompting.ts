@@ -1,6 +1,7 @@
 /** Tools that ask the model: click, box, lasso and scribble. */
 
 import { drawBox, drawLine } from "../canvas/shapes";
+import type { Surface } from "../canvas/view";
 import type { XY } from "../model/geometry";
 import type { Click } from "../model/negative_clicks";
 import { isEmpty } from "../state/work";
@@ -80,8 +81,8 @@ export class BoxTool implements Tool {
     editor.say("box", () => ({ box: [...box], rings: null, candidate: 0 }));
   }
 
-  draw(context: CanvasRenderingContext2D, { view }: Bench): void {
-    if (this.corners) drawBox(context, view, this.corners.flat());
+  draw(on: Surface): void {
+    if (this.corners) drawBox(on, this.corners.flat());
   }
 }
 
@@ -132,8 +133,8 @@ export class LassoTool implements Tool {
     editor.say("scribble", (draft) => ({ clicks: [...draft.clicks, ...clicks], rings: null }));
   }
 
-  draw(context: CanvasRenderingContext2D, { view }: Bench): void {
-    if (this.line.length > 1) drawLine(context, view, this.line, false);
+  draw(on: Surface): void {
+    if (this.line.length > 1) drawLine(on, this.line, false);
   }
 }
 

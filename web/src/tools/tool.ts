@@ -1,7 +1,7 @@
 /** What a tool is: it hears the pointer and the keyboard, and draws over the image. */
 
-import type { View } from "../canvas/view";
-import type { XY } from "../model/geometry";
+import type { Surface, View } from "../canvas/view";
+import { clamp, type XY } from "../model/geometry";
 import type { Editor } from "../state/editor";
 import type { Session } from "../state/session";
 
@@ -34,7 +34,7 @@ export interface Tool {
   press?(pointed: Pointed, bench: Bench): void;
   /** Enter, Delete or Escape; true where the tool had a use for it. */
   key?(key: string, bench: Bench): boolean;
-  draw?(context: CanvasRenderingContext2D, bench: Bench): void;
+  draw?(on: Surface, bench: Bench): void;
 }
 
 /** Whether a place lies on the image. */
@@ -44,5 +44,5 @@ export function onImage([x, y]: XY, editor: Editor): boolean {
 
 /** The nearest place on the image. */
 export function clipped([x, y]: XY, editor: Editor): XY {
-  return [Math.min(editor.hw[1], Math.max(0, x)), Math.min(editor.hw[0], Math.max(0, y))];
+  return [clamp(x, 0, editor.hw[1]), clamp(y, 0, editor.hw[0])];
 }

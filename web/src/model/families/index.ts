@@ -1,11 +1,9 @@
 /** The families that the page knows, by the name that a bundle's manifest gives. */
 
 import type { Spec } from "../manifest";
-import { efficientSam } from "./efficient-sam";
 import type { Family, MakeFamily, Tables } from "./family";
 import { nano } from "./nano";
-import { sam } from "./sam";
-import { samHq } from "./sam-hq";
+import { efficientSam, sam, samHq } from "./sam";
 
 const MAKERS: Record<string, MakeFamily> = {
   sam,

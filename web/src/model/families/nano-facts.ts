@@ -20,7 +20,7 @@ const FIRST = RIM + 1;
 const FAR = 1e6;
 
 /** An image in a mask's cells, and one of them. */
-export interface Grid {
+interface Grid {
   side: number; // m
   height: number; // of the cells that the image fills
   width: number;
@@ -163,7 +163,7 @@ export function withoutParts(
 let room = new Float32Array(0); // kept, since every hover needs it for each of its masks
 
 /** How far a cell (x, y) lies from a mask's edge, and the mask's deepest cell; 0 off the mask. */
-export function depthAt(plane: Float32Array, grid: Grid): { depth: number; deepest: number } {
+function depthAt(plane: Float32Array, grid: Grid): { depth: number; deepest: number } {
   const { depth, wide, deepest } = measured(plane, grid.side, grid.threshold, grid);
   return { depth: depth[(grid.y + FIRST) * wide + grid.x + FIRST], deepest };
 }

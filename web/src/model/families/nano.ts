@@ -21,7 +21,7 @@ const FAVOUR = 8; // a mask of half the expected IoU counts exp(-4) times as muc
 const LEAST_NUMBER = 1e-4; // of the network, and as far from 1
 
 /** Of the ranking network: the bundle's table "ranking". */
-export interface RankingWeights {
+interface RankingWeights {
   direct: number[]; // (F,)
   own: number[][]; // (F, 8)
   mean: number[][]; // (F, 8)
@@ -160,7 +160,7 @@ function clickedCells({ coords, labels }: Tokens, place: Geometry, spec: Spec): 
 // --- the order of a lone click's masks
 
 /** The masks, the one of the most worth first, the one that can be spared last. */
-export function orderOf(likely: number[], shared: number[][]): number[] {
+function orderOf(likely: number[], shared: number[][]): number[] {
   const worth = shared.map((row) => dot(row, likely));
   const first = worth.indexOf(Math.max(...worth));
   const loss = likely.map((chance, i) =>

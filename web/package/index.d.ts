@@ -1,4 +1,7 @@
-/** Types of the public API. Coordinates are (x, y) in pixels of the image. */
+/** The JavaScript API of anymask. Coordinates are (x, y) in pixels of the image. */
+
+/** Load a model. Throws an Error if its files are missing or invalid. */
+export declare function load(options?: LoadOptions): Promise<Anymask>;
 
 export type XY = [x: number, y: number];
 export type Box = [x0: number, y0: number, x1: number, y1: number];
