@@ -7,7 +7,7 @@ collect  facts of the candidates of images that `frozen_features` holds out, so 
          names has not learned from them: for each mask and each name of COCO both probabilities of
          the name, the objectness, and whether an object of that name has an IoU of .5 with it
 fit      a logistic regression on them; parts, unions, background and other objects are its other
-         class. Names that are not in the image count less, as do masks on unlabelled pixels.
+         class. Names that are not in the image count less, as do masks on unlabeled pixels.
 """
 
 from __future__ import annotations

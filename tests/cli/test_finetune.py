@@ -170,7 +170,7 @@ def test_what_cannot_be_learned_from_is_left_out_and_said(coco: Path, tmp_path: 
     report = prepare(read(coco), read(held), tmp_path / "data")
     assert report.held_left == ["Skipped: 1 empty masks (validation data)"]
     assert report.duplicates == ["twin.jpg"]
-    assert report.unlabelled_photos == 1
+    assert report.unlabeled_images == 1
     assert "Skipped 1 record (a box alone): annotation 7 (id 91)" in report.lines()[-1]
     assert len(report.leaks) == 3  # the very files of the held-out set
     assert (report.photos, report.held_photos) == (3, 3)

@@ -38,7 +38,7 @@ NOTHING, WRONG = asked([], [], []), asked([B], [0.95], [])
         # F1 2/4 at each threshold; 51 of 101 recalls are reached with precision 1
         ([HALF, NOTHING], {"cgF1": 50, "pmF1": 0.5, "IL_MCC": 1, "AP": 51 / 101, "mIoU": 1 / 3,
                            "counting error": 0, "found": 1, "not here": 1,
-                           "precision": 0.5, "recall": 0.5, "unlabelled": 0}),
+                           "precision": 0.5, "recall": 0.5, "unlabeled": 0}),
         # tp 1, tn 1, fp 1: 1 / sqrt(2 * 1 * 2 * 1); the surest mask is wrong: precision 1/2
         ([HALF, NOTHING, WRONG], {"IL_MCC": 0.5, "cgF1": 25, "AP50": 51 / 202, "not here": 0.5,
                                   "counting error": 1 / 3}),
@@ -47,10 +47,10 @@ NOTHING, WRONG = asked([], [], []), asked([B], [0.95], [])
         # one truth, found twice: the second time is wrong
         ([asked([A, PART], [0.5, 0.6], [A])], {"pmF1": 2 / 3, "AP50": 1, "counting error": 1}),
         ([asked([], [], [A])], {"pmF1": 0, "AP": 0, "mIoU": 0, "recall": 0, "found": 0}),
-        # of three found masks one is right, one lies on unlabelled pixels and counts as neither
+        # of three found masks one is right, one lies on unlabeled pixels and counts as neither
         ([FindAnswer("cup", [A, PART, ELSEWHERE], [0.9, 0.8, 0.7], [A, B], [A, ELSEWHERE],
                      rle_merge([A, B]))],
-         {"precision": 0.5, "recall": 0.5, "unlabelled": 1 / 3, "candidates": 0.5}),
+         {"precision": 0.5, "recall": 0.5, "unlabeled": 1 / 3, "candidates": 0.5}),
     ],
 )  # fmt: skip
 def test_figures_are_those_worked_out_by_hand(

@@ -201,9 +201,9 @@ def test_an_export_is_imported_again(ask: TestClient) -> None:
     ask.post("/api/images/1/records", json=body(LEFT, label="disc"))
     ask.post("/api/images/1/records", json=body(RIGHT, "k2", label=None))
     wish = {"format": "coco", "only": "labelled", "images": True}
-    asked = ask.post("/api/export", json=wish | {"unlabelled": "ask"})
+    asked = ask.post("/api/export", json=wish | {"unlabeled": "ask"})
     assert (asked.status_code, asked.json()["error"]["message"]) == (428, "1 mask has no class.")
-    archive = ask.post("/api/export", json=wish | {"unlabelled": "skip"}).content
+    archive = ask.post("/api/export", json=wish | {"unlabeled": "skip"}).content
     (one,) = [row for row in ask.get("/api/images/1/records").json()["records"] if row["label"]]
     ask.delete(f"/api/records/{one['id']}", headers={"If-Match": "*"})
     told = ask.post("/api/import?name=coco.zip", content=archive).json()

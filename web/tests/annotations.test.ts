@@ -48,7 +48,7 @@ const RECORDS = [saved(RLES[0], "cat: big", "a"), saved(RLES[1], null, "b")];
 
 const WISH: ExportWish = {
   ...{ format: "coco", only: "done", images: false, split: null, tolerance: 0 },
-  ...{ proposals: false, unlabelled: "object", force: false },
+  ...{ proposals: false, unlabeled: "object", force: false },
 };
 const exported = async (wish: Partial<ExportWish>) => {
   const work = { images: [image], records: RECORDS, names: [], pixels: async () => new Blob() };
@@ -106,13 +106,13 @@ test("the summary of an import counts what was skipped", () => {
 
 describe("an export with masks without a class", () => {
   test("asks, leaves them out, or calls them object", async () => {
-    await expect(exported({ unlabelled: "ask" })).rejects.toMatchObject({ kind: "unlabelled" });
-    const masks = async (unlabelled: "skip" | "object") => {
-      const file = JSON.parse(await (await exported({ unlabelled })).text());
+    await expect(exported({ unlabeled: "ask" })).rejects.toMatchObject({ kind: "unlabeled" });
+    const masks = async (unlabeled: "skip" | "object") => {
+      const file = JSON.parse(await (await exported({ unlabeled })).text());
       return file.annotations.length as number;
     };
     expect([await masks("skip"), await masks("object")]).toEqual([1, 2]);
-    expect(await exported({ format: "sa1b", unlabelled: "ask" })).toBeTruthy(); // has no classes
+    expect(await exported({ format: "sa1b", unlabeled: "ask" })).toBeTruthy(); // has no classes
   });
 });
 

@@ -491,7 +491,7 @@ const wish = {
   split: null as string | null,
   tolerance: 0,
   proposals: false,
-  unlabelled: "object" as const,
+  unlabeled: "object" as const,
   force: false,
 };
 

@@ -54,6 +54,7 @@ OPTION_WORDS = _by_other_name(
         "--dominant-kind": "--alike",
         "--max-containment": "--contained",
         "--nms-iou": "--iou",
+        "--unlabeled": "--unlabelled",
     }
 )
 # Arguments; the replacement begins with the keyword of this package.

@@ -3,7 +3,7 @@
     precision, recall
              of instances, in images with the object: a predicted mask is correct if its IoU with a
              true mask that no other prediction matches is at least 0.50. Masks that lie mostly on
-             unlabelled pixels are ignored; "unlabelled" is their fraction of all predicted masks
+             unlabeled pixels are ignored; "unlabeled" is their fraction of all predicted masks
     candidates
              recall of all candidate masks, the upper limit of any selection
     cgF1     SA-Co (Carion et al. 2025, "SAM 3: Segment Anything with Concepts"): 100 pmF1 IL_MCC.
@@ -69,8 +69,8 @@ class FindAnswer:
     # All labelled pixels of the image, of any label. None if everything is labelled.
     labeled: Rle | None = None
 
-    def unlabelled(self) -> BoolArray:  # -> (n,)
-        """Return which predicted masks lie mostly on unlabelled pixels."""
+    def unlabeled(self) -> BoolArray:  # -> (n,)
+        """Return which predicted masks lie mostly on unlabeled pixels."""
         if self.labeled is None or not self.found:
             return np.zeros(len(self.found), np.bool_)
         areas = np.array([rle_area(rle) for rle in self.found])
@@ -115,14 +115,14 @@ def measure_finding(answers: Sequence[FindAnswer]) -> dict[str, float]:
     unions = [[one.union_iou() for one in there if one.phrase == name] for name in names]
     errors = [abs(len(one.found) - len(one.truths)) for one in answers]
     right = np.concatenate([np.zeros(0), *(one.matched() for one in there)]) >= RIGHT
-    apart = np.concatenate([np.zeros(0, np.bool_), *(one.unlabelled() for one in there)]) & ~right
+    apart = np.concatenate([np.zeros(0, np.bool_), *(one.unlabeled() for one in there)]) & ~right
     truths = sum(len(one.truths) for one in there)
     known = [one.candidate_recall() for one in there if one.candidates is not None]
     return {
         "precision": float(right.sum() / (~apart).sum()) if (~apart).any() else math.nan,
         "recall": float(right.sum() / truths) if truths else math.nan,
         "AP50": _mean([float(one[0]) for one in precisions]),
-        "unlabelled": _mean(apart),
+        "unlabeled": _mean(apart),
         "candidates": _mean(np.concatenate(known)) if known else math.nan,
         "mIoU": _mean([_mean(values) for values in unions]),
         "cgF1": 100 * f1 * correlation,

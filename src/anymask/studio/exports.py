@@ -125,7 +125,7 @@ def export_masks(
         )
     keys = phrase_keys([*concepts(project.store)])
     images = [replace(one, extra=keys.get(image_name(one.file_name), {})) for one in images]
-    if settings.unlabelled == "skip":
+    if settings.unlabeled == "skip":
         images = [
             replace(image, masks=Masks(mask for mask in image.masks if mask.label is not None))
             for image in images

@@ -91,7 +91,7 @@ class ExportSettings:
             unit="pixels",
         ),
     ] = SMOOTH
-    unlabelled: Annotated[
+    unlabeled: Annotated[
         Unlabeled,
         Setting(
             'how to export masks without a class. "object": with the class "object"; '

@@ -442,9 +442,9 @@ async def import_file(
 def export(body: ExportBody, project: ProjectDep) -> Response:
     """Export the masks as a ZIP. Status 403 for proposals that do not meet the acceptance rule.
 
-    With `unlabelled` = "ask", status 428 and the number of masks without a class, if there are any.
+    With `unlabeled` = "ask", status 428 and the number of masks without a class, if there are any.
     """
-    if body.unlabelled == "ask":
+    if body.unlabeled == "ask":
         settings = body.settings()
         if settings.proposals and not settings.force:
             check_rule(project)

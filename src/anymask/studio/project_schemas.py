@@ -456,7 +456,7 @@ class ExportBody(BaseModel):
     split: str | None = Field(default=None, max_length=40)
     images: bool = False
     tolerance: float = Field(default=SMOOTH, allow_inf_nan=False)
-    unlabelled: Literal["object", "skip", "ask"] = Field(
+    unlabeled: Literal["object", "skip", "ask"] = Field(
         default="object",
         description=(
             'how to export masks without a class; "ask": respond with status 428 and the '
@@ -467,6 +467,6 @@ class ExportBody(BaseModel):
     def settings(self) -> ExportSettings:
         """Convert to `ExportSettings`. Raises InputError."""
         given = self.model_dump(exclude={"format", "split"})
-        if self.unlabelled == "ask":
-            given["unlabelled"] = "object"
+        if self.unlabeled == "ask":
+            given["unlabeled"] = "object"
         return ExportSettings(**given, shares=read_split(self.split))

@@ -166,25 +166,25 @@ class PromptedSliceBody(ObjectBody):
     known: list[Known]
 
 
-class LabelledObjectBody(Strict):
+class LabeledObjectBody(Strict):
     """An object on a slice."""
 
     object: int
     segmentation: CocoRleBody
 
 
-class LabelledSliceBody(Strict):
+class LabeledSliceBody(Strict):
     """The labels on a slice."""
 
     axis: int
     slice: int
-    objects: list[LabelledObjectBody]
+    objects: list[LabeledObjectBody]
 
 
-class LabelledSlicesBody(Strict):
+class LabeledSlicesBody(Strict):
     """The labels on the three slices across z, y and x through a voxel."""
 
-    planes: list[LabelledSliceBody]
+    planes: list[LabeledSliceBody]
 
 
 class MeasuresBody(Strict):
@@ -285,7 +285,7 @@ async def window(scan: Asked, body: WindowBody, videos: SessionsDep) -> Response
     return await state_of(videos, scan)
 
 
-@router.get("/{name}/labels", response_model=LabelledSlicesBody)
+@router.get("/{name}/labels", response_model=LabeledSlicesBody)
 async def labels(
     scan: Asked, videos: SessionsDep, z: Frame = 0, y: Frame = 0, x: Frame = 0
 ) -> Response:

@@ -66,7 +66,7 @@ class DataReport:
     classes: list[str] = field(default_factory=list)  # Class list of the data, in order
     empty: int = 0  # Skipped masks without a pixel
     tiny: int = 0  # Skipped masks with fewer than `TINY` pixels
-    unlabelled_photos: int = 0  # Skipped images without a mask
+    unlabeled_images: int = 0  # Skipped images without a mask
     nested: float = 0.0  # Fraction of the masks that lie inside a larger one of their image
     duplicates: list[str] = field(default_factory=list)  # Skipped images with an identical file
     # Skipped images with the same content in another encoding
@@ -97,7 +97,7 @@ class DataReport:
     def left_out(self) -> list[str]:
         """Format a line for each reason why something was skipped."""
         counts = (
-            (self.unlabelled_photos, "images without a mask"),
+            (self.unlabeled_images, "images without a mask"),
             (self.empty, "empty masks"),
             (self.tiny, f"masks smaller than {TINY} pixels"),
             (len(self.duplicates), "duplicate images"),
@@ -291,7 +291,7 @@ def _usable(source: Dataset, report: DataReport) -> list[_Image]:
             one.label for one, size in zip(image.objects, sizes, strict=True) if size >= TINY
         )
         if not rles:
-            report.unlabelled_photos += 1
+            report.unlabeled_images += 1
             continue
         path = source.image_path(image)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -25,12 +25,12 @@ export async function archive(work: Work, wish: ExportWish) {
   const images = leaving(work, wish);
   const ids = new Set(images.map((image) => image.id));
   const every = work.records.filter((one) => one.state === "accepted" && ids.has(one.image));
-  const unlabelled = every.filter((one) => one.label === null).length;
-  if (wish.unlabelled === "ask" && unlabelled && !NO_CLASSES.includes(wish.format)) {
-    const text = unlabelled === 1 ? "1 mask has no class." : `${unlabelled} masks have no class.`;
-    throw new StoreError("unlabelled", text);
+  const unlabeled = every.filter((one) => one.label === null).length;
+  if (wish.unlabeled === "ask" && unlabeled && !NO_CLASSES.includes(wish.format)) {
+    const text = unlabeled === 1 ? "1 mask has no class." : `${unlabeled} masks have no class.`;
+    throw new StoreError("unlabeled", text);
   }
-  const records = every.filter((one) => wish.unlabelled !== "skip" || one.label !== null);
+  const records = every.filter((one) => wish.unlabeled !== "skip" || one.label !== null);
   const used = new Set(records.map((record) => record.label ?? NAMELESS));
   const classes = [...new Set([...work.names, ...[...used].sort()])];
   const splits = splitNames(

@@ -61,7 +61,7 @@ export function exportDialog(session: Session): void {
   });
   tolerance.value = "0.5";
   const said = saidLine();
-  let answers: Answers = { force: false, unlabelled: "ask" };
+  let answers: Answers = { force: false, unlabeled: "ask" };
   const wish = (): ExportWish => ({
     ...answers,
     format: format.value,
@@ -72,7 +72,7 @@ export function exportDialog(session: Session): void {
     proposals: proposals.input.checked,
   });
   const start = () => {
-    answers = { force: false, unlabelled: "ask" };
+    answers = { force: false, unlabeled: "ask" };
     void run();
   };
   const form = exportForm(
@@ -135,16 +135,16 @@ const changes = (lost: string[], { tolerance }: ExportWish): string[] =>
     return kind === "holes" ? `${masks} holes, which were cut open` : [];
   });
 
-type Answers = Pick<ExportWish, "force" | "unlabelled">;
+type Answers = Pick<ExportWish, "force" | "unlabeled">;
 
 /** What a person can answer to an export that stopped; null: set the classes first. */
 function questions(error: unknown, wish: ExportWish): [string, Partial<Answers> | null][] {
   if (!(error instanceof StoreError)) return [];
-  if (error.kind === "unlabelled") {
+  if (error.kind === "unlabeled") {
     return [
       ["Set classes", null],
-      ["Skip these masks", { unlabelled: "skip" }],
-      [`Export with the class “${NAMELESS}”`, { unlabelled: "object" }],
+      ["Skip these masks", { unlabeled: "skip" }],
+      [`Export with the class “${NAMELESS}”`, { unlabeled: "object" }],
     ];
   }
   const gated = error.kind === "refused" && wish.proposals && !wish.force;

@@ -86,7 +86,7 @@ export interface ExportBody {
   split?: string | null;
   images?: boolean;
   tolerance?: number;
-  unlabelled?: "object" | "skip" | "ask";
+  unlabeled?: "object" | "skip" | "ask";
 }
 
 /** What is wrong, what was expected, and how to fix it. */
@@ -172,21 +172,21 @@ export interface LabelMeasure {
 }
 
 /** An object on a slice. */
-export interface LabelledObjectBody {
+export interface LabeledObjectBody {
   object: number;
   segmentation: CocoRleBody;
 }
 
 /** The labels on a slice. */
-export interface LabelledSliceBody {
+export interface LabeledSliceBody {
   axis: number;
   slice: number;
-  objects: LabelledObjectBody[];
+  objects: LabeledObjectBody[];
 }
 
 /** The labels on the three slices across z, y and x through a voxel. */
-export interface LabelledSlicesBody {
-  planes: LabelledSliceBody[];
+export interface LabeledSlicesBody {
+  planes: LabeledSliceBody[];
 }
 
 /** Tags, attributes, comment and display properties of a mask. */

@@ -136,7 +136,7 @@ function troubleOf(
 ): StoreError {
   const text = message || `The server returned status ${status}.`;
   if (status === 401) return new StoreError("token", text);
-  if (status === 428) return new StoreError("unlabelled", text);
+  if (status === 428) return new StoreError("unlabeled", text);
   if (status === 409) return new StoreError("conflict", text, wait, current);
   if (status === 429) return new StoreError("busy", text, wait);
   if (status >= 500) return new StoreError("lost", text, wait);

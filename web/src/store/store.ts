@@ -176,10 +176,10 @@ export class StoreError extends Error {
    * kind  "lost": nobody answered, ask again later; "busy": ask again after `retryAfter` seconds;
    *       "conflict": somebody else changed the record, `current` is theirs; "refused": do not ask
    *       the same again; "token": the server requires an access token, or another one;
-   *       "unlabelled": masks of an export have no class
+   *       "unlabeled": masks of an export have no class
    */
   constructor(
-    readonly kind: "lost" | "busy" | "conflict" | "refused" | "token" | "unlabelled",
+    readonly kind: "lost" | "busy" | "conflict" | "refused" | "token" | "unlabeled",
     message: string,
     readonly retryAfter = 1,
     readonly current: SavedRecord | null = null,

@@ -6,7 +6,7 @@ import type { Server } from "./server";
 import { Videos, type Line, type Prompt, type VideoFacts } from "./videos";
 import type {
   LabelMeasure,
-  LabelledSlicesBody,
+  LabeledSlicesBody,
   MeasuresBody,
   VolumeExportBody,
   VolumeOffersBody,
@@ -187,7 +187,7 @@ export class Scan extends Videos {
   /** The labels on the three slices through a voxel, as they would be exported. */
   async labels([z, y, x]: Three): Promise<Map<number, [object: number, found: Found][]>> {
     const path = `${this.path}/labels?z=${z}&y=${y}&x=${x}`;
-    const { planes } = await this.server.work<LabelledSlicesBody>(path);
+    const { planes } = await this.server.work<LabeledSlicesBody>(path);
     return new Map(
       planes.map(({ axis, slice, objects }) => [
         this.begin(axis as Axis) + slice,
