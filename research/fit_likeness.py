@@ -31,7 +31,7 @@ from anymask.find.examples import (
     learn_kinds,
     logit,
 )
-from anymask.find.likeness import FEATURES, NAMED
+from anymask.find.likeness import LIKENESS_FACTS, NAMED
 from anymask.masks import Rle, rle_iou, rle_to_mask, string_to_rle
 
 SETS = (
@@ -143,7 +143,7 @@ def read_rows(files: list[Path]) -> list[dict[str, Any]]:
 
 def facts_of(row: dict[str, Any]) -> NDArray[np.float32]:  # -> (n, len(FACTS))
     """Of the masks of a photo."""
-    return np.array(row["facts"], np.float32).reshape(-1, len(FEATURES))
+    return np.array(row["facts"], np.float32).reshape(-1, len(LIKENESS_FACTS))
 
 
 def fit_masks(rows: Sequence[dict[str, Any]]) -> NDArray[np.float64]:  # -> (F + 1,)

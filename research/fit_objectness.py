@@ -42,7 +42,12 @@ from anymask.models.rules import DEFAULT_VIDEO_MODEL, SHIPPED
 from anymask.runtime import open_sweep, read_manifest
 from anymask.runtime.manifest import read_tables, write_tables
 from anymask.segment import Grid, encode_image, grid_of
-from anymask.segment.everything.filter import PART, SHAPE, Objectness, ObjectnessWeights
+from anymask.segment.everything.filter import (
+    PART_OBJECTNESS,
+    SHAPE_FEATURES,
+    Objectness,
+    ObjectnessWeights,
+)
 from anymask.segment.everything.grid import CropView, TanhNetwork
 from anymask.segment.everything.search import ProgressCounter, ViewDecoder, search_view
 from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, SURROUNDING
@@ -55,7 +60,7 @@ SEARCHED = {"nano": (0.35, 0.1), "small": (0.3, 0.05)}
 TWICE = 0.9  # IoU of masks that are one
 SIDE = 20  # clicks along a photo: more photos say more than more clicks
 CANDIDATES = 3  # of a click
-SHAPES = len(SHAPE) + 2 * CANDIDATES  # facts that do not come from the encoder's map
+SHAPES = len(SHAPE_FEATURES) + 2 * CANDIDATES  # facts that do not come from the encoder's map
 DENSE = ("corridor_b", "mushrooms_dense", "nuts_and_dates", "ore_pellets")  # also label all
 OTHERS = (
     *DENSE, "class5_small_objects", "kudzu_bugs", "mandarin_fruit", "peanut_field", "solar_panels",
@@ -263,12 +268,12 @@ def apart(
     """Those that overlap none of their betters by more, the best first; as `mask_nms`.
 
     Args:
-        rank: (n,) A mask is dropped below `PART` of the better mask's rank. None: always.
+        rank: (n,) A mask below `PART_OBJECTNESS` of the better rank is dropped. None: always.
     """
     kept: list[int] = []
     for index in order:
         close = [one for one in kept if overlap[index, one] > most]
-        if not any(rank is None or rank[index] < PART * rank[one] for one in close):
+        if not any(rank is None or rank[index] < PART_OBJECTNESS * rank[one] for one in close):
             kept.append(int(index))
     return kept
 

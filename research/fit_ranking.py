@@ -39,7 +39,7 @@ from anymask.base import BoolArray, UintImage
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import OPENCV, Prompt, center_click, logits_to_masks, mask_iou, rle_to_mask
 from anymask.masks.answer import (
-    FEATURES,
+    CHOICE_FEATURES,
     MIN_NUMBER,
     RankingWeights,
     clicked_cell,
@@ -194,7 +194,7 @@ class Network(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        count = len(FEATURES)
+        count = len(CHOICE_FEATURES)
         self.direct = torch.nn.Parameter(torch.zeros(count))
         self.hidden = torch.nn.Linear(2 * count, HIDDEN)
         self.out = torch.nn.Parameter(torch.zeros(HIDDEN))

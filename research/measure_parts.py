@@ -18,7 +18,7 @@ import numpy as np
 import anymask
 from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Rle, rle_area, rle_intersection, rle_iou, rle_merge, rle_to_mask
-from anymask.segment.parts import INSIDE, WHOLE
+from anymask.segment.parts import MAX_PART_SHARE, MIN_INSIDE
 
 HALF = 0.5  # IoU
 FEWEST = 64  # pixels of a part
@@ -71,7 +71,7 @@ def restricted(rles: Sequence[Rle], whole: Rle) -> list[Rle]:
     for rle in rles:
         share = rle_intersection([rle], [whole])[0, 0] / max(rle_area(rle), 1)
         clipped = rle_merge([rle, whole], intersect=True)
-        if share >= INSIDE and rle_area(clipped) <= WHOLE * rle_area(whole):
+        if share >= MIN_INSIDE and rle_area(clipped) <= MAX_PART_SHARE * rle_area(whole):
             inside.append(clipped)
     return inside
 

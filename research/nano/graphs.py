@@ -32,12 +32,12 @@ from torch import Tensor, nn
 from anymask.base import whole_file, write_whole
 from anymask.masks import EDGE_SIDE
 from anymask.models.edge_refiner import EdgeRefiner
-from anymask.models.memory_reader import LABELS, Cells, MemoryReader
-from anymask.models.rules import HINTS, PARTS, NameTable
+from anymask.models.memory_reader import LABELS_PER_CELL, Cells, MemoryReader
+from anymask.models.rules import FINE_CELLS, HINTS, NameTable
 from anymask.models.rules import crops as close_up
 from anymask.runtime import NAME_VECTORS, REFINER_WEIGHTS, GraphInfo, GraphNames, read_manifest
 from anymask.runtime.onnx import OnnxMemory, table_to_arrays
-from anymask.segment.prediction import FEWEST
+from anymask.segment.prediction import MIN_WINDOW_CELLS
 from anymask.training.export_folder import enter_graphs
 from anymask.training.export_graphs import Letters, round_to_half, store_half, write_graph
 
@@ -49,7 +49,7 @@ MAX_BATCH, MAX_GRID, MAX_CELLS = 1024, 256, 1 << 20  # masks; a grid's side; rem
 @torch.no_grad()
 def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
     """Give a bundle a network of edges, or another one."""
-    network, side, fewest = EdgeRefiner(), EDGE_SIDE, FEWEST
+    network, side, fewest = EdgeRefiner(), EDGE_SIDE, MIN_WINDOW_CELLS
     network.load_state_dict(refiner.state_dict())
     round_to_half(network)
     given = (
@@ -70,7 +70,7 @@ def add_refiner(folder: Path, refiner: EdgeRefiner) -> None:
 @torch.no_grad()
 def add_names(folder: Path, namer: nn.Module, table: NameTable) -> None:
     """Give a bundle a network of names with its table, or another one."""
-    network, side = copy.deepcopy(namer), close_up.SIDE
+    network, side = copy.deepcopy(namer), close_up.CROP_SIDE
     round_to_half(network)
     round_to_bytes(network)
     given = (torch.zeros(2, 3, side, side), torch.zeros(2, 1, side, side))
@@ -142,10 +142,10 @@ def add_memory(folder: Path, reader: MemoryReader) -> None:
     given = (
         torch.zeros(1, sizes.keys, high, wide),
         torch.zeros(1, sizes.middle, 2 * high, 2 * wide),
-        torch.zeros(1, sizes.fine, PARTS * high, PARTS * wide),
-        torch.zeros(2, len(HINTS), PARTS * high, PARTS * wide),
-        *(torch.zeros(1, anchors, sizes.keys), torch.zeros(2, anchors, LABELS)),
-        *(torch.zeros(1, recent, sizes.keys), torch.zeros(2, recent, LABELS)),
+        torch.zeros(1, sizes.fine, FINE_CELLS * high, FINE_CELLS * wide),
+        torch.zeros(2, len(HINTS), FINE_CELLS * high, FINE_CELLS * wide),
+        *(torch.zeros(1, anchors, sizes.keys), torch.zeros(2, anchors, LABELS_PER_CELL)),
+        *(torch.zeros(1, recent, sizes.keys), torch.zeros(2, recent, LABELS_PER_CELL)),
         torch.ones(1, recent),
     )
     shapes: tuple[Letters, ...] = (
@@ -157,7 +157,7 @@ def add_memory(folder: Path, reader: MemoryReader) -> None:
     )
     h, w = (torch.export.Dim(name, min=2, max=MAX_GRID) for name in "hw")
     n, a, r = (torch.export.Dim(name, min=1, max=MAX_CELLS) for name in "NAR")
-    dims = {"h": h, "w": w, "2h": 2 * h, "2w": 2 * w, "4h": PARTS * h, "4w": PARTS * w}
+    dims = {"h": h, "w": w, "2h": 2 * h, "2w": 2 * w, "4h": FINE_CELLS * h, "4w": FINE_CELLS * w}
     dims |= {"N": n, "A": a, "R": r}
     takes = dict(zip(OnnxMemory.INPUTS, shapes, strict=True))
     gives: dict[str, Letters] = {"logits": ("N", 1, "4h", "4w"), "seen": ("N",)}

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anymask.base import BoolArray, DataError, UintImage, whole_file
-from anymask.models.rules import ANCHOR, PARTS, RECENT
+from anymask.models.rules import ANCHOR, FINE_CELLS, RECENT
 from anymask.training import Recipe
 from anymask.training.samples import TrainingImages
 from research.nano.motion import make_clip
@@ -210,9 +210,12 @@ def _question(
     )
     maps = (arrays["keys"][time], arrays["middle"], arrays["fine"], arrays["hints"][number])
     keys, middle, fine, hints = (
-        _cut(one, window, step) for one, step in zip(maps, (1, 2, PARTS, PARTS), strict=True)
+        _cut(one, window, step)
+        for one, step in zip(maps, (1, 2, FINE_CELLS, FINE_CELLS), strict=True)
     )
-    return MemoryBatch(keys, middle, fine, hints, memory, _cut(truth[None], window, PARTS) / 255)
+    return MemoryBatch(
+        keys, middle, fine, hints, memory, _cut(truth[None], window, FINE_CELLS) / 255
+    )
 
 
 def _window(truth: UintImage, grid_hw: tuple[int, ...], rng: Generator) -> tuple[slice, slice]:
@@ -223,7 +226,7 @@ def _window(truth: UintImage, grid_hw: tuple[int, ...], rng: Generator) -> tuple
     slices = []
     for place, length in zip(places, grid_hw, strict=True):
         side = min(CUT, length)
-        low = int(place) // PARTS - int(rng.integers(0, side))
+        low = int(place) // FINE_CELLS - int(rng.integers(0, side))
         low = int(np.clip(low, 0, length - side))
         slices.append(slice(low, low + side))
     return slices[0], slices[1]

@@ -16,10 +16,10 @@ import numpy as np
 from anymask.base import BoolArray, FloatArray, IntArray, UintImage
 from anymask.masks import Prompt
 from anymask.models.rules import (
+    FINE_CELLS,
     HINTS,
     MATCHED,
     MIXED,
-    PARTS,
     FrameMaps,
     MemoryOutput,
     MemoryQuery,
@@ -97,7 +97,7 @@ def rehearse(
         parts.append(_newest_parts(states, time))
     # Hints by frame and object; the first frame has none.
     objects = len(masks)
-    height, width = (PARTS * side for side in maps[0].keys.shape[1:])
+    height, width = (FINE_CELLS * side for side in maps[0].keys.shape[1:])
     first = np.zeros((objects, len(HINTS), height, width), np.float32)
     later = [one.hints for one in asked]
     return Rehearsal(

@@ -78,12 +78,12 @@ def check_maps(model: Model) -> None:
     """Raises InputError for a model whose maps the network cannot read."""
     import numpy as np
 
-    from anymask.models.rules import PARTS
+    from anymask.models.rules import FINE_CELLS
     from anymask.track.matching import GRID
 
     features, expected = (
         model.encode(np.zeros((64, 64, 3), np.uint8)),
-        [GRID, 2 * GRID, PARTS * GRID],
+        [GRID, 2 * GRID, FINE_CELLS * GRID],
     )
     sides = [one.values.shape[-1] for one in features.maps]
     if sides != expected or model.spec.mask_side != expected[-1]:

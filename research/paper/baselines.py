@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from anymask.base import BoolArray, UintImage
 from anymask.evaluation import FromFunction
-from anymask.evaluation.protocols import BOX, CLICK, CLICKS, Segmenter
+from anymask.evaluation.protocols import BOX_KINDS, CLICK, CLICK_KINDS, Segmenter
 from anymask.masks import Prompt
 from research.paper.edges import EDGE_BASELINES
 
@@ -44,10 +44,10 @@ def list_baselines() -> Baselines:
     """All that can run with what is installed."""
     methods: list[Segmenter] = [
         *EDGE_BASELINES,
-        FromFunction("grabcut", BOX, grabcut_box, slow=True),
-        FromFunction("filled box", BOX, filled_box),
-        FromFunction("flood", CLICKS, flood_clicks, _smooth_image),
-        FromFunction("grabcut click", CLICKS, grabcut_clicks, slow=True),
+        FromFunction("grabcut", BOX_KINDS, grabcut_box, slow=True),
+        FromFunction("filled box", BOX_KINDS, filled_box),
+        FromFunction("flood", CLICK_KINDS, flood_clicks, _smooth_image),
+        FromFunction("grabcut click", CLICK_KINDS, grabcut_clicks, slow=True),
     ]
     if find_spec("skimage"):
         methods.append(FromFunction("superpixel", CLICK, superpixel_click, _segment_image))

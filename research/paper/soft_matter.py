@@ -17,7 +17,13 @@ import numpy as np
 
 from anymask.base import OnProgress
 from anymask.edit.alpha import soft_alpha
-from anymask.evaluation.protocols import BOX, NotMeasured, Segmenter, predict_in_parts, tight_box
+from anymask.evaluation.protocols import (
+    BOX_KINDS,
+    NotMeasured,
+    Segmenter,
+    predict_in_parts,
+    tight_box,
+)
 from anymask.evaluation.results import SetResult, values_to_metric
 from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_images
 from anymask.masks import Prompt
@@ -37,7 +43,7 @@ def measure_alpha(
     """
     if one.plan.name not in SOFT or one.info.source != render.__module__:
         raise NotMeasured(f"the opacity is known only in the scenes {', '.join(SOFT)}")
-    if not method.spec.accepts >= BOX:
+    if not method.spec.accepts >= BOX_KINDS:
         raise NotMeasured("it takes no boxes")
     rows: list[list[float]] = []
     image: list[int] = []

@@ -24,7 +24,7 @@ from onnx import numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor
 
-from anymask.models.frozen_vit import DEPTH, PLACES
+from anymask.models.frozen_vit import DEPTH, POSITION_TABLE_SIDE
 from anymask.models.mobilenet import EfficientNetLite0
 
 VIT = (
@@ -82,7 +82,9 @@ def convert_vit(content: bytes) -> dict[str, Tensor]:
         "patch.weight": weight * gain[:, None, None],
         "patch.bias": bias + (weight * shift[:, None, None]).sum((1, 2, 3)),
         "first": have["backbone.embeddings.cls_token"][0, 0] + have["onnx::Concat_1957"][0, 0],
-        "positions": have["onnx::Reshape_1962"].reshape(PLACES, PLACES, -1),
+        "positions": have["onnx::Reshape_1962"].reshape(
+            POSITION_TABLE_SIDE, POSITION_TABLE_SIDE, -1
+        ),
         "norm.weight": have["backbone.layernorm.weight"],
         "norm.bias": have["backbone.layernorm.bias"],
     }

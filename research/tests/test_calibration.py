@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anymask.evaluation import FromFunction
-from anymask.evaluation.protocols import BOX, CLICKS, NotMeasured
+from anymask.evaluation.protocols import BOX_KINDS, CLICK_KINDS, NotMeasured
 from anymask.evaluation.results import SetResult
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
@@ -129,8 +129,8 @@ def test_a_model_is_asked_for_every_large_mask(boxes: EvalSet) -> None:
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        (FromFunction("box", BOX, filled_box), "it takes no clicks"),
-        (FromFunction("one", CLICKS, same_color), "says no quality"),
+        (FromFunction("box", BOX_KINDS, filled_box), "it takes no clicks"),
+        (FromFunction("one", CLICK_KINDS, same_color), "says no quality"),
     ],
 )
 def test_what_cannot_be_ranked_is_not_measured(

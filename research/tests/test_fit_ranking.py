@@ -11,7 +11,7 @@ import anymask
 from anymask.base import BoolArray
 from anymask.formats import AnnotatedImage
 from anymask.masks import Mask, Masks, mask_to_rle
-from anymask.masks.answer import FEATURES, RankingWeights, probabilities, rank_masks
+from anymask.masks.answer import CHOICE_FEATURES, RankingWeights, probabilities, rank_masks
 from tests.scripts import loaded_script
 
 RECIPE = Path(__file__).parents[2] / "research" / "fit_ranking.py"
@@ -27,8 +27,8 @@ def recipe() -> Iterator[ModuleType]:
 @pytest.mark.parametrize("name", ["depth", "third"])
 def test_the_fact_that_counts_is_learned(recipe: ModuleType, name: str) -> None:
     rng = np.random.default_rng(0)
-    fact, count = FEATURES.index(name), 400
-    found = rng.normal(3, 2, (count, 4, len(FEATURES)))
+    fact, count = CHOICE_FEATURES.index(name), 400
+    found = rng.normal(3, 2, (count, 4, len(CHOICE_FEATURES)))
     right = found[..., fact].argmax(axis=1)
     answers = recipe.Answers(
         found, np.tile(np.eye(4), (count, 1, 1)), np.eye(4)[right],
@@ -60,7 +60,7 @@ def test_each_mask_of_a_photo_is_clicked(recipe: ModuleType) -> None:
     plain, distorted = (list(recipe.ask(model, sample, 5, look, rng)) for look in (0, 1))
     assert (len(plain), len(distorted)) == (2, 2)
     for found, shared, ious in plain:
-        assert found.shape == (len(ious), len(FEATURES))
+        assert found.shape == (len(ious), len(CHOICE_FEATURES))
         assert shared.shape == (len(ious), len(ious))
         assert ious.max() > 0.8
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from anymask.base import DataError
 from anymask.models.rules.crops import CONTEXT as WHOLE
-from anymask.models.rules.crops import SIDE as WHOLE_SIDE
+from anymask.models.rules.crops import CROP_SIDE as WHOLE_SIDE
 from research.frozen_features import CONTEXT, FEATURES, SIDE, VIEWS, FrozenLite0, NameFeatures
 from research.frozen_names import NameHead, Namer, ask, fit_scale, learn
 from research.nano.name_words import NameWords, read_name_words

@@ -10,7 +10,7 @@ import torch
 
 from anymask.base import WeightsError, file_sha256
 from anymask.models.rules import NameTable
-from anymask.models.rules.crops import SIDE
+from anymask.models.rules.crops import CROP_SIDE
 from anymask.runtime import ASSETS, NAME_VECTORS, GraphNames, OnnxRuntime, read_manifest
 from anymask.runtime.onnx import read_table
 from anymask.training import copy_bundle
@@ -51,8 +51,8 @@ def bundle(namer: Namer, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("count", [1, 17])
 def test_torch_and_onnx_say_the_same(bundle: Path, namer: Namer, count: int) -> None:
     rng = np.random.default_rng(count)
-    images = rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
-    masks = rng.integers(0, 256, (count, SIDE, SIDE), dtype=np.uint8)
+    images = rng.integers(0, 256, (count, CROP_SIDE, CROP_SIDE, 3), dtype=np.uint8)
+    masks = rng.integers(0, 256, (count, CROP_SIDE, CROP_SIDE), dtype=np.uint8)
     masks[0] = 0  # of nothing
     naming = OnnxRuntime(bundle).naming
     assert naming is not None
@@ -65,10 +65,10 @@ def test_torch_and_onnx_say_the_same(bundle: Path, namer: Namer, count: int) -> 
 
 
 def test_the_mask_is_looked_at(bundle: Path) -> None:
-    images = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (2, CROP_SIDE, CROP_SIDE, 3), dtype=np.uint8)
     images[1] = images[0]
-    masks = np.zeros((2, SIDE, SIDE), np.uint8)
-    masks[0, : SIDE // 2], masks[1, SIDE // 2 :] = 255, 255
+    masks = np.zeros((2, CROP_SIDE, CROP_SIDE), np.uint8)
+    masks[0, : CROP_SIDE // 2], masks[1, CROP_SIDE // 2 :] = 255, 255
     naming = OnnxRuntime(bundle).naming
     assert naming is not None
     vectors = naming.embed_crops(images, masks)

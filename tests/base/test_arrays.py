@@ -52,7 +52,7 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(
         for number in range(count):
             archive.writestr(f"{number}.npy", saved(np.zeros(800_000 // count, np.int8)))
     assert len(read_arrays(buffer)) == count  # as much as a sound one may have, however packed
-    monkeypatch.setattr(arrays, "SMALL", 600_000)
+    monkeypatch.setattr(arrays, "ANY_RATIO_BYTES", 600_000)
     size = len(buffer.getvalue())
     with pytest.raises(
         DataError, match=rf"{size} bytes unpack to 80\d+, .* of its {count} members"
@@ -63,7 +63,7 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(
 def test_members_that_lie_over_each_other_count_as_often_as_they_are_listed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(arrays, "SMALL", 100_000)
+    monkeypatch.setattr(arrays, "ANY_RATIO_BYTES", 100_000)
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 2, 8000, np.int8)
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -18,7 +18,7 @@ from anymask.cli.main import main
 from anymask.formats import load_set
 from anymask.masks import rle_to_mask
 from anymask.training import LAST, distillation, held_out, loop
-from anymask.training.distillation import BEFORE, begin, load_held_out_part
+from anymask.training.distillation import INITIAL_METRICS, begin, load_held_out_part
 from anymask.training.options import DistillOptions
 from anymask.training.recipe import recipe_of
 from anymask.training.reports import RESULT
@@ -54,10 +54,10 @@ def test_a_distillation_of_other_options_is_another_run(tmp_path: Path, cli: Com
         teacher="nano", student="nano", data=data, output=run, samples=4, side=64, held_out=1
     )
     run.mkdir()
-    (run / BEFORE).write_text("what another teacher said")
+    (run / INITIAL_METRICS).write_text("what another teacher said")
     for teacher in ("mobile_sam", "nano"):
         begin(replace(options, teacher=teacher))
-    assert not (run / BEFORE).exists()
+    assert not (run / INITIAL_METRICS).exists()
     assert main([*usual, "--samples", "4", "--teacher", "nano"]) == 0
     told = (run / RESULT).read_bytes()
     assert f"different options: --teacher was nano, now {other}" in cli.refused(

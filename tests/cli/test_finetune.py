@@ -57,12 +57,12 @@ def test_one_command_tunes_reports_and_its_weights_answer_as_measured(
     assert figures["kept"] == "start" or figures["share"] in held_out.FEW_SHARES
     _, kept = load_set(run / finetune.DATA / HELD_OUT)
     again = held_out.measure(anymask.load(str(run / finetune.WEIGHTS), device="cpu"), kept)
-    assert again.means() == pytest.approx(figures["after"], abs=held_out.SAME)
+    assert again.means() == pytest.approx(figures["after"], abs=held_out.IOU_TOLERANCE)
     assert re.search(rf"Size of {run}: \d+\.\d MB, including \d+\.\d MB of checkpoints", told)
     assert not (run / "photos").exists()
     before = held_out.measure(anymask.load(runtime="onnx"), kept)
     assert before.means() == pytest.approx(figures["before"], abs=0.02)  # graphs hold 16 bits
-    assert image_hw(run / finetune.SHEET)[0] > 100
+    assert image_hw(run / finetune.DATA_SHEET)[0] > 100
     page = (run / finetune.PAGE).read_text("utf-8")
     assert page.count("<img ") == 1  # one held-out photo
     assert re.search(r"(round|square)[012].jpg, mask 0: IoU 0", page)  # as its owner calls it
@@ -81,13 +81,13 @@ def test_a_run_with_adapters_leaves_them_as_files_of_peft(
     command += ["--samples", "8", "--lora-rank", "2", "--lora-alpha", "6"]
     command += ["--accumulate", "2"]
     assert main(command) == 0
-    assert {path.name for path in (run / finetune.ADAPTER).iterdir()} == {
+    assert {path.name for path in (run / finetune.ADAPTER_FOLDER).iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
     }
-    config = json.loads((run / finetune.ADAPTER / "adapter_config.json").read_text("utf-8"))
+    config = json.loads((run / finetune.ADAPTER_FOLDER / "adapter_config.json").read_text("utf-8"))
     assert (config["r"], config["lora_alpha"]) == (2, 6)
-    tensors = load_file(run / finetune.ADAPTER / "adapter_model.safetensors")
+    tensors = load_file(run / finetune.ADAPTER_FOLDER / "adapter_model.safetensors")
     assert {t.shape[0] for name, t in tensors.items() if "lora_A" in name} == {2}
     recipe = read_state(run / LAST)["recipe"]
     assert recipe["accumulate"] == 2

@@ -14,7 +14,7 @@ from anymask.base import this_machine
 from anymask.evaluation import FromFunction, page
 from anymask.evaluation.image_report import ANSWER, TRUTH, draw_worst_cases, report_images
 from anymask.evaluation.measures import score_set
-from anymask.evaluation.protocols import CLICKS
+from anymask.evaluation.protocols import CLICK_KINDS
 from anymask.evaluation.results import (
     Curve,
     DetailTable,
@@ -60,7 +60,7 @@ def half(image: np.ndarray, prompt: object) -> np.ndarray:
 @pytest.fixture
 def report(boxes: EvalSet) -> Evaluation:
     scores = score_set(
-        [FromFunction("half", CLICKS | {"box"}, half), perfect()], boxes, EvalSettings()
+        [FromFunction("half", CLICK_KINDS | {"box"}, half), perfect()], boxes, EvalSettings()
     )
     line = Curve(
         title="reliability", x=np.array([0.0, 1]), y=np.array([0.5, np.nan]),
@@ -80,7 +80,7 @@ def report(boxes: EvalSet) -> Evaluation:
 
 def test_the_page_is_whole_and_fetches_nothing(report: Evaluation, boxes: EvalSet) -> None:
     shots = draw_worst_cases(
-        FromFunction("half", CLICKS | {"box"}, half), boxes, report.sets[0], 64
+        FromFunction("half", CLICK_KINDS | {"box"}, half), boxes, report.sets[0], 64
     )
     text = report_images(report, {"boxes <b>": shots}).to_html()
     parser = Balanced()
@@ -111,7 +111,7 @@ def test_worst_cases_are_the_lowest_of_each_photo_and_show_both_outlines(
     report: Evaluation, boxes: EvalSet
 ) -> None:
     """By a click: of photo 0 the mask right of x = 30, of photo 1 the one that is cut."""
-    method = FromFunction("half", CLICKS | {"box"}, half)
+    method = FromFunction("half", CLICK_KINDS | {"box"}, half)
     shots = draw_worst_cases(method, boxes, report.sets[0], 64, count=2)
     assert [shot.words[0] for shot in shots] == [
         "1 click: IoU 0.00, 0.png, mask 1",

@@ -10,7 +10,7 @@ from anymask.base import DataError
 from anymask.evaluation import FromFunction
 from anymask.evaluation.evaluating import evaluate_images
 from anymask.evaluation.measures import score_set
-from anymask.evaluation.protocols import BOX, CLICK, CLICKS
+from anymask.evaluation.protocols import BOX_KINDS, CLICK, CLICK_KINDS
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from anymask.masks import Prompt
@@ -38,7 +38,7 @@ def counted(name: str, slow: bool = False) -> tuple[FromFunction, list[Prompt]]:
         asked.append(prompt)
         return filled_box(image, prompt)
 
-    return FromFunction(name, BOX, fill, slow=slow), asked
+    return FromFunction(name, BOX_KINDS, fill, slow=slow), asked
 
 
 def test_every_mask_is_told(boxes: EvalSet) -> None:
@@ -51,10 +51,10 @@ def test_every_mask_is_told(boxes: EvalSet) -> None:
 @pytest.mark.parametrize(
     ("accepts", "names"),
     [
-        (BOX, ("box",)),
+        (BOX_KINDS, ("box",)),
         (CLICK, ("1 click",)),
-        (CLICKS, ("1 click", "2 clicks", "harm > 0.1", "harm > 0.02", "noc85", "noc90")),
-        (BOX | CLICK, ("1 click", "box")),
+        (CLICK_KINDS, ("1 click", "2 clicks", "harm > 0.1", "harm > 0.02", "noc85", "noc90")),
+        (BOX_KINDS | CLICK, ("1 click", "box")),
     ],
 )
 def test_a_method_is_measured_by_what_it_accepts(
@@ -76,7 +76,7 @@ def test_clicks_needed_are_counted_with_the_ignored_rim(tmp_path: Path) -> None:
         return rectangle((48, 64), (2, 3, 24, 30))
 
     one = EvalSet(SetPlan(name="rim", measures=("clicks", "noc")), *load_set(folder))
-    found = scored(FromFunction("wide", CLICKS, wide), one)
+    found = scored(FromFunction("wide", CLICK_KINDS, wide), one)
     assert found["1 click"][0] == found["noc90"][0] == 1
 
 

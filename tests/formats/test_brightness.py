@@ -99,7 +99,7 @@ def test_pictures_of_different_channels_share_a_table(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "a.csv")
     means = [[row[f"c{channel}_mean"] for channel in range(3)] for row in rows]
     assert means == [["7", "", ""], ["", "", ""], ["7", "14", "21"]]
-    assert [*rows[0]][: len(measure.HEADER)] == list(measure.HEADER)
+    assert [*rows[0]][: len(measure.TABLE_HEADER)] == list(measure.TABLE_HEADER)
     assert "unit" not in rows[0]
 
 
@@ -114,6 +114,6 @@ def test_an_array_is_measured_by_its_own_numbers_and_another_size_not_at_all() -
     assert (
         Masks([Mask(mask_to_rle(cell()))], source_image=other)
         .to_csv()
-        .startswith(",".join(measure.HEADER))
+        .startswith(",".join(measure.TABLE_HEADER))
     )
     assert "c0_mean" not in Masks([Mask(mask_to_rle(cell()))], source_image=other).to_csv()

@@ -52,7 +52,7 @@ def test_labels_are_kept_and_crowds_left_out(tmp_path: Path) -> None:
     ]
     assert report.counts() == {"crowds": 1}
     write_annotations([empty], tmp_path / "none.csv", "csv")
-    assert (tmp_path / "none.csv").read_text("utf-8") == ",".join(measure.HEADER) + "\n"
+    assert (tmp_path / "none.csv").read_text("utf-8") == ",".join(measure.TABLE_HEADER) + "\n"
 
 
 def test_an_empty_mask_is_a_row_of_zeros(tmp_path: Path) -> None:

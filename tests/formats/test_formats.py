@@ -19,7 +19,7 @@ from anymask.formats import (
     write_files,
 )
 from anymask.formats.documents import output_paths
-from anymask.formats.registry import FORMATS, WRITTEN, recognize
+from anymask.formats.registry import FORMATS, WRITABLE_FORMATS, recognize
 from anymask.masks import Mask, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
@@ -41,7 +41,7 @@ def with_images(folder: Path, image: AnnotatedImage) -> Path:
 
 def test_outputs_of_one_photo_and_formats_agree_on_suffixes() -> None:
     for suffix, kind in DOCUMENTS.items():
-        assert kind == "npy" or suffix in WRITTEN[kind].suffixes
+        assert kind == "npy" or suffix in WRITABLE_FORMATS[kind].suffixes
 
 
 @pytest.mark.parametrize("name", FORMATS)

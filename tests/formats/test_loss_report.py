@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from anymask.formats import AnnotatedImage, convert, find_format, read, write_annotations
-from anymask.formats.registry import FORMATS, WRITTEN
+from anymask.formats.registry import FORMATS, WRITABLE_FORMATS
 from anymask.masks import Mask, Masks, mask_to_rle
 from tests.formats.traits import SOURCES, photo, text_of
 
@@ -23,7 +23,7 @@ ON_BOTH_LEVELS = ("attributes", "description", "meta", "flags", "ids")  # of ima
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("to", WRITTEN)
+@pytest.mark.parametrize("to", WRITABLE_FORMATS)
 def test_what_is_lost_is_named(source: str, to: str, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     path, traits = SOURCES[source](tmp_path / "in")

@@ -21,11 +21,13 @@ from anymask.formats import (
     write_annotations,
 )
 from anymask.formats.documents import name_uuid, output_paths, output_stems
-from anymask.formats.registry import WRITTEN
+from anymask.formats.registry import WRITABLE_FORMATS
 from anymask.masks import Mask, Masks, mask_to_rle
 
 # Formats of several files, which other tests have no other names for.
-OF_FILES = sorted(name for name, one in WRITTEN.items() if one.kind != "file" and name != "sav")
+OF_FILES = sorted(
+    name for name, one in WRITABLE_FORMATS.items() if one.kind != "file" and name != "sav"
+)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_a_picture_is_not_taken_for_one_of_another_folder(tmp_path: Path) -> Non
             two.image_path(first)
 
 
-@pytest.mark.parametrize("form", WRITTEN)
+@pytest.mark.parametrize("form", WRITABLE_FORMATS)
 def test_every_format_writes_names_that_are_no_text(form: str, tmp_path: Path) -> None:
     name, label = "caf\udce9.png", "th\udce9"  # as Python reads names in Latin-1 on Linux
     mask = Mask(mask_to_rle(np.eye(8, dtype=bool)), label=label, id=1)

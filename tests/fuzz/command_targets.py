@@ -232,7 +232,7 @@ def runs(root: Path) -> list[Target]:
     name = next(n for n, one in worker.model.named_modules() if isinstance(one, torch.nn.Linear))
     rows, columns = worker.model.get_submodule(name).weight.shape
     pairs = {
-        f"{adapters.PREFIX}{name}.lora_{letter}.weight": torch.ones(hw)
+        f"{adapters.PEFT_PREFIX}{name}.lora_{letter}.weight": torch.ones(hw)
         for letter, hw in (("A", (2, columns)), ("B", (rows, 2)))
     }
     save_file(pairs, folder / adapters.TENSORS)

@@ -138,4 +138,4 @@ def test_what_the_web_does_not_give_is_one_clear_error(server: Answers) -> None:
 def test_a_picture_that_is_too_large_is_not_read(server: Answers) -> None:
     with pytest.raises(ImageError, match="more than 100 bytes"):
         fetch_image(f"{server.url}/a.png", most_bytes=100)
-    assert web_images.MAX_BYTES == 100_000_000
+    assert web_images.MAX_DOWNLOAD_BYTES == 100_000_000

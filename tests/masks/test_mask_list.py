@@ -16,7 +16,7 @@ from PIL import Image
 from anymask.base import ImageError, InputError
 from anymask.formats import Policy, read_annotations
 from anymask.images import ImageFile
-from anymask.masks import SMOOTH, ImageInMemory, Mask, Masks, mask_to_rle
+from anymask.masks import TOLERANCE, ImageInMemory, Mask, Masks, mask_to_rle
 from anymask.segment import Model
 from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColorRuntime, discs
@@ -199,7 +199,7 @@ def test_outlines_move_by_the_tolerance_in_every_format_that_has_them() -> None:
         "svg": found.to_svg,
     }
     for form, write in writers.items():
-        told = [document_of(found.encode(form, Policy(tolerance=one))) for one in (0, SMOOTH, 2)]
+        told = [document_of(found.encode(form, Policy(tolerance=one))) for one in (0, TOLERANCE, 2)]
         read = str if form == "svg" else json.loads
         assert write() == read(told[1]), form
         assert [write(tolerance=one) for one in (0, 2)] == [read(told[0]), read(told[2])], form

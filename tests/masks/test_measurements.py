@@ -98,11 +98,11 @@ def test_a_table_is_read_back_by_python_s_csv() -> None:
     rows = list(
         csv.DictReader(io.StringIO(measure.to_csv([measure.table_row("a,b.tif", 1, rle, named)])))
     )
-    assert [tuple(row) for row in rows] == [measure.HEADER]
+    assert [tuple(row) for row in rows] == [measure.TABLE_HEADER]
     (row,) = rows
     assert (row["image"], row["number"], row["label"]) == ("a,b.tif", "1", 'a "cell", large')
     assert row["score"] == "0.876543"
     for name, value in dataclasses.asdict(measured(image)).items():
         assert float(row[name]) == pytest.approx(value, rel=1e-5)
     assert measure.table_row("a", 2, rle, Named(0, None))[:4] == ["a", "2", "", "0"]
-    assert measure.to_csv([]) == ",".join(measure.HEADER) + "\n"
+    assert measure.to_csv([]) == ",".join(measure.TABLE_HEADER) + "\n"

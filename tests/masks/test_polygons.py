@@ -62,7 +62,10 @@ def test_simplifying_drops_corners_and_keeps_the_shape(tolerance: float) -> None
 def test_a_slope_of_pixels_becomes_a_line_and_every_centre_stays_on_its_side() -> None:
     y, x = np.mgrid[:80, :120]
     mask = (y > x / 3 + 4) & (y < 70) & (x > 9) & (x < 100)
-    (exact,), (smooth,) = P.mask_to_polygons(mask), P.mask_to_polygons(mask, P.SMOOTH, smooth=True)
+    (exact,), (smooth,) = (
+        P.mask_to_polygons(mask),
+        P.mask_to_polygons(mask, P.TOLERANCE, smooth=True),
+    )
     assert len(exact.exterior) > 40
     assert len(smooth.exterior) <= 12
     assert [10.0, 70.0] in smooth.exterior.tolist()  # between long sides: it stays sharp

@@ -6,7 +6,7 @@ import pytest
 from anymask.base import BoolArray, UintImage
 from anymask.masks import empty_rle, mask_to_rle
 from anymask.models.rules import BEYOND, close_up
-from anymask.models.rules.crops import FEWEST, SIDE
+from anymask.models.rules.crops import CROP_SIDE, MIN_CROP_SIDE
 from tests.evaluation.small_sets import rectangle
 
 HW = (60, 80)
@@ -62,7 +62,7 @@ def test_of_a_smaller_copy_it_shows_the_same_place() -> None:
 def test_one_pixel_and_none_have_a_close_up(place: tuple[int, int]) -> None:
     image, mask = some_image(), square(*place, 1)
     seen = close_up(image, mask_to_rle(mask))
-    assert seen.image.shape == (SIDE, SIDE, 3)
+    assert seen.image.shape == (CROP_SIDE, CROP_SIDE, 3)
     assert seen.mask.any()
-    assert np.count_nonzero(seen.mask) <= (2 * SIDE / FEWEST + 1) ** 2
+    assert np.count_nonzero(seen.mask) <= (2 * CROP_SIDE / MIN_CROP_SIDE + 1) ** 2
     assert not close_up(image, empty_rle(HW)).mask.any()

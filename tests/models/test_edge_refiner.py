@@ -6,10 +6,10 @@ import torch
 
 from anymask.masks import EDGE_SIDE as SIDE
 from anymask.models.edge_refiner import (
-    LEVELS,
-    MOST,
-    NEAR,
-    REACH,
+    BINS,
+    GATE_RADIUS,
+    HISTOGRAM_RADIUS,
+    MAX_CORRECTION,
     EdgeRefiner,
     color_likelihood,
     edge_gate,
@@ -49,17 +49,19 @@ def test_nothing_changes_far_from_the_edge() -> None:
             logits,
             torch.zeros(1, 2, SIDE, SIDE),
         )
-    far = enlarged(logits).abs() > 2 * (REACH + 2)  # this disc's logits are cells from the edge
+    far = enlarged(logits).abs() > 2 * (
+        GATE_RADIUS + 2
+    )  # this disc's logits are cells from the edge
     assert far.any()
     assert not change[far].any()
-    near = enlarged(logits).abs() < REACH - 1
-    assert (change[near] > 0.9 * MOST).all()
-    assert change.max() <= MOST
+    near = enlarged(logits).abs() < GATE_RADIUS - 1
+    assert (change[near] > 0.9 * MAX_CORRECTION).all()
+    assert change.max() <= MAX_CORRECTION
 
 
 @pytest.mark.parametrize("level", [-3.0, 3.0])
 def test_a_mask_without_an_edge_has_no_gate(level: float) -> None:
-    assert not edge_gate(torch.full((1, 1, 20, 20), level), NEAR).any()
+    assert not edge_gate(torch.full((1, 1, 20, 20), level), HISTOGRAM_RADIUS).any()
 
 
 def test_the_likelihood_of_a_colour_is_that_of_a_count() -> None:
@@ -70,11 +72,11 @@ def test_the_likelihood_of_a_colour_is_that_of_a_count() -> None:
     wide = torch.from_numpy(rng.normal(0, 2, (2, 1, SIDE, SIDE)).astype(np.float32))
     got = color_likelihood(torch.from_numpy(image), wide, torch.ones_like(wide))[:, 1].numpy()
     for window in range(2):
-        levels = (image[window] // (256 // LEVELS)).astype(int)
+        levels = (image[window] // (256 // BINS)).astype(int)
         sure = np.clip(wide[window, 0].numpy() / 1.1, -1, 1)
         chances = []
         for weights in (np.maximum(sure, 0), np.maximum(-sure, 0)):
-            cube = np.zeros((LEVELS + 2,) * 3)
+            cube = np.zeros((BINS + 2,) * 3)
             np.add.at(cube, tuple(level + 1 for level in levels), weights)
             for axis in range(3):
                 inner = np.moveaxis(cube, axis, 0).copy()

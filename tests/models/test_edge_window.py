@@ -7,7 +7,7 @@ import pytest
 from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import Geometry, Prompt
 from anymask.segment.prediction import (
-    FEWEST,
+    MIN_WINDOW_CELLS,
     EdgeWindow,
     add_change,
     window_around,
@@ -36,7 +36,7 @@ def blob(cells: tuple[int, int, int, int], side: int = 128) -> np.ndarray:
 
 def test_a_speck_gets_some_cells_and_nothing_gets_none() -> None:
     window = window_around(blob((50, 50, 51, 51)), placed((480, 480)))
-    assert window.cells == FEWEST
+    assert window.cells == MIN_WINDOW_CELLS
     assert window_around(blob((0, 0, 0, 0)), placed((480, 480))) is None
     below = blob((10, 100, 20, 110))  # in the padding of a wide photo
     assert window_around(below, placed((240, 480))) is None

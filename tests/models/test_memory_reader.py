@@ -2,7 +2,7 @@
 
 import torch
 
-from anymask.models.memory_reader import LABELS, VALUES, Cells, MemoryReader, ReaderSizes
+from anymask.models.memory_reader import LABELS_PER_CELL, VALUES, Cells, MemoryReader, ReaderSizes
 from anymask.models.rules import ANCHOR, HINTS, MIXED, RECENT
 
 SIZES = ReaderSizes(keys=8, middle=5, fine=3, matched=8, widths=(12, 8, 4), depth=1)
@@ -18,7 +18,7 @@ def question(cells: int = 10, seed: int = 0) -> list[torch.Tensor]:
         torch.randn(2, 3, 4 * H, 4 * W),
         torch.rand(2, len(HINTS), 4 * H, 4 * W),
         known / known.norm(dim=2, keepdim=True),
-        torch.rand(2, cells, LABELS),
+        torch.rand(2, cells, LABELS_PER_CELL),
         torch.tensor([ANCHOR, RECENT]).repeat(2, cells // 2),
     ]
 
@@ -65,13 +65,15 @@ def test_a_cell_reads_the_labels_of_the_cells_that_are_like_it() -> None:
     network.sharpness.fill_(8.0)
     given = question()
     known = given[0].flatten(2).transpose(1, 2)
-    labels, kinds = torch.rand(2, H * W, LABELS), torch.zeros(2, H * W)
+    labels, kinds = torch.rand(2, H * W, LABELS_PER_CELL), torch.zeros(2, H * W)
     kinds[:, ::2] = ANCHOR
     anchors, recent_cells = (Cells(known, labels, kinds == kind) for kind in (ANCHOR, RECENT))
     read = network.read(given[0], anchors, recent_cells).flatten(2).transpose(1, 2)
-    part = LABELS + VALUES + 1
+    part = LABELS_PER_CELL + VALUES + 1
     prompted, recent = read[..., :part], read[..., part:]
-    expected = torch.where(kinds[..., None] > 0, prompted[..., :LABELS], recent[..., :LABELS])
+    expected = torch.where(
+        kinds[..., None] > 0, prompted[..., :LABELS_PER_CELL], recent[..., :LABELS_PER_CELL]
+    )
     torch.testing.assert_close(expected, labels, atol=0.02, rtol=0.02)
     torch.testing.assert_close(prompted[..., -1], kinds, atol=0.02, rtol=0.02)
 
@@ -115,8 +117,8 @@ def test_what_is_read_is_a_softmax_over_all_cells_summed_by_their_kind() -> None
         expected += [(kept @ labels) / (mass + 1e-3), mass / weights.sum(2, keepdim=True)]
     cells = (Cells(known, labels, kinds == kind) for kind in (ANCHOR, RECENT))
     read = network.read(keys, *cells).flatten(2).transpose(1, 2)
-    part = LABELS + VALUES + 1
-    found = [read[..., :LABELS], read[..., part - 1 : part]]
-    found += [read[..., part : part + LABELS], read[..., -1:]]
+    part = LABELS_PER_CELL + VALUES + 1
+    found = [read[..., :LABELS_PER_CELL], read[..., part - 1 : part]]
+    found += [read[..., part : part + LABELS_PER_CELL], read[..., -1:]]
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)

@@ -10,7 +10,7 @@ from scipy.special import expit, logit, softmax
 
 from anymask.masks import OPENCV, Geometry, ModelSpec, pairwise_box_iou
 from anymask.masks.answer import (
-    FEATURES,
+    CHOICE_FEATURES,
     expected_iou,
     expected_ious,
     mask_features,
@@ -41,7 +41,7 @@ def test_the_facts_of_squares_are_those_of_a_ruler() -> None:
     found, shared = mask_features(
         QUALITY, squares(*boxes), np.array([16.5, 16.5], np.float32), WHOLE, SPEC, OPENCV
     )
-    table = {name: found[:, n] for n, name in enumerate(FEATURES)}
+    table = {name: found[:, n] for n, name in enumerate(CHOICE_FEATURES)}
     assert table["quality"] == pytest.approx(QUALITY)
     assert table["depth"] == pytest.approx([1, 1, 5 / 8, 0], abs=0.02)
     assert table["size"] == pytest.approx(np.log([64 / 256, 16 / 256, 1, 1 / 256]))
@@ -97,7 +97,7 @@ def test_a_cell_near_the_threshold_is_a_doubt() -> None:
 
 
 def test_the_chances_are_a_softmax_of_a_network() -> None:
-    weights, found = NANO.weights, np.random.default_rng(0).normal(size=(4, len(FEATURES)))
+    weights, found = NANO.weights, np.random.default_rng(0).normal(size=(4, len(CHOICE_FEATURES)))
     score = []
     for row in found:
         hidden = [

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from anymask.models.frozen_vit import PLACES, FrozenVit, bicubic, shrinking
+from anymask.models.frozen_vit import POSITION_TABLE_SIDE, FrozenVit, bicubic, shrinking
 from anymask.models.mobilenet import EfficientNetLite0
 from anymask.models.nano import SMALL, Nano
 from anymask.runtime import ASSETS, load_official, read_checkpoint
@@ -49,7 +49,7 @@ def test_shrinking_is_antialiased_bilinear_resizing(cells: int) -> None:
 
 @pytest.mark.parametrize("cells", [4, 16, 32, 48])
 def test_positions_are_resized_bicubically(cells: int) -> None:
-    table = torch.randn(1, 1, PLACES, PLACES)
+    table = torch.randn(1, 1, POSITION_TABLE_SIDE, POSITION_TABLE_SIDE)
     expected = F.interpolate(table, (cells, cells), mode="bicubic", align_corners=False)
     matrix = bicubic(cells, table)
     torch.testing.assert_close(matrix @ table @ matrix.t(), expected, rtol=1e-4, atol=1e-4)

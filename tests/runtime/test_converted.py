@@ -20,7 +20,12 @@ from anymask.runtime import (
     open_runtime,
     store,
 )
-from anymask.runtime.converted import FAILED, FEATURES, ConvertedRuntime, conversions_of
+from anymask.runtime.converted import (
+    FAILURE_FILE,
+    RUNTIME_FEATURES,
+    ConvertedRuntime,
+    conversions_of,
+)
 from anymask.training import conversion
 from tests.runtime.conftest import Shelf
 from tests.runtime.exports import export_once, network
@@ -72,7 +77,7 @@ def test_the_conversion_has_every_capability_of_pytorch(
     ours = anymask.load(name, device="cpu").runtime
     eager = open_runtime(name, device="cpu", runtime="torch")
     assert isinstance(ours, ConvertedRuntime)
-    for name in FEATURES.values():
+    for name in RUNTIME_FEATURES.values():
         if getattr(eager, name) is not None:
             assert getattr(ours, name) is not None, name
     assert ours._torch is None  # asking opens nothing
@@ -188,7 +193,7 @@ def test_a_conversion_that_differs_is_reported_once_and_never_used(
     assert isinstance(anymask.load("tiny", device="cpu").runtime, TorchRuntime)
     assert "differ from those of PyTorch by 2.0e-03 of the largest" in caplog.text
     (folder,) = conversions_of(weights)
-    assert [path.name for path in folder.iterdir()] == [FAILED]
+    assert [path.name for path in folder.iterdir()] == [FAILURE_FILE]
     monkeypatch.setattr(conversion, "_convert", lambda *_: pytest.fail("converted again"))
     assert isinstance(anymask.load("tiny", device="cpu").runtime, TorchRuntime)
     with pytest.raises(ModelError, match="failed"):

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch", reason="models need torch")
 from anymask import models  # noqa: E402 - after the skip
 from anymask.base.errors import WeightsError  # noqa: E402
 from anymask.runtime.checkpoints import (  # noqa: E402
-    LINES,
+    MAX_DIFFERENCES,
     detect_variant,
     load_official,
     shapes_of,
@@ -78,7 +78,7 @@ def test_a_long_difference_is_cut_but_shows_each_sort():
     with pytest.raises(WeightsError, match=r"unexpected: 500") as error:
         load_official(Tiny(), weights)
     lines = str(error.value).splitlines()
-    assert len(lines) <= LINES + 2
+    assert len(lines) <= MAX_DIFFERENCES + 2
     assert any(line.startswith("  ... and ") for line in lines)
     for sort in ("shape", "missing", "left over"):
         assert any(line.startswith(f"  {sort}") for line in lines)

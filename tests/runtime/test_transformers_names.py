@@ -15,7 +15,7 @@ import anymask
 from anymask import models
 from anymask.base import ModelError, WeightsError
 from anymask.runtime.checkpoints import detect_variant, from_transformers, load_official
-from anymask.runtime.transformers_names import DUPLICATE, transformers_names
+from anymask.runtime.transformers_names import DUPLICATE_TENSOR, transformers_names
 
 SAM = ("sam_vit_b", "sam_vit_l", "sam_vit_h", "sam_hq_vit_b", "sam_hq_vit_l", "sam_hq_vit_h")
 SAM_2 = tuple(f"sam2{point}_hiera_{size}" for point in ("", ".1") for size in ("t", "s", "b+", "l"))
@@ -75,7 +75,7 @@ def test_the_names_are_those_of_transformers_own_models(name: str) -> None:
         else:
             model = transformers.SamModel(transformers.SamConfig())
     theirs = shapes_of(model.state_dict())
-    theirs.pop(DUPLICATE)
+    theirs.pop(DUPLICATE_TENSOR)
     assert shapes_of(to_transformers(meta(name))) == theirs
     assert detect_variant(model.state_dict()) == name
 

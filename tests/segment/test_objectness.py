@@ -21,7 +21,7 @@ from anymask.segment import (
 )
 from anymask.segment.everything import search
 from anymask.segment.everything.filter import (
-    SHAPE,
+    SHAPE_FEATURES,
     Objectness,
     ObjectnessWeights,
     best_of,
@@ -59,7 +59,7 @@ def view() -> np.ndarray:
 
 QUALITY = np.array([[0.7, 0.2], [0.1, 0.6], [0.1, 0.05]], np.float32)
 CHOSEN = np.array([[True, False], [False, True], [True, False]])
-LOOK = len(SHAPE) + 4  # the first fact of what the encoder saw
+LOOK = len(SHAPE_FEATURES) + 4  # the first fact of what the encoder saw
 
 
 def mask_features() -> np.ndarray:
@@ -67,7 +67,7 @@ def mask_features() -> np.ndarray:
 
 
 def test_the_shape_of_a_square_on_the_border() -> None:
-    found = dict(zip(SHAPE, mask_features()[0], strict=False))
+    found = dict(zip(SHAPE_FEATURES, mask_features()[0], strict=False))
     assert found["quality"] == pytest.approx(0.7)
     assert found["stability"] == pytest.approx((65 - 6) / 65)
     assert found["size"] == pytest.approx(np.log(65 / (ROWS * COLUMNS)))

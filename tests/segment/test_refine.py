@@ -5,7 +5,7 @@ import pytest
 
 from anymask.base import PromptError
 from anymask.segment import Model
-from anymask.segment.model import GIVEN, refining_prompts
+from anymask.segment.model import GIVEN_MASK, refining_prompts
 from tests.segment.fakes import SPEC, ColorRuntime, discs, iou, with_spec
 
 IMAGE, (LEFT, RIGHT) = discs((240, 360), [(110, 120, 80), (280, 120, 50)])
@@ -33,7 +33,7 @@ def rough(mask: np.ndarray) -> np.ndarray:
 def test_a_rough_mask_becomes_better() -> None:
     answer = Model(Sure()).refine(IMAGE, rough(LEFT))
     assert iou(answer.masks[0], LEFT) > 0.9 > iou(rough(LEFT), LEFT)
-    assert answer.order[0] != GIVEN
+    assert answer.order[0] != GIVEN_MASK
 
 
 @pytest.mark.parametrize("runtime", [Sure(), Doubtful(), ColorRuntime()])
@@ -45,7 +45,7 @@ def test_a_mask_is_kept_where_the_model_is_not_sure() -> None:
     given = rough(LEFT)
     answer = Model(Doubtful()).refine(IMAGE, given)
     np.testing.assert_array_equal(answer.masks, given[None])
-    assert answer.order.tolist() == [GIVEN]
+    assert answer.order.tolist() == [GIVEN_MASK]
     assert len(answer) == 1
     again = Model(Doubtful()).segment(IMAGE, mask=answer.logits[0], multimask=False)
     assert iou(again.masks[0], given) > 0.8

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from anymask.masks import geometry, point_grid
-from anymask.segment.everything.grid import MAPS, Saliency, squares, values_at
+from anymask.segment.everything.grid import GRID_MAPS, Saliency, squares, values_at
 from tests.segment.fakes import SPEC
 
 SIDE = 8
@@ -59,7 +59,7 @@ def test_without_maps_all_clicks_are_alike() -> None:
 @pytest.mark.parametrize("count", [1, 3])
 def test_one_map_counts_for_both_and_only_the_first_are_read(count: int) -> None:
     maps = [with_spots((1, 1)), with_spots((5, 5)), with_spots((7, 0))][:count]
-    expected = maps[:MAPS] if count > 1 else maps * MAPS
+    expected = maps[:GRID_MAPS] if count > 1 else maps * GRID_MAPS
     some, others = (Saliency(each, CLICKS, PLACE) for each in (maps, expected))
     assert np.array_equal(some.update(np.array([0])), others.update(np.array([0])))
     assert np.array_equal(some.new, others.new)

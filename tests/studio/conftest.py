@@ -12,7 +12,7 @@ from anymask.formats import AnnotatedImage
 from anymask.segment import Model
 from anymask.studio import Draft, create_project
 from anymask.studio.database import create_tables, open_database
-from anymask.studio.places import FOLDER
+from anymask.studio.places import PROJECT_FOLDER
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.store import Store
@@ -88,13 +88,13 @@ def truth(
 ) -> dict[str, AnnotatedImage]:
     """The masks of four photos, which lie in `photos`."""
     folder, truth = made
-    shutil.copytree(folder, tmp_path / "photos", ignore=shutil.ignore_patterns(FOLDER))
+    shutil.copytree(folder, tmp_path / "photos", ignore=shutil.ignore_patterns(PROJECT_FOLDER))
     return dict(truth)
 
 
 @pytest.fixture
 def project(tmp_path: Path, made: tuple[Path, object], truth: dict[str, AnnotatedImage]) -> Project:
-    shutil.copytree(made[0] / FOLDER, tmp_path / "photos" / FOLDER)
+    shutil.copytree(made[0] / PROJECT_FOLDER, tmp_path / "photos" / PROJECT_FOLDER)
     return Project(tmp_path / "photos")
 
 

@@ -260,7 +260,7 @@ def post_and_go(app: Any, path: str, body: bytes) -> int:
 def test_a_server_that_is_stopped_tells_those_who_wait(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("anymask.studio.server.PATIENCE", 0)
+    monkeypatch.setattr("anymask.studio.server.SHUTDOWN_SECONDS", 0)
     runtime = GatedRuntime()
     body = {"image": base64.b64encode(png(IMAGE)).decode()} | CLICK
 

@@ -16,7 +16,7 @@ from anymask.images import load_image
 from anymask.masks import coco_to_rle, mask_to_rle, rle_to_coco
 from anymask.segment import Model
 from anymask.studio.limits import Limits
-from anymask.studio.names import FIRST_LOOK, MOST, LabeledMask, OwnNames
+from anymask.studio.names import FIRST_LOOK, MAX_CLASS_EXAMPLES, LabeledMask, OwnNames
 from tests.segment.fakes import ColorRuntime, NamingRuntime
 from tests.studio.servers import IMAGE, RIGHT, client, error_of, inference, png
 
@@ -106,12 +106,15 @@ def test_a_name_that_nothing_explains_is_left_out() -> None:
 
 def test_a_request_looks_at_some_examples_and_the_next_at_the_rest() -> None:
     runtime = NamingRuntime()
-    many = {f"label {n}": [example(f"{n} {i}", 40, 25) for i in range(MOST)] for n in range(10)}
+    many = {
+        f"label {n}": [example(f"{n} {i}", 40, 25) for i in range(MAX_CLASS_EXAMPLES)]
+        for n in range(10)
+    }
     first, second = explained(runtime, many, names=list(many), masks=[SQUARES[1]], top=10)
     assert len(labels(first)[0]) == 10  # one of each label comes before the second of any
     assert len(labels(second)[0]) == 10
-    assert runtime.looked == 2 + 10 * MOST
-    assert FIRST_LOOK < 10 * MOST
+    assert runtime.looked == 2 + 10 * MAX_CLASS_EXAMPLES
+    assert FIRST_LOOK < 10 * MAX_CLASS_EXAMPLES
 
 
 def test_masks_of_too_many_pixels_are_refused_before_they_are_read() -> None:

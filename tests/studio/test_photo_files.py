@@ -13,7 +13,7 @@ from anymask.base import Conflict, InputError, NotFoundError
 from anymask.masks import mask_to_rle
 from anymask.studio import Draft, create_project
 from anymask.studio.database import reading
-from anymask.studio.image_files import SEEN, checked_image, image_file, scan_folder
+from anymask.studio.image_files import HASHED, checked_image, image_file, scan_folder
 from anymask.studio.project import Project
 from anymask.studio.tables import EventRow
 
@@ -78,7 +78,7 @@ def paint(folder: Path, color: str, time: int = 1) -> None:
 
 def written(project: Project) -> int:
     with reading(project.store.database) as session:
-        return len(list(session.scalars(select(EventRow).where(EventRow.kind == SEEN))))
+        return len(list(session.scalars(select(EventRow).where(EventRow.kind == HASHED))))
 
 
 def test_a_replaced_file_is_told_until_somebody_has_looked(

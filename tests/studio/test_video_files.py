@@ -18,7 +18,7 @@ from anymask.studio.errors import RequestError
 from anymask.studio.limits import Limits
 from anymask.studio.video_sessions import (
     LOCK,
-    PREFIX,
+    TEMPORARY_PREFIX,
     OpenVideo,
     VideoFiles,
     VideoSessions,
@@ -68,7 +68,7 @@ def test_a_video_that_is_sent_is_never_held_as_a_whole(
             patched.setattr(Request, "body", whole)
             assert http.put(f"{video}/file", content=content).status_code == 200
         assert [path.read_bytes() for path in files_in(place)] == [content]
-        (session,) = place.glob(f"{PREFIX}*/session-*")
+        (session,) = place.glob(f"{TEMPORARY_PREFIX}*/session-*")
         assert http.delete(video).status_code == 204
         opened(http)  # comes behind the closing
         assert not session.exists()
@@ -175,9 +175,9 @@ def test_what_is_no_servers_folder_stays(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / LOCK).touch()
-    (tmp_path / f"{PREFIX}link").symlink_to(elsewhere)
-    (tmp_path / f"{PREFIX}new").mkdir()  # just made, without its lock so far
-    (tmp_path / f"{PREFIX}file").write_text("notes")
+    (tmp_path / f"{TEMPORARY_PREFIX}link").symlink_to(elsewhere)
+    (tmp_path / f"{TEMPORARY_PREFIX}new").mkdir()  # just made, without its lock so far
+    (tmp_path / f"{TEMPORARY_PREFIX}file").write_text("notes")
     delete_abandoned(tmp_path)
     assert (elsewhere / LOCK).is_file()
     assert len(list(tmp_path.iterdir())) == 4

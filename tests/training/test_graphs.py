@@ -183,7 +183,7 @@ class OneAttention(nn.Module):
     [
         (False, 6, {"MultiHeadAttention"}),
         (True, 6, {"MultiHeadAttention"}),
-        (True, export_graphs.LONG, {"Softmax"}),
+        (True, export_graphs.MIN_UNFUSED_QUERIES, {"Softmax"}),
     ],
 )
 def test_fused_attention_equals_that_of_torch(

@@ -15,7 +15,7 @@ from anymask.training import LAST, LOG, loop, newest_state, samples, workers
 from anymask.training import loop as of_worker
 from anymask.training.loop import TrainingRun, TrainingWorker, set_rates, train
 from anymask.training.recipe import RecipeStage
-from anymask.training.run_folder import BEFORE, TrainingProgress, read_state
+from anymask.training.run_folder import PREVIOUS, TrainingProgress, read_state
 from anymask.training.samples import TrainingImages, batches
 from anymask.training.step import StepOutcome
 from tests.training.small_data import small_recipe, write_sets
@@ -244,7 +244,7 @@ def test_a_broken_checkpoint_falls_back_to_the_one_before(data: Path, tmp_path: 
     train(small_recipe(steps=4), TrainingRun(data, tmp_path))
     (tmp_path / LAST).write_bytes(b"half a file")
     found = newest_state(tmp_path)
-    assert found[0] == tmp_path / BEFORE
+    assert found[0] == tmp_path / PREVIOUS
     with pytest.raises(WeightsError, match="not a checkpoint of `anymask train`"):
         read_state(tmp_path / LAST)
 
@@ -253,7 +253,7 @@ def test_a_run_without_a_readable_checkpoint_does_not_begin_anew(
     data: Path, tmp_path: Path
 ) -> None:
     train(small_recipe(steps=4), TrainingRun(data, tmp_path))
-    for name in (LAST, BEFORE):
+    for name in (LAST, PREVIOUS):
         (tmp_path / name).write_bytes(b"half a file")
     with pytest.raises(WeightsError, match="none of its checkpoints is readable"):
         train(small_recipe(steps=4), TrainingRun(data, tmp_path))

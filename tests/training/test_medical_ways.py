@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import anymask
 from anymask import models
 from anymask.base import ConfigError, InputError
-from anymask.models.bottlenecks import BESIDE, Bottleneck, add_bottlenecks, has_bottlenecks
+from anymask.models.bottlenecks import BRANCH_SCALE, Bottleneck, add_bottlenecks, has_bottlenecks
 from anymask.models.class_head import PromptHead, add_class_head, class_logits
 from anymask.models.fast import fits
 from anymask.runtime import TorchRuntime, entry
@@ -96,7 +96,7 @@ def test_a_block_is_that_of_the_paper() -> None:
         a = plain.attn(plain.norm1(x))
         y = x + a + narrow(block.attn, a)
         n = plain.norm2(y)
-        expected = y + plain.mlp(n) + BESIDE * narrow(block.mlp, n)
+        expected = y + plain.mlp(n) + BRANCH_SCALE * narrow(block.mlp, n)
         torch.testing.assert_close(block(x), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -21,7 +21,7 @@ from anymask.runtime.catalogue import catalogue
 from anymask.track import open_session
 from anymask.training import Recipe, memory_tuning, presets
 from anymask.training.clips import (
-    FRAMES,
+    WINDOW_FRAMES,
     annotated_part,
     clip_batches,
     draw_prompt,
@@ -262,7 +262,7 @@ def test_only_annotated_frames_count(data: Path) -> None:
     part = annotated_part(sparse)
     assert [path.stem for path in part.frames] == ["00000", "00002", "00005"]
     assert part.frame(1).by_id() == clip.frame(2).by_id()
-    assert len(part.frames) + 1 >= FRAMES
+    assert len(part.frames) + 1 >= WINDOW_FRAMES
 
 
 def test_a_clip_with_few_annotated_frames_is_skipped_and_named(data: Path) -> None:

@@ -124,7 +124,7 @@ def test_objects_that_no_training_picture_shows_are_an_error(tmp_path: Path) -> 
 def test_masks_of_whole_photos_end_in_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(samples, "TRIES", 20)
+    monkeypatch.setattr(samples, "MAX_TRIES", 20)
     data = write_set(tmp_path, [np.ones((64, 64), bool)])
     images = TrainingImages(replace(recipe_of(), turns=0.5), data)
     with pytest.raises(DataError, match="between 16 pixels and 95% of the crop"):

@@ -116,5 +116,5 @@ def test_the_index_is_made_anew_when_a_shard_changes(data: Path, tmp_path: Path)
     last = sorted(data.glob("*.tar"))[2]
     (copy / last.name).write_bytes(last.read_bytes())
     assert opened(copy, tmp_path / "index").counts.tolist() == [2, 2, 2]
-    raw = json.loads((tmp_path / "index" / of_shards.INDEX).read_text())
+    raw = json.loads((tmp_path / "index" / of_shards.SHARD_INDEX).read_text())
     assert list(raw["shards"]) == [path.name for path in sorted(data.glob("*.tar"))]

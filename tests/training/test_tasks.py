@@ -18,7 +18,7 @@ from anymask.training.run_folder import read_state
 from anymask.training.samples import batches
 from anymask.training.step import DistillationStep, Teacher, build_step
 from anymask.training.trainee import build_trainee, make_optimizer
-from anymask.training.weights import HEAD
+from anymask.training.weights import TASK_HEAD
 from tests.training.small_data import small_recipe
 from tests.training.test_families import TINY, one_step
 
@@ -63,7 +63,7 @@ def test_any_family_teaches(teacher: str, data: Path, tmp_path: Path) -> None:
     moved = {n for n, t in state["model"].items() if not torch.equal(before[n], t)}
     assert any(name.startswith("encoder.") for name in moved)
     assert any(name.startswith("decoder.") for name in moved)
-    assert f"{HEAD}.weight" in state["model"]
+    assert f"{TASK_HEAD}.weight" in state["model"]
     finished = trained_module(state).state_dict()
     assert set(finished) == set(models.build("nano_tiny").state_dict())
 
@@ -99,8 +99,8 @@ def test_labels_are_the_truth_where_the_recipe_says_so(data: Path, tmp_path: Pat
 
 def test_the_layer_of_a_distillation_learns_ten_times_as_fast(data: Path, tmp_path: Path) -> None:
     model = build_trainee(recipe := distilling("tiny", tmp_path), data)
-    assert not getattr(model, HEAD).weight.any()
-    of_head = {id(one) for one in getattr(model, HEAD).parameters()}
+    assert not getattr(model, TASK_HEAD).weight.any()
+    of_head = {id(one) for one in getattr(model, TASK_HEAD).parameters()}
     told, others = set[float](), set[float]()
     for group in make_optimizer(model, recipe).param_groups:
         for one in group["params"]:

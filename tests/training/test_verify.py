@@ -38,7 +38,7 @@ def test_a_faithful_bundle_passes_on_every_shape_and_count(bundle: Path) -> None
 def test_the_shipped_model_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     """Boxes without an inside made it fail: quality 3.5e-3 apart, of masks that are empty."""
     monkeypatch.setattr(verify, "N_PROMPTS", (3,))
-    monkeypatch.setattr(verify, "SHAPES", ((1.0, 1.0),))
+    monkeypatch.setattr(verify, "IMAGE_SHAPES", ((1.0, 1.0),))
     module, _ = load_module("nano", None)
     verification = verify_bundle(module, ASSETS / "nano")
     assert verification.complaints() == []

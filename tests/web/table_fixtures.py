@@ -34,6 +34,7 @@ def tables() -> list[dict[str, Any]]:
         cells = measure.table_row("photo.png", number, rle, named)
         cases.append({
             "rle": rle_to_coco(rle), "label": label, "score": named.score,
-            "header": list(measure.HEADER), "row": cells[:3] + [float(cell) for cell in cells[3:]],
+            "header": list(measure.TABLE_HEADER),
+            "row": cells[:3] + [float(cell) for cell in cells[3:]],
         })  # fmt: skip
     return cases

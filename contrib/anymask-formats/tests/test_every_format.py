@@ -111,7 +111,7 @@ def test_ids_with_gaps_that_are_not_kept_are_named(name: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("source", "to"),
-    [(source, to) for source in SOURCES for to in (*test_loss_report.WRITTEN, *NAMES)]
+    [(source, to) for source in SOURCES for to in (*test_loss_report.WRITABLE_FORMATS, *NAMES)]
     + [(source, to) for source in traits.SOURCES for to in NAMES],
 )
 def test_what_is_lost_is_named(

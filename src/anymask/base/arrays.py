@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import zipfile
 
 MAX_TIMES = 100  # maximum ratio of unpacked to packed size
-SMALL = 64 << 20  # bytes; archives that unpack to less may have any ratio
+ANY_RATIO_BYTES = 64 << 20  # bytes; archives that unpack to less may have any ratio
 
 
 def read_array(file: BinaryIO) -> NDArray[Any]:
@@ -93,7 +93,7 @@ def check_members(archive: zipfile.ZipFile) -> None:
     assert archive.fp is not None
     packed = archive.fp.seek(0, io.SEEK_END)
     total = sum(member.file_size for member in members)
-    if total > max(SMALL, MAX_TIMES * packed):
+    if total > max(ANY_RATIO_BYTES, MAX_TIMES * packed):
         largest = max(members, key=lambda member: member.file_size)
         raise DataError(
             f"Its {packed} bytes unpack to {total}, which is more than is allowed. The "

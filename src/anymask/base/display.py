@@ -13,11 +13,11 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-_MAX_TEXT = 40  # characters of one value
+_MAX_VALUE_TEXT = 40  # characters of one value
 _MAX_LINE = 240  # characters of the whole line
 _MAX_OWN = 70  # characters of a nested object
 _MAX_ITEMS = 4  # items of a sequence that are shown
-_PLAIN = (str, int, float, bool, Path, type(None))
+_SHOWN_TYPES = (str, int, float, bool, Path, type(None))
 T = TypeVar("T")
 
 
@@ -49,21 +49,21 @@ def brief_text(value: object) -> str:
         return f"{value:.4g}"
     if isinstance(value, str | Path):
         text = str(value)
-        return repr(text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…")
+        return repr(text if len(text) <= _MAX_VALUE_TEXT else f"{text[: _MAX_VALUE_TEXT - 1]}…")
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{len(value)} bytes"
     if isinstance(value, Mapping | Set | Sequence):
         return _items(value)
-    return repr(value) if isinstance(value, _PLAIN) else f"<{type(value).__name__}>"
+    return repr(value) if isinstance(value, _SHOWN_TYPES) else f"<{type(value).__name__}>"
 
 
 def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:
     given = value.items() if isinstance(value, Mapping) else value
     items = [*itertools.islice(given, _MAX_ITEMS + 1)]
     flat = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
-    if len(items) <= _MAX_ITEMS and all(isinstance(part, _PLAIN) for part in flat):
+    if len(items) <= _MAX_ITEMS and all(isinstance(part, _SHOWN_TYPES) for part in flat):
         text = repr(value)
-        if len(text) <= _MAX_TEXT:
+        if len(text) <= _MAX_VALUE_TEXT:
             return text
     return f"{len(value)} item{'s' if len(value) != 1 else ''}"
 

@@ -67,13 +67,13 @@ def check_keywords(given: Iterable[str], known: Collection[str]) -> None:
         raise InputError(f"Unknown argument {name!r}. {remedy}")
 
 
-_LISTED: dict[type, tuple[DeclaredSetting, ...]] = {}  # cache by class
+_SETTINGS_BY_CLASS: dict[type, tuple[DeclaredSetting, ...]] = {}  # cache by class
 # Types whose values are checked, besides string literals, lists and tables of them.
-_PLAIN = (Any, bool, int, float, str, Path, NoneType)
-_LARGEST = 1 << 62  # limit of whole numbers: more than 64 bits overflow in arrays
-_SHOWN = 60  # characters of a value that a message quotes
+_CHECKED_TYPES = (Any, bool, int, float, str, Path, NoneType)
+_MAX_INTEGER = 1 << 62  # limit of whole numbers: more than 64 bits overflow in arrays
+_MAX_QUOTED = 60  # characters of a value that a message quotes
 _BRIEF = reprlib.Repr()
-_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, _SHOWN, _SHOWN
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother = 3, _MAX_QUOTED, _MAX_QUOTED
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class DeclaredSetting:
         elif self._is_plain():
             if self._takes(value):
                 return
-            if isinstance(value, int) and abs(value) > _LARGEST:
+            if isinstance(value, int) and abs(value) > _MAX_INTEGER:
                 raise InputError(f"{self.name} is out of range, got {_shown(value)}.")
             share = self.about.le == 1 or self.about.lt == 2  # predicted IoUs can exceed 1
             remedy = ""
@@ -186,7 +186,7 @@ class DeclaredSetting:
     def _is_plain(self) -> bool:
         parts = self._parts()
         return all(
-            member in _PLAIN or isinstance(member, str) or get_origin(member) in parts
+            member in _CHECKED_TYPES or isinstance(member, str) or get_origin(member) in parts
             for member in self.members
         ) and all(part._is_plain() for part in parts.values())
 
@@ -205,7 +205,7 @@ class DeclaredSetting:
             return part is not None and all(part._takes(one) for one in items)
         if self.number is None or not isinstance(value, (int, self.number)):
             return False
-        if isinstance(value, int) and abs(value) > _LARGEST:
+        if isinstance(value, int) and abs(value) > _MAX_INTEGER:
             return False
         high_enough = self.about.gt is None or value > self.about.gt
         low_enough = self.about.lt is None or value < self.about.lt
@@ -218,13 +218,13 @@ def _shown(value: object) -> str:
         text = _BRIEF.repr(value)
     except ValueError:  # a whole number of more digits than Python converts
         text = f"a value of type {type(value).__name__}"
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return text if len(text) <= _MAX_QUOTED else f"{text[: _MAX_QUOTED - 3]}..."
 
 
 def list_settings(declared: type) -> tuple[DeclaredSetting, ...]:
     """Return the fields of a dataclass that are annotated with a `Setting`, in order."""
-    if declared in _LISTED:
-        return _LISTED[declared]
+    if declared in _SETTINGS_BY_CLASS:
+        return _SETTINGS_BY_CLASS[declared]
     hints, listed = get_type_hints(declared, include_extras=True), []
     for field in fields(declared):
         hint, make = hints[field.name], field.default_factory
@@ -233,8 +233,8 @@ def list_settings(declared: type) -> tuple[DeclaredSetting, ...]:
             if isinstance(about, Setting):
                 members = tuple(_members_of(hint))
                 listed.append(DeclaredSetting(field.name, members, default, about))
-    _LISTED[declared] = tuple(listed)
-    return _LISTED[declared]
+    _SETTINGS_BY_CLASS[declared] = tuple(listed)
+    return _SETTINGS_BY_CLASS[declared]
 
 
 def _members_of(hint: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from anymask.base.errors import DataError
 
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-_NUMBERS = re.compile(rf"{_NUMBER}(?: {_NUMBER})*")  # some cells hold three numbers
+_NUMBER_CELL = re.compile(rf"{_NUMBER}(?: {_NUMBER})*")  # some cells hold three numbers
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")  # leading apostrophes count: unescaping removes one
 _ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 
@@ -26,7 +26,7 @@ def escape_formula(cell: str) -> str:
 
     `unescape_formula` is the exact inverse.
     """
-    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBERS.fullmatch(cell) else cell
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER_CELL.fullmatch(cell) else cell
 
 
 def unescape_formula(cell: str) -> str:

@@ -1,7 +1,7 @@
 """HTTP requests with deadlines; all network access goes through this module.
 
 A socket timeout restarts with each byte, so a server can block a reader forever with an occasional
-byte. Here one deadline applies to the headers (`ANSWER_S`), and another one to each `LEAST` bytes
+byte. Here one deadline applies to the headers (`ANSWER_S`), and another one to each `STALL_BYTES`
 of the content (`STALL_S`). A server that misses a deadline raises TimeoutError.
 """
 
@@ -18,10 +18,10 @@ from typing import Any
 from urllib.error import HTTPError as HTTPError  # re-exported; has the status code
 
 ANSWER_S = 60.0  # seconds until all headers are received, including redirects
-STALL_S = 30.0  # seconds for each LEAST bytes, and for the connection
-LEAST = 30_000
-FAILURES = (OSError, http.client.HTTPException, ValueError)  # errors in opening and reading a URL
-_BLOCK = 1 << 18
+STALL_S = 30.0  # seconds for each STALL_BYTES bytes, and for the connection
+STALL_BYTES = 30_000
+TRANSFER_ERRORS = (OSError, http.client.HTTPException, ValueError)  # of opening and reading a URL
+_BLOCK_BYTES = 1 << 18
 
 
 class Deadline:
@@ -54,7 +54,7 @@ def open_address(
         follow: Whether to follow redirects, by the rules of `SafeRedirects`.
 
     Raises:
-        OSError, HTTPException, ValueError: `FAILURES`, as `urllib.request` raises them.
+        OSError, HTTPException, ValueError: `TRANSFER_ERRORS`, as `urllib.request` raises them.
     """
     request = urllib.request.Request(address, headers={**headers})
     redirects = SafeRedirects if follow else _NoRedirects
@@ -80,7 +80,7 @@ def read_address(
         follow: Whether to follow redirects, by the rules of `SafeRedirects`.
 
     Raises:
-        OSError, HTTPException, ValueError: `FAILURES`, as `urllib.request` raises them.
+        OSError, HTTPException, ValueError: `TRANSFER_ERRORS`, as `urllib.request` raises them.
     """
     deadline = Deadline(ANSWER_S if answer_s is None else answer_s)
     content = bytearray()
@@ -96,9 +96,9 @@ def read_blocks(response: Any, deadline: Deadline) -> Iterator[bytes]:
     """Yield the content of a response in blocks. Raises TimeoutError if the server stalls."""
     deadline.set(STALL_S)
     count = 0
-    while block := response.read1(_BLOCK):
+    while block := response.read1(_BLOCK_BYTES):
         count += len(block)
-        if count >= LEAST:
+        if count >= STALL_BYTES:
             deadline.set(STALL_S)
             count = 0
         yield block

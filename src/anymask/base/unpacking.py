@@ -18,7 +18,7 @@ VOLUME_MEGABYTES = "ANYMASK_VOLUME_MEGABYTES"  # environment variable
 DEFAULT_MEGABYTES = 4096
 DEFLATE_RATIO = 1032  # maximum compression ratio of deflate (zlib.net/zlib_tech.html)
 MEGA = 1_000_000
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK, _REPEATED, _COMPRESSED = 1 << 17, 1, 2
 
@@ -71,10 +71,10 @@ def unpacked_size(data: bytes, most: int, make: Callable[[], Any] = zlib.decompr
         Exception: Any error of the decompressor for corrupted data: zlib.error, OSError.
     """
     stream, size = make(), 0
-    for start in range(0, len(data), _PIECE):
-        rest, more = data[start : start + _PIECE], True
+    for start in range(0, len(data), _CHUNK_BYTES):
+        rest, more = data[start : start + _CHUNK_BYTES], True
         while more and not stream.eof:
-            size += len(stream.decompress(rest, _PIECE))
+            size += len(stream.decompress(rest, _CHUNK_BYTES))
             if size > most:
                 return most + 1
             rest = getattr(stream, "unconsumed_tail", b"")  # zlib; others buffer it internally
@@ -108,7 +108,7 @@ def read_into(stream: Any, view: memoryview) -> int:
     """Fill a buffer from a stream; return the number of bytes read."""
     filled = 0
     while filled < len(view):
-        if not (count := stream.readinto(view[filled : filled + _PIECE])):
+        if not (count := stream.readinto(view[filled : filled + _CHUNK_BYTES])):
             break
         filled += count
     return filled

@@ -8,7 +8,7 @@ from typing import get_args
 
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.options import MODEL, read_images
-from anymask.cli.project import PROJECT, login, make_project
+from anymask.cli.project import PROJECT_OPTIONS, login, make_project
 from anymask.cli.serve import SERVER, read_server
 from anymask.jobs import ImageSettings
 from anymask.studio.options import Stage, need_engine, need_server
@@ -37,7 +37,7 @@ COMMAND = Command(run, (
         help="annotator name stored with the masks (default: your login name)"),
     Argument("--stage", choices=get_args(Stage),
         help="annotation mode to start in (default: the last one used)"),
-    PROJECT,
+    PROJECT_OPTIONS,
     Settings(ImageSettings, "input options"),
     SERVER,
     MODEL,

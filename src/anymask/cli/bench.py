@@ -28,7 +28,7 @@ from anymask.evaluation.report import Report, Section, TextTable
 PROMPT_COUNTS = (1, 16, 64, 256)
 IMAGE_HW = (683, 1024)
 RUNTIMES = ("onnx", "torch")
-MODES: dict[str, dict[str, Any]] = {
+BENCH_MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "decoder_precision": "model"},
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
     "adaptive": {"mode": "adaptive"},
@@ -216,7 +216,7 @@ def _measure_steps(args: argparse.Namespace, pixels: Path, notes: list[str]) -> 
             for (what, runtime), seconds in timed.items()
         ]
     for runtime, (model, features) in opened.items():
-        modes = MODES if args.everything else {"": dict[str, Any]()}
+        modes = BENCH_MODES if args.everything else {"": dict[str, Any]()}
         for mode, settings in modes.items():
             column = f"{runtime}, {mode}" if mode else runtime
             start = time.perf_counter()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from anymask.base import DataError, say
 from anymask.cli.command import Argument, Command, Settings
-from anymask.cli.folders import FOLDER, read_job, run_folder
+from anymask.cli.folders import FOLDER_OPTIONS, read_job, run_folder
 from anymask.cli.options import MODEL, OVERLAY, SPLIT, read_model, read_options
 from anymask.cli.outputs import new_folder
 from anymask.formats import ReadSettings
@@ -53,7 +53,7 @@ COMMAND = Command(run, (
     SPLIT,
     OVERLAY,
     Settings(ReadSettings),
-    FOLDER,
+    FOLDER_OPTIONS,
     MODEL,
 ))
 # fmt: on

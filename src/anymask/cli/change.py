@@ -18,7 +18,7 @@ from anymask.segment import Grid
 def run(args: argparse.Namespace) -> None:
     """Compare the maps. Raises AnymaskError for user errors."""
     need_packages(OF_MAPS, "maps", "a map")
-    from anymask.maps import LEAST, ChangeProcessor, aligned
+    from anymask.maps import MIN_CHANGED_SHARE, ChangeProcessor, aligned
 
     settings = read_map(args)
     task = EverythingTask(read_model(args), grid=read_options(args, Grid))
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
         make = partial(
             ChangeProcessor, first, second, work.model, work.segment_tile, about=work.about
         )
-        processor = make(tile=tile, least=LEAST if args.share is None else args.share)
+        processor = make(tile=tile, least=MIN_CHANGED_SHARE if args.share is None else args.share)
         write_survey(args, first, processor, settings)
 
 

@@ -37,7 +37,7 @@ from anymask.cli.outputs import (
 
 _HELP = ("-h", "--help", "--help-all")
 LONG_HELP = 50  # lines above which a help text is shortened
-_KINDS = {"int": "a whole number", "float": "a number"}
+_TYPE_NAMES = {"int": "a whole number", "float": "a number"}
 # Parts of an error: quoted names, hints for Python, arguments of calls with their values, and the
 # name of a setting that the error is about.
 _CALLS = re.compile(
@@ -46,7 +46,7 @@ _CALLS = re.compile(
     |(?:\A|(?<=Option\ ))([a-z][a-z_]*)(?=\ must\ be\ |\ requires\ |\ is\ not\ supported\ )""",
     re.VERBOSE,
 )
-_NUMBERS = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
+_NUMBER_LIST = re.compile(r"[-+]?[\d.][\d.,;eE+-]*")
 _MESSAGES = (
     (r"argument (.+): invalid (int|float) value: (.+)", "Expected {1} for {0}, got {2}"),
     (r"argument (.+): expected (?:one|\d+) arguments?", "{0} requires a value"),
@@ -147,11 +147,11 @@ class CommandParser(argparse.ArgumentParser):
         rewritten = message
         for pattern, text in _MESSAGES:
             if found := re.fullmatch(pattern, message, re.DOTALL):
-                rewritten = text.format(*(_KINDS.get(part, part) for part in found.groups()))
+                rewritten = text.format(*(_TYPE_NAMES.get(part, part) for part in found.groups()))
                 break
         if message.startswith("the following") and (actions := _sub_parsers(self)):
             rewritten += f". Choose from: {', '.join(actions)}"
-        if message.startswith("unrecognized") and _NUMBERS.fullmatch(message.split()[-1]):
+        if message.startswith("unrecognized") and _NUMBER_LIST.fullmatch(message.split()[-1]):
             rewritten += ". Repeat the option for each value."
         if ". " not in rewritten:
             rewritten = f"{rewritten.rstrip('.')}. '{self.prog} --help' lists the options."
@@ -323,7 +323,7 @@ def joined_values(parser: argparse.ArgumentParser, words: Sequence[str]) -> Iter
             yield f"{word}{'=' * word.startswith('--')}{rest.pop(0)}" if behind else word
             continue
         values = [value] if sign else []
-        while rest and _NUMBERS.fullmatch(rest[0]) and _count(values) < counts[name]:
+        while rest and _NUMBER_LIST.fullmatch(rest[0]) and _count(values) < counts[name]:
             values.append(rest.pop(0))
         yield f"{name}={','.join(part.strip(',') for part in values)}" if values else name
 

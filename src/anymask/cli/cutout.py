@@ -12,7 +12,7 @@ from typing import Any
 
 from anymask.base import InputError, ProgressBar, file_suffix, say
 from anymask.cli.command import Argument, Command, Settings
-from anymask.cli.folders import FOLDER, read_job, run_folder, run_image
+from anymask.cli.folders import FOLDER_OPTIONS, read_job, run_folder, run_image
 from anymask.cli.options import (
     IMAGES,
     MODEL,
@@ -28,7 +28,7 @@ from anymask.cli.options import (
     sources,
 )
 from anymask.cli.outputs import (
-    NAME,
+    NAME_FIELD,
     check_outputs,
     is_file_name,
     is_stdout,
@@ -131,7 +131,7 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
     ):
         is_folder = len(paths) == 1 and paths[0].is_dir()
         one = len(paths) == 1 and not is_folder
-        if len(outputs) == 1 and NAME in Path(outputs[0]).name:
+        if len(outputs) == 1 and NAME_FIELD in Path(outputs[0]).name:
             _check_image(outputs[0])
             suffix = file_suffix(outputs[0])
             yield read_job(args, paths, outputs, ("", ""), suffix), suffix
@@ -141,7 +141,7 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
                 suffix = "" if is_stdout(outputs[0]) else file_suffix(outputs[0])
                 raise InputError(
                     f"-o {outputs[0]} is one file, but there are several images. Pass "
-                    f"a folder, or -o '{NAME}{suffix or '.png'}'"
+                    f"a folder, or -o '{NAME_FIELD}{suffix or '.png'}'"
                 )
             job = read_job(args, paths, [aside], ("", ""))
             if is_stdout(outputs[0]):
@@ -194,7 +194,7 @@ COMMAND = Command(run, (
         help="maximum number of objects, highest score first (default: all)"),
     ONE_PROMPT,
     Settings(CutoutSettings, "output image", common=("soft", "background", "crop")),
-    FOLDER,
+    FOLDER_OPTIONS,
     IMAGES,
     MODEL,
 ), stdout=True)

@@ -20,19 +20,19 @@ from anymask.cli.options import (
     report_pages,
 )
 
-WRITTEN = (".png", ".npy")
-MOST = 64  # clicks of a side
+MAP_SUFFIXES = (".png", ".npy")
+MAX_GRID_SIDE = 64  # clicks of a side
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the edge map. Raises AnymaskError for user errors."""
     suffix = args.output.suffix.lower()
-    if suffix not in WRITTEN:
+    if suffix not in MAP_SUFFIXES:
         raise InputError(
             f"Unsupported suffix of {str(args.output)!r}. Edge maps are written as .png or .npy."
         )
-    if args.grid > MOST:
-        raise InputError(f"--grid is at most {MOST}, got {args.grid}.")
+    if args.grid > MAX_GRID_SIDE:
+        raise InputError(f"--grid is at most {MAX_GRID_SIDE}, got {args.grid}.")
     from PIL import Image
 
     from anymask.segment.edge_maps import find_edges, suppress

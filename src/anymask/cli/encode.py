@@ -6,7 +6,7 @@ import argparse
 
 from anymask.base import say
 from anymask.cli.command import Argument, Command
-from anymask.cli.folders import FOLDER, read_job, run_folder, run_image
+from anymask.cli.folders import FOLDER_OPTIONS, read_job, run_folder, run_image
 from anymask.cli.options import IMAGES, MODEL, open_sources, read_images, read_model, sources
 from anymask.jobs import EncodeTask
 
@@ -30,7 +30,7 @@ COMMAND = Command(run, (
         help="folder for the .npz files, or one .npz file for one image; an image is skipped if "
              "its embedding by the same model exists (default: IMAGE.npz in the current folder, "
              "FOLDER-embeddings/ for a folder)"),
-    FOLDER,
+    FOLDER_OPTIONS,
     IMAGES,
     MODEL,
 ))

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from anymask.base import InputError
 from anymask.cli.command import Argument, Command, Group, Settings
 from anymask.cli.options import MODEL, read_count, read_default_model, read_model, read_options
-from anymask.cli.reports import REPORT, SPLIT, report_form, write_report
+from anymask.cli.reports import REPORT_OPTIONS, SPLIT, report_form, write_report
 from anymask.evaluation.evaluating import evaluate
 from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES
@@ -24,7 +24,7 @@ from anymask.models.rules import default_model
 from anymask.track import MemorySettings
 
 WHERE = ("device", "precision", "runtime", "weights")
-KINDS = {"video": "tracks", "volume": "volume", "concepts": "concepts", "masks": "masks"}
+DOCUMENT_TASKS = {"video": "tracks", "volume": "volume", "concepts": "concepts", "masks": "masks"}
 
 
 # fmt: on
@@ -57,7 +57,7 @@ def evaluate_find(args: argparse.Namespace) -> Report:
 def score_files(args: argparse.Namespace) -> Report:
     """Score result files."""
     return evaluate(
-        args.results, args.truth, protocol=KINDS[args.kind], rules=args.rules,
+        args.results, args.truth, protocol=DOCUMENT_TASKS[args.kind], rules=args.rules,
         split=args.split, tolerance=args.tolerance,
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ ACTIONS = {
             SPLIT,
         )),
         Settings(ReadSettings),
-        REPORT,
+        REPORT_OPTIONS,
     ), summary="evaluate prompts and automatic mask generation on labeled images (default)",
        report=write_report),
     "videos": Command(evaluate_videos, (
@@ -137,7 +137,7 @@ ACTIONS = {
         Argument("--refine-edges", action="store_true", help="refine the mask edges"),
         MODEL,
         Settings(MemorySettings, "memory options", only=("least_quality", "fill_gaps")),
-        REPORT,
+        REPORT_OPTIONS,
     ), summary="evaluate tracking on annotated videos (J and F)", report=write_report),
     "find": Command(evaluate_find, (
         Argument("data", metavar="LABELS",
@@ -158,11 +158,11 @@ ACTIONS = {
         SPLIT,
         MODEL,
         Settings(ReadSettings),
-        REPORT,
+        REPORT_OPTIONS,
     ), summary="evaluate text and exemplar prompts (precision, recall, AP50, mIoU)",
        report=write_report),
     "score": Command(score_files, (
-        Argument("kind", metavar="KIND", choices=tuple(KINDS),
+        Argument("kind", metavar="KIND", choices=tuple(DOCUMENT_TASKS),
             help="type of the files: video, volume, concepts (phrases, as SA-Co) or masks (COCO)"),
         Argument("truth", metavar="TRUTH", type=Path, reads=True,
             help="ground truth: a DAVIS folder or a folder with VIDEO/00000.png; a label "
@@ -177,7 +177,7 @@ ACTIONS = {
                  "frame) or unsupervised (up to 20 proposals in any order)"),
         Argument("--tolerance", type=float, metavar="MM",
             help="for volume: surface tolerance in mm (default: 1)"),
-        REPORT,
+        REPORT_OPTIONS,
     ), summary="score result files of any program against the ground truth (J and F for videos, "
                 "Dice and surface distances for volumes, cgF1 and pHOTA for concepts, AP for "
                 "masks)",

@@ -6,7 +6,7 @@ import argparse
 
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.everything_files import process_files
-from anymask.cli.folders import FOLDER
+from anymask.cli.folders import FOLDER_OPTIONS
 from anymask.cli.options import (
     IMAGES,
     MODEL,
@@ -21,7 +21,7 @@ from anymask.cli.options import (
 from anymask.jobs import EverythingTask, NamesSettings, TilingSettings
 from anymask.segment import Grid, MaskFilter
 
-NOTHING = "No mask passed the filters. Lower --score or --stability."
+NO_MASK_PASSED = "No mask passed the filters. Lower --score or --stability."
 
 
 def run(args: argparse.Namespace) -> None:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
 
         search_map(args, task)
     else:
-        process_files(args, task, NOTHING)
+        process_files(args, task, NO_MASK_PASSED)
 
 
 # fmt: off
@@ -60,7 +60,7 @@ COMMAND = Command(run, (
     Settings(NamesSettings, "naming options", common=("names",)),
     Settings(TilingSettings, "options for large images", common=("tile",)),
     map_options(tile=False),
-    FOLDER,
+    FOLDER_OPTIONS,
     IMAGES,
     MODEL,
 ), stdout=True)

@@ -27,7 +27,7 @@ from anymask.masks import counted
 
 STDOUT_RECORDS = "-.json"  # meaning of `-`
 SEARCH_LOG = ".search"  # suffix of the file from which an interrupted search resumes
-ENDINGS = (".everything", "-everything")  # suffixes of results, and of a folder of results
+EVERYTHING_ENDINGS = (".everything", "-everything")  # of results, and of a folder of results
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Files:
 
 @contextlib.contextmanager
 def open_job(
-    args: argparse.Namespace, endings: tuple[str, str] = ENDINGS
+    args: argparse.Namespace, endings: tuple[str, str] = EVERYTHING_ENDINGS
 ) -> Iterator[tuple[FolderJob, Files | None]]:
     """Yield the job of a command line, and the files of one image if `-o` names files.
 
@@ -152,7 +152,7 @@ def process_files(
     args: argparse.Namespace,
     task: EverythingTask | FindTask,
     nothing: str,
-    endings: tuple[str, str] = ENDINGS,
+    endings: tuple[str, str] = EVERYTHING_ENDINGS,
 ) -> None:
     """Process the images of a command line, to a folder or to named files of one image.
 

@@ -9,7 +9,7 @@ from typing import Any
 from anymask.base import InputError
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.everything_files import process_files
-from anymask.cli.folders import FOLDER
+from anymask.cli.folders import FOLDER_OPTIONS
 from anymask.cli.options import (
     IMAGES,
     MODEL,
@@ -29,7 +29,7 @@ from anymask.cli.options import (
 from anymask.cli.outputs import tell
 from anymask.find import (
     DEFAULT_DETECTOR,
-    NOTHING,
+    NO_MATCH,
     FindSettings,
     Phrase,
     known_detectors,
@@ -43,7 +43,7 @@ MORE = (
     "pass a text file of names; pass none with --like. 'lorry = truck' finds the left name and "
     "labels it with the right one, 'helmet @ 0.4' sets its own score threshold"
 )
-ENDINGS = (".found", "-found")  # suffixes of results, and of an output folder
+FIND_ENDINGS = (".found", "-found")  # suffixes of results, and of an output folder
 
 
 def run(args: argparse.Namespace) -> None:
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
 
         search_map(args, task)
     else:
-        process_files(args, task, NOTHING, ENDINGS)
+        process_files(args, task, NO_MATCH, FIND_ENDINGS)
 
 
 def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ def follow(args: argparse.Namespace, words: str | Path, given: dict[str, Any]) -
         )
     check_not_address(args.sources[0])
     video = Path(args.sources[0])
-    paths = [Path(text) for text in args.outputs] or [Path(f"{video.stem}{ENDINGS[1]}")]
+    paths = [Path(text) for text in args.outputs] or [Path(f"{video.stem}{FIND_ENDINGS[1]}")]
     check_paths(paths)
     model, every = read_default_model(args), {} if args.every is None else {"every": args.every}
     with (
@@ -129,7 +129,7 @@ COMMAND = Command(run, (
              "things.json) (default: 10 for a video file)"),
     OVERLAY,
     map_options(),
-    FOLDER,
+    FOLDER_OPTIONS,
     IMAGES,
     MODEL,
 ), usage="%(prog)s IMAGE|FOLDER|VIDEO [IMAGE ...] WORDS|--like EXAMPLE [options]", stdout=True)

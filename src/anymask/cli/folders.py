@@ -14,7 +14,7 @@ from pathlib import Path
 from anymask.base import InputError, ProgressBar, clock_text, file_suffix, say, write_json
 from anymask.cli.command import Argument, Group, Settings
 from anymask.cli.options import check_own_names, read_options, report_pages
-from anymask.cli.outputs import NAME, check_suffix
+from anymask.cli.outputs import NAME_FIELD, check_suffix
 from anymask.jobs import (
     FIRST_FAILURES,
     FolderJob,
@@ -27,7 +27,7 @@ from anymask.jobs import (
 from anymask.masks import counted
 
 # fmt: off
-FOLDER = Group("batch options", (
+FOLDER_OPTIONS = Group("batch options", (
     Settings(FolderJob, common=("workers",)),
     Argument("--json", metavar="FILE", type=Path,
         help="write a summary with counts, speed and settings; failures are always listed in "
@@ -43,7 +43,7 @@ def read_job(
     endings: tuple[str, str],
     own_suffix: str = "",
 ) -> FolderJob:
-    """Create a job from the options of `FOLDER` and the images. Raises InputError.
+    """Create a job from the options of `FOLDER_OPTIONS` and the images. Raises InputError.
 
     Args:
         sources: Folders and images.
@@ -61,9 +61,9 @@ def read_job(
         check_own_names(sources)
     output = Path(outputs[0]) if outputs else Path()
     beginning, ending = "", "" if outputs or is_folder else endings[0]
-    if own_suffix and NAME in output.name and file_suffix(output):
+    if own_suffix and NAME_FIELD in output.name and file_suffix(output):
         output, stem = output.parent, output.name.removesuffix(output.suffix)
-        beginning, ending = stem.split(NAME, 1)
+        beginning, ending = stem.split(NAME_FIELD, 1)
         check_suffix(outputs[0], (own_suffix,))
     elif is_folder and not outputs:
         output = Path(sources[0].resolve().name + endings[1])

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 MAX_TOLD = 100  # maximum number of listed prompts without a mask
 _, ROOFS = FIELD_MODELS  # bundled models of cells and of buildings
-SMALLEST = 32  # side in input pixels; nine of ten objects that `nano-roofs` finds are larger
+MIN_OBJECT_SIDE = 32  # side in input pixels; nine of ten objects that `nano-roofs` finds are larger
 HOUSE = 10.0  # side of a small house in meters
-FEW, MOST = 0.05, 0.5  # minimum coverage of a map, and of one that is too coarse for houses
+MIN_COVERAGE, COARSE_COVERAGE = 0.05, 0.5  # of a map, and of one that is too coarse for houses
 
 
 def read_map(args: argparse.Namespace) -> MapSettings:
@@ -64,8 +64,8 @@ def advise_on_map(
         other: Further advice for this search.
     """
     pixel = max(scene.ground) * min(side, max(scene.image_hw)) / input_side
-    smallest = SMALLEST * pixel
-    if report.coverage >= (MOST if smallest > HOUSE else FEW):
+    smallest = MIN_OBJECT_SIDE * pixel
+    if report.coverage >= (COARSE_COVERAGE if smallest > HOUSE else MIN_COVERAGE):
         return
     say(
         f"The {counted(report.objects, 'object')} cover {percent(report.coverage)} of the map. At "

@@ -10,7 +10,7 @@ from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.options import MODEL, read_count, read_model, read_options
 from anymask.formats import ReadSettings
 
-MOST = 200  # maximum number of masks per label
+MAX_MASKS_PER_LABEL = 200  # maximum number of masks per label
 
 
 def run(args: argparse.Namespace) -> None:
@@ -56,8 +56,8 @@ COMMAND = Command(run, (
         help="format of the datasets (default: detected)"),
     Argument("--images", metavar="DIR", type=Path,
         help="folder or archive of the images; required if the annotations contain no image paths"),
-    Argument("--limit", metavar="N", type=read_count, default=MOST,
-        help=f"maximum number of masks per label (default: {MOST})"),
+    Argument("--limit", metavar="N", type=read_count, default=MAX_MASKS_PER_LABEL,
+        help=f"maximum number of masks per label (default: {MAX_MASKS_PER_LABEL})"),
     Settings(ReadSettings),
     MODEL,
 ))

@@ -170,9 +170,9 @@ def read_default_model(args: argparse.Namespace) -> ModelSettings:
 
 
 STDIN = "-"
-SAMPLE = "sample:"  # prefix of the name of a sample image
+SAMPLE_PREFIX = "sample:"  # prefix of the name of a sample image
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
-_DOCUMENTS = frozenset([".pdf", ".ps", ".eps", ".doc", ".docx", ".ppt", ".pptx"])
+_TEXT_DOCUMENT_SUFFIXES = frozenset([".pdf", ".ps", ".eps", ".doc", ".docx", ".ppt", ".pptx"])
 
 
 def sources(metavar: str, more: str = "") -> tuple[Argument, Argument]:
@@ -197,9 +197,9 @@ def is_video(sources: Sequence[str]) -> bool:
 
 def read_example(text: str) -> str:
     """Parse an exemplar such as `sample:cat@click:200,150`, as an argparse type."""
-    if not text.startswith(SAMPLE):
+    if not text.startswith(SAMPLE_PREFIX):
         return text
-    name, at, prompt = text.removeprefix(SAMPLE).partition("@")
+    name, at, prompt = text.removeprefix(SAMPLE_PREFIX).partition("@")
     try:
         return f"{sample(name)}{at}{prompt}"
     except InputError as error:
@@ -239,8 +239,8 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[S
                     shutil.copyfileobj(sys.stdin.buffer, file)
                 paths.append(path)
                 paths.names[paths[-1]] = "the image on standard input"
-            elif word.startswith(SAMPLE):
-                paths.append(sample(word.removeprefix(SAMPLE)))
+            elif word.startswith(SAMPLE_PREFIX):
+                paths.append(sample(word.removeprefix(SAMPLE_PREFIX)))
             elif allow_url and _ADDRESS.fullmatch(word):
                 paths.append(_fetch(word, aside / str(number)))
                 paths.names[paths[-1]] = repr(word)
@@ -272,7 +272,7 @@ def _paths_of(word: str) -> list[Path]:
             f"{word}. To find objects in it: anymask find {word} TEXT. To extract its "
             f"frames: ffmpeg -i {word} frames/%05d.png"
         )
-    if suffix in _DOCUMENTS:
+    if suffix in _TEXT_DOCUMENT_SUFFIXES:
         raise InputError(
             f"{word!r} is a document, not an image. Convert its pages to images first."
         )

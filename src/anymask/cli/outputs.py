@@ -51,12 +51,12 @@ if TYPE_CHECKING:
     from anymask.masks import Masks, Prompt
 
 
-_SHOWN = {
+_ESCAPES = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
 }
-_STATUS = ("wrote ", "exists: ")  # prefixes of status messages
-_OWN = "\r\x1b[K"  # written by the progress bar: return to the start and clear the line
-_PLACE = "\ue000\ue001"  # temporary placeholder of private-use characters
+_STATUS_PREFIXES = ("wrote ", "exists: ")  # prefixes of status messages
+_CLEAR_LINE = "\r\x1b[K"  # written by the progress bar: return to the start and clear the line
+_SENTINEL = "\ue000\ue001"  # temporary placeholder of private-use characters
 
 
 @contextlib.contextmanager
@@ -81,7 +81,7 @@ def quieten_decoders() -> None:
 
 def printable(text: str) -> str:
     """Escape control characters except tabs and line ends."""
-    return text.replace(_OWN, _PLACE).translate(_SHOWN).replace(_PLACE, _OWN)
+    return text.replace(_CLEAR_LINE, _SENTINEL).translate(_ESCAPES).replace(_SENTINEL, _CLEAR_LINE)
 
 
 def tell(notes: Iterable[str], report: TextIO | None = None) -> None:
@@ -91,7 +91,7 @@ def tell(notes: Iterable[str], report: TextIO | None = None) -> None:
         report: Output stream. Defaults to standard output.
     """
     for note in notes:
-        print(note, file=sys.stderr if note.startswith(_STATUS) else report, flush=True)
+        print(note, file=sys.stderr if note.startswith(_STATUS_PREFIXES) else report, flush=True)
 
 
 def write_stdout(data: bytes) -> None:
@@ -138,9 +138,9 @@ class _Stream:
 
 STDOUT = "-"
 _DEVICES = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # device files of stdout
-ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
+OUTPUT_ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
 CONVERTED = (".jsonl",)  # suffixes of annotations that `anymask convert` writes
-NAME = "{name}"  # placeholder for the image name
+NAME_FIELD = "{name}"  # placeholder for the image name
 # Suffixes of options of any command that write one file.
 _OF_OPTION = {
     "json": (".json",),
@@ -149,7 +149,7 @@ _OF_OPTION = {
     "fit": (".json",),
 }
 _WRITTEN = ("output", "outputs", "target", "list_to", "session")  # arguments of other outputs
-_PARTS = re.compile(r"[=@:]|^-\w")  # around paths in a word
+_PATH_MARKS = re.compile(r"[=@:]|^-\w")  # around paths in a word
 # Suffixes of other files, which are never intended as folder names.
 _OF_FILES = (
     *(".bin", ".csv", ".gz", ".h5", ".htm", ".html", ".jsonl", ".md", ".mp4", ".npz", ".onnx"),
@@ -234,7 +234,7 @@ def plan_targets(
     """
     if not outputs:
         kind = default or plain
-        return [Target(Path(image + ENDINGS[kind]), kind, ".png")]
+        return [Target(Path(image + OUTPUT_ENDINGS[kind]), kind, ".png")]
     return [_target(output, image, plain, several, many) for output in outputs]
 
 
@@ -246,13 +246,13 @@ def _target(output: str, image: str, plain: ImageKind, several: bool, many: bool
             )
         return _of_name(None, Path("stdout" + stdout_suffix(output)), plain, many)
     if is_folder(output):
-        return Target(Path(output, image + ENDINGS[plain]), plain, ".png")
-    if several and NAME not in output:
+        return Target(Path(output, image + OUTPUT_ENDINGS[plain]), plain, ".png")
+    if several and NAME_FIELD not in output:
         raise InputError(
-            f"-o {output} is one file, but there are several images. Pass a folder, "
-            f"such as out/, or include {NAME} in the file name: -o '{NAME}{Path(output).suffix}'"
+            f"-o {output} is one file, but there are several images. Pass a folder, such as out/, "
+            f"or include {NAME_FIELD} in the file name: -o '{NAME_FIELD}{Path(output).suffix}'"
         )
-    path = Path(output.replace(NAME, image))
+    path = Path(output.replace(NAME_FIELD, image))
     return _of_name(path, path, plain, many)
 
 
@@ -410,7 +410,7 @@ def check_inputs_stay(args: argparse.Namespace, words: Sequence[str]) -> None:
     """
     named: Counter[str] = Counter()
     for word in (word for word in words if "\0" not in word):
-        named.update({os.path.realpath(part) for part in {word, *_PARTS.split(word)} if part})
+        named.update({os.path.realpath(part) for part in {word, *_PATH_MARKS.split(word)} if part})
     written = [
         (name, str(value), os.path.realpath(value))
         for name in (*_OF_OPTION, *_WRITTEN)

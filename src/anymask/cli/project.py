@@ -88,9 +88,9 @@ def skipped(name: str, why: str) -> None:
 def check_images(folder: Path) -> None:
     """Raise InputError if a new project would contain no images or videos."""
     from anymask.images import SUFFIXES, VIDEO_SUFFIXES, find_images, suggest_command
-    from anymask.studio.places import FOLDER
+    from anymask.studio.places import PROJECT_FOLDER
 
-    if not folder.is_dir() or (folder / FOLDER).is_dir():
+    if not folder.is_dir() or (folder / PROJECT_FOLDER).is_dir():
         return
     if next(find_images(folder, suffixes=SUFFIXES | VIDEO_SUFFIXES), None) is None:
         raise InputError(
@@ -361,7 +361,7 @@ def retrain_project(args: argparse.Namespace) -> None:
 
 
 # fmt: off
-PROJECT = Group("project options", (
+PROJECT_OPTIONS = Group("project options", (
     Argument("--name", help="name of the project (default: the name of the folder)"),
     Argument("--label", dest="labels", metavar="NAME", action="append", default=[],
         help="class to annotate; repeatable"),
@@ -376,12 +376,12 @@ PROJECT = Group("project options", (
 ))
 FOLDER = Argument("folder", metavar="DIR", type=Path, reads=True,
     help="folder with the images of the project")
-LIMIT = Argument("--limit", metavar="N", type=int, help="maximum number of images")
+LIMIT_ARGUMENT = Argument("--limit", metavar="N", type=int, help="maximum number of images")
 BEST = Argument("--model", metavar="NAME", help="model (default: the best model of the project)")
 ACTIONS = {
     "init": Command(init, (
         FOLDER,
-        PROJECT,
+        PROJECT_OPTIONS,
     ), summary="create a project from a folder of images"),
     "import": Command(import_annotations, (
         FOLDER,
@@ -401,7 +401,7 @@ ACTIONS = {
         FOLDER,
         Argument("--stage", choices=UNATTENDED, default="auto",
             help="stage to run (default: auto)"),
-        LIMIT,
+        LIMIT_ARGUMENT,
         BEST,
     ), summary="run a stage on new images; resumes after an interruption"),
     "find": Command(find_objects, (
@@ -419,7 +419,7 @@ ACTIONS = {
         Argument("--detector", metavar="NAME|FOLDER",
             help="detector for text prompts (default: none; only the known names of the model)"),
         Argument("--score", metavar="X", type=float, help="minimum confidence score, 0 to 1"),
-        LIMIT,
+        LIMIT_ARGUMENT,
         BEST,
     ), summary="propose objects from text prompts or examples; resumes after an interruption"),
     "review": Command(review, (

@@ -26,7 +26,7 @@ Place = Callable[[Kind, list[Any]], Any]  # converts the coordinates of an optio
 MAX_NAME = 200  # maximum length of a file name; longer texts are lines
 MAX_LINE_BYTES = 1_000_000  # maximum size of a file with a line
 
-FORMS: dict[Kind, tuple[str, int]] = {
+PROMPT_SYNTAX: dict[Kind, tuple[str, int]] = {
     "point": ("--point X,Y", 2),
     "negative": ("--negative X,Y", 2),
     "box": ("--box X0,Y0,X1,Y1", 4),
@@ -152,7 +152,7 @@ def _prompt(parts: Sequence[Part], values: MaskValues, place: Place) -> Prompt:
     def read(kind: Kind, text: str) -> Any:
         if kind in ("scribble", "lasso"):
             return place(kind, read_line(text, f"--{kind} LINE"))
-        return place(kind, numbers(text, *FORMS[kind]))
+        return place(kind, numbers(text, *PROMPT_SYNTAX[kind]))
 
     clicks = [(kind, text) for kind, text in parts if kind in ("point", "negative")]
     named = {kind: text for kind, text in parts if kind in SINGLE}
@@ -229,7 +229,7 @@ def scaled_prompt_hint(prompt: Prompt, image_hw: tuple[int, int]) -> str | None:
 
 # Prompts in videos.
 
-TRACKED = {
+TRACKING_PROMPTS = {
     "point": ("X,Y", "foreground point"),
     "negative": ("X,Y", "background point"),
     "box": ("X0,Y0,X1,Y1", "box around an object"),
@@ -245,7 +245,7 @@ TRACKED_PROMPTS = (
             f"--{name}", metavar=f"[PLACE]{shape}", action="append", default=[],
             help=f"{about}; repeatable", rare=name in ("scribble", "lasso"),
         )
-        for name, (shape, about) in TRACKED.items()
+        for name, (shape, about) in TRACKING_PROMPTS.items()
     ),
     Argument(
         "--mask-values", choices=("auto", "labels", "binary", "colors"), default="auto",
@@ -266,7 +266,7 @@ def read_tracked_prompts(
     from anymask.masks import Prompt
 
     found: dict[tuple[int, int], dict[str, Any]] = {}
-    for name, (shape, _) in TRACKED.items():
+    for name, (shape, _) in TRACKING_PROMPTS.items():
         for text in getattr(args, name):
             (frame, number), rest = split_place(text, args.start or 0, f"--{name}", shape, unit)
             one = found.setdefault((frame, number), {"points": [], "labels": []})

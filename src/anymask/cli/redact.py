@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from anymask.base import InputError, ProgressBar, say
 from anymask.cli.command import Argument, Command
-from anymask.cli.folders import FOLDER, run_folder, run_image
+from anymask.cli.folders import FOLDER_OPTIONS, run_folder, run_image
 from anymask.cli.options import (
     MODEL,
     check_not_address,
@@ -41,7 +41,7 @@ ROUGH = (
     "detection by the built-in names is rough and misses many objects; --detector "
     "llmdet_tiny finds more"
 )
-NOTE = (
+REDACT_NOTE = (
     "Redaction has two steps. With --words, objects are found and written to OUT-review/ for "
     "review. After\nthe review, --labels writes the redacted copies. --force writes them without a "
     "review. Copies have no\nEXIF, GPS or other metadata, and originals are never changed. Images "
@@ -244,7 +244,7 @@ COMMAND = Command(run, (
     Argument("--list", metavar="FILE", type=Path, dest="list_to",
         help="output file, .csv or .json, that lists images or frames without a detection "
              "(default: OUT-without.csv)"),
-    FOLDER,
+    FOLDER_OPTIONS,
     MODEL,
-), epilog=NOTE, stdout=True)
+), epilog=REDACT_NOTE, stdout=True)
 # fmt: on

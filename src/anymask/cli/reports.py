@@ -11,13 +11,13 @@ from anymask.cli.command import Argument, Group
 if TYPE_CHECKING:
     from anymask.evaluation.report import Report
 
-FORMS = {".html": "html", ".csv": "csv", ".md": "md"}  # of the suffix; all others: "json"
+REPORT_FORMATS = {".html": "html", ".csv": "csv", ".md": "md"}  # of the suffix; all others: "json"
 
 SPLIT = Argument("--split", metavar="NAME", help="split of the dataset, such as val")
 # fmt: off
 JSON = Argument("--json", dest="report", metavar="FILE", type=Path,
     help="write the report to this file: .json (all data), .csv (metrics), .md (tables) or .html")
-REPORT = Group("report options", (
+REPORT_OPTIONS = Group("report options", (
     JSON,
     Argument("--html", metavar="FILE", type=Path,
         help="write an HTML report with tables, plots and images"),
@@ -36,4 +36,4 @@ def write_report(report: Report, args: argparse.Namespace) -> None:
 
 def report_form(path: Path) -> str:
     """Return the form of the report in a file of `--json`."""
-    return FORMS.get(path.suffix.lower(), "json")
+    return REPORT_FORMATS.get(path.suffix.lower(), "json")

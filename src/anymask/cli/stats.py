@@ -7,7 +7,7 @@ from pathlib import Path
 
 from anymask.cli.command import Argument, Command, Settings
 from anymask.cli.options import read_count, read_options
-from anymask.cli.reports import REPORT, SPLIT, write_report
+from anymask.cli.reports import REPORT_OPTIONS, SPLIT, write_report
 from anymask.evaluation.report import Report
 from anymask.formats import ReadSettings
 
@@ -38,6 +38,6 @@ COMMAND = Command(run, (
         help="group masks by label, annotator, group, any key that the format stores for a mask "
              "or an image, or a table FILE.csv with the columns image and group"),
     Settings(ReadSettings),
-    REPORT,
+    REPORT_OPTIONS,
 ), report=write_report)
 # fmt: on

@@ -29,7 +29,7 @@ from anymask.track import (
     track_files,
 )
 
-NOTE = (
+TRACK_NOTE = (
     "PLACE is FRAME:OBJECT: or empty. FRAME is the frame of the video, counted from "
     "0. OBJECT is a number\nof your choice for the object. The default is object 1 in "
     "the first frame that is processed.\n`--point 0:2:500,375` is a point on object 2 "
@@ -91,5 +91,5 @@ COMMAND = Command(run, (
     Settings(MonitorSettings, "confidence checks", only=("write_unsure",)),
     Settings(MemorySettings, "memory options", only=("least_quality", "fill_gaps")),
     MODEL,
-), epilog=NOTE)
+), epilog=TRACK_NOTE)
 # fmt: on

@@ -11,7 +11,7 @@ from anymask.cli.outputs import tell
 from anymask.cli.prompts import TRACKED_PROMPTS, read_tracked_prompts
 from anymask.volumes import VolumeFiles, VolumeSettings, track_volume_file
 
-NOTE = (
+VOLUME_NOTE = (
     "PLACE is SLICE:OBJECT: or empty. SLICE is the slice, counted from 0. OBJECT is the label of "
     "the\nobject, counted from 1. The default is --slice and object 1. Pixels are columns and rows "
     "of the slice:\n(x, y) across z, (x, z) across y, (y, z) across x.\n`--negative 52:2:30,41` is "
@@ -63,5 +63,5 @@ COMMAND = Command(run, (
     Settings(VolumeSettings, "tracking options", common=("window", "tracker", "session"),
              defaults=SESSION),
     MODEL,
-), epilog=NOTE)
+), epilog=VOLUME_NOTE)
 # fmt: on

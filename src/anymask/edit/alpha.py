@@ -2,9 +2,9 @@
 
 In a band along the mask's outline, alpha is solved by closed-form matting: in each window of 3 x 3
 pixels it is a linear function of the colors (Levin, Lischinski and Weiss, "A closed-form solution
-to natural image matting", PAMI 2008). The band is `NARROW` pixels wide on each side, and alpha is
-regularized towards the slightly blurred mask, because the Laplacian itself leaves soft rims along
-sharp edges.
+to natural image matting", PAMI 2008). The band is `BAND_RADIUS` pixels wide on each side, and alpha
+is regularized towards the slightly blurred mask, because the Laplacian itself leaves soft rims
+along sharp edges.
 
 Where the image has no sharp edge along the outline (`edge_width`), a wider band is also solved. If
 a blurred mask fits that solution, it replaces the narrow one: the edge is out of focus, and the
@@ -25,26 +25,26 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, Floats, InputError, UintImage
 
-SIDE = 1000  # maximum length of an object's longest side when solved, pixels
-NARROW = 3  # half width of the band along sharp edges, pixels
-RIM, PULL = 0.7, 0.1  # sigma of the blurred mask, and weight of the squared distance from it
+MAX_SOLVED_SIDE = 1000  # maximum length of an object's longest side when solved, pixels
+BAND_RADIUS = 3  # half width of the band along sharp edges, pixels
+PRIOR_SIGMA, PRIOR_WEIGHT = 0.7, 0.1  # of the blurred mask, and of the squared distance from it
 BLURRED = 2.0  # minimum sigma of an image edge for wider bands
 EDGE = 9  # side of the window for the steepest slope of an edge, pixels
 REACHES = (5, 12, 28)  # half widths of wider bands, each used if the one before is too narrow
 OPEN = 0.036  # mean difference from the mask in the band's outer part, above which it is too narrow
-APART = 0.5  # minimum color difference of object and background, in spreads, for a wider band
+MIN_COLOR_DIFFERENCE = 0.5  # of object and background, in spreads, for a wider band
 OUTER = 0.6  # start of the band's outer part, relative to its half width
-EPSILON = 1e-7  # regularization of a window's colors, of 0..1 squared (Levin's)
-ROUNDS = 150  # maximum iterations of conjugate gradients
-EXACT = 1e-3  # relative residual at which the iteration stops
+COLOR_REGULARIZATION = 1e-7  # regularization of a window's colors, of 0..1 squared (Levin's)
+MAX_ITERATIONS = 150  # maximum iterations of conjugate gradients
+RESIDUAL_TOLERANCE = 1e-3  # relative residual at which the iteration stops
 # Side of the linear functions' windows, pixels of the reduced image.
-FAINT = 0.02  # alpha this close to 0 or 1 is rounded: a trace of the blur, not a soft edge
+ALPHA_ROUNDING = 0.02  # alpha this close to 0 or 1 is rounded: a trace of the blur, not a soft edge
 GUIDED = 5
 GUIDED_EPSILON = 1e-5  # their regularization, of 0..1 squared
 FARTHEST = 40  # maximum distance of sampled colors from the outline, pixels
-FAR, NEAR = 90, 7  # widths of the two blurs of colors, pixels
+WIDE_BLUR, NARROW_BLUR = 90, 7  # widths of the two blurs of colors, pixels
 STRIP = 1 << 20  # pixels whose colors are estimated at once
-FITS = 0.7  # maximum error of a blurred mask, relative to that of the mask
+MAX_BLUR_ERROR = 0.7  # maximum error of a blurred mask, relative to that of the mask
 # Sigma of edges out of focus, in pixels.
 BLURS = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)
 
@@ -84,15 +84,15 @@ def foreground_colors(image: UintImage, alpha: FloatArray) -> UintImage:  # (H, 
     if not soft.any():
         return image
     ys, xs = np.nonzero(soft)
-    columns = slice(max(0, int(xs.min()) - FAR), int(xs.max()) + FAR + 1)
-    step = max(2 * FAR, STRIP // (columns.stop - columns.start))
+    columns = slice(max(0, int(xs.min()) - WIDE_BLUR), int(xs.max()) + WIDE_BLUR + 1)
+    step = max(2 * WIDE_BLUR, STRIP // (columns.stop - columns.start))
     out = image.copy()
     for first in range(int(ys.min()), int(ys.max()) + 1, step):
-        rows, start = slice(first, first + step), max(0, first - FAR)  # the blurs reach less far
-        around = np.s_[start : first + step + FAR, columns]
+        rows, start = slice(first, first + step), max(0, first - WIDE_BLUR)  # blurs reach less far
+        around = np.s_[start : first + step + WIDE_BLUR, columns]
         pixels, part = image[around].astype(np.float32), alpha[around][..., None]
         front, back = pixels, pixels
-        for width in (FAR, NEAR):
+        for width in (WIDE_BLUR, NARROW_BLUR):
             front, back = _blur_fusion(pixels, part, front, back, width)
         whole = np.clip(np.round(front[first - start :][:step]), 0, 255)
         here = np.s_[rows, columns]
@@ -120,7 +120,7 @@ def surroundings(mask: BoolArray) -> tuple[int, int, int, int, float]:
     """Window around the object (top, left, bottom, right), and the scale for solving."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-    scale = min(1.0, SIDE / longest)
+    scale = min(1.0, MAX_SOLVED_SIDE / longest)
     margin = int(np.ceil((REACHES[-1] + 4) / scale))
     height, width = mask.shape
     return (
@@ -146,9 +146,9 @@ def _solved(image: UintImage, mask: BoolArray) -> FloatArray:
     np.maximum.at(deepest, labels[mask], distance[mask].astype(np.float32))
     deepest[deepest > REACHES[-1]] = np.inf
     settled = np.asarray(mask & (distance >= OUTER * deepest[labels]), np.bool_)
-    rim = np.asarray(cv2.GaussianBlur(hard, (0, 0), RIM), np.float32)
-    alpha = closed_form_alpha(image, hard, rim, (distance <= NARROW) & ~settled, PULL)
-    alpha = np.clip((alpha - FAINT) / (1 - 2 * FAINT), 0, 1)
+    rim = np.asarray(cv2.GaussianBlur(hard, (0, 0), PRIOR_SIGMA), np.float32)
+    alpha = closed_form_alpha(image, hard, rim, (distance <= BAND_RADIUS) & ~settled, PRIOR_WEIGHT)
+    alpha = np.clip((alpha - ALPHA_ROUNDING) / (1 - 2 * ALPHA_ROUNDING), 0, 1)
     blurred = edge_width(image, mask, distance) > BLURRED
     if (blurred & (distance <= 1)).any():
         wide, share = _out_of_focus(image, mask, distance, blurred, settled)
@@ -218,7 +218,7 @@ def _out_of_focus(
         window = (8 * reach + 1,) * 2
         undecided = cv2.blur(np.abs(alpha - hard) * outer, window)
         open_here = undecided > OPEN * cv2.blur(outer, window)
-        open_here &= blurred & (_apart(image, mask, distance, next_reach) > APART)
+        open_here &= blurred & (_apart(image, mask, distance, next_reach) > MIN_COLOR_DIFFERENCE)
         more = (distance <= next_reach) & open_here & ~band & ~settled
         if not more.any():
             break
@@ -258,7 +258,7 @@ def _as_blur(
     side = (2 * REACHES[-1] + 1,) * 2
     counted = solved.astype(np.float32)
     weight = cv2.blur(counted, side) + 1e-6
-    nearest = cv2.blur(np.abs(alpha - hard) * counted, side) / weight * FITS
+    nearest = cv2.blur(np.abs(alpha - hard) * counted, side) / weight * MAX_BLUR_ERROR
     level = np.zeros(alpha.shape, np.float32)  # 1 is the first blur; 0 where none fits
     blurs = [cv2.GaussianBlur(hard, (0, 0), width) for width in BLURS]
     for n, blurred in enumerate(blurs, 1):
@@ -306,8 +306,8 @@ def closed_form_alpha(
     step = np.zeros_like(padded)
     step[middle] = ready
     left = float(residual @ ready)
-    enough = EXACT**2 * left
-    for _ in range(ROUNDS):
+    enough = RESIDUAL_TOLERANCE**2 * left
+    for _ in range(MAX_ITERATIONS):
         if left <= enough or left <= 0:
             break
         moved = product(step)
@@ -332,7 +332,7 @@ def _laplacian(image: UintImage, band: BoolArray) -> FloatArray:  # -> (B, 25)
     places = [y * wide + x for y in range(-1, 2) for x in range(-1, 2)]
     members = colors.reshape(-1, 3)[windows[:, None] + np.array(places)]  # (windows, 9, 3)
     members = members - members.mean(axis=1, keepdims=True, dtype=np.float64)
-    covariance = members.swapaxes(1, 2) @ members / 9 + np.eye(3) * (EPSILON / 9)
+    covariance = members.swapaxes(1, 2) @ members / 9 + np.eye(3) * (COLOR_REGULARIZATION / 9)
     weighed = members @ np.linalg.inv(covariance)
     shared = (1 + weighed @ members.swapaxes(1, 2)) / 9  # (windows, 9, 9)
     rows = np.zeros((25, inside.size), np.float32)

@@ -24,7 +24,7 @@ from anymask.base import (
     describe_settings,
     whole_file,
 )
-from anymask.edit.alpha import FAR, foreground_colors, size_error, soft_alpha, surroundings
+from anymask.edit.alpha import WIDE_BLUR, foreground_colors, size_error, soft_alpha, surroundings
 from anymask.edit.subject import prompted_object
 from anymask.images import ImageSource, display_image, load_image, strips
 from anymask.masks import TRANSPARENT, Masks, image_format, save_image
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Background = str | Path | UintImage | Literal["blur"] | None
 
-BLUR = 0.02  # sigma of a background blur, relative to the image's longest side
+BACKGROUND_BLUR = 0.02  # sigma of a background blur, relative to the image's longest side
 SHADOW = 0.015  # sigma and offset of a shadow, relative to the image's longest side
 SHADE = 0.45  # opacity of a shadow, 0..1
 
@@ -257,7 +257,7 @@ def _window(mask: BoolArray, how: CutoutSettings) -> tuple[slice, slice]:
     if not mask.any():
         return slice(0, 1), slice(0, 1)
     top, left, bottom, right, _ = surroundings(mask)
-    far = FAR + (5 * math.ceil(SHADOW * max(mask.shape)) + 4 if how.shadow else 0)
+    far = WIDE_BLUR + (5 * math.ceil(SHADOW * max(mask.shape)) + 4 if how.shadow else 0)
     return slice(max(0, top - far), min(bottom + far, mask.shape[0])), slice(
         max(0, left - far), min(right + far, mask.shape[1])
     )
@@ -347,7 +347,7 @@ def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImag
 
 def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:
     """Blurred image without the colors of the object."""
-    width = BLUR * max(mask.shape)
+    width = BACKGROUND_BLUR * max(mask.shape)
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     seen = (~grown).astype(np.float32)
     total = cv2.GaussianBlur(image * seen[..., None], (0, 0), width)

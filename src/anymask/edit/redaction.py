@@ -26,7 +26,7 @@ Hiding = Literal["solid", "pixels", "blur"]
 Where = BoolArray | Mask | Masks  # (H, W), or a result of a model: all of its masks
 
 GROWN = 0.006  # margin of a redacted mask, relative to the image's longest side
-CELLS = 4  # along the longer side of an object redacted by cells
+CELLS_PER_OBJECT = 4  # along the longer side of an object redacted by cells
 HAZE = 6  # sigmas of a redacting blur along the object's longer side
 
 
@@ -117,7 +117,7 @@ def check_hiding(how: str, color: str) -> None:
 def _in_cells(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
     """Pixelate into a few large cells of mean color."""
     height, width = part.shape[:2]
-    cell = max(width, height) / CELLS
+    cell = max(width, height) / CELLS_PER_OBJECT
     size = (max(1, round(width / cell)), max(1, round(height / cell)))
     few = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
     large = cv2.resize(few, (width, height), interpolation=cv2.INTER_NEAREST)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from anymask.segment import Model
 
 SUBJECT_MODEL = "small"  # model of the features
-STRIDE = 16  # model pixels per cell
-LEVELS = (0.15, 0.25, 0.5, 0.7)  # thresholds of the map for boxes
+SUBJECT_STRIDE = 16  # model pixels per cell
+BOX_THRESHOLDS = (0.15, 0.25, 0.5, 0.7)  # thresholds of the map for boxes
 
 
 @brief
@@ -70,7 +70,7 @@ def shipped_probe(model: str = SUBJECT_MODEL) -> SubjectProbe:
 
 def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
     """Inputs of the probe: features, their distance to those of the border, and the position."""
-    h, w = (-(-side // STRIDE) for side in features.geometry.input_hw)
+    h, w = (-(-side // SUBJECT_STRIDE) for side in features.geometry.input_hw)
     seen = features.features.astype(np.float32)[:, :h, :w]
     rim = [seen[:, 0], seen[:, -1], seen[:, :, 0], seen[:, :, -1]]
     border = np.concatenate(rim, axis=1).mean(axis=1)[:, None, None]  # (C, 1, 1)
@@ -183,7 +183,7 @@ def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask
 def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)
     """Candidate prompts: boxes at several thresholds; at 0.5 also a center click and a mask."""
     prompts = []
-    for level in LEVELS:
+    for level in BOX_THRESHOLDS:
         count, labels = cv2.connectedComponents((likely > level).astype(np.uint8))
         if count < 2:
             continue

@@ -58,11 +58,11 @@ MIN_OBJECT_AREA = 64  # pixels
 MAX_OF_IMAGE = 0.5  # share of the image; larger masks are background
 MAX_COVERED = 0.3  # share of the mask that annotated masks cover
 SAME_ANSWER_IOU = 0.5  # minimum IoU of two predictions of one object
-SAME_OBJECT_IOU = 0.8  # minimum IoU of two annotated masks that are duplicates
+DUPLICATE_LABEL_IOU = 0.8  # minimum IoU of two annotated masks that are duplicates
 MIN_USUAL_MASKS = 20  # minimum masks of a dataset or label for its own scale
 MASKS_A_CALL = 16  # masks per model call, to limit memory
 MAX_NEIGHBORS = 60  # masks that one is compared with, the nearest in the list
-RESULTS_FORMAT = 1
+AUDIT_FORMAT = 1
 
 
 def find_missing(
@@ -217,7 +217,7 @@ def examine_image(
     view = prepare_image(model, pixels)
     rles = [mask.rle for _, mask in filled]
     odd = [sizes.oddness(mask) for _, mask in filled]
-    pairs = find_duplicates(rles, SAME_OBJECT_IOU).tolist()
+    pairs = find_duplicates(rles, DUPLICATE_LABEL_IOU).tolist()
     twins = {later: filled[earlier][0] for earlier, later in reversed(pairs)}
     examined = []
     for start in range(0, len(rles), MASKS_A_CALL):
@@ -303,7 +303,7 @@ class AuditFile:
     def __init__(self, path: Path, header: AuditHeader) -> None:
         self._ledger = ledger.Ledger(path)
         self.images: dict[str, ExaminedImage] = {}  # by file name
-        self._header = {"format": RESULTS_FORMAT, "names": list(FEATURES), **asdict(header)}
+        self._header = {"format": AUDIT_FORMAT, "names": list(FEATURES), **asdict(header)}
         row = (
             parse_json(self._ledger.head, f"{path}, line 1") if self._ledger.head else self._header
         )

@@ -48,8 +48,8 @@ from anymask.masks import contact_sheet, counted
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.segment import Model
 
-IMAGES = "photos.jsonl"  # intermediate results
-REPORT, PAGE, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
+AUDIT_LOG = "photos.jsonl"  # intermediate results
+AUDIT_JSON, AUDIT_HTML, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"
 ANNOTATIONS, PROVENANCE = "annotations", "proposals.json"
 SHEET_COLUMNS = 3
 
@@ -102,10 +102,10 @@ def audit(
             notes += _write_proposals(options.proposals, stream, options, result)
         images = _draw_suspects(stream, result, options.limit, options.top)
         _write_images(folder, result, images)
-        notes.append(f"wrote {folder}: {REPORT}, {PAGE}, {SUSPECTS}/")
+        notes.append(f"wrote {folder}: {AUDIT_JSON}, {AUDIT_HTML}, {SUSPECTS}/")
         report = report_audit(result, options.top, images, notes)
-        report.save(folder / PAGE)
-        report.save(folder / REPORT)
+        report.save(folder / AUDIT_HTML)
+        report.save(folder / AUDIT_JSON)
         if failed:
             raise NotAudited(
                 f"{counted(failed, 'image')} could not be audited (see the messages above). Fix or "
@@ -150,7 +150,7 @@ def _examine(
         grid=options.grid,
         grader=f"{zlib.crc32(json_bytes(grader_to_json(grader))):08x}",
     )
-    file = AuditFile(folder / IMAGES, header)
+    file = AuditFile(folder / AUDIT_LOG, header)
 
     done: dict[str, None] = {}  # in order
     failed = 0
@@ -244,7 +244,7 @@ def _write_proposals(
         unknown = sorted({*options.accept} - {suspect.number for suspect in changing})
         if unknown:
             raise InputError(
-                f"No proposal exists for suspect {unknown[0]}. {REPORT} lists those with one."
+                f"No proposal exists for suspect {unknown[0]}. {AUDIT_JSON} lists those with one."
             )
         changing = [suspect for suspect in changing if suspect.number in options.accept]
     by_image = _by_image(result, changing)

@@ -32,7 +32,7 @@ from anymask.masks import rle_area, rle_intersection, rle_iou
 
 CONFIDENCE = 0.5  # minimum score of a prediction that counts
 ALPHAS: Floats = np.linspace(0.05, 0.95, 19)  # thresholds of HOTA
-EPSILON = float(np.finfo(np.float64).eps)
+FLOAT_EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def count_hota(one: ConceptAnswer) -> Floats:  # -> (4, A)
         true = [rle for column in columns if (rle := truths[column][frame]) is not None]
         ious = rle_iou(masks, true)
         total = ious.sum(0)[None] + ious.sum(1)[:, None] - ious
-        part = np.divide(ious, total, out=np.zeros_like(ious), where=total > EPSILON)
+        part = np.divide(ious, total, out=np.zeros_like(ious), where=total > FLOAT_EPSILON)
         shared[np.ix_(rows, columns)] += part
         frames.append((rows, columns, ious))
     lengths = ours.sum(1)[:, None] + theirs.sum(1)[None]  # (n, m)
@@ -153,7 +153,7 @@ def count_hota(one: ConceptAnswer) -> Floats:  # -> (4, A)
     matches = np.zeros((len(ALPHAS), len(found), len(truths)))
     for rows, columns, ious in frames:
         chosen = linear_sum_assignment(similarity[np.ix_(rows, columns)] * ious, maximize=True)
-        fits = ious[chosen] >= ALPHAS[:, None] - EPSILON  # (A, pairs)
+        fits = ious[chosen] >= ALPHAS[:, None] - FLOAT_EPSILON  # (A, pairs)
         matches[:, np.array(rows)[chosen[0]], np.array(columns)[chosen[1]]] += fits
     tp = matches.sum((1, 2))
     overlap = matches / np.maximum(lengths - matches, 1)

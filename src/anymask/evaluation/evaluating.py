@@ -37,7 +37,7 @@ from anymask.formats import ReadKeywords, ReadSettings
 from anymask.jobs import ItemCrashed, ItemDone, ItemStep, Work, run_in_pool
 from anymask.masks import counted
 
-MANY = 1000  # masks from which a second process saves time
+MIN_PARALLEL_MASKS = 1000  # masks from which a second process saves time
 
 
 class ImageEvaluationSettings(ReadKeywords, total=False):
@@ -246,7 +246,7 @@ def _measure(
             )
     places = [place for place, name in enumerate(names) if name not in known]
     if workers is None:
-        much = sum(counts[place] for place in places) >= MANY
+        much = sum(counts[place] for place in places) >= MIN_PARALLEL_MASKS
         on_cpu = (
             all(getattr(one, "device", "cpu") in ("auto", "cpu") for one in task.methods)
             if task

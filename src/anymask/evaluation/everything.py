@@ -56,7 +56,7 @@ from anymask.masks import UNLABELED, Mask
 #
 # Masks are matched by pycocotools (extra `evaluate`). Letters: T IoU thresholds, G annotated masks.
 
-HEADER = ("class", "objects", "AR", "recall .5", "precision .5", "AP", "shown")
+EVERYTHING_HEADER = ("class", "objects", "AR", "recall .5", "precision .5", "AP", "shown")
 
 
 @brief
@@ -77,7 +77,7 @@ def shown_ap(images: Sequence[ShownImage]) -> tuple[MetricValue, MetricValue, De
     precision = run.eval["precision"][:, :, 0, 0, 0]  # (T, R); -1 without annotations
     values = [precision, precision[HALF]]
     ap, ap50 = (float(one.mean()) if one.min() >= 0 else NAN for one in values)
-    table = DetailTable(title="by class", header=HEADER, rows=tuple(_rows(images, run)))
+    table = DetailTable(title="by class", header=EVERYTHING_HEADER, rows=tuple(_rows(images, run)))
     return MetricValue(name="AP", value=ap), MetricValue(name="AP50", value=ap50), table
 
 

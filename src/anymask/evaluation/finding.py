@@ -49,10 +49,10 @@ from anymask.runtime import require
 from anymask.segment import Model
 
 RECALLS: Floats = np.linspace(0, 1, 101)
-RIGHT = 0.5  # minimum IoU of a correct mask
-UNNAMED = "thing"  # label in datasets without labels
-SMALLEST = 64  # minimum pixels of an exemplar
-ALIKE = 0.4  # minimum intersection of two color histograms (docs/explanation/text-prompts.md)
+MATCH_IOU = 0.5  # minimum IoU of a correct mask
+DEFAULT_LABEL = "thing"  # label in datasets without labels
+MIN_EXAMPLE_AREA = 64  # minimum pixels of an exemplar
+MIN_COLOR_OVERLAP = 0.4  # intersection of two color histograms (docs/explanation/text-prompts.md)
 
 
 @brief
@@ -81,7 +81,7 @@ class FindAnswer:
         if not self.candidates or not self.truths:
             return np.zeros(len(self.truths))
         best = rle_iou(self.candidates, self.truths).max(0)
-        return np.where(best >= RIGHT, 1.0, 0.0)
+        return np.where(best >= MATCH_IOU, 1.0, 0.0)
 
     def matched(self) -> Floats:  # -> (n,)
         """Return the IoU of each predicted mask with its matched annotation, best pairs first."""
@@ -114,7 +114,7 @@ def measure_finding(answers: Sequence[FindAnswer]) -> dict[str, float]:
     precisions = [phrase_ap([one for one in answers if one.phrase == name]) for name in names]
     unions = [[one.union_iou() for one in there if one.phrase == name] for name in names]
     errors = [abs(len(one.found) - len(one.truths)) for one in answers]
-    right = np.concatenate([np.zeros(0), *(one.matched() for one in there)]) >= RIGHT
+    right = np.concatenate([np.zeros(0), *(one.matched() for one in there)]) >= MATCH_IOU
     apart = np.concatenate([np.zeros(0, np.bool_), *(one.unlabeled() for one in there)]) & ~right
     truths = sum(len(one.truths) for one in there)
     known = [one.candidate_recall() for one in there if one.candidates is not None]
@@ -217,7 +217,7 @@ def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
 
 def same_colors(model: Model, image: UintImage, requested: FloatArray, score: Any) -> list[Mask]:
     """Return automatic masks whose color histogram is similar to the given one."""
-    least = ALIKE if score is None else score
+    least = MIN_COLOR_OVERLAP if score is None else score
     found = model.everything(image)
     alike = [float(np.minimum(requested, histogram(image, one.rle)).sum()) for one in found]
     rows = zip(found, alike, strict=True)
@@ -253,7 +253,7 @@ def query_images(
     for number, place in enumerate(chosen):
         label, (image, masks), (other, examples) = pairs[place]
         example = max(examples[label], key=rle_area)
-        if rle_area(example) < SMALLEST:
+        if rle_area(example) < MIN_EXAMPLE_AREA:
             continue
         method = learn(label, there.pixels(other), example)
         queries = [(there, image, masks[label])]
@@ -340,7 +340,7 @@ def of_label(image: AnnotatedImage) -> dict[str, list[Rle]]:
     found: dict[str, list[Rle]] = {}
     for mask in image.objects:
         if rle_area(mask.rle):
-            found.setdefault(mask.label or UNNAMED, []).append(mask.rle)
+            found.setdefault(mask.label or DEFAULT_LABEL, []).append(mask.rle)
     return found
 
 

@@ -27,7 +27,7 @@ from anymask.masks import ALL_KINDS, Prompt, center_click, contours, iou
 
 MAIN_MEASURES = ("clicks", "box", "noc")  # shown in the main tables
 IOU_BINS = np.linspace(0, 1, 21)
-ASKED = ("1 click", "box")  # shown as distributions and worst cases
+REPORTED_PROMPTS = ("1 click", "box")  # shown as distributions and worst cases
 TRUTH, ANSWER = (40, 200, 80), (240, 60, 180)
 IMAGE_SIDE = 220
 IMAGE_MARGIN = 0.35  # margin relative to the object's longer side
@@ -289,7 +289,7 @@ def _distribution_plots(run: Evaluation) -> list[tuple[str, str]]:
     plots = []
     for scores in run.sets:
         series = []
-        for way in ASKED:
+        for way in REPORTED_PROMPTS:
             values, _ = scores.select(run.subject, way, run.settings.min_area)
             if len(values):
                 series.append(Series(way, np.histogram(values, IOU_BINS)[0] / len(values)))
@@ -324,7 +324,7 @@ def draw_worst_cases(
     Predictions are repeated. At most one mask of each image is shown.
     """
     images = []
-    for way in ASKED:
+    for way in REPORTED_PROMPTS:
         values = scores.columns.get((method.spec.name, way))
         if values is None:
             continue

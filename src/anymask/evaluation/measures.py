@@ -33,8 +33,8 @@ from anymask.evaluation.detections import DETECTIONS_FILE
 from anymask.evaluation.everything import measure_everything, measure_shown
 from anymask.evaluation.metrics import boundary_iou, clicks_needed
 from anymask.evaluation.protocols import (
-    BOX,
-    CLICKS,
+    BOX_KINDS,
+    CLICK_KINDS,
     PROMPTS_A_CALL,
     Goal,
     NotMeasured,
@@ -143,10 +143,10 @@ _NOC = tuple(f"noc{round(100 * at)}" for at in NOC_AT)
 MASK_MEASURES: dict[str, MaskMeasure] = {
     "clicks": MaskMeasure(columns=_click_columns, score=_score_clicks),
     "box": MaskMeasure(
-        columns=columns_of(BOX, "box"),
+        columns=columns_of(BOX_KINDS, "box"),
         score=lambda method, embedding, truths, _: (box_scores(method, embedding, truths),),
     ),
-    "noc": MaskMeasure(columns=columns_of(CLICKS, *_NOC), score=_score_noc),
+    "noc": MaskMeasure(columns=columns_of(CLICK_KINDS, *_NOC), score=_score_noc),
     "boundary": MaskMeasure(columns=_boundary_columns, score=_score_boundary),
 }
 

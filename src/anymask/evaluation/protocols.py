@@ -34,9 +34,9 @@ from anymask.masks import (
     next_click,
 )
 
-BOX: frozenset[PromptKind] = frozenset({"box"})
+BOX_KINDS: frozenset[PromptKind] = frozenset({"box"})
 CLICK: frozenset[PromptKind] = frozenset({"point"})
-CLICKS: frozenset[PromptKind] = frozenset({"point", "negative_point"})
+CLICK_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point"})
 PROMPTS_A_CALL = 64  # limits memory for large masks
 
 

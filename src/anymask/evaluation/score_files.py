@@ -36,7 +36,7 @@ from anymask.evaluation.video_metrics import (
     outline_f_table,
     score_frames,
 )
-from anymask.evaluation.volume_scores import TOLERANCE, report_volumes
+from anymask.evaluation.volume_scores import TOLERANCE_MM, report_volumes
 from anymask.formats import Clip, binary_mask, find_place, label_values, load_clips, located
 from anymask.masks import iou, rle_to_mask
 from anymask.track import natural_order
@@ -62,7 +62,7 @@ def score_files(
     Args:
         rules: "tracks": evaluation rules.
         split: "tracks": split of the dataset.
-        tolerance: "volume": tolerance of surface distances in mm (default: TOLERANCE).
+        tolerance: "volume": tolerance of surface distances in mm (default: TOLERANCE_MM).
     """
     results, truth = Path(results), Path(truth)
     for path in (truth, results):
@@ -76,7 +76,7 @@ def score_files(
         return (report_concepts if protocol == "concepts" else report_masks)(results, truth)
     if protocol == "volume":
         need_packages(("scipy",), "volumes", "Surface distance")
-        return report_volumes(results, truth, TOLERANCE if tolerance is None else tolerance)
+        return report_volumes(results, truth, TOLERANCE_MM if tolerance is None else tolerance)
     if rules not in get_args(Rules):
         raise InputError(f"Unknown rules {rules!r}. Use one of: {', '.join(get_args(Rules))}.")
     if rules == "unsupervised":

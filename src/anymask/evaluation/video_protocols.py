@@ -50,7 +50,7 @@ from anymask.segment import Model
 from anymask.track import MemorySettings, VideoSession, natural_order, open_session
 
 VIDEO_PROTOCOLS = {"videos": "semi", "videos-offline": "offline", "videos-online": "online"}
-HEADER = ("J&F", "J", "F")
+VIDEO_HEADER = ("J&F", "J", "F")
 LOG = logging.getLogger("anymask.evaluation")
 Follow = Callable[[Clip], VideoSession]  # opens a session of a clip, which the caller closes
 
@@ -147,8 +147,8 @@ def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, A
     return Report(
         title=f"{about['model']} on videos",
         about=title,
-        sections=[Section(tables=[TextTable((title, *HEADER), total),
-                                  TextTable(("", *HEADER), videos)])],
+        sections=[Section(tables=[TextTable((title, *VIDEO_HEADER), total),
+                                  TextTable(("", *VIDEO_HEADER), videos)])],
         notes=[f"machine: {machine.line()}"],
         rows=rows,
         data={"protocol": way, **about, "machine": dataclasses.asdict(machine), "rounds": plain},

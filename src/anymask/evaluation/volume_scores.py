@@ -30,7 +30,7 @@ from anymask.base import BoolArray, DataError, Floats, InputError, ProgressBar, 
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.volumes import Volume, label_volume, read_volume
 
-TOLERANCE = 1.0  # mm
+TOLERANCE_MM = 1.0  # mm
 PERCENTILE = 95
 SCAN_ENDINGS = (".nii", ".nii.gz", ".mgh", ".mgz", ".nrrd", ".seg.nrrd", ".dcm", ".tif", ".tiff")
 Spacing = tuple[float, float, float]
@@ -73,7 +73,7 @@ def surface_distances(
 
 
 def score_label(
-    found: BoolArray, truth: BoolArray, spacing: Spacing, tolerance: float = TOLERANCE
+    found: BoolArray, truth: BoolArray, spacing: Spacing, tolerance: float = TOLERANCE_MM
 ) -> tuple[float, float, float | None]:
     """Compute Dice, NSD and HD95 of two masks (D, H, W); 1, 1 and None if both are empty.
 
@@ -94,7 +94,7 @@ def score_label(
 
 
 def score_volume(
-    found: Volume, truth: Volume, scan: str = "", tolerance: float = TOLERANCE
+    found: Volume, truth: Volume, scan: str = "", tolerance: float = TOLERANCE_MM
 ) -> list[VolumeScores]:
     """Score every label of truth or result, in ascending order; 0 is background.
 
@@ -138,7 +138,7 @@ def _boxes(*arrays: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
     return boxes
 
 
-def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE) -> Report:
+def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE_MM) -> Report:
     """Compare two label files, or the files of the same name in two folders.
 
     Raises InputError for an invalid tolerance, DataError that names the file and the reason.

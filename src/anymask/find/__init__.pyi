@@ -14,8 +14,8 @@ from anymask.find.phrases import MAX_PHRASES as MAX_PHRASES
 from anymask.find.phrases import Phrase as Phrase
 from anymask.find.phrases import Phrases as Phrases
 from anymask.find.phrases import read_phrases as read_phrases
-from anymask.find.words import DUPLICATE as DUPLICATE
-from anymask.find.words import NOTHING as NOTHING
+from anymask.find.words import NO_MATCH as NO_MATCH
+from anymask.find.words import SAME_OBJECT_IOU as SAME_OBJECT_IOU
 from anymask.find.words import FindKeywords as FindKeywords
 from anymask.find.words import FindSettings as FindSettings
 from anymask.find.words import Method as Method

@@ -33,7 +33,7 @@ from anymask.find.phrases import Phrase
 from anymask.models.rules import NameTable, plain_word
 from anymask.runtime import pick_device
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 SENTENCE = "a photo of a {}"  # one of the templates of the paper
 BATCH = 16  # crops or texts encoded at once
@@ -135,7 +135,7 @@ def to_pixels(pixels: UintImage, side: int) -> FloatArray:  # (H, W, 3) -> (3, S
     resized = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
     left, top = (round((length - side) / 2) for length in size)
     square = np.asarray(resized.crop((left, top, left + side, top + side)), np.float32) / 255
-    normal = (square - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    normal = (square - np.array(CLIP_MEAN, np.float32)) / np.array(STD, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1), np.float32)
 
 

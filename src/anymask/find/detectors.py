@@ -35,9 +35,9 @@ from anymask.runtime import Installed, file_hash, home
 log = logging.getLogger("anymask.find")
 
 DEFAULT_DETECTOR = "llmdet_tiny"
-THRESHOLD = 0.3  # default of folders that are not in the catalogue
+DEFAULT_THRESHOLD = 0.3  # default of folders that are not in the catalogue
 RECORD = "record.json"  # in a folder of the store: the hash at the first load
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 # Of several graphs in one folder, the first of these is used.
 GRAPHS = ("model.onnx", "model_fp16.onnx", "model_q4f16.onnx", "model_quantized.onnx")
 
@@ -160,7 +160,7 @@ def _need_transformers() -> None:
 
 
 _OPENING = threading.Lock()  # prevents two threads from loading 700 MB twice
-_OPEN: dict[tuple[Path, str, str], Detector] = {}  # most recent detector
+_LAST_DETECTOR: dict[tuple[Path, str, str], Detector] = {}  # most recent detector
 
 
 def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Detector:
@@ -176,9 +176,9 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
         _need_transformers()
     digest = _checked_hash(weights, facts)
     key = (weights, digest, device)
-    if key in _OPEN:
-        return _OPEN[key]
-    threshold = facts.threshold if facts else THRESHOLD
+    if key in _LAST_DETECTOR:
+        return _LAST_DETECTOR[key]
+    threshold = facts.threshold if facts else DEFAULT_THRESHOLD
     log.info("Loading the detector %s (%s)", name, weights)
     opened: Detector
     if weights.suffix == ".onnx":
@@ -198,14 +198,14 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
 
         opened = TorchDetector(name, folder, threshold, device)
     opened.about["weights"] = digest
-    _OPEN.clear()
-    _OPEN[key] = opened
+    _LAST_DETECTOR.clear()
+    _LAST_DETECTOR[key] = opened
     return opened
 
 
 def _weights_of(folder: Path) -> Path:
     """Weights file of a folder. Raises WeightsError if it is missing."""
-    for name in WEIGHTS:
+    for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return folder / name
     for official in (official_file(folder), official_file(folder, SAM3_FILES)):
@@ -221,8 +221,8 @@ def _weights_of(folder: Path) -> Path:
         else ""
     )
     raise WeightsError(
-        f"{folder} does not contain a detector. Expected {WEIGHTS[0]} with config.json, an .onnx "
-        f"graph, groundingdino_swint_ogc.pth or sam3.pt, but found {there or 'none of them'}."
+        f"{folder} does not contain a detector. Expected {WEIGHT_FILES[0]} with config.json, an "
+        f".onnx graph, groundingdino_swint_ogc.pth or sam3.pt, but found {there or 'none of them'}."
     )
 
 
@@ -236,7 +236,7 @@ def _checked_hash(weights: Path, facts: DetectorFacts | None) -> str:
     known = recorded.get("sha256") if isinstance(recorded, dict) else None
     published = (
         facts.sha256
-        if weights.name == (Path(facts.files[0]).name if facts.files else WEIGHTS[0])
+        if weights.name == (Path(facts.files[0]).name if facts.files else WEIGHT_FILES[0])
         else None
     )
     if digest != (published or known or digest):

@@ -4,8 +4,8 @@ For the bundled models: the feature cells of the exemplar and its surroundings p
 of similar objects (`likeness.Kind.agreement`). The best locations become clicks; the resulting
 masks are compared with the exemplar, and `chance_of` converts their features to the probability of
 the same kind of object. The highest probability, and the similarity of the two images, give the
-probability that the image contains such an object (`alike_scores`). Masks below `THRESHOLD` are
-dropped, so the result may be empty. The weights are logistic regressions on pairs of training
+probability that the image contains such an object (`alike_scores`). Masks below `EXAMPLE_THRESHOLD`
+are dropped, so the result may be empty. The weights are logistic regressions on pairs of training
 images (`research.fit_likeness`).
 
 Letters: H W an image, h w its cells, n masks.
@@ -26,9 +26,9 @@ from anymask.base import BoolArray, FloatArray, InputError, ModelError, UintImag
 from anymask.find.detectors import open_detector
 from anymask.find.grounding import ExampleDetector, ScoredBoxes, sigmoid
 from anymask.find.likeness import (
-    FEATURES,
+    CELL_STRIDE,
+    LIKENESS_FACTS,
     NAMED,
-    STRIDE,
     ImageCells,
     Kind,
     cheap_facts,
@@ -67,23 +67,23 @@ from anymask.runtime import mask_vectors
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-THRESHOLD = 0.55  # default minimum score: docs/explanation/text-prompts.md
-LIKELY = 0.1  # probability from which a mask indicates further objects
-MAX_PLACES = 96  # clicks per image
-REACH = 0.35  # minimum distance of two clicks, relative to the exemplar's side
+EXAMPLE_THRESHOLD = 0.55  # default minimum score: docs/explanation/text-prompts.md
+MIN_MATCH_PROBABILITY = 0.1  # probability from which a mask indicates further objects
+MAX_IMAGE_CLICKS = 96  # clicks per image
+CLICK_DISTANCE = 0.35  # minimum distance of two clicks, relative to the exemplar's side
 MAX_COMPARED = 40  # masks with computed name vectors
-ROUNDS, MANY = 4, 8  # maximum number of rounds, and of matches that cause another round
-SAME = 0.8  # maximum IoU of two masks that are compared
+MAX_ROUNDS, MIN_ROUND_MATCHES = 4, 8  # and of matches that cause another round
+NMS_IOU = 0.8  # maximum IoU of two masks that are compared
 DETECTED = 0.6  # default minimum score of a detector's box; not tuned
-APART = 0.2  # maximum overlap of two neighbouring objects, relative to the smaller one
+MAX_NEIGHBOR_OVERLAP = 0.2  # overlap of two neighbouring objects, relative to the smaller one
 GROUP = 2  # number of contained objects from which a mask is a group ...
-COVERED = 0.2  # ... if they cover this share of it
-LIKE = "like"  # temporary label of a detector's boxes for exemplars
-LEAST, MOST = 9, 0.95  # minimum area of a mask in pixels; maximum share of the image
+MIN_GROUP_COVERAGE = 0.2  # ... if they cover this share of it
+DETECTOR_LABEL = "like"  # temporary label of a detector's boxes for exemplars
+MIN_MASK_AREA, MAX_MASK_SHARE = 9, 0.95  # limits of a mask: area in pixels, share of the image
 
 # Weights of the features in the order of FACTS, and the constant; and without those of the name
 # model.
-WEIGHTS = (1.409, 9.531, 2.983, -1.881, 6.203, -1.113, -0.131, 4.887, -16.255)
+FACT_WEIGHTS = (1.409, 9.531, 2.983, -1.881, 6.203, -1.113, -0.131, 4.887, -16.255)
 CHEAP_WEIGHTS = (7.429, -6.0, 7.408, 0.952, -0.242, 4.884)
 # Weights of the image: the logit of its best mask, the similarity of the images, the constant.
 IMAGE_WEIGHTS = (0.664, 3.468, 0.462)
@@ -93,9 +93,9 @@ STEEPNESS = 0.7  # exponent of a mask's probability relative to the best one
 
 Prompted = tuple[ImageSource, Mapping[str, Any]]
 Examples = str | Prompted | Sequence[str | Prompted]
-SHAPE = '(image, {"point": (x, y)}), with "mask" or "box" instead of "point"'
-KINDS = {"click": "point", "point": "point", "box": "box", "mask": "mask"}
-_TEXT = re.compile(r"(.+)@(click|point|box|mask):(.+)", re.DOTALL)
+SYNTAX = '(image, {"point": (x, y)}), with "mask" or "box" instead of "point"'
+PROMPT_KINDS = {"click": "point", "point": "point", "box": "box", "mask": "mask"}
+_EXAMPLE_TEXT = re.compile(r"(.+)@(click|point|box|mask):(.+)", re.DOTALL)
 
 
 class Example(NamedTuple):
@@ -126,10 +126,10 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
     Raises InputError for an invalid exemplar, PromptError for an invalid prompt, ImageError.
     """
     if not isinstance(given, Iterable):
-        raise InputError(f"Invalid exemplar. Use {SHAPE}. Given: {str(given)[:80]}")
+        raise InputError(f"Invalid exemplar. Use {SYNTAX}. Given: {str(given)[:80]}")
     several = [given] if isinstance(given, str | tuple) else list(given)
     if not several:
-        raise InputError(f"The list of exemplars is empty. Pass at least one exemplar as {SHAPE}.")
+        raise InputError(f"The list of exemplars is empty. Pass at least one exemplar as {SYNTAX}.")
     images: dict[str, UintImage] = {}  # several exemplars of one image share its features
     found = []
     for one in several:
@@ -147,7 +147,7 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
 def parse_example(one: Any) -> tuple[ImageSource, str, Any]:
     """Image, kind of prompt and its value. Raises InputError."""
     if isinstance(one, str):
-        found = _TEXT.fullmatch(one)
+        found = _EXAMPLE_TEXT.fullmatch(one)
         if found is None:
             raise InputError(
                 f"Invalid exemplar {one!r}. Use IMAGE@point:X,Y, @box:X0,Y0,X1,Y1 or @mask:FILE."
@@ -161,10 +161,10 @@ def parse_example(one: Any) -> tuple[ImageSource, str, Any]:
             raise InputError(
                 f"Invalid coordinates {text!r} after @{kind}:. Use numbers separated by commas."
             ) from None
-        return source, KINDS[kind], numbers
+        return source, PROMPT_KINDS[kind], numbers
     is_pair = isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], Mapping)
     if not is_pair or len(one[1]) != 1 or not {"mask", "box", "point"} & one[1].keys():
-        raise InputError(f"Invalid exemplar {str(one)[:80]}. Use {SHAPE}.")
+        raise InputError(f"Invalid exemplar {str(one)[:80]}. Use {SYNTAX}.")
     image, ((kind, value),) = one[0], one[1].items()
     return image, kind, value
 
@@ -309,7 +309,7 @@ class ExampleFinder:
             best = encoded.scores[:, :count].max(1)
             kept = best > encoded.scores[:, count:].max(1, initial=-1)
             boxes = ScoredBoxes(encoded.boxes[kept], best[kept, None])
-            named = name_boxes(boxes, [Phrase(LIKE, LIKE)], least)
+            named = name_boxes(boxes, [Phrase(DETECTOR_LABEL, DETECTOR_LABEL)], least)
             found = mask_boxes(self.model, image, clip_boxes(named, image.shape[:2]))
             return [replace(one, label=None, label_probability=None) for one in found]
 
@@ -340,13 +340,13 @@ def find_alike(
 
     Groups of objects, and parts of better objects, are removed.
     """
-    least = THRESHOLD if score is None else score
+    least = EXAMPLE_THRESHOLD if score is None else score
     seen = compare(model, image, requested)
     scores = alike_scores(np.where(seen.unlike, 0, chance_of(seen.facts)), seen.scene)
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= max(least, 1e-4)]
     found = [replace(seen.masks[n], score=round(float(scores[n]), 4)) for n in order]
-    group = mark_groups([one.rle for one in found], seen.facts[order, FEATURES.index("size")])
+    group = mark_groups([one.rle for one in found], seen.facts[order, LIKENESS_FACTS.index("size")])
     return without_parts([one for one, several in zip(found, group, strict=True) if not several])
 
 
@@ -365,13 +365,13 @@ def mark_groups(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
         held: list[int] = []
         inside = (shared[:, place] > PART * areas) & (areas < area / 2) & (sizes < sizes[place])
         for n in np.flatnonzero(inside):
-            if all(shared[n, m] < APART * min(areas[n], areas[m]) for m in held):
+            if all(shared[n, m] < MAX_NEIGHBOR_OVERLAP * min(areas[n], areas[m]) for m in held):
                 held.append(int(n))
-        groups[place] = len(held) >= GROUP and areas[held].sum() >= COVERED * area
+        groups[place] = len(held) >= GROUP and areas[held].sum() >= MIN_GROUP_COVERAGE * area
     return groups
 
 
-def chance_of(facts: FloatArray, weights: Sequence[float] = WEIGHTS) -> FloatArray:
+def chance_of(facts: FloatArray, weights: Sequence[float] = FACT_WEIGHTS) -> FloatArray:
     """Probability (n,) that a mask is the same kind of object, from features (n, len(FACTS))."""
     return sigmoid(facts @ np.array(weights[:-1], np.float32) + np.float32(weights[-1]))
 
@@ -414,7 +414,7 @@ def compare(
     if requested.unlike is not None:
         agreement = agreement - np.maximum(requested.unlike.agreement(cells), 0)
     left, rounds = agreement.copy(), list[tuple[list[Mask], FloatArray, BoolArray]]()
-    while len(rounds) < ROUNDS:
+    while len(rounds) < MAX_ROUNDS:
         places = _places(left, requested.like, features.geometry)
         masks = _answers(model, features, places)
         if not masks:
@@ -430,8 +430,8 @@ def compare(
         promising = np.argsort(-logits, kind="stable")[:most]
         masks, facts = [masks[n] for n in promising], facts[promising]
         rounds.append((masks, facts, _add_names(model, image, requested, masks, facts)))
-        alike = chance_of(facts) >= LIKELY
-        if alike.sum() < MANY:
+        alike = chance_of(facts) >= MIN_MATCH_PROBABILITY
+        if alike.sum() < MIN_ROUND_MATCHES:
             break
         for one, is_alike in zip(masks, alike, strict=True):
             if is_alike:
@@ -439,7 +439,7 @@ def compare(
     return ScoredCandidates(
         [one for masks, _, _ in rounds for one in masks],
         np.concatenate(
-            [np.zeros((0, len(FEATURES)), np.float32), *(facts for _, facts, _ in rounds)]
+            [np.zeros((0, len(LIKENESS_FACTS)), np.float32), *(facts for _, facts, _ in rounds)]
         ),
         np.concatenate([np.zeros(0, np.bool_), *(unlike for _, _, unlike in rounds)]),
         float(vector_likeness(whole, requested.like.scenes)[0]),
@@ -462,17 +462,17 @@ def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[fl
     """Pixels (x, y) of the best cells, with a minimum distance."""
     rows, columns = agreement.shape
     side = float(np.sqrt(np.median(kind.shares) * rows * columns))
-    radius = float(np.clip(REACH * side, 1.0, min(rows, columns) / 6))
+    radius = float(np.clip(CLICK_DISTANCE * side, 1.0, min(rows, columns) / 6))
     y, x = np.mgrid[:rows, :columns]
     left, found = agreement.copy(), []
-    for _ in range(MAX_PLACES):
+    for _ in range(MAX_IMAGE_CLICKS):
         row, column = np.unravel_index(left.argmax(), left.shape)
         if not np.isfinite(left[row, column]):
             break
         found.append((float(column), float(row)))
         left[(y - row) ** 2 + (x - column) ** 2 <= radius**2] = -np.inf
     height, width = place.image_hw
-    scale = [STRIDE / factor for factor in place.scale_xy]
+    scale = [CELL_STRIDE / factor for factor in place.scale_xy]
     return [
         (min((column + 0.5) * scale[0], width - 1), min((row + 0.5) * scale[1], height - 1))
         for column, row in found
@@ -486,9 +486,9 @@ def _answers(model: Model, features: Features, places: Sequence[tuple[float, flo
         one
         for answer in model.segment(features, prompts=prompts)
         for one in answer
-        if LEAST <= rle_area(one.rle) <= MOST * one.rle.size[0] * one.rle.size[1]
+        if MIN_MASK_AREA <= rle_area(one.rle) <= MAX_MASK_SHARE * one.rle.size[0] * one.rle.size[1]
     ]
     if not masks:
         return []
-    kept = mask_nms([one.rle for one in masks], [one.score for one in masks], SAME)
+    kept = mask_nms([one.rle for one in masks], [one.score for one in masks], NMS_IOU)
     return [masks[n] for n in kept]

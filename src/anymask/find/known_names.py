@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("anymask.find")
 
-THRESHOLD = 0.16  # minimum score: docs/reference/results-automatic.md
-WEIGHTS = (0.649, 0.147, 0.843, -0.006)  # of two log probabilities, the objectness logit, and 1
-FAINT = -8.0  # lower limit of the log probability
+MIN_SCORE = 0.16  # minimum score: docs/reference/results-automatic.md
+SCORE_WEIGHTS = (0.649, 0.147, 0.843, -0.006)  # of two log probabilities, objectness logit, and 1
+MIN_LOG_PROBABILITY = -8.0  # lower limit of the log probability
 POSSIBLE = 0.003  # minimum probability of a name for a second crop with gray surroundings
-ALIKE, LIKELY = 0.8, 0.02  # maximum IoU of two candidates, and their minimum objectness
-MOST = 56  # candidates per image
+NMS_IOU, MIN_OBJECTNESS = 0.8, 0.02  # maximum IoU of two candidates, and their minimum objectness
+CANDIDATES = 56  # candidates per image
 UNJUDGED = 0.3  # objectness of masks of models that do not predict it
-OVERLAP = 0.3  # maximum overlap of two masks of one label, relative to the smaller one
-RIVAL = 1 / 3  # minimum score relative to the best of a label, without a given threshold
+LABEL_OVERLAP = 0.3  # maximum overlap of two masks of one label, relative to the smaller one
+BEST_SHARE = 1 / 3  # minimum score relative to the best of a label, without a given threshold
 SUGGESTED = 5  # names in an error, per unknown word
-SAME = 0.9  # minimum IoU of a mask and the prediction for its click
+MIN_CLICK_IOU = 0.9  # minimum IoU of a mask and the prediction for its click
 
 
 @brief
@@ -77,10 +77,10 @@ class CandidateMasks:
         if naming is None:
             require(model.runtime, model.runtime.naming, "mask naming")
         found = model.everything(
-            image, nms_iou=ALIKE, max_containment=1, min_objectness=LIKELY, refine_edges=False,
-            progress=progress,
+            image, nms_iou=NMS_IOU, max_containment=1, min_objectness=MIN_OBJECTNESS,
+            refine_edges=False, progress=progress,
         )  # fmt: skip
-        records = [one for one in sorted(found, key=lambda one: -one.rank) if one.area][:MOST]
+        records = [one for one in sorted(found, key=lambda one: -one.rank) if one.area][:CANDIDATES]
         rles = [one.rle for one in records]
         vectors = mask_vectors(model.runtime, image, rles, naming=naming)
         return cls(model, image, records, vectors, naming=naming)
@@ -118,7 +118,7 @@ class CandidateMasks:
 
 def word_facts(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # -> (..., 3)
     """Features of a score: two log probabilities of a name, and the logit of the objectness."""
-    logs = [np.log(np.maximum(one, np.exp(FAINT))) for one in (seen, alone)]
+    logs = [np.log(np.maximum(one, np.exp(MIN_LOG_PROBABILITY))) for one in (seen, alone)]
     sure = np.clip(objectness, 0.001, 0.99)
     logit = np.log(sure) - np.log1p(-sure)
     return np.stack([*logs, np.broadcast_to(logit, seen.shape)], axis=-1)
@@ -132,7 +132,7 @@ def word_scores(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # (
         alone: Probability with everything outside the mask gray (n, P).
         objectness: Objectness (n, 1).
     """
-    logits = word_facts(seen, alone, objectness) @ np.array(WEIGHTS[:-1]) + WEIGHTS[-1]
+    logits = word_facts(seen, alone, objectness) @ np.array(SCORE_WEIGHTS[:-1]) + SCORE_WEIGHTS[-1]
     return np.round(1 / (1 + np.exp(-logits)), 4)
 
 
@@ -160,7 +160,7 @@ def find_by_name(
     scores = word_scores(named, alone, candidates.objectness())
     # Threshold of each phrase: the given one, else relative to its best score of (n, P).
     passed = scores >= [
-        max(THRESHOLD, RIVAL * float(best)) if phrase.threshold is None else phrase.threshold
+        max(MIN_SCORE, BEST_SHARE * float(best)) if phrase.threshold is None else phrase.threshold
         for phrase, best in zip(phrases, scores.max(0), strict=True)
     ]
     found = one_winner(name_records(candidates.records, scores, passed, phrases))
@@ -211,7 +211,7 @@ def one_winner(records: Sequence[Mask]) -> list[Mask]:
     kept: list[Mask] = []
     for label in dict.fromkeys(one.label for one in records):
         same = [one for one in records if one.label == label]
-        places = mask_nms([m.rle for m in same], [m.score for m in same], OVERLAP, "smaller")
+        places = mask_nms([m.rle for m in same], [m.score for m in same], LABEL_OVERLAP, "smaller")
         kept += [same[place] for place in places.tolist()]
     return sorted(kept, key=lambda one: -one.score)
 
@@ -227,7 +227,7 @@ def with_edges(model: Model, image: UintImage, records: Sequence[Mask]) -> list[
     better = {}
     for record, answer in zip(clicked, answers, strict=True):
         alike = rle_iou(answer.rles(), [record.rle])[:, 0]
-        if alike.max() >= SAME:
+        if alike.max() >= MIN_CLICK_IOU:
             better[id(record)] = replace(record, rle=answer.rles()[int(alike.argmax())])
     return [better.get(id(one), one) for one in records]
 

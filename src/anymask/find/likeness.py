@@ -21,12 +21,12 @@ from anymask.masks import Features, Rle, mask_to_rle, rle_area, rle_to_mask
 from anymask.models.rules import NameTable
 from anymask.runtime import ImageRuntime, mask_vectors, require
 
-STRIDE = 8  # pixels of the model's input per cell
-BINS = 8  # per color channel
-PARTS = (0.5, 0.25, 0.25)  # weights of coarse map, fine map and colors
-NEAREST = 3  # cells of an exemplar that are averaged
+CELL_STRIDE = 8  # pixels of the model's input per cell
+COLOR_BINS = 8  # per color channel
+MAP_WEIGHTS = (0.5, 0.25, 0.25)  # weights of coarse map, fine map and colors
+NEAREST_CELLS = 3  # cells of an exemplar that are averaged
 MAX_OBJECT, MAX_AROUND = 48, 96  # maximum number of stored cells of an exemplar
-RING = 2  # width of a mask's surroundings in cells
+RING_CELLS = 2  # width of a mask's surroundings in cells
 SOFTER = 0.5  # factor of the names' scale, so that names near the most likely one also count
 
 
@@ -40,7 +40,7 @@ class ImageCells:
     def of(cls, image: UintImage, features: Features) -> ImageCells:
         """Compute the cells of an image (H, W, 3)."""
         place = features.geometry
-        side = place.side // STRIDE
+        side = place.side // CELL_STRIDE
         rows, columns = place.filled_cells(side)
         maps = [one.values for one in features.encoder_output.maps()][:2]
         seen = [_unit(_resized(one, side)[:rows, :columns]) for one in maps]
@@ -50,11 +50,11 @@ class ImageCells:
         lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32) / 255
         # a and b of images are close to the centre of their range
         lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * 2 + 0.5, 0, 1)
-        middles = np.arange(BINS, dtype=np.float32) / (BINS - 1)
-        near = np.maximum(0, 1 - np.abs(lab[..., None] - middles) * (BINS - 1))
-        shares: FloatArray = near.reshape(*hw, 3 * BINS)
+        middles = np.arange(COLOR_BINS, dtype=np.float32) / (COLOR_BINS - 1)
+        near = np.maximum(0, 1 - np.abs(lab[..., None] - middles) * (COLOR_BINS - 1))
+        shares: FloatArray = near.reshape(*hw, 3 * COLOR_BINS)
         seen.append(_unit(shares))
-        parts = [np.float32(part**0.5) * one for part, one in zip(PARTS, seen, strict=False)]
+        parts = [np.float32(part**0.5) * one for part, one in zip(MAP_WEIGHTS, seen, strict=False)]
         return cls(_unit(np.concatenate(parts, axis=2)))
 
     def share(self, mask: BoolArray) -> FloatArray:  # (H, W) -> (h, w)
@@ -133,12 +133,12 @@ def _some(cells: FloatArray, most: int) -> FloatArray:  # (n, C) -> (K, C)
 def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, C) -> (n,)
     """Mean similarity to the nearest cells."""
     cosines = flat @ cells.T
-    count = min(NEAREST, len(cells))
+    count = min(NEAREST_CELLS, len(cells))
     largest = np.partition(cosines, cosines.shape[1] - count, axis=1)[:, -count:]
     return largest.mean(1)
 
 
-FEATURES = (
+LIKENESS_FACTS = (
     "vector",  # cosine similarity of the name model's vectors, for the nearest exemplar
     "names",  # similarity of the name distributions, 0..1 (Bhattacharyya coefficient)
     "cells",  # cosine similarity of the mean cell and the prototype
@@ -154,12 +154,12 @@ NAMED = 2  # features that require the name model
 def cheap_facts(
     kind: Kind, cells: ImageCells, agreement: FloatArray, rles: Sequence[Rle], scores: FloatArray
 ) -> FloatArray:  # -> (n, len(FACTS))
-    """Features in the order of `FEATURES`; those of the name model are 0."""
-    facts = np.zeros((len(rles), len(FEATURES)), np.float32)
+    """Features in the order of `LIKENESS_FACTS`; those of the name model are 0."""
+    facts = np.zeros((len(rles), len(LIKENESS_FACTS)), np.float32)
     for row, rle in zip(facts, rles, strict=True):
         covered = cells.share(rle_to_mask(rle))
         weight = covered / max(float(covered.sum()), 1e-6)
-        ring = cv2.dilate(covered, np.ones((2 * RING + 1, 2 * RING + 1), np.uint8))
+        ring = cv2.dilate(covered, np.ones((2 * RING_CELLS + 1, 2 * RING_CELLS + 1), np.uint8))
         ring = np.maximum(ring - covered, 0)
         inside = float((agreement * weight).sum())
         around = float((agreement * ring).sum() / max(float(ring.sum()), 1e-6))

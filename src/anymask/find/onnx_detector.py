@@ -36,7 +36,7 @@ from anymask.find.grounding import (
 from anymask.find.wordpiece import WordPiece
 
 MAX_TOKENS = 256  # of a caption, as in training
-NEEDED = ("pixel_values", "input_ids")
+REQUIRED_INPUTS = ("pixel_values", "input_ids")
 TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int64)": np.int64,
          "tensor(bool)": np.bool_}  # fmt: skip
 
@@ -58,7 +58,7 @@ class OnnxDetector:
         self._session = _open_graph(graph)
         self._inputs = {one.name: one for one in self._session.get_inputs()}
         outputs = {one.name for one in self._session.get_outputs()}
-        missing = {*NEEDED} - {*self._inputs} | {"logits", "pred_boxes"} - outputs
+        missing = {*REQUIRED_INPUTS} - {*self._inputs} | {"logits", "pred_boxes"} - outputs
         if missing:
             raise WeightsError(
                 f"{graph} is no Grounding DINO: it has no {', '.join(sorted(missing))}."

@@ -45,9 +45,9 @@ from anymask.runtime import ImageRuntime, require
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-STEPS, RATE = 1000, 1e-3  # training of the two weights
+TRAINING_STEPS, LEARNING_RATE = 1000, 1e-3  # training of the two weights
 FOCAL = (0.25, 2.0)  # alpha and gamma of the focal loss
-EPS = 1e-4  # of AdamW
+ADAMW_EPSILON = 1e-4  # of AdamW
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def learn_target(
     model: Model,
     examples: Sequence[tuple[UintImage, BoolArray]],
     tuned: bool = False,
-    steps: int = STEPS,
+    steps: int = TRAINING_STEPS,
 ) -> PersonalTarget:
     """Learn the features of exemplars: images (H, W, 3) with masks (H, W).
 
@@ -222,7 +222,7 @@ def _learn_weights(
     planes = torch.from_numpy(logits_to_image(logits, features.geometry)).flatten(1)
     requested = torch.from_numpy(truth).flatten().float()
     own = torch.full((2,), 1 / 3, requires_grad=True)
-    learner = torch.optim.AdamW([own], lr=RATE, eps=EPS)
+    learner = torch.optim.AdamW([own], lr=LEARNING_RATE, eps=ADAMW_EPSILON)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(learner, steps)
     alpha, gamma = FOCAL
     for _ in range(steps):

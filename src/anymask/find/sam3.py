@@ -44,10 +44,10 @@ from anymask.runtime import pick_device
 
 log = logging.getLogger("anymask.find")
 
-WEIGHTS = "model.safetensors"  # of transformers' folders; else the official checkpoint
+SAM3_FILE = "model.safetensors"  # of transformers' folders; else the official checkpoint
 TOKENS = 32  # per phrase
 EXAMPLES_ONLY = "visual"  # phrase for exemplar boxes without a text
-EPS = 1e-5
+NORM_EPSILON = 1e-5
 PADDED = -10  # label of a padding box
 LICENCE = (
     "SAM 3 uses the SAM License of Meta (19 November 2025), which is not an open-source licence. "
@@ -78,7 +78,7 @@ class Sam3:
         log.warning(LICENCE)
         self.name, self.threshold, self._folder = name, threshold, folder
         self._torch, self._device = torch, pick_device(device)
-        self._official = None if (folder / WEIGHTS).is_file() else official_file(folder, PATTERN)
+        self._official = None if (folder / SAM3_FILE).is_file() else official_file(folder, PATTERN)
         try:
             self._config = (
                 transformers.Sam3VideoConfig()
@@ -318,7 +318,7 @@ def set_eps(config: Any) -> None:
         ):
             set_eps(part)
     if hasattr(config, "layer_norm_eps"):
-        config.layer_norm_eps = EPS
+        config.layer_norm_eps = NORM_EPSILON
 
 
 # Exemplar boxes.

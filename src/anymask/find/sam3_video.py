@@ -29,10 +29,10 @@ from anymask.find.grounding import sigmoid
 from anymask.find.torch_detector import as_numpy
 from anymask.masks import Mask, Prompt, mask_to_rle
 
-SURE = 32  # limit of the absolute logits of a mask to correct
-OVERLAPPED = -10  # logit of a pixel of another object
-GIVEN, TRACKED = "cond_frame_outputs", "non_cond_frame_outputs"
-CORNERS = [2, 3]  # labels of a box
+MAX_LOGIT = 32  # limit of the absolute logits of a mask to correct
+OVERLAP_LOGIT = -10  # logit of a pixel of another object
+PROMPTED_OUTPUTS, TRACKED_OUTPUTS = "cond_frame_outputs", "non_cond_frame_outputs"
+BOX_CORNER_LABELS = [2, 3]  # labels of a box
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Sam3Video:
         coords = np.zeros((0, 2), np.float32)
         labels: list[int] = []
         if prompt.box is not None:
-            coords, labels = prompt.box.reshape(2, 2), [*CORNERS]
+            coords, labels = prompt.box.reshape(2, 2), [*BOX_CORNER_LABELS]
         if prompt.points is not None and prompt.labels is not None:
             coords = np.concatenate([coords, prompt.points])
             labels += prompt.labels.tolist()
@@ -107,7 +107,7 @@ class Sam3Video:
         )
         at = self._session.obj_id_to_idx(number)
         known = self._session.output_dict_per_obj[at]
-        before = known[GIVEN].get(frame, known[TRACKED].get(frame))
+        before = known[PROMPTED_OUTPUTS].get(frame, known[TRACKED_OUTPUTS].get(frame))
         with self._lock, self._torch.inference_mode():
             found = self._network._run_single_frame_inference(
                 inference_session=self._session,
@@ -119,11 +119,11 @@ class Sam3Video:
                 mask_inputs=None,
                 reverse=False,
                 prev_sam_mask_logits=(
-                    None if before is None else before["pred_masks"].clamp(-SURE, SURE)
+                    None if before is None else before["pred_masks"].clamp(-MAX_LOGIT, MAX_LOGIT)
                 ),
             )
-        known[TRACKED].pop(frame, None)
-        known[GIVEN][frame] = found
+        known[TRACKED_OUTPUTS].pop(frame, None)
+        known[PROMPTED_OUTPUTS][frame] = found
         self._unsettled.add(frame)
         return as_numpy(found["pred_masks"][0, 0])
 
@@ -141,7 +141,7 @@ class Sam3Video:
             self._unsettled.clear()
             seen = self._network(self._session, frame_idx=frame, reverse=backward)
         for known in self._session.output_dict_per_obj.values():
-            for outputs in (known[GIVEN], known[TRACKED]):
+            for outputs in (known[PROMPTED_OUTPUTS], known[TRACKED_OUTPUTS]):
                 outputs.get(frame, {}).pop("high_res_masks", None)  # 4 MB each
         side = seen.pred_masks.shape[-2:]
         logits = as_numpy(seen.pred_masks.reshape(-1, *side))
@@ -172,10 +172,10 @@ class Sam3Video:
         """Encode the memories of a prompted frame, for all objects with a mask there."""
         torch, outputs = self._torch, self._session.output_dict_per_obj
         for known in outputs.values():
-            if frame in known[TRACKED]:
-                known[GIVEN][frame] = known[TRACKED].pop(frame)
-        shown = [at for at, known in outputs.items() if frame in known[GIVEN]]
-        found = [outputs[at][GIVEN][frame] for at in shown]
+            if frame in known[TRACKED_OUTPUTS]:
+                known[PROMPTED_OUTPUTS][frame] = known[TRACKED_OUTPUTS].pop(frame)
+        shown = [at for at, known in outputs.items() if frame in known[PROMPTED_OUTPUTS]]
+        found = [outputs[at][PROMPTED_OUTPUTS][frame] for at in shown]
         side = (self._network.image_size,) * 2
         wide = [
             torch.nn.functional.interpolate(
@@ -233,7 +233,7 @@ def encode_memory(
     if is_mask_from_pts:
         own = torch.arange(len(masks), device=masks.device)[:, None, None, None]
         likeliest = masks.argmax(dim=0, keepdim=True) == own
-        masks = (torch.where(likeliest, masks, masks.clamp(max=OVERLAPPED)) > 0).float()
+        masks = (torch.where(likeliest, masks, masks.clamp(max=OVERLAP_LOGIT)) > 0).float()
     else:
         masks = masks.sigmoid()
     masks = masks * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc

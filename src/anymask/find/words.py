@@ -31,11 +31,11 @@ from anymask.masks import Features, Mask, Masks, box_nms, cut_boxes, rle_area, r
 if TYPE_CHECKING:
     from anymask.segment import Model
 
-DUPLICATE = 0.7  # minimum IoU of two masks of one object
+SAME_OBJECT_IOU = 0.7  # minimum IoU of two masks of one object
 SAME_BOX = 0.9  # minimum IoU of two boxes of which only one is segmented
 MAX_BOXES = 300  # per image
-AT_ONCE = 64  # boxes per batch
-NOTHING = "no matching objects; lower --score, for example --score 0.1"
+BOX_BATCH_SIZE = 64  # boxes per batch
+NO_MATCH = "no matching objects; lower --score, for example --score 0.1"
 
 
 Method = Literal["likeness", "persam", "persam_f"]
@@ -75,7 +75,7 @@ class FindSettings:
     ] = None
     nms_iou: Annotated[
         float, Setting("minimum overlap (IoU) at which two masks are merged", le=1)
-    ] = DUPLICATE
+    ] = SAME_OBJECT_IOU
     top_k: Annotated[
         int | None,
         Setting("maximum number of objects per label, highest score first", ge=1, default="all"),
@@ -278,8 +278,8 @@ def mask_boxes(model: Model, image: UintImage, named: Sequence[NamedBox]) -> lis
         return []
     features = model.encode(image)
     found = []
-    for start in range(0, len(named), AT_ONCE):
-        some = named[start : start + AT_ONCE]
+    for start in range(0, len(named), BOX_BATCH_SIZE):
+        some = named[start : start + BOX_BATCH_SIZE]
         boxes = cut_boxes([one.corners for one in some], features.image_hw)
         masks = model.segment(features, boxes=boxes)
         for one, record in zip(some, masks, strict=True):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from numpy.typing import NDArray
 
 from anymask.base import DataError, ImageError, UintImage, brief
-from anymask.formats.fields import MOST_PIXELS, held
+from anymask.formats.fields import MAX_FILE_PIXELS, held
 from anymask.formats.loss_report import LossReport as LossReport
 from anymask.formats.sizes import size_error, size_error_of_record
 from anymask.images import image_hw, load_image
@@ -168,7 +168,7 @@ class AnnotatedImage:
         if not isinstance(self.source, Path):
             return
         try:
-            hw = image_hw(self.source, MOST_PIXELS)
+            hw = image_hw(self.source, MAX_FILE_PIXELS)
         except ImageError:  # reported in detail when the image is loaded
             return
         if hw != self.hw:

@@ -31,7 +31,7 @@ MAX_MEMBERS = 2_000_000
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ENDS = (".zip", ".json.gz", ".geojson.gz", ".xml.gz", *_TARS)
 _SIDE = ("__MACOSX", ".DS_Store", "Thumbs.db")  # added by file managers
-_PARTS = frozenset(
+_DATASET_FOLDERS = frozenset(
     [
         "annotations", "images", "labels", "masks", "train", "valid", "val", "test",
         "jpegimages", "segmentationobject", "segmentationclass",
@@ -211,6 +211,6 @@ def _inner(root: Path) -> Path:
     if len(found) != 1:
         return root
     (one,) = found
-    if one.is_dir() and one.name.lower() not in _PARTS:
+    if one.is_dir() and one.name.lower() not in _DATASET_FOLDERS:
         return _inner(one)
     return one if one.is_file() else root

@@ -21,8 +21,8 @@ from anymask.base import UintImage
 from anymask.formats.documents import located, read_rows, read_text
 from anymask.formats.fields import as_whole
 
-LABELS = "labelmap.txt"
-LISTS = (LABELS, "class_names.txt", "label_colors.txt", "class_dict.csv", "_classes.csv")
+LABEL_MAP = "labelmap.txt"
+CLASS_FILES = (LABEL_MAP, "class_names.txt", "label_colors.txt", "class_dict.csv", "_classes.csv")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ClassList:
 
 def find_classes(folders: Iterable[Path]) -> ClassList | None:
     """Read the first list in one of the folders; None without one. Raises DataError."""
-    for path in (folder / name for folder in folders for name in LISTS):
+    for path in (folder / name for folder in folders for name in CLASS_FILES):
         if path.is_file():
             with located(path):
                 return _read(path)
@@ -56,7 +56,7 @@ def _read(path: Path) -> ClassList:
         return ClassList({value: name for value, name in names.items() if value})
     if path.name == "class_names.txt":
         return ClassList({value: line.strip() for value, (line,) in enumerate(rows) if value})
-    if path.name == LABELS:
+    if path.name == LABEL_MAP:
         parts = [line.rsplit(":", 3) for (line,) in rows]
         rows = [[part[0], *",".join(part[1:2]).split(",")] for part in parts]
     elif path.name == "label_colors.txt":

@@ -69,14 +69,14 @@ from anymask.formats.outlines import (
 )
 from anymask.masks import UNLABELED, Box, Mask, Masks, Rle, coco_polygons_to_rle, coco_to_rle
 
-OURS = "written by anymask"
-KEPT = (  # keys of SA-1B
+ANYMASK_DESCRIPTION = "written by anymask"
+SA1B_KEYS = (  # keys of SA-1B
     "stability_score", "point_coords", "crop_box", "group_id", "iscrowd", "objectness",
     "label_probability", "runner_up",
 )  # fmt: skip
 OF_RECORD = ExceptKeys(  # besides these, a record supports any key
     "id", "image_id", "category_id", "segmentation", "area", "bbox", "score", "predicted_iou",
-    "label", "parent", "depth", "origin", *KEPT,
+    "label", "parent", "depth", "origin", *SA1B_KEYS,
 )  # fmt: skip
 OF_IMAGE = ExceptKeys("id", "file_name", "height", "width")
 OF_CATEGORY = ExceptKeys("id", "name")
@@ -259,7 +259,7 @@ def read_facts(document: Mapping[str, Any], report: LossReport) -> dict[int, int
     """Store info, licences and category keys in the report; return new licence ids by old ones."""
     info = document.get("info")
     metadata = dict(info) if isinstance(info, dict) else {"description": info} if info else {}
-    if metadata.get("description") == OURS:
+    if metadata.get("description") == ANYMASK_DESCRIPTION:
         del metadata["description"]
     add_info(report, metadata | held(document, OF_DOCUMENT))
     for row in document.get("categories") or ():
@@ -321,7 +321,7 @@ def _box(row: dict[str, Any]) -> Box | None:
 def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask:
     label = label_of(row, names)
     rle = segmentation_to_rle(row.get("segmentation"), hw)
-    values = {key: row[key] for key in KEPT if key in row}
+    values = {key: row[key] for key in SA1B_KEYS if key in row}
     quality = row.get("predicted_iou", row.get("score", 0.0))
     about = {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
     return replace(Mask.from_sa1b(about | values), label=label)
@@ -398,7 +398,7 @@ def document_facts(
     licence = {"license": facts.licences[0]["id"]} if len(facts.licences) == 1 else {}
     rows = [licence | image_row(number, image) for number, image in enumerate(images, start=1)]
     terms = {"licenses": facts.licences} if facts.licences else {}
-    info = {"info": {"description": OURS} | facts.info}
+    info = {"info": {"description": ANYMASK_DESCRIPTION} | facts.info}
     return info | terms | {"images": rows, "categories": categories}
 
 

@@ -18,7 +18,7 @@ from anymask.formats.outlines import Policy
 from anymask.images import StoredValues, stored_values
 from anymask.masks import Mask, Masks, measure
 
-NAME = "masks.csv"  # default name in a folder
+DEFAULT_TABLE_NAME = "masks.csv"  # default name in a folder
 SCALED = {"area": 2, "perimeter": 1, "diameter": 1, "length": 1, "width": 1}  # -> power of the unit
 
 Columns = dict[str, float | str]
@@ -37,12 +37,12 @@ def encode(
         more += columns_of(image.objects, stored_values(source_image, image.hw))
         if crowds := len(image.masks) - len(image.objects):
             report.add("crowds", image.file_name, None, f"{crowds} omitted")
-    path = target if target.suffix.lower() == ".csv" else target / NAME
+    path = target if target.suffix.lower() == ".csv" else target / DEFAULT_TABLE_NAME
     names = sorted({name: None for row in more for name in row}, key=_order)
     cells = [[measure.table_cell(row.get(name, "")) for name in names] for row in more]
     table = ([*row, *last] for row, last in zip(rows, cells, strict=True))
     report_dataset_fields(report, images, policy)
-    yield path, to_utf8(measure.to_csv(table, (*measure.HEADER, *names)))
+    yield path, to_utf8(measure.to_csv(table, (*measure.TABLE_HEADER, *names)))
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -73,12 +73,12 @@ _OF_SHAPE = (
     "ybr", "cx", "cy", "rx", "ry", "frame", "outside",
 )  # fmt: skip
 _UNKNOWN = "auto"  # written for masks of unknown origin
-_COUNTED = ("id", "size", "mode", "overlap", "start_frame", "stop_frame", "created", "updated")
-_OF_TASK = ("name", "owner", "assignee", "subset", "bugtracker")
+_DERIVED_KEYS = ("id", "size", "mode", "overlap", "start_frame", "stop_frame", "created", "updated")
+_TASK_TAGS = ("name", "owner", "assignee", "subset", "bugtracker")
 _OF_IMAGE_HELD = ("subset",)
 _HELD = ("attributes", "occluded", "z_order", "source")
 _WITHOUT_AREA = ("points", "polyline", "tag", "cuboid", "skeleton")
-_NUMBERS = {  # keys of shapes that are numbers
+_NUMBER_KEYS = {  # keys of shapes that are numbers
     "occluded": as_whole, "z_order": as_whole, "keyframe": as_whole, "rotation": as_number,
 }  # fmt: skip
 
@@ -144,7 +144,7 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
             if names:
                 report.list_classes(dict.fromkeys(names))
             for task in (*root.iterfind("meta/task"), *root.iterfind("meta/job")):
-                plain = (part for part in task if not len(part) and part.tag not in _COUNTED)
+                plain = (part for part in task if not len(part) and part.tag not in _DERIVED_KEYS)
                 fields = {part.tag: part.text for part in plain if (part.text or "").strip()}
                 add_info(report, fields)
             for number, element in enumerate(root.iter("image")):
@@ -186,7 +186,7 @@ def _extra(shape: ET.Element) -> dict[str, Any]:
     """Return the attributes and other keys of a shape."""
     attributes = {one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")}
     values: dict[str, Any] = other_keys(shape.attrib, _OF_SHAPE)
-    values |= {key: read(values[key], key) for key, read in _NUMBERS.items() if key in values}
+    values |= {key: read(values[key], key) for key, read in _NUMBER_KEYS.items() if key in values}
     values |= {key: bool(values[key]) for key in ("occluded", "keyframe") if key in values}
     if values.get("source") == _UNKNOWN:
         del values["source"]
@@ -236,10 +236,10 @@ def encode(
         _label(name, policy.facts.classes.get(name, {}), images)
         for name in class_names(images, policy.classes)
     ]
-    facts = [xml_element(key, one) for key, one in held(policy.facts.info, _OF_TASK).items()]
+    facts = [xml_element(key, one) for key, one in held(policy.facts.info, _TASK_TAGS).items()]
     task = xml_element("task", [xml_element("labels", labels), *facts])
     root = xml_element("annotations", [xml_element("version", "1.1"), xml_element("meta", [task])])
-    report_dataset_fields(report, images, policy, (CLASSES,), ("color", "attributes"), _OF_TASK)
+    report_dataset_fields(report, images, policy, (CLASSES,), ("color", "attributes"), _TASK_TAGS)
     for number, image in enumerate(images):
         report_unsupported_fields(
             report, image, frozenset({"labels", "ids"}), _HELD, _OF_IMAGE_HELD

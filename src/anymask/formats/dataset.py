@@ -37,8 +37,8 @@ from anymask.formats.documents import (
     spellings,
     uploaded_name,
 )
-from anymask.formats.fields import MOST_PIXELS
-from anymask.formats.label_folders import FORM, label_files, places_of
+from anymask.formats.fields import MAX_FILE_PIXELS
+from anymask.formats.label_folders import MASK_FORM, label_files, places_of
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.loss_report import LossReport, ReadKeywords, ReadSettings
 from anymask.formats.metadata import add_origins, add_terms, read_side
@@ -59,7 +59,7 @@ from anymask.formats.sizes import size_error_of_record
 from anymask.images import ImageFile, image_hw, load_image, load_page, page_as_png
 from anymask.masks import Masks
 
-IMAGES = (IMAGE_FOLDER, "JPEGImages")  # image folders of sets and others; of PASCAL VOC
+IMAGE_FOLDERS = (IMAGE_FOLDER, "JPEGImages")  # image folders of sets and others; of PASCAL VOC
 
 
 @brief
@@ -274,7 +274,7 @@ class Dataset:
         """Raise DataError if the size of an image file differs from that of its masks."""
         try:
             path, page = self._found(image)
-            hw = image.hw if page is not None else image_hw(path, MOST_PIXELS)
+            hw = image.hw if page is not None else image_hw(path, MAX_FILE_PIXELS)
         except (DataError, ImageError):
             return
         if hw != image.hw:
@@ -340,7 +340,7 @@ class Dataset:
                 return next(iter(found.values()))
         key = name_key(Path(file_name).name)
         near = [name for top in below for name in self._files_below(top) if name_key(name) == key]
-        places = ", ".join(str(folder) for folder in folders if folder.name != IMAGES[1])
+        places = ", ".join(str(folder) for folder in folders if folder.name != IMAGE_FOLDERS[1])
         raise DataError(
             f"{self.display_path}: The image {file_name!r} is not in {places}. "
             + (
@@ -357,7 +357,7 @@ class Dataset:
             return [self.images], [self.images]
         here = self.source if self.source.is_dir() else self.source.parent
         tops = [here, *here.parents[: 2 if here.parent.name == "labels" else 1]]
-        folders = [top / inside for top in tops for inside in (*IMAGES, ".")]
+        folders = [top / inside for top in tops for inside in (*IMAGE_FOLDERS, ".")]
         return folders, [here, here.parent] if here.name.startswith("annotation") else [here]
 
     def _files_below(self, folder: Path) -> dict[str, list[Path]]:
@@ -386,9 +386,9 @@ class Dataset:
 
     def _is_label(self, file_name: str) -> bool:
         """Return whether a label image has no separate image, so that its name is its own."""
-        if self.format != FORM or self.images is not None or not file_name.endswith(".png"):
+        if self.format != MASK_FORM or self.images is not None or not file_name.endswith(".png"):
             return False
-        if split_folders(self.source, FORM):
+        if split_folders(self.source, MASK_FORM):
             return False
         path = self.source / file_name
         return not path.is_file() or path in self._labels
@@ -433,7 +433,7 @@ def read(
     chosen, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)
-        format = format or (FORM if split_folders(unpacked.place, FORM) else None)
+        format = format or (MASK_FORM if split_folders(unpacked.place, MASK_FORM) else None)
         place = unpacked.place
         found = _read_unpacked(unpacked, place, format, images, split, boxes=boxes, **settings)
         return replace(found, name=bare_name(path))
@@ -446,7 +446,7 @@ def read(
     name, recognized_by = (format_name(format), "named") if format else recognized(place, split)
     check_readable(name)
     folder = None if images is None else Path(images)
-    if name == FORM and folder is None:
+    if name == MASK_FORM and folder is None:
         folder = places_of(place).images
     if folder is not None and not folder.is_dir():
         if folder.exists():

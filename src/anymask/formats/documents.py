@@ -23,7 +23,7 @@ from xml.etree import ElementTree as ET
 
 from anymask.base import AnymaskError, DataError, parse_json, parse_text, read_csv, staged
 from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.fields import MOST_PIXELS
+from anymask.formats.fields import MAX_FILE_PIXELS
 from anymask.formats.fields import checked_hw as checked_hw
 from anymask.formats.loss_report import LossReport
 from anymask.formats.loss_report import located as located
@@ -360,7 +360,7 @@ def find_image(
     return found[0] if found else None
 
 
-def read_hw(path: Path, most: int | None = MOST_PIXELS) -> tuple[int, int]:
+def read_hw(path: Path, most: int | None = MAX_FILE_PIXELS) -> tuple[int, int]:
     """Read (H, W) of the upright image of at most `most` pixels, or MAX_PIXELS, from its header.
 
     Raises:

@@ -14,18 +14,18 @@ import numpy as np
 
 from anymask.base import DataError, Floats
 
-MOST_PIXELS, MOST_SIDE = 1 << 31, 1_000_000  # of an image whose pixels are not decoded
+MAX_FILE_PIXELS, MAX_FILE_SIDE = 1 << 31, 1_000_000  # of an image whose pixels are not decoded
 MOST_FRAMES = 100_000  # of all videos of a file
 FURTHEST = 1e9  # maximum distance of a corner from the origin in pixels
-_SHOWN = 60  # maximum characters of a value in a message
+_MAX_VALUE_CHARACTERS = 60  # maximum characters of a value in a message
 _REPR = reprlib.Repr()  # never formats a whole value
-_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 3, _SHOWN, _SHOWN
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 3, _MAX_VALUE_CHARACTERS, _MAX_VALUE_CHARACTERS
 
 
 def shown(value: object) -> str:
     """Format a value for a message."""
     text = _REPR.repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return text if len(text) <= _MAX_VALUE_CHARACTERS else f"{text[: _MAX_VALUE_CHARACTERS - 3]}..."
 
 
 def as_record(value: Any, name: str) -> Mapping[str, Any]:
@@ -120,16 +120,16 @@ def checked_corners(corners: Floats, least: int = 3) -> Floats:  # (N, 2)
     return corners
 
 
-def checked_hw(height: Any, width: Any, most: int = MOST_PIXELS) -> tuple[int, int]:
+def checked_hw(height: Any, width: Any, most: int = MAX_FILE_PIXELS) -> tuple[int, int]:
     """Return (H, W), at least 1 each. Raises DataError, also for more than `most` pixels."""
     high, wide = as_whole(height, "height"), as_whole(width, "width")
     if min(high, wide) < 1:
         raise DataError(
             f"An image must have at least 1 x 1 pixel, given: {shown(wide)} x {shown(high)}."
         )
-    if high * wide > most or max(high, wide) > MOST_SIDE:
+    if high * wide > most or max(high, wide) > MAX_FILE_SIDE:
         raise DataError(
-            f"An image has at most {most} pixels and {MOST_SIDE} in a row or column, given: "
+            f"An image has at most {most} pixels and {MAX_FILE_SIDE} in a row or column, given: "
             f"{shown(wide)} x {shown(high)}."
         )
     return high, wide

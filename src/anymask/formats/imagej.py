@@ -44,14 +44,14 @@ from anymask.masks import Mask, Masks, Polygon, Ring, Rle, ellipse_ring
 ROI, ROI_SET = ".roi", ".zip"
 MAX_ROIS = 1_000_000  # maximum members of a set
 _AUTOMATIC = re.compile(r"\d{4,}(-\d{4,}){1,3}(-\d+)?")
-_NUMBERED = re.compile(r"(?P<name>.+)-\d+")
+_NUMBERED_NAME = re.compile(r"(?P<name>.+)-\d+")
 _NOT_IN_NAMES = re.compile("[\n\r\ud800-\udfff\U00010000-\U0010ffff]")  # as roifile counts them
 _SET_ENDING = re.compile(r"[ _.-]*(roi|rois|roi[ _-]?set)$", re.IGNORECASE)
 _MOVE, _LINE, _CLOSE = 0.0, 1.0, 4.0  # segment types of java.awt.geom.PathIterator
 _OF_PROPERTIES = frozenset(["", "score", "id", "crowd", "label"])  # stored in fields of masks
-_COLOR = re.compile("#[0-9a-f]{8}")
-_COLORS = ("stroke_color", "fill_color")  # "#aarrggbb"
-_HELD = (*_COLORS, "roi_group", "attributes")
+_ARGB_COLOR = re.compile("#[0-9a-f]{8}")
+_COLOR_KEYS = ("stroke_color", "fill_color")  # "#aarrggbb"
+_HELD = (*_COLOR_KEYS, "roi_group", "attributes")
 _LARGEST_WHOLE = 32767  # maximum corner of a record with whole numbers
 
 
@@ -185,7 +185,7 @@ def _mask(roi: Any, rle: Rle, named: set[str], report: LossReport) -> Mask:
     properties = dict(line.partition(":")[::2] for line in roi.props.splitlines())
     score, number = properties.get("score"), properties.get("id")
     rest = {key: text.strip() for key, text in properties.items() if key not in _OF_PROPERTIES}
-    colors = {key: f"#{value.hex()}" for key in _COLORS if any(value := getattr(roi, key))}
+    colors = {key: f"#{value.hex()}" for key in _COLOR_KEYS if any(value := getattr(roi, key))}
     return Mask(
         rle,
         _label(roi.name, named, report)
@@ -202,7 +202,7 @@ def _label(name: str, named: set[str], report: LossReport) -> str | None:
     name = name.strip()
     if not name or _AUTOMATIC.fullmatch(name):
         return None
-    found = _NUMBERED.fullmatch(name)
+    found = _NUMBERED_NAME.fullmatch(name)
     if found is not None and found["name"] in named:
         report.note(f"ROIs with numbered names, such as {name!r}, are labeled {found['name']!r}.")
         return found["name"]
@@ -288,13 +288,13 @@ def _roi(roifile: Any, mask: Mask, polygons: list[Polygon], number: int) -> Any:
         for name, value in attributes_of(mask).items()
         if name not in _OF_PROPERTIES
     }
-    if any(pattern.fullmatch(mask.label or "") for pattern in (_AUTOMATIC, _NUMBERED)):
+    if any(pattern.fullmatch(mask.label or "") for pattern in (_AUTOMATIC, _NUMBERED_NAME)):
         kept["label"] = mask.label
     roi.props = "".join(
         f"{key}: {value}\n" for key, value in (rest | kept).items() if value is not None
     )
-    for key in _COLORS:
-        if _COLOR.fullmatch(str(mask.extra.get(key))):
+    for key in _COLOR_KEYS:
+        if _ARGB_COLOR.fullmatch(str(mask.extra.get(key))):
             setattr(roi, key, bytes.fromhex(mask.extra[key][1:]))
     group = mask.extra.get("roi_group")
     roi.group = group if type(group) is int and 0 <= group < 256 else 0

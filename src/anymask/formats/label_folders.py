@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from anymask.formats.documents import find_files, find_image
-from anymask.formats.mask_numbers import EVERY_KIND, of_best_kind
+from anymask.formats.mask_numbers import ALL_SUFFIXES, of_best_kind
 from anymask.images import SUFFIXES
 
-FORM = "label-png"
+MASK_FORM = "label-png"
 
-LABELS = frozenset(
+LABEL_FOLDER_NAMES = frozenset(
     [
         "annotation", "annotations", "ground_truth", "groundtruth", "gt", "instances", "label",
         "labels", "mask", "masks", "segmentation", "segmentationclass", "segmentationclasspng",
@@ -26,17 +26,17 @@ LABELS = frozenset(
     ]
 )  # fmt: skip
 
-IMAGES = frozenset(
+IMAGE_FOLDER_NAMES = frozenset(
     ["image", "images", "img", "imgs", "inputs", "jpegimages", "photo", "photos", "pictures", "raw"]
 )
 
-ENDINGS = (
+MASK_NAME_ENDINGS = (
     "_cp_masks", "_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label",
 )  # fmt: skip
 
-BESIDE = "annot"  # end of a folder of labels beside that of the images: val/, valannot/
+LABEL_ENDING = "annot"  # end of a folder of labels beside that of the images: val/, valannot/
 
-_OF_OBJECT = re.compile(
+_OBJECT_MASK_NAME = re.compile(
     r"(?P<stem>.+?)[ _.-]*(?:mask|obj|object|inst|instance|label)?[ _.-]*\(?\d+\)?", re.IGNORECASE
 )
 
@@ -59,28 +59,28 @@ def places_of(source: Path, image_root: Path | None = None) -> LabelPlaces:
     """
     if not source.is_dir():
         return LabelPlaces(source, image_root)
-    labels, images = (_only(source, names) for names in (LABELS, IMAGES))
+    labels, images = (_only(source, names) for names in (LABEL_FOLDER_NAMES, IMAGE_FOLDER_NAMES))
     if labels is not None and (images is not None or image_root is not None):
         return LabelPlaces(labels, image_root or images)
     if labels is None and images is not None and _are_labels_of(source, images):
         return LabelPlaces(source, image_root or images, images)
-    if image_root is None and source.absolute().name.lower() in LABELS:
-        image_root = _only(source.absolute().parent, IMAGES)
+    if image_root is None and source.absolute().name.lower() in LABEL_FOLDER_NAMES:
+        image_root = _only(source.absolute().parent, IMAGE_FOLDER_NAMES)
     return LabelPlaces(source, image_root)
 
 
 def has_both(source: Path) -> bool:
     """Return whether a folder has folders of label images and of images, or is the former."""
     if any(
-        path.with_name(path.name.removesuffix(BESIDE)).is_dir()
-        for path in source.glob(f"*?{BESIDE}")
+        path.with_name(path.name.removesuffix(LABEL_ENDING)).is_dir()
+        for path in source.glob(f"*?{LABEL_ENDING}")
     ):
         return True
     places = places_of(source)
     if places.images is None or not places.labels.is_dir():
         return False
     return any(
-        path.suffix.lower() in EVERY_KIND and not path.with_suffix(".json").is_file()  # a preview
+        path.suffix.lower() in ALL_SUFFIXES and not path.with_suffix(".json").is_file()  # a preview
         for path in places.labels.rglob("*.*")
     )
 
@@ -91,12 +91,12 @@ def label_files(places: LabelPlaces) -> list[Path]:
     If images are mixed with them, and some names have endings of labels, only these are returned.
     Raises DataError if there are none.
     """
-    found = find_files(places.labels, *EVERY_KIND)
+    found = find_files(places.labels, *ALL_SUFFIXES)
     images, labels = places.images, places.labels
     for folder in (images, places.inside):
         if folder is not None and folder != labels and folder.is_relative_to(labels):
             found = [path for path in found if not path.is_relative_to(folder)]
-    found = [one for one in found if not Path(f"{one.absolute().parent}{BESIDE}").is_dir()]
+    found = [one for one in found if not Path(f"{one.absolute().parent}{LABEL_ENDING}").is_dir()]
     if places.images is None or images == labels:
         found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
     return of_best_kind(found)
@@ -122,7 +122,7 @@ def _are_labels_of(folder: Path, images: Path) -> bool:
     found = [
         path.relative_to(folder)
         for path in sorted(folder.rglob("*.*"))
-        if path.suffix.lower() in EVERY_KIND and not path.is_relative_to(images)
+        if path.suffix.lower() in ALL_SUFFIXES and not path.is_relative_to(images)
     ]
     names = (path.with_suffix("").as_posix() for path in found)
     return bool(found) and all(find_image(images, name) for name in names)
@@ -138,9 +138,9 @@ def _stems(inside: Path) -> Iterator[str]:
     """Yield possible image names of a label image, without suffix."""
     stem = inside.with_suffix("").as_posix()
     yield stem
-    if inside.parent.name.endswith(BESIDE):  # CamVid
-        yield inside.with_suffix("").as_posix().replace(f"{BESIDE}/", "/")
-    for ending in ENDINGS:
+    if inside.parent.name.endswith(LABEL_ENDING):  # CamVid
+        yield inside.with_suffix("").as_posix().replace(f"{LABEL_ENDING}/", "/")
+    for ending in MASK_NAME_ENDINGS:
         if stem.lower().endswith(ending) and Path(stem).name.lower() != ending:
             yield stem[: -len(ending)]
 
@@ -149,7 +149,7 @@ def _stems_of_object(inside: Path) -> Iterator[str]:
     """Yield possible image names for a file of one object, without suffix: a for a_0, a-mask-1 or
     a (2); and a for a/0."""
     for stem in _stems(inside):
-        if (found := _OF_OBJECT.fullmatch(PurePosixPath(stem).name)) is not None:
+        if (found := _OBJECT_MASK_NAME.fullmatch(PurePosixPath(stem).name)) is not None:
             yield from _stems(Path(stem).with_name(f"{found['stem']}.png"))
     if inside.parent.name:
         yield inside.parent.as_posix()

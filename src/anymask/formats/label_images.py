@@ -32,7 +32,7 @@ from anymask.formats.class_lists import ClassList, find_classes
 from anymask.formats.documents import OutFile, checked_hw, find_files, find_image, output_paths
 from anymask.formats.label_folders import label_files, paired_image_name, places_of
 from anymask.formats.mask_numbers import (
-    EVERY_KIND,
+    ALL_SUFFIXES,
     is_binary,
     of_best_kind,
     read_numbers,
@@ -93,7 +93,7 @@ def read_davis(
         deep = deep or [path for path in inside if path.name in RESOLUTIONS]  # single images
         source = deep[0] if len(deep) == 1 else top
     images = []
-    for path in of_best_kind(find_files(source, *EVERY_KIND)):
+    for path in of_best_kind(find_files(source, *ALL_SUFFIXES)):
         name = label_image_name(path, source, image_root, ".jpg")
         with report.record(path):
             images.append(_image(path, name, report, void=VOID))

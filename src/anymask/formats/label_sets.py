@@ -128,7 +128,7 @@ def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
             yield _sample(image, values, found, labels, void)
 
 
-_NAMES = {name: number for number, name in CITYSCAPES_OBJECTS.items()} | {
+_CITYSCAPES_IDS = {name: number for number, name in CITYSCAPES_OBJECTS.items()} | {
     "unlabeled": 0, "ego vehicle": 1, "rectification border": 2, "out of roi": 3, "static": 4,
     "dynamic": 5, "ground": 6, "road": 7, "sidewalk": 8, "parking": 9, "rail track": 10,
     "building": 11, "wall": 12, "fence": 13, "guard rail": 14, "bridge": 15, "tunnel": 16,
@@ -147,10 +147,10 @@ def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
     for place, row in enumerate(document["objects"]):
         with located(f"object {place}"):
             name = str(row["label"])
-            group = name not in _NAMES and name.endswith("group")
-            if (whole := name.removesuffix("group") if group else name) not in _NAMES:
+            group = name not in _CITYSCAPES_IDS and name.endswith("group")
+            if (whole := name.removesuffix("group") if group else name) not in _CITYSCAPES_IDS:
                 raise DataError(f"Unknown label {name!r}.")
-            number = _NAMES[whole]
+            number = _CITYSCAPES_IDS[whole]
             if row.get("deleted") or number < 0:
                 continue
             if number in CITYSCAPES_OBJECTS and not group:

@@ -81,9 +81,9 @@ from anymask.masks import (
 
 _SIZES = np.array([3, 4, 8, 16])  # bits of a run length
 _HEADER = (5, 4, 4, 4, 4)  # bits
-_LONGEST = 1 << 16
+_MAX_RUN = 1 << 16
 _CHANNELS = 4
-_HALF = 127  # brushes have soft edges; pixels above one half are foreground
+_BRUSH_HALF = 127  # brushes have soft edges; pixels above one half are foreground
 
 
 def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
@@ -98,9 +98,9 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
     edges = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
     lengths = np.diff(edges) * _CHANNELS
     values = flat[edges[:-1]].astype(np.int64) * 255
-    pieces = -(-lengths // _LONGEST)
-    rest = lengths - (pieces - 1) * _LONGEST
-    lengths = np.full(int(pieces.sum()), _LONGEST)
+    pieces = -(-lengths // _MAX_RUN)
+    rest = lengths - (pieces - 1) * _MAX_RUN
+    lengths = np.full(int(pieces.sum()), _MAX_RUN)
     lengths[np.cumsum(pieces) - 1] = rest
     values = np.repeat(values, pieces)
     which = np.searchsorted(1 << _SIZES, lengths)
@@ -135,7 +135,7 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
             f"The brush run-lengths have {found} values, but the image of {width} x {height} "
             f"pixels has {count}."
         )
-    return mask_to_rle(_values(text, count).reshape(height, width, _CHANNELS)[..., 3] > _HALF)
+    return mask_to_rle(_values(text, count).reshape(height, width, _CHANNELS)[..., 3] > _BRUSH_HALF)
 
 
 def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
@@ -165,12 +165,12 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
     return values
 
 
-CONFIG = ".label_config.xml"  # suffix of the labeling interface beside the tasks
+CONFIG_SUFFIX = ".label_config.xml"  # suffix of the labeling interface beside the tasks
 _SIZE = ("original_width", "original_height")
 _OF_REGION = (
     "id", "type", "value", "score", "from_name", "to_name", "image_rotation", "readonly", *_SIZE,
 )  # fmt: skip
-_OF_TASK = (
+_TASK_KEYS = (
     "id", "data", "annotations", "predictions", "drafts", "project", "inner_id", "file_upload",
     "total_annotations", "cancelled_annotations", "total_predictions", "created_at", "updated_at",
     "comment_count", "unresolved_comment_count",
@@ -180,12 +180,12 @@ _OF_ANNOTATION = (
     "created_at", "updated_at", "model_version", "draft_created_at", "import_id", "prediction",
 )  # fmt: skip
 _HELD = ("all_labels", "meta", "parentID", "origin", "hidden")
-_SHAPES = ("brush", "polygon", "rectangle", "ellipse")
-_KINDS = (*(f"{shape}labels" for shape in _SHAPES), *_SHAPES, "labels")
+_REGION_SHAPES = ("brush", "polygon", "rectangle", "ellipse")
+_REGION_TYPES = (*(f"{shape}labels" for shape in _REGION_SHAPES), *_REGION_SHAPES, "labels")
 _MARKS = {"rle": "brush", "points": "polygon", "radiusX": "ellipse", "width": "rectangle"}
 _UNSIZED = "No region contains the image size"
-_SIDES = ("x", "y", "width", "height")
-_PLACE = (*_SIDES, "rotation", "points", "radiusX", "radiusY", "rle")
+_BOX_KEYS = ("x", "y", "width", "height")
+_GEOMETRY_KEYS = (*_BOX_KEYS, "rotation", "points", "radiusX", "radiusY", "rle")
 _IMAGE_KEYS = ("image", "img", "photo", "url")
 
 
@@ -197,7 +197,7 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
     images, unsized = list[AnnotatedImage](), list[str]()
     corners = CornerCheck("x y width height in percent")
     for path in find_files(source, ".json"):
-        if (config := path.with_suffix(CONFIG)).is_file():
+        if (config := path.with_suffix(CONFIG_SUFFIX)).is_file():
             with report.record(config):
                 labels = [label.attrib for label in read_xml(config).iter("Label")]
                 for label in labels:
@@ -240,7 +240,7 @@ def _image(
     name = address_name(address)
     regions = _regions(task, name, report)
     hw = _hw(regions, data, name, image_root)
-    if hw is None and any(_type_of(region) in _KINDS for region in regions):
+    if hw is None and any(_type_of(region) in _REGION_TYPES for region in regions):
         raise DataError(f"{_UNSIZED}. Pass the folder of the images.")
     if hw is None:
         report.add("images", name, None, f"{_UNSIZED}; the image was skipped")
@@ -261,7 +261,7 @@ def _image(
             if shape == "rectangle" and not region["value"].get("rotation"):
                 numbers = [
                     as_number(region["value"][side], side) * hw[1 - place % 2] / 100
-                    for place, side in enumerate(_SIDES)
+                    for place, side in enumerate(_BOX_KEYS)
                 ]
                 x, y, width, height = numbers
                 corners.add((x, y, x + width, y + height), numbers, hw)
@@ -275,7 +275,7 @@ def _image(
     rows = _chosen(task)[1]
     annotation = other_keys(rows[0], _OF_ANNOTATION) if rows else {}
     more = {"data": other_keys(task["data"], (key, *_SIZE)), "annotation": annotation}
-    extra = other_keys(task, _OF_TASK) | other_keys(more, ())
+    extra = other_keys(task, _TASK_KEYS) | other_keys(more, ())
     if address != name:
         extra["image"] = address
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra, layered=True)
@@ -286,11 +286,11 @@ def _type_of(region: Any) -> object:
 
 
 def _shape(kind: object, value: Mapping[str, Any]) -> str | None:
-    """Return the shape of a region, one of `_SHAPES`; None without a shape."""
+    """Return the shape of a region, one of `_REGION_SHAPES`; None without a shape."""
     if kind == "labels":
         return next((shape for key, shape in _MARKS.items() if key in value), None)
     plain = str(kind).removesuffix("labels")
-    return plain if plain in _SHAPES else None
+    return plain if plain in _REGION_SHAPES else None
 
 
 def _place(region: Mapping[str, Any]) -> str:
@@ -298,7 +298,7 @@ def _place(region: Mapping[str, Any]) -> str:
     value = region.get("value")
     if "id" in region or not isinstance(value, Mapping):
         return str(region.get("id"))
-    return str(sorted((key, value[key]) for key in _PLACE if key in value))
+    return str(sorted((key, value[key]) for key in _GEOMETRY_KEYS if key in value))
 
 
 def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
@@ -409,7 +409,7 @@ def encode(
     report_dataset_fields(report, images, policy, (CLASSES,), ("color",))
     path = json_target(target)
     yield path, to_json(tasks)
-    yield path.with_suffix(CONFIG), label_config(images, not polygons, policy).encode()
+    yield path.with_suffix(CONFIG_SUFFIX), label_config(images, not polygons, policy).encode()
 
 
 def _results(

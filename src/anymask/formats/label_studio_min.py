@@ -14,23 +14,23 @@ from typing import Any
 from anymask.base import DataError, parse_json, read_csv
 from anymask.formats.documents import read_text
 
-ABOUT = frozenset(["annotation_id", "annotator", "lead_time", "created_at", "updated_at"])
-KINDS = (
+IGNORED_KEYS = frozenset(["annotation_id", "annotator", "lead_time", "created_at", "updated_at"])
+RESULT_KINDS = (
     "brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "keypointlabels", "labels",
 )  # fmt: skip
-_SIZE = ("original_width", "original_height", "image_rotation")
+_SIZE_KEYS = ("original_width", "original_height", "image_rotation")
 
 
 def is_row(row: Mapping[str, Any]) -> bool:
     """Return whether a record is a JSON-MIN row, by annotation metadata or control regions."""
-    return "data" not in row and (len(ABOUT & row.keys()) > 1 or any(_regions(row)))
+    return "data" not in row and (len(IGNORED_KEYS & row.keys()) > 1 or any(_regions(row)))
 
 
 def is_table(head: str) -> bool:
     """Return whether the first line of a text is the header of a CSV or TSV export."""
     line = head.partition("\n")[0]
     names = [name.strip('"\r ') for name in line.split("\t" if "\t" in line else ",")]
-    return len(ABOUT & {*names}) > 1
+    return len(IGNORED_KEYS & {*names}) > 1
 
 
 def task_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for control, values in row.items():
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, Mapping) and "original_width" in value:
-                kind = next((kind for kind in KINDS if kind in value), _shape(value))
-                size = {key: value[key] for key in _SIZE if key in value}
+                kind = next((kind for kind in RESULT_KINDS if kind in value), _shape(value))
+                size = {key: value[key] for key in _SIZE_KEYS if key in value}
                 yield {"from_name": control, "type": kind, "value": value} | size
 
 

@@ -74,7 +74,7 @@ OF_SHAPE = ExceptKeys(
     "label", "points", "group_id", "shape_type", "mask", "score"
 )  # others are kept
 _WITHOUT_AREA = ("point", "points", "line", "linestrip", "cuboid")
-_LEAST = dict.fromkeys(_WITHOUT_AREA, 0) | {  # minimum points of each shape_type
+_MIN_POINTS = dict.fromkeys(_WITHOUT_AREA, 0) | {  # minimum points of each shape_type
     "polygon": 3, "rectangle": 2, "oriented_rectangle": 3, "circle": 2, "mask": 2,
     "rotation": 4, "quadrilateral": 4,  # of X-AnyLabeling
 }  # fmt: skip
@@ -140,9 +140,9 @@ def _image(document: Any, report: LossReport, image_root: Path | None) -> Annota
 def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
     """Return the pixels of a shape; None for points and lines."""
     kind = shape.get("shape_type") or "polygon"
-    if kind not in _LEAST:
+    if kind not in _MIN_POINTS:
         raise DataError(f"Unknown shape type. Given: {shown(kind)}.")
-    points = as_corners(shape["points"], least=_LEAST[kind])
+    points = as_corners(shape["points"], least=_MIN_POINTS[kind])
     if kind in _WITHOUT_AREA:
         return None
     if kind == "mask":

@@ -83,8 +83,8 @@ LossKind = Literal[
     "classes", "info", "licences",
 ]  # fmt: skip
 HOW_MADE = ("scores", "stability", "clicks", "crops")  # metadata about how a mask was made
-_SHOWN = {"pixels": "exact outlines", "parts": "separate parts"}  # kinds in words
-PLACES = 3  # places that a report names of each reason
+_WORDS = {"pixels": "exact outlines", "parts": "separate parts"}  # kinds in words
+LISTED_PLACES = 3  # places that a report names of each reason
 _WRONG_KIND = (  # raised by Python and numpy for values of an unexpected type
     TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError,
     EOFError, SyntaxError, TokenError,  # of the header of an array
@@ -317,7 +317,7 @@ class LossReport:
         first = {loss.kind: loss for loss in reversed(kept) if not loss.name}
         counts = Counter(loss.kind for loss in kept if loss.kind not in HOW_MADE and not loss.name)
         lines = [
-            f"{begin}: {_SHOWN.get(kind, kind)} ({counted(count, 'time')}), first: {first[kind]}"
+            f"{begin}: {_WORDS.get(kind, kind)} ({counted(count, 'time')}), first: {first[kind]}"
             for kind, count in counts.items()
         ]
         if named := Counter((loss.name, loss.image == WHOLE_SET) for loss in kept if loss.name):
@@ -339,8 +339,8 @@ class LossReport:
                 groups.setdefault((kind, loss.remedy), []).append(loss)
         lines = []
         for few in groups.values():
-            places = ", ".join(_short(loss.place, source) for loss in few[:PLACES])
-            more = f", and {len(few) - PLACES} more" if len(few) > PLACES else ""
+            places = ", ".join(_short(loss.place, source) for loss in few[:LISTED_PLACES])
+            more = f", and {len(few) - LISTED_PLACES} more" if len(few) > LISTED_PLACES else ""
             remedy = f". {few[0].remedy}" if few[0].remedy else ""
             why = few[0].summary
             why = why if why[1:2].isupper() else why[:1].lower() + why[1:]  # RLE stays

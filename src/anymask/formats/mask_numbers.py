@@ -22,16 +22,16 @@ from anymask.images import (
 from anymask.images.mask_values import colors_to_numbers as colors_to_numbers
 from anymask.masks import Rle, runs_to_rle
 
-_FIRST = ((".png",), (".tif", ".tiff"))
-KINDS = (*_FIRST, tuple(sorted(SUFFIXES - {*_FIRST[0], *_FIRST[1], *MICROSCOPES})))
-EVERY_KIND = tuple(suffix for few in KINDS for suffix in few)
+_PNG_TIFF = ((".png",), (".tif", ".tiff"))
+SUFFIX_GROUPS = (*_PNG_TIFF, tuple(sorted(SUFFIXES - {*_PNG_TIFF[0], *_PNG_TIFF[1], *MICROSCOPES})))
+ALL_SUFFIXES = tuple(suffix for few in SUFFIX_GROUPS for suffix in few)
 WHITE = 255
 
 
 def of_best_kind(paths: Iterable[Path]) -> list[Path]:
     """Return the mask images of a folder: PNGs if there are any, else TIFFs, else other images."""
     found = list(paths)
-    for kind in KINDS:
+    for kind in SUFFIX_GROUPS:
         if few := [path for path in found if path.suffix.lower() in kind]:
             return few
     return found

@@ -172,7 +172,7 @@ def check_training(name: str, restrictions: Iterable[str], mixed: bool = False) 
 
 
 CLASSES, CLASS_IDS, INFO, LICENSES = "classes", "class ids", "info", "licences"
-_SHOWN = 3  # unused classes that a report names
+_MAX_LISTED_CLASSES = 3  # unused classes that a report names
 
 
 def add_info(report: LossReport, info: Mapping[str, Any]) -> None:
@@ -237,8 +237,8 @@ def report_dataset_fields(
     if CLASSES not in kept and policy.classes:
         used = {mask.label for image in images for mask in image.masks}
         if unused := [name for name in policy.classes if name not in used]:
-            more = ", ..." if len(unused) > _SHOWN else ""
-            names = ", ".join(unused[:_SHOWN])
+            more = ", ..." if len(unused) > _MAX_LISTED_CLASSES else ""
+            names = ", ".join(unused[:_MAX_LISTED_CLASSES])
             reason = (
                 "The format does not store a class list. Classes without a mask are lost: "
                 f"{names}{more}"

@@ -23,7 +23,7 @@ from anymask.formats.fields import checked_corners, checked_hw
 from anymask.formats.loss_report import SetFacts
 from anymask.masks import (
     MAX_PIXELS,
-    SMOOTH,
+    TOLERANCE,
     Box,
     Mask,
     Polygon,
@@ -46,7 +46,7 @@ from anymask.masks import (
 # Readers parse keys and numbers; this module renders the masks. A shape that covers no pixel is an
 # error of its record.
 
-_LINE = 1e-6  # square pixels that rounding may give to a line
+_MAX_LINE_AREA = 1e-6  # square pixels that rounding may give to a line
 
 
 def with_area(rle: Rle, covering: str = "its outline covers") -> Rle:
@@ -114,7 +114,7 @@ def _is_line(polygon: Polygon) -> bool:
     ring = polygon.exterior
     ways = ring - ring[0]
     x, y = ways[np.abs(ways).sum(axis=1).argmax()]
-    return bool((np.abs(ways[:, 0] * y - ways[:, 1] * x) < _LINE).all())
+    return bool((np.abs(ways[:, 0] * y - ways[:, 1] * x) < _MAX_LINE_AREA).all())
 
 
 def box_to_mask(box: Box, image_hw: tuple[int, int], label: str | None = None) -> Mask | None:
@@ -188,7 +188,7 @@ class Policy:
                 "the exact ones; 0: exact outlines along the pixel borders")),
             le=100_000, unit="pixels",
         ),
-    ] = SMOOTH  # fmt: skip
+    ] = TOLERANCE  # fmt: skip
     classes: Annotated[
         tuple[str, ...],
         Setting(

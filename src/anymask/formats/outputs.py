@@ -38,7 +38,7 @@ DOCUMENTS: dict[str, Kind] = {
     ".json": "sa1b", ".csv": "csv", ".svg": "svg", ".geojson": "geojson", ".xml": "cvat",
     ".txt": "yolo", ".npy": "npy",
 }  # fmt: skip
-LABELS = {".png": "label-png", ".tif": "label-tif", ".tiff": "label-tif"}
+LABEL_IMAGE_FORMATS = {".png": "label-png", ".tif": "label-tif", ".tiff": "label-tif"}
 OUTPUT_SUFFIXES = (*DOCUMENTS, *TRANSPARENT, *OPAQUE)  # suffixes; Pillow writes more image formats
 LAYERS = (".gpkg", ".fgb", ".shp")  # suffixes of vector map layers
 _INSTEAD = {  # replacements for unsupported suffixes
@@ -75,11 +75,11 @@ def output_kind(path: Path, plain: ImageKind = "cutout", *, many: bool = False) 
     if inner == ".mask":
         if not many or has_place(path):
             return "mask"
-        if suffix not in LABELS:  # it has no 16 bits
+        if suffix not in LABEL_IMAGE_FORMATS:  # it has no 16 bits
             raise InputError(
                 f"{path.name!r} can hold only one object. Use .mask.png or .mask.tif, or add {{n}}."
             )
-        return LABELS[suffix]
+        return LABEL_IMAGE_FORMATS[suffix]
     if inner == ".overlay":
         return "overlay"
     return "cutout" if inner == ".cut" or (many and has_place(path)) else plain

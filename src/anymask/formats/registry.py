@@ -35,7 +35,7 @@ from anymask.base import (
 )
 from anymask.formats.annotations import AnnotatedImage, LossReport
 from anymask.formats.documents import SPLITS, OutFile, report_renamed, write_files
-from anymask.formats.label_folders import FORM, has_both
+from anymask.formats.label_folders import MASK_FORM, has_both
 from anymask.formats.layouts import (
     LAYOUTS,
     Marks,
@@ -206,8 +206,8 @@ BUILT_IN: dict[str, Format] = {
         kind="file", also=("coco-results", "amg"), writable=False,
     ),
 }  # fmt: skip
-WRITTEN = {name: one for name, one in BUILT_IN.items() if one.writable}
-FORMATS = {name: one for name, one in WRITTEN.items() if one.readable}
+WRITABLE_FORMATS = {name: one for name, one in BUILT_IN.items() if one.writable}
+FORMATS = {name: one for name, one in WRITABLE_FORMATS.items() if one.readable}
 
 
 def installed_formats() -> dict[str, Format]:
@@ -472,7 +472,11 @@ def stated_splits(source: Path, format: str) -> tuple[str, ...]:
 def split_folders(source: Path, format: str) -> list[Path]:
     """Return the folders train, val and test of a set or of label images, each a separate data
     set; none for a source that is a data set itself, and for other formats."""
-    if format not in ("set", FORM) or not source.is_dir() or MARKS[format].match(Sniffed(source)):
+    if (
+        format not in ("set", MASK_FORM)
+        or not source.is_dir()
+        or MARKS[format].match(Sniffed(source))
+    ):
         return []
     found = [path for path in sorted(source.iterdir()) if path.name in (*SPLITS, "valid")]
     return [path for path in found if path.is_dir() and MARKS[format].match(Sniffed(path))]
@@ -504,7 +508,7 @@ def refuse_images(source: Path) -> None:
     if not source.is_dir():
         return
     ends = [path.suffix.lower() for path in source.rglob("*.*")]
-    annotated = {end for one in WRITTEN.values() for end in one.suffixes} - SUFFIXES
+    annotated = {end for one in WRITABLE_FORMATS.values() for end in one.suffixes} - SUFFIXES
     if any(end in annotated | {".mat", ".npy"} for end in ends):
         return
     if images := sum(end in SUFFIXES for end in ends):

@@ -23,7 +23,7 @@ from anymask.formats.outlines import CornerCheck, with_area
 from anymask.images import SUFFIXES
 from anymask.masks import Mask, Masks
 
-_ABOUT = ("predicted_iou", "stability_score", "point_coords", "crop_box")  # keys of a generator
+_GENERATOR_KEYS = ("predicted_iou", "stability_score", "point_coords", "crop_box")
 
 
 def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
@@ -126,7 +126,7 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:
 def _mask(row: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
     rle = segmentation_to_rle(row["segmentation"], hw)
     with_area(rle, "it covers")
-    values = {key: row[key] for key in _ABOUT if key in row}
+    values = {key: row[key] for key in _GENERATOR_KEYS if key in row}
     score = as_number(row.get("score", row.get("predicted_iou", 0.0)), "score")
     mask = Mask.from_sa1b(
         {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": score} | values

@@ -50,8 +50,8 @@ from anymask.masks import (
 
 _OF_VIDEO = ("video_environment",)
 SPLIT_FOLDER = "Annotations_6fps"
-EVERY = 4  # frames from one annotated frame to the next
-RATE = 24  # frames a second
+ANNOTATED_EVERY = 4  # frames from one annotated frame to the next
+FRAME_RATE = 24  # frames a second
 _SMALL, _MEDIUM = 32**2, 96**2  # pixels, of the size buckets
 
 
@@ -75,7 +75,7 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
             metadata = {key: document[key] for key in _OF_VIDEO if document.get(key)}
             for number, frame in enumerate(document["masklet"]):
                 with located(f"frame {number}"):
-                    place = SequencePlace(video, EVERY * number)
+                    place = SequencePlace(video, ANNOTATED_EVERY * number)
                     name = f"{video}/{place.index:05d}.jpg"
                     masks = _masks(frame, ids)
                     images.append(
@@ -171,9 +171,9 @@ def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> d
     height, width = frames[0].hw
     tracks = _tracks(frames, report)
     areas = np.array([[rle_area(rle) for rle in row] for row in tracks.values()], np.int64)
-    count = EVERY * (len(frames) - 1) + 1
+    count = ANNOTATED_EVERY * (len(frames) - 1) + 1
     return (
-        video_facts(video, (height, width), len(frames) * EVERY / RATE, count)
+        video_facts(video, (height, width), len(frames) * ANNOTATED_EVERY / FRAME_RATE, count)
         | {
             "video_split": "train",
             "masklet": [
@@ -208,8 +208,8 @@ def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[
     for number, image in enumerate(frames):
         report_unsupported_fields(report, image, frozenset({"ids"}), (), _OF_VIDEO)
         stem = PurePosixPath(image.file_name).stem
-        if not stem.isdecimal() or int(stem) != EVERY * number:
-            report.add("frames", image.file_name, None, f"becomes frame {EVERY * number}")
+        if not stem.isdecimal() or int(stem) != ANNOTATED_EVERY * number:
+            report.add("frames", image.file_name, None, f"becomes frame {ANNOTATED_EVERY * number}")
         groups = [mask.id for mask in image.masks]
         if None in groups or len(set(groups)) < len(groups):
             reason = "the format has no groups, so masks are numbered by position"

@@ -17,7 +17,7 @@ import numpy as np
 
 from anymask.base import InputError, whole_file
 from anymask.formats.annotations import AnnotatedImage
-from anymask.formats.coco import OURS, image_row
+from anymask.formats.coco import ANYMASK_DESCRIPTION, image_row
 from anymask.formats.label_images import VOID, encode_palette
 from anymask.formats.sav import video_facts
 from anymask.masks import UNLABELED, Mask, empty_rle, rle_box_xyxy, rle_to_coco
@@ -170,7 +170,7 @@ class CocoStream:
     def close(self) -> None:
         """Write the file."""
         classes = [{"id": number, "name": name} for name, number in self._ids.items()]
-        head = {"info": {"description": OURS}, "categories": classes}
+        head = {"info": {"description": ANYMASK_DESCRIPTION}, "categories": classes}
         _write_document(self._path, head, {"images": self._images, "annotations": self._rows})
 
     def abandon(self) -> None:

@@ -34,12 +34,12 @@ from anymask.formats.outlines import Policy, even_odd_to_rle, outline, with_area
 from anymask.masks import Mask, Masks, Ring, colors, polygons_to_svg_path
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_TOKEN = re.compile(rf"\s*,?\s*(?:([A-Za-z])|({_NUMBER}))")
-_LENGTH = re.compile(rf"\s*({_NUMBER})\s*(?:px)?\s*")
+_SVG_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_TOKEN = re.compile(rf"\s*,?\s*(?:([A-Za-z])|({_SVG_NUMBER}))")
+_LENGTH = re.compile(rf"\s*({_SVG_NUMBER})\s*(?:px)?\s*")
 _DATA = ("label", "quality", "group", "crowd")  # data- attributes
 _OUTLINES = ("path", "polygon")
-_SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
+_UNSUPPORTED_SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
 
 
 def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
@@ -64,7 +64,7 @@ def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
                 raise DataError(
                     "Transforms are not supported. Apply them to the shapes before export."
                 )
-            if kind in _SHAPES:
+            if kind in _UNSUPPORTED_SHAPES:
                 report.skip(name, f"elements of type {shown(kind)} are not outlines")
             elif kind in _OUTLINES:
                 masks.append(_mask(element, kind, hw))

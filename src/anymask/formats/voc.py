@@ -35,7 +35,7 @@ from anymask.formats.annotations import (
     report_unlabeled,
     report_unsupported_fields,
 )
-from anymask.formats.class_lists import LABELS, class_lines, find_classes
+from anymask.formats.class_lists import LABEL_MAP, class_lines, find_classes
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
@@ -60,7 +60,7 @@ from anymask.formats.label_images import (
 from anymask.formats.layouts import iter_dataset
 from anymask.formats.loss_report import as_color
 from anymask.formats.mask_numbers import (
-    EVERY_KIND,
+    ALL_SUFFIXES,
     is_binary,
     of_best_kind,
     read_numbers,
@@ -72,15 +72,15 @@ from anymask.formats.outlines import Policy
 from anymask.masks import UNLABELED, Mask, Masks
 
 CLASSES, OBJECTS = "SegmentationClass", "SegmentationObject"
-DETAILS, LISTS = "Annotations", "ImageSets/Segmentation"
-PLACES = [f"{top}{OBJECTS}{end}" for top in ("", "VOC*/", "VOCdevkit/VOC*/") for end in ("", "PNG")]
+ANNOTATION_FOLDER, SPLIT_LISTS = "Annotations", "ImageSets/Segmentation"
+GLOBS = [f"{top}{OBJECTS}{end}" for top in ("", "VOC*/", "VOCdevkit/VOC*/") for end in ("", "PNG")]
 
 VOC_CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
     "train", "tvmonitor",
 )  # fmt: skip
-_NAMES = {number: name for number, name in enumerate(VOC_CLASSES) if number}
+_CLASS_NAMES = {number: name for number, name in enumerate(VOC_CLASSES) if number}
 
 
 def read(
@@ -93,19 +93,19 @@ def read(
     Args:
         boxes: Whether to read the XML instead, with boxes without masks as rectangles.
     """
-    if boxes or not source.is_dir() or not any(any(source.glob(place)) for place in PLACES):
+    if boxes or not source.is_dir() or not any(any(source.glob(place)) for place in GLOBS):
         return voc_xml.read(source, report, image_root, boxes=boxes)
-    objects = find_place(source, PLACES, "objects of PASCAL VOC")
+    objects = find_place(source, GLOBS, "objects of PASCAL VOC")
     top, image_files = objects.parent, objects.parent / "JPEGImages"
     names, palettes = _stated(top, report)
-    if names is None and image_files.is_dir() and (top / LISTS).is_dir():
+    if names is None and image_files.is_dir() and (top / SPLIT_LISTS).is_dir():
         return list(iter_dataset(source, "voc", None))
     beside = image_files if image_root is None and image_files.is_dir() else image_root
     images = []
-    for path in of_best_kind(find_files(objects, *EVERY_KIND)):
+    for path in of_best_kind(find_files(objects, *ALL_SUFFIXES)):
         with report.record(path):
             name = _image_name(path, objects, beside)
-            images.append(_image(path, objects, name, names or _NAMES, report, palettes))
+            images.append(_image(path, objects, name, names or _CLASS_NAMES, report, palettes))
     return images
 
 
@@ -113,7 +113,7 @@ def _stated(top: Path, report: LossReport) -> tuple[dict[int, str] | None, list[
     """Return the class names of a set, None for those of the challenge, and its palettes."""
     classes = find_classes([top])
     # Keep parts, actions, and other colors than VOC's.
-    for line, usual in zip(class_lines(top / LABELS), voc_palette().tolist(), strict=False):
+    for line, usual in zip(class_lines(top / LABEL_MAP), voc_palette().tolist(), strict=False):
         name, *rest = line.rsplit(":", 3)
         if len(rest) == 3:
             color = as_color(rest[0].split(","))
@@ -127,14 +127,14 @@ def _stated(top: Path, report: LossReport) -> tuple[dict[int, str] | None, list[
 
 def read_voc(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
     """Yield the images of a split of the published set. Raises DataError that names the file."""
-    objects = find_place(root, PLACES, "objects of PASCAL VOC")
+    objects = find_place(root, GLOBS, "objects of PASCAL VOC")
     top = objects.parent
     report = LossReport() if report is None else report
     names, palettes = _stated(top, report)
-    listed = find_place(top, [f"{LISTS}/{split}.txt"], f"list of {split}")
+    listed = find_place(top, [f"{SPLIT_LISTS}/{split}.txt"], f"list of {split}")
     for name in filter(None, map(str.strip, read_text(listed).splitlines())):
         path = objects / f"{name}.png"
-        image = _image(path, objects, name, names or _NAMES, report, palettes)
+        image = _image(path, objects, name, names or _CLASS_NAMES, report, palettes)
         with located(path):
             images = top / "JPEGImages"
             yield annotated_image(
@@ -145,7 +145,7 @@ def read_voc(root: Path, split: str, report: LossReport | None = None) -> Iterat
 def _image_name(path: Path, objects: Path, image_root: Path | None) -> str:
     """Return the image name: as in `image_root`, else as in its XML, else <stem>.jpg."""
     inside = path.relative_to(objects)
-    details = (objects.parent / DETAILS / inside).with_suffix(".xml")
+    details = (objects.parent / ANNOTATION_FOLDER / inside).with_suffix(".xml")
     if find_image(image_root, inside.with_suffix("").as_posix()) is None and details.is_file():
         name = PurePosixPath(read_xml(details).findtext("filename") or "").name
         if name:
@@ -222,7 +222,7 @@ def encode(
         place = target / CLASSES / f"{stem}.png"
         yield place, encode_palette(paint_numbers(image, classes, LossReport()))
         if image.file_name != f"{stem}.jpg":
-            yield target / DETAILS / f"{stem}.xml", _details(image)
+            yield target / ANNOTATION_FOLDER / f"{stem}.xml", _details(image)
     for split, few in (parts_of(images) or {"val": images}).items():
         stems = [stem_of[image.file_name] for image in few]
         listed = target / "ImageSets" / "Segmentation" / f"{split}.txt"
@@ -233,7 +233,7 @@ def encode(
         f"{name}:{r},{g},{b}:{one.get('parts', '')}:{one.get('actions', '')}\n"
         for name, (r, g, b), one in zip(names, colors[: len(names)], about, strict=True)
     ]
-    yield target / LABELS, to_utf8("".join(["# label:color_rgb:parts:actions\n", *rows]))
+    yield target / LABEL_MAP, to_utf8("".join(["# label:color_rgb:parts:actions\n", *rows]))
 
 
 def _details(image: AnnotatedImage) -> bytes:
@@ -261,15 +261,15 @@ def _names(images: list[AnnotatedImage], report: LossReport, policy: Policy) -> 
             f"{VOC_CLASSES[0]!r} is the VOC name of the background; it was omitted from "
             "the class list"
         )
-        report.add("classes", LABELS, None, reason)
+        report.add("classes", LABEL_MAP, None, reason)
     if not first and set(labels) <= set(VOC_CLASSES[1:]):
         return list(VOC_CLASSES)
     for label in labels:
         if _one_line(label) == VOC_CLASSES[0]:
             reason = f"{label!r} is the VOC name of the background; the mask has no class"
-            report.add("labels", LABELS, None, reason)
+            report.add("labels", LABEL_MAP, None, reason)
         elif _one_line(label) != label:
-            report.add("labels", LABELS, None, f"{label!r} became {_one_line(label)!r}")
+            report.add("labels", LABEL_MAP, None, f"{label!r} became {_one_line(label)!r}")
     names = [VOC_CLASSES[0], *dict.fromkeys(map(_one_line, labels))]
     if len(names) >= VOID:
         raise DataError(f"PASCAL VOC supports at most {VOID - 1} classes, given: {len(names) - 1}.")

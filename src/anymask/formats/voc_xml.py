@@ -32,8 +32,8 @@ from anymask.formats.fields import as_corners, as_number, other_keys
 from anymask.formats.outlines import box_to_mask, ring_to_rle, with_area
 from anymask.masks import MAX_PIXELS, UNLABELED, Box, Mask, Masks, Rle, mask_to_rle
 
-ROOT, IMAGES = "annotation", "JPEGImages"
-_OF_OBJECT = ("name", "polygon", "bndbox", "attributes")
+ROOT, VOC_IMAGE_FOLDER = "annotation", "JPEGImages"
+_OBJECT_KEYS = ("name", "polygon", "bndbox", "attributes")
 _FLAGS = ("truncated", "difficult", "occluded")
 _UNSAID = (
     "Unspecified",
@@ -103,7 +103,7 @@ def _extra(element: ET.Element) -> dict[str, Any]:
     values: dict[str, Any] = {
         one.tag: one.text.strip()
         for one in element
-        if one.tag not in _OF_OBJECT and not len(one) and one.text and one.text.strip()
+        if one.tag not in _OBJECT_KEYS and not len(one) and one.text and one.text.strip()
     }
     values |= {key: values[key] not in ("0", "false") for key in _FLAGS if key in values}
     attributes = {
@@ -127,7 +127,7 @@ def _image_file(
     """Return the image name, and its file if it lies in one of the usual folders."""
     name = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2].strip()
     here = path.parent
-    for folder in (image_root, here, here.parent / IMAGES):
+    for folder in (image_root, here, here.parent / VOC_IMAGE_FOLDER):
         for stem in (Path(name).stem, path.stem):
             if (found := find_image(folder, stem) if stem else None) is not None:
                 inside = here.relative_to(source) if source.is_dir() and folder == here else Path()

@@ -80,7 +80,7 @@ from anymask.masks import UNLABELED, Box, Mask, Masks, Ring
 #     0.93 name                                           classes of the whole image
 
 BOX = 4  # count of numbers of a box
-_LEAST = 6  # least count of numbers of an outline
+_MIN_OUTLINE_NUMBERS = 6  # least count of numbers of an outline
 _MIN_KEYPOINTS = 5
 _COCO_KEYPOINTS = 17
 _SEEN = 0.5  # a keypoint above this confidence lies in its box,
@@ -185,7 +185,7 @@ class _Evidence:
         count = len(numbers)
         self.lines += 1
         self.counts.add(count)
-        if count < _LEAST:
+        if count < _MIN_OUTLINE_NUMBERS:
             return
         shares = all(map(_is_share, numbers[:-1]))
         track = numbers[-1].isdecimal() and float(numbers[-1]) > 0 and shares

@@ -39,7 +39,7 @@ from anymask.base import (
     missing_extra,
     refuse_text,
 )
-from anymask.images.kinds import HEAD, HEIC, recognize_head
+from anymask.images.kinds import HEIC, INSPECTED_BYTES, recognize_head
 from anymask.masks import MAX_PIXELS, counted
 
 PERCENTILES = (0.1, 99.9)  # for a stretch: ignores a few hot or dead pixels
@@ -514,7 +514,7 @@ def is_tiff(file: Any) -> bool:
 
 def unidentified(file: Any, name: str) -> ImageError:
     """Return the error for a file that Pillow does not support: its type and how to convert it."""
-    if not (head := read_head(file, HEAD, b"?")):
+    if not (head := read_head(file, INSPECTED_BYTES, b"?")):
         return DamagedImageError(f"{name} is empty (0 bytes). Copy or download it again.")
     if not isinstance(head, bytes):
         return ImageError(f"{name} was opened in text mode. Open it with mode 'rb'.")
@@ -582,7 +582,7 @@ def to_srgb(image: Image.Image) -> ToSrgb | None:
 # Layout: ISO/IEC 15444-1, annex I.
 
 _MAX_BANDS = 4  # that Pillow supports in a JPEG 2000 file
-_HEAD = 4096  # bytes that hold the header
+_HEADER_BYTES = 4096  # bytes that hold the header
 _SRGB, _GRAY = b"\0\0\0\x10", b"\0\0\0\x11"
 _ENUMERATED = b"colr\1"  # box of an enumerated color space
 
@@ -595,7 +595,7 @@ def _count_bands(head: bytes) -> int:
 
 def _with_colors(file: Any) -> tuple[Any, bool]:
     """Declare the first three bands as RGB if needed; return the file and whether it changed."""
-    head = read_head(file, _HEAD)
+    head = read_head(file, _HEADER_BYTES)
     at = head.find(_ENUMERATED) + 7 if isinstance(head, bytes) else 0
     if at < 7 or head[at : at + 4] != _GRAY or _count_bands(head) < 3 or b"cdef" in head[: at + 57]:
         return file, False

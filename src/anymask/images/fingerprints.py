@@ -19,28 +19,28 @@ from PIL import ImageOps
 from anymask.base import Floats, ImageError
 from anymask.images.decoding import open_image
 
-CELLS = 16  # side of the gray thumbnail
-MEAN, MOST = 1.5, 9.0  # maximum difference of duplicates in gray levels: on average, in one cell
+THUMB_SIDE = 16  # side of the gray thumbnail
+MAX_MEAN, MAX_CELL = 1.5, 9.0  # difference of duplicates in gray levels: on average, in one cell
 ASPECT = 0.02  # relative difference of the aspect ratios
 FLAT = 1.0  # standard deviation in gray levels; images below have no usable contrast
-MODES = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])  # 8 bits
+MODES_8_BIT = frozenset(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])  # 8 bits
 
 
 def fingerprint(path: Path) -> Floats | None:
-    """Compute the aspect ratio and the cells of the upright gray thumbnail (1 + CELLS * CELLS,).
+    """Compute the aspect ratio and cells of the upright gray thumbnail (1 + THUMB_SIDE ** 2,).
 
     Returns:
         Floats | None: None for images with more than 8 bits, several pages, or no contrast.
     """
     try:
         with open_image(path) as image:
-            if image.mode not in MODES or getattr(image, "n_frames", 1) > 1:
+            if image.mode not in MODES_8_BIT or getattr(image, "n_frames", 1) > 1:
                 return None
-            image.draft("L", (8 * CELLS, 8 * CELLS))  # decodes JPEG at reduced size
+            image.draft("L", (8 * THUMB_SIDE, 8 * THUMB_SIDE))  # decodes JPEG at reduced size
             gray = np.asarray(ImageOps.exif_transpose(image).convert("L"), np.float32)
     except ImageError:
         return None  # another reader may support it
-    cells = cv2.resize(gray, (CELLS, CELLS), interpolation=cv2.INTER_AREA).ravel()
+    cells = cv2.resize(gray, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA).ravel()
     if cells.std() < FLAT:
         return None
     return np.concatenate([[gray.shape[1] / gray.shape[0]], cells])
@@ -49,7 +49,7 @@ def fingerprint(path: Path) -> Floats | None:
 def first_alike(prints: Sequence[Floats | None], others: Sequence[Floats | None]) -> list[int]:
     """For each fingerprint, find the first duplicate in `others`, -1 for none.
 
-    Only fingerprints of similar mean are compared: the means of duplicates differ by at most MEAN.
+    Only fingerprints of similar mean are compared: those of duplicates differ by at most MAX_MEAN.
     """
     kept = [place for place, one in enumerate(others) if one is not None]
     found = [-1] * len(prints)
@@ -63,10 +63,12 @@ def first_alike(prints: Sequence[Floats | None], others: Sequence[Floats | None]
         if one is None:
             continue
         middle = one[1:].mean()
-        near = slice(*np.searchsorted(means, [middle - MEAN, middle + MEAN]))
+        near = slice(*np.searchsorted(means, [middle - MAX_MEAN, middle + MAX_MEAN]))
         apart = np.abs(table[near, 1:] - one[1:])
         alike = (
-            (apart.mean(1) <= MEAN) & (apart.max(1) <= MOST) if len(apart) else np.zeros(0, bool)
+            (apart.mean(1) <= MAX_MEAN) & (apart.max(1) <= MAX_CELL)
+            if len(apart)
+            else np.zeros(0, bool)
         )
         alike &= np.abs(table[near, 0] / one[0] - 1) <= ASPECT
         if alike.any():

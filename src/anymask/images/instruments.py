@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from anymask.base import ImageError
 
-_BLOCK, _CARD = 2880, 80  # bytes of a FITS block and of a header card
+_FITS_BLOCK, _FITS_CARD = 2880, 80  # bytes of a FITS block and of a header card
 _MAX_BLOCKS, _MAX_UNITS = 1000, 1000  # of a header, and headers that are read
 _MRC_HEADER, _MRC_STAMP = 1024, 212
 _FITS_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
+_CARD_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _find_image(file: BinaryIO) -> tuple[dict[str, float], int]:
             max(0, int(cards.get(name, n))) for name, n in (("PCOUNT", 0), ("GCOUNT", 1))
         )
         size = abs(int(cards["BITPIX"])) // 8 * groups * (extra + values)
-        file.seek(start + -(-size // _BLOCK) * _BLOCK)
+        file.seek(start + -(-size // _FITS_BLOCK) * _FITS_BLOCK)
     if compressed:
         raise ImageError(
             "Tile-compressed images of FITS are not supported. Decompress it with: funpack FILE"
@@ -89,14 +89,14 @@ def _header(file: BinaryIO) -> tuple[dict[str, float] | None, str]:
     cards: dict[str, float] = {}
     kind, first = "", True
     for _ in range(_MAX_BLOCKS):
-        block = file.read(_BLOCK)
-        if len(block) < _BLOCK:
+        block = file.read(_FITS_BLOCK)
+        if len(block) < _FITS_BLOCK:
             if first and not block.strip(b"\0 "):
                 return None, ""
             raise EOFError("The header is incomplete")
         first = False
-        for place in range(0, _BLOCK, _CARD):
-            card = block[place : place + _CARD].decode("ascii", "replace")
+        for place in range(0, _FITS_BLOCK, _FITS_CARD):
+            card = block[place : place + _FITS_CARD].decode("ascii", "replace")
             name, mark, value = card[:8].strip(), card[8:10], card[10:].strip()
             if name == "END":
                 return cards, kind
@@ -106,7 +106,7 @@ def _header(file: BinaryIO) -> tuple[dict[str, float] | None, str]:
                 kind = value.partition("/")[0].strip(" '")
             elif value.startswith("T"):
                 cards[name] = 1
-            elif found := _NUMBER.match(value):
+            elif found := _CARD_NUMBER.match(value):
                 cards[name] = float(found[0].upper().replace("D", "E"))
     raise EOFError("The header has no end")
 

@@ -17,13 +17,13 @@ from typing import Literal
 Kind = Literal["image", "scan", "other scan", "video", "map", "layer", "other"]
 ExpectedInput = Literal["image", "scan", "video", "map", "labels"]
 
-HEAD = 512  # bytes that are inspected
+INSPECTED_BYTES = 512  # bytes that are inspected
 _LOOKED_AT = 50  # files of a folder that are inspected
 _NIFTI = 348  # size of the header in bytes; its last four are the magic number
 _DEPTH = 3  # levels of subfolders
 
 # The command to use instead; FILE is the path.
-COMMANDS: dict[Kind, str] = {
+COMMAND_HINTS: dict[Kind, str] = {
     "image": "Segment it with: anymask segment FILE --point X,Y",
     "scan": (
         "Segment it with: anymask volume FILE --slice N --box X0,Y0,X1,Y1 -o labels.nii.gz. In "
@@ -65,7 +65,7 @@ class InputType:
     @property
     def remedy(self) -> str:
         """Command to use for this input; FILE is the path."""
-        return self.advice or COMMANDS[self.kind]
+        return self.advice or COMMAND_HINTS[self.kind]
 
 
 def _other(what: str, advice: str) -> InputType:
@@ -81,7 +81,7 @@ _HEIC = _other(
     "It is corrupted, or a variant of the format that is not supported. Convert it to JPEG: "
     "heif-convert FILE photo.jpg",
 )
-_PAGE = _other("a web page", "Download the image itself")
+_WEB_PAGE = _other("a web page", "Download the image itself")
 _SVG = _other("an SVG drawing", "Convert it to an image: rsvg-convert FILE -o drawing.png")
 _BEGINNINGS: tuple[tuple[bytes, InputType], ...] = (
     (b"NRRD0", InputType("an NRRD scan", "scan")),
@@ -132,10 +132,10 @@ _ZARR = (".zattrs", ".zgroup", "zarr.json")
 
 
 def recognize_head(head: bytes) -> InputType | None:
-    """Recognize a file by its first bytes (up to HEAD); None if it is unknown."""
+    """Recognize a file by its first bytes (up to INSPECTED_BYTES); None if it is unknown."""
     if head.startswith(b"\x1f\x8b"):
         try:
-            head = zlib.decompressobj(31).decompress(head, HEAD)
+            head = zlib.decompressobj(31).decompress(head, INSPECTED_BYTES)
         except zlib.error:
             return None
     if head[_NIFTI - 4 : _NIFTI] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
@@ -155,7 +155,7 @@ def recognize_head(head: bytes) -> InputType | None:
         return InputType("a layer of shapes", "layer")
     text = text.lower()
     if text.startswith((b"<!doctype html", b"<html")):
-        return _PAGE
+        return _WEB_PAGE
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
         return _SVG
     return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
@@ -224,6 +224,6 @@ def _head_of(path: Path) -> bytes:
         if not path.is_file():  # reading a pipe would block
             return b""
         with path.open("rb") as file:
-            return file.read(HEAD)
+            return file.read(INSPECTED_BYTES)
     except (OSError, ValueError):
         return b""

@@ -93,10 +93,10 @@ _PHOTOMETRIC = 262  # a tag of TIFF 6.0
 _WHITE_16 = 65535
 
 SAMPLES = ("cat", "coffee", "dog", "rocket", "truck")
-_IMAGES = Path(__file__).parents[1] / "assets" / "photos"
+_SAMPLE_FOLDER = Path(__file__).parents[1] / "assets" / "photos"
 _PATTERN = "*?["  # characters that make a path a pattern
 
-MAX_BYTES = 100_000_000  # size limit of a downloaded file
+MAX_DOWNLOAD_BYTES = 100_000_000  # size limit of a downloaded file
 _AGENT = "anymask (https://pypi.org/project/anymask)"  # some servers reject Python's default
 
 
@@ -125,7 +125,7 @@ def load_image(
             infinity are ignored.
         ranges: Two values that become black and white, or for each band a pair or None.
         bgr: Read the channels of an array in the order of `cv2.imread`.
-        allow_url: Also accept http and https addresses of images with at most MAX_BYTES.
+        allow_url: Also accept http and https addresses of images with at most MAX_DOWNLOAD_BYTES.
         alpha: Return the alpha channel of an image that has one, with its colors unchanged, instead
             of compositing it on white.
 
@@ -465,7 +465,7 @@ def sample(name: str = "coffee") -> Path:
     """
     if name not in SAMPLES:
         raise InputError(f"Unknown sample {name!r}. Choose from: {', '.join(SAMPLES)}")
-    return _IMAGES / f"{name}.jpg"
+    return _SAMPLE_FOLDER / f"{name}.jpg"
 
 
 def list_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -499,7 +499,7 @@ def list_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def fetch_image(address: str, most_bytes: int = MAX_BYTES) -> bytes:
+def fetch_image(address: str, most_bytes: int = MAX_DOWNLOAD_BYTES) -> bytes:
     """Download an image.
 
     Args:
@@ -516,7 +516,7 @@ def fetch_image(address: str, most_bytes: int = MAX_BYTES) -> bytes:
 
     try:
         data = transfers.read_address(address, {"User-Agent": _AGENT}, most_bytes)
-    except transfers.FAILURES as error:
+    except transfers.TRANSFER_ERRORS as error:
         raise ImageError(
             f"{address[:200]} cannot be read ({error}). Check the URL, or download the image."
         ) from error

@@ -37,8 +37,8 @@ _BITS, _COMPRESSION, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 259, 262, 0  # tags of 
 _LOSSY_TIFF = (6, 7, 34892, 50001)  # old and new JPEG; lossy JPEG; WebP
 _LOSSY = frozenset(["JPEG", "MPO", "AVIF", "HEIF"])
 _WEBP_HEAD = 16384  # bytes that contain the start of the pixel chunk, even after a color profile
-_GRAY = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-_RAW = ImageView(raw=True)
+_GRAY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+_RAW_VIEW = ImageView(raw=True)
 
 
 @brief
@@ -97,7 +97,7 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
         palette: UintImage | None = None
         if deep is not None and (deep[..., :3] == deep[..., :1]).all():
             values = deep[..., 0]
-        elif image.mode in _GRAY:
+        elif image.mode in _GRAY_MODES:
             values = _numbers(image)
         elif image.mode in ("P", "PA"):
             flat = image.getpalette("RGB") or []
@@ -114,7 +114,7 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
 
 
 def _by_tifffile(file: Any, name: str) -> MaskPixels:
-    deep = read_tiff(file, name, _RAW)
+    deep = read_tiff(file, name, _RAW_VIEW)
     pixels = upright(deep.pixels, deep.orientation)
     channels = pixels.shape[2]
     if channels not in (1, 3, 4):

@@ -23,11 +23,11 @@ MaskValues = Literal["auto", "labels", "binary", "colors"]
 WHITE, WHITE_16 = 255, 65535
 MIN_WHITE = 0.9  # minimum fraction of white for a maximum that may represent white
 MAX_SMALL = 127  # maximum value that never represents white
-# A clear value has at least REGION of its pixels inside regions, or less than BETWEEN of them
-# between others; CLEAR is the minimum fraction of clear values.
-REGION, BETWEEN, CLEAR = 0.5, 0.05, 0.9
-FEW = 20  # grays that are numbers if none is white
-_COUNTED = 1 << 24  # values below this are counted in a table
+# A clear value has at least REGION_SHARE of its pixels inside regions, or less than BETWEEN_SHARE
+# of them between others; CLEAR_SHARE is the minimum fraction of clear values.
+REGION_SHARE, BETWEEN_SHARE, CLEAR_SHARE = 0.5, 0.05, 0.9
+MAX_GRAY_NUMBERS = 20  # grays that are numbers if none is white
+_MAX_TABLE_VALUE = 1 << 24  # values below this are counted in a table
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
 
 def _check_clear(numbers: NDArray[Any], colored: bool, name: str, lossy: bool) -> None:
     """Raise AmbiguousMaskError if values are not clear, or if a lossy format changed them."""
-    if numbers.max(initial=0) >= _COUNTED:
+    if numbers.max(initial=0) >= _MAX_TABLE_VALUE:
         numbers = np.unique(numbers, return_inverse=True)[1].reshape(numbers.shape)
     counts = np.bincount(numbers.ravel().astype(np.intp))
     counts[:1] = 0
@@ -97,7 +97,7 @@ def _check_clear(numbers: NDArray[Any], colored: bool, name: str, lossy: bool) -
         what = f"{count} values or colors, which its lossy format has changed"
         raise _ambiguous(name, what, "binary, or save it as PNG")
     white = np.iinfo(numbers.dtype).max
-    if not colored and count <= FEW and int(numbers.max()) < MIN_WHITE * white:
+    if not colored and count <= MAX_GRAY_NUMBERS and int(numbers.max()) < MIN_WHITE * white:
         return
     across = np.pad(numbers[:, 1:] == numbers[:, :-1], ((0, 0), (1, 1)))
     down = np.pad(numbers[1:] == numbers[:-1], ((1, 1), (0, 0)))
@@ -108,8 +108,8 @@ def _check_clear(numbers: NDArray[Any], colored: bool, name: str, lossy: bool) -
     inside, off = (
         np.bincount(numbers[at].astype(np.intp), minlength=len(counts)) for at in (corner, between)
     )
-    clear = (counts > 0) & ((inside >= REGION * counts) | (off < BETWEEN * counts))
-    if np.count_nonzero(clear) < CLEAR * count:
+    clear = (counts > 0) & ((inside >= REGION_SHARE * counts) | (off < BETWEEN_SHARE * counts))
+    if np.count_nonzero(clear) < CLEAR_SHARE * count:
         raise _ambiguous(name, f"{count} values or colors, many of them in soft or noisy edges")
 
 

@@ -29,10 +29,10 @@ FITS, MRC = b"SIMPLE  =", b"MAP "  # first bytes of FITS; bytes of MRC at _MRC_M
 _MRC_MAP = 208
 INSTRUMENTS = (".fits", ".fit", ".fts", ".mrc", ".mrcs")  # suffixes
 MICROSCOPES = (".czi", ".lif", ".nd2", *INSTRUMENTS)  # suffixes
-_HEAD = 512  # bytes that identify a file
+_MAGIC_BYTES = 512  # bytes that identify a file
 _MAX_BYTES = 12 * MAX_PIXELS  # decoded at once: a whole CZI, one page of other formats
 _NAMED = ("Z", "T", "P")  # names of the third and higher axes of FITS and MRC
-_FLAT = ("C", "Y", "X", "S", "0")  # axes of one page; the last two are the RGB samples of a pixel
+_PAGE_AXES = ("C", "Y", "X", "S", "0")  # the last two are the RGB samples of a pixel
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def open_microscope(file: BinaryIO, name: str) -> Iterator[Places]:
 
 def _opener(file: Any) -> tuple[str, str, Any] | None:
     """Return package, description and open function, chosen by the first bytes of a file."""
-    head = read_head(file, _HEAD)
+    head = read_head(file, _MAGIC_BYTES)
     kinds = {
         b"ZISRAWFILE": ("czifile", "a Zeiss CZI file", _open_czi),
         b"\x70\0\0\0": ("liffile", "a Leica LIF file", _open_lif),
@@ -149,7 +149,7 @@ def _open_lif(file: BinaryIO) -> Iterator[Places]:
                 page -= counts[which]
                 which += 1
             image, sizes = images[which], images[which].sizes
-            flat = {axis: n for axis, n in sizes.items() if axis in _FLAT}
+            flat = {axis: n for axis, n in sizes.items() if axis in _PAGE_AXES}
             _check_bytes(flat, image.itemsize)
             at, channels = _steps(sizes, page), flat.pop("C", None)
             steps = [{}] if channels is None else [{"C": step} for step in range(channels)]
@@ -168,7 +168,7 @@ def _open_nd2(file: BinaryIO) -> Iterator[Places]:
 
     with nd2.ND2File(file) as document:
         sizes = dict(document.sizes)
-        inner = {axis: n for axis, n in sizes.items() if axis in _FLAT}
+        inner = {axis: n for axis, n in sizes.items() if axis in _PAGE_AXES}
         _check_bytes(inner, np.dtype(document.dtype).itemsize)
 
         def read(page: int) -> NDArray[Any]:
@@ -201,7 +201,7 @@ def _places(sizes: Mapping[str, int], read: Callable[[int], NDArray[Any]]) -> Pl
 
 def _loops(sizes: Mapping[str, int]) -> dict[str, int]:
     """Return the axes that pages are counted along."""
-    return {axis: n for axis, n in sizes.items() if axis not in _FLAT}
+    return {axis: n for axis, n in sizes.items() if axis not in _PAGE_AXES}
 
 
 def _steps(sizes: Mapping[str, int], page: int) -> dict[str, int]:

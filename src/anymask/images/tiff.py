@@ -30,7 +30,7 @@ from anymask.images.decoding import TIFF_HEADS, ImageView, check_size, open_head
 from anymask.masks import MAX_PIXELS
 
 _MAX_BYTES = 12 * MAX_PIXELS  # size limit of a page with all its bands
-_COLORS = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
+_MODES_TO_8_BIT = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
 _BITS, _SAMPLES, _ORIENTATION, _SIGNS = 258, 277, 274, 339  # tags of TIFF 6.0
 _X_RESOLUTION, _PHOTOMETRIC = 282, 262
 _PROFILE = 34675
@@ -40,7 +40,7 @@ _GEO_MARKS = (  # of JPEG 2000, and of `Features.save`
     b"\xb1\x4b\xf8\xbd\x08\x3d\x4b\x43\xa5\xae\x8c\xd7\xd5\xa6\xce\x03", b"gml.data",
     b'"georeferenced": true',
 )  # fmt: skip
-_HEAD, _MAX_TAGS = 1 << 16, 4096  # bytes and tags that are searched for a georeference
+_TAG_BYTES, _MAX_TAGS = 1 << 16, 4096  # bytes and tags that are searched for a georeference
 _ALPHA = (1, 2)  # values of the tag ExtraSamples
 _STORED, _DEFLATE, _ZSTD = 1, (8, 32946, 50013), (34926, 50000)  # values of Compression
 _NO_CODEC = re.compile(r"COMPRESSION\.(\w+).* requires the 'imagecodecs'")
@@ -97,7 +97,7 @@ def is_georeferenced(source: object) -> bool:
 
 def _has_georeference(file: BinaryIO) -> bool:
     """Search the tags of a TIFF's first page, or the beginning of another file."""
-    head = file.read(_HEAD)
+    head = file.read(_TAG_BYTES)
     if not head.startswith(TIFF_HEADS):
         return any(mark in head for mark in _GEO_MARKS)
     order: Literal["little", "big"] = "little" if head.startswith(b"I") else "big"
@@ -122,7 +122,7 @@ def needs_tifffile(image: Image.Image, view: ImageView) -> bool:
 
 def _has_deep_colors(image: Image.Image) -> bool:
     """Return whether Pillow would reduce 16-bit colors to 8 bits."""
-    return image.mode in _COLORS and ";16" in str(getattr(image, "tile", ""))
+    return image.mode in _MODES_TO_8_BIT and ";16" in str(getattr(image, "tile", ""))
 
 
 def read_deep_colors(image: Image.Image, file: BinaryIO, page: int) -> NDArray[Any] | None:

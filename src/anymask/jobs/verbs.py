@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 Images = str | Path | Sequence[str | Path]  # a folder, an image, or several images
 Source = Path | tuple[Path, ...] | PlacedImages
 
-AT_ONCE = 64  # boxes per call of the model
+BOX_BATCH_SIZE = 64  # boxes per call of the model
 MAX_OF_A_LABEL = 200  # maximum number of masks per name
 
 
@@ -396,8 +396,8 @@ class BoxesWork(MaskWork):
         boxes = [box_of(mask) for mask in image.objects]
         present = [box for box in boxes if box is not None]
         answers: list[Mask] = []
-        for start in range(0, len(present), AT_ONCE):
-            some = cut_boxes(present[start : start + AT_ONCE], image.hw)
+        for start in range(0, len(present), BOX_BATCH_SIZE):
+            some = cut_boxes(present[start : start + BOX_BATCH_SIZE], image.hw)
             found = self.model.segment(pixels.pixels, boxes=some)
             answers += [replace(mask, source_image=None) for mask in found]
         left = iter(answers)

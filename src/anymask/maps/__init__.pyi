@@ -1,4 +1,4 @@
-from anymask.maps.change import LEAST as LEAST
+from anymask.maps.change import MIN_CHANGED_SHARE as MIN_CHANGED_SHARE
 from anymask.maps.change import ChangeProcessor as ChangeProcessor
 from anymask.maps.change import aligned as aligned
 from anymask.maps.layers import on_the_map as on_the_map

@@ -26,7 +26,7 @@ from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 
 from anymask.base import BoolArray, Floats, InputError, UintImage
-from anymask.maps.joining import RIVAL
+from anymask.maps.joining import MERGE_IOU
 from anymask.maps.scene import Scene
 from anymask.maps.segment_map import Cutting, TileProcessor, reprompt
 from anymask.maps.tile_store import Fragment
@@ -42,11 +42,11 @@ from anymask.segment import Model
 #
 # Coordinates: pixels of the scene, with borders at whole numbers. Letters: n samples.
 
-SAMPLES, SAMPLE_SIDE = 5, 256  # maximum samples per side of a map, and their size in pixels
-_SIDES = (256, 1024)  # longer sides of the reduced maps, in pixels
+SAMPLE_COUNT, SAMPLE_SIDE = 5, 256  # maximum samples per side of a map, and their size in pixels
+_REGISTRATION_SIDES = (256, 1024)  # longer sides of the reduced maps, in pixels
 _ECC_ROUNDS, _PRECISION, _SMOOTHING = 60, 1e-5, 5  # of the ECC iterations; filter size in pixels
-_GAIN = 0.005  # minimum gain in correlation
-_LEAST = 0.3  # minimum correlation of registered maps
+_MIN_CORRELATION_GAIN = 0.005  # minimum gain in correlation
+_MIN_CORRELATION = 0.3  # minimum correlation of registered maps
 _FARTHEST = 0.05  # maximum displacement, as a share of the longer side
 _NEAREST = 0.1  # smaller displacements are ignored, in pixels
 _APART, _AGREEING = 0.5, 4  # of samples: maximum residual in pixels, and minimum number
@@ -62,7 +62,7 @@ def registration(first: Scene, second: Scene) -> Floats | None:
         The transform, or None if the maps are aligned or too different to be registered.
     """
     transform = _coarse(first, second)
-    if max(first.image_hw) > _SIDES[-1]:
+    if max(first.image_hw) > _REGISTRATION_SIDES[-1]:
         transform = _refined(first, second, transform)
     corners = _corners(first)
     moved = np.linalg.norm(apply_transform(transform, corners) - corners, axis=1).max()
@@ -73,7 +73,7 @@ def sample_windows(scene: Scene) -> list[Window]:
     """Windows on a regular grid over a map."""
     height, width = scene.image_hw
     rows, columns = (
-        np.linspace(0, max(0, side - SAMPLE_SIDE), min(SAMPLES, math.ceil(side / SAMPLE_SIDE)))
+        np.linspace(0, max(0, side - SAMPLE_SIDE), min(SAMPLE_COUNT, math.ceil(side / SAMPLE_SIDE)))
         .astype(int)
         .tolist()
         for side in (height, width)
@@ -97,7 +97,7 @@ def _corners(scene: Scene) -> Floats:  # (4, 2)
 def _coarse(first: Scene, second: Scene) -> Floats:
     """Euclidean transform of the reduced maps."""
     transform, (height, width) = np.eye(3), first.image_hw
-    for side in _SIDES:
+    for side in _REGISTRATION_SIDES:
         scale = min(1.0, side / max(height, width))
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         (before, here), (after, there) = (
@@ -164,7 +164,7 @@ def _ecc(
             return None
         moved = cv2.warpAffine(other, one, size, flags=how)
         scores.append(_correlation(_smoothed(gray)[seen], _smoothed(moved)[seen]))
-    if scores[1] < max(_LEAST, scores[0] + _GAIN):
+    if scores[1] < max(_MIN_CORRELATION, scores[0] + _MIN_CORRELATION_GAIN):
         return None
     return np.vstack([warp, [0, 0, 1]]).astype(np.float64)
 
@@ -180,7 +180,7 @@ def _correlation(one: Floats, other: Floats) -> float:  # (n,), (n,)
     return float(one @ other) / length if length > 0 else 0.0
 
 
-LEAST = 0.5  # default minimum share of changed pixels of an object
+MIN_CHANGED_SHARE = 0.5  # default minimum share of changed pixels of an object
 _NOISE = 4.0  # minimum change, in standard deviations of the noise
 _LEVELS = 12.0  # minimum change, of 255
 _SPREAD = 1.4826  # standard deviation per median absolute deviation
@@ -310,7 +310,7 @@ class ChangeProcessor(TileProcessor):
         *,
         about: dict[str, Any] | None = None,
         tile: Tile = "auto",
-        least: float = LEAST,
+        least: float = MIN_CHANGED_SHARE,
     ) -> None:
         if not 0 < least <= 1:
             raise InputError(
@@ -329,7 +329,7 @@ class ChangeProcessor(TileProcessor):
         if not changed.any():
             return []
         old, new = self._changed_masks(before, changed), self._changed_masks(after, changed)
-        agree = rle_iou([one.rle for one in old], [one.rle for one in new]) > RIVAL
+        agree = rle_iou([one.rle for one in old], [one.rle for one in new]) > MERGE_IOU
         twins = np.concatenate([agree.any(axis=1), agree.any(axis=0)])
         found = [
             replace(one, label="changed" if twin else self._label(one, changed, before, after))

@@ -20,9 +20,9 @@ from anymask.maps.shapes import polygons_only
 from anymask.maps.tile_store import Fragment, MapObject, TileStore, bounds_of, key_of
 from anymask.masks import Window, joining
 
-RIVAL = 0.5  # minimum IoU to merge objects of different windows
-INSIDE = 0.9  # minimum share of a smaller object inside a larger one to drop it
-_REACH = 2  # maximum distance of overlapping windows, in rows and columns
+MERGE_IOU = 0.5  # minimum IoU to merge objects of different windows
+MAX_NESTED_SHARE = 0.9  # minimum share of a smaller object inside a larger one to drop it
+_MAX_WINDOW_DISTANCE = 2  # maximum distance of overlapping windows, in rows and columns
 
 
 def part_in(outline: shapely.Geometry, window: Sequence[float]) -> shapely.Geometry:
@@ -41,8 +41,8 @@ def neighbors(windows: Sequence[Window]) -> Iterator[tuple[Window, Window]]:
     columns = len({window[0] for window in windows})
     for place, first in enumerate(windows):
         row, column = divmod(place, columns)
-        for down in range(_REACH + 1):
-            for right in range(-_REACH if down else 1, _REACH + 1):
+        for down in range(_MAX_WINDOW_DISTANCE + 1):
+            for right in range(-_MAX_WINDOW_DISTANCE if down else 1, _MAX_WINDOW_DISTANCE + 1):
                 other = (row + down) * columns + column + right
                 if 0 <= column + right < columns and other < len(windows):
                     second = windows[other]
@@ -194,5 +194,6 @@ def _are_duplicates(first: MapObject, second: MapObject, nested: bool) -> bool:
     both = shapely.area(shapely.intersection(first.outline, second.outline))
     one, other = shapely.area(first.outline), shapely.area(second.outline)
     return bool(
-        both > RIVAL * (one + other - both) or (not nested and both > INSIDE * min(one, other))
+        both > MERGE_IOU * (one + other - both)
+        or (not nested and both > MAX_NESTED_SHARE * min(one, other))
     )

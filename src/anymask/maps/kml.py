@@ -13,14 +13,14 @@ from xml.etree import ElementTree as ET
 
 from anymask.base import AnymaskError, PromptError, check_members
 
-_HEAD = (b"<?xml", b"<kml")
+_KML_STARTS = (b"<?xml", b"<kml")
 _ZIP = b"PK\x03\x04"
 
 
 def is_kml(head: bytes) -> bool:
     """Whether a file starts like KML or KMZ."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    return head.startswith(_ZIP) or (text.startswith(_HEAD) and b"kml" in text.lower())
+    return head.startswith(_ZIP) or (text.startswith(_KML_STARTS) and b"kml" in text.lower())
 
 
 def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:

@@ -41,14 +41,14 @@ from anymask.maps.tile_store import MapObject, TileStore
 from anymask.masks import Prompt
 
 VECTORS = (".gpkg", ".fgb", ".shp", ".geojson")
-LABELS = (".tif", ".tiff")
+LABEL_IMAGE_SUFFIXES = (".tif", ".tiff")
 FIELDS = ("source", "prompt", "label", "score", "area_m2")
-SHAPEFILE = (".shx", ".dbf", ".prj", ".cpg")  # suffixes of the other files of a Shapefile
-_AT_ONCE = 5000  # objects per write call
+SHAPEFILE_SUFFIXES = (".shx", ".dbf", ".prj", ".cpg")  # suffixes of the other files of a Shapefile
+_WRITE_BATCH_SIZE = 5000  # objects per write call
 _STRIP_PIXELS = 1 << 24  # pixels of a label image per strip
-_BLOCK = 256
+_BLOCK_SIDE = 256
 _DECIMALS = 8  # decimals of degrees: about 1 mm
-_NAMES = ("label", "name", "class", "category", "type")  # label columns of a prompt layer
+_LABEL_COLUMNS = ("label", "name", "class", "category", "type")  # label columns of a prompt layer
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +56,12 @@ log = logging.getLogger(__name__)
 def check_map_outputs(paths: Sequence[Path]) -> None:
     """Validate output paths. Raises InputError if a format is not supported or no path is given."""
     for path in paths:
-        if path.suffix.lower() not in (*VECTORS, *LABELS):
+        if path.suffix.lower() not in (*VECTORS, *LABEL_IMAGE_SUFFIXES):
             near = suffix_instead(path.suffix.lower())
             raise InputError(
                 (
                     f"Unsupported output {path.name!r}. For maps, use "
-                    f"{', '.join(VECTORS)} or {LABELS[0]} (labels)."
+                    f"{', '.join(VECTORS)} or {LABEL_IMAGE_SUFFIXES[0]} (labels)."
                 )
                 + (f" Did you mean {path.with_suffix(near)}?" if near in VECTORS else "")
             )
@@ -98,7 +98,7 @@ def write_objects(path: Path, scene: Scene, work: TileStore, sources: Sources) -
         return
     draft = path.with_name(f".{path.stem}.part{suffix}")
     try:
-        if suffix in LABELS:
+        if suffix in LABEL_IMAGE_SUFFIXES:
             _write_labels(draft, scene, work)
         else:
             _write_layer(draft, path.stem, scene, work, sources)
@@ -111,7 +111,7 @@ def write_objects(path: Path, scene: Scene, work: TileStore, sources: Sources) -
 
 def _parts(draft: Path) -> list[Path]:
     """Existing files of a layer, main file last. A Shapefile has several."""
-    suffixes = [*SHAPEFILE, ".shp"] if draft.suffix == ".shp" else [draft.suffix]
+    suffixes = [*SHAPEFILE_SUFFIXES, ".shp"] if draft.suffix == ".shp" else [draft.suffix]
     return [part for suffix in suffixes if (part := draft.with_suffix(suffix)).is_file()]
 
 
@@ -145,7 +145,7 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore, sources:
         part.unlink()
     is_shapefile = draft.suffix == ".shp"
     rows, first = work.finished(), True
-    while (some := list(islice(rows, _AT_ONCE))) or first:
+    while (some := list(islice(rows, _WRITE_BATCH_SIZE))) or first:
         shapes = [on_map(one.shape, scene) for one in some]
         values = [attributes(one, scene, sources) for one in some]
         columns = list(zip(*values, strict=True)) or [()] * 5
@@ -173,10 +173,10 @@ def _write_labels(draft: Path, scene: Scene, work: TileStore) -> None:
     profile = {
         "driver": "GTiff", "dtype": "int32", "count": 1, "crs": source.crs,
         "width": source.width, "height": source.height, "transform": source.transform,
-        "nodata": missing, "tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK,
+        "nodata": missing, "tiled": True, "blockxsize": _BLOCK_SIDE, "blockysize": _BLOCK_SIDE,
         "compress": "deflate", "bigtiff": "if_safer",
     }  # fmt: skip
-    rows = max(1, _STRIP_PIXELS // source.width // _BLOCK) * _BLOCK
+    rows = max(1, _STRIP_PIXELS // source.width // _BLOCK_SIDE) * _BLOCK_SIDE
     with rasterio.open(draft, "w", **profile) as file:
         for top in range(0, source.height, rows):
             height = min(rows, source.height - top)
@@ -273,7 +273,7 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
     if named is None:
         raise PromptError(f"{path.name} does not declare its CRS. Pass --crs EPSG:NUMBER")
     system, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
-    column = next((columns[fields.index(name)] for name in _NAMES if name in fields), None)
+    column = next((columns[fields.index(name)] for name in _LABEL_COLUMNS if name in fields), None)
     found, without, flat = [], list[str](), list[str]()
     for number, shape in enumerate(shapes, start=1):
         text = f"{path.name} {number}"

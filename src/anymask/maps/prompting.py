@@ -24,7 +24,7 @@ from anymask.segment import EncodedImage, Model
 
 _ROOM = 1.5  # minimum window size, relative to the box of a prompt
 _TOGETHER = 8  # prompts of a step, after which the progress is reported
-_LARGEST = 16  # maximum window size, in tiles per side
+_MAX_WINDOW_TILES = 16  # maximum window size, in tiles per side
 
 
 class PromptProcessor:
@@ -102,7 +102,7 @@ class PromptProcessor:
 
     def _grows(self, window: Window) -> bool:
         side = max(window[2] - window[0], window[3] - window[1])
-        return side < min(_LARGEST * self.side, max(self.scene.image_hw))
+        return side < min(_MAX_WINDOW_TILES * self.side, max(self.scene.image_hw))
 
     def _larger(self, window: Window) -> Window:
         """Window of twice the size and the same center, inside the map."""

@@ -49,9 +49,9 @@ except ImportError as error:
     raise MissingExtra(str(error.name), "maps", "a map") from error
 
 MAP_SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k"})
-CACHE = 256 * 2**20  # size of the GDAL cache; the default is a share of the RAM
+GDAL_CACHE_BYTES = 256 * 2**20  # size of the GDAL cache; the default is a share of the RAM
 WGS_84 = CRS.from_epsg(4326)
-_RADIUS, _FLAT = 6378137.0, 1 / 298.257223563  # WGS 84 ellipsoid
+_RADIUS, _FLATTENING = 6378137.0, 1 / 298.257223563  # WGS 84 ellipsoid
 _ALIGNED = 0.02  # maximum offset of a tile from the common grid, in pixels
 
 
@@ -179,7 +179,7 @@ def open_map(
     paths = _tiles(
         [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
     )
-    with offline_rasters(GDAL_CACHEMAX=CACHE), contextlib.ExitStack() as stack:
+    with offline_rasters(GDAL_CACHEMAX=GDAL_CACHE_BYTES), contextlib.ExitStack() as stack:
         if len(paths) == 1:
             dataset = stack.enter_context(_open(paths[0]))
             boxes = np.array([[0, 0, dataset.width, dataset.height]], np.float64)
@@ -231,7 +231,7 @@ def pixel_meters(dataset: Any) -> tuple[float, float]:
     steps = np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]])
     corners = steps + np.array([dataset.width, dataset.height]) / 2
     degrees = transformed(moved(corners, dataset.transform), dataset.crs, WGS_84)
-    square = _FLAT * (2 - _FLAT)
+    square = _FLATTENING * (2 - _FLATTENING)
     curve = 1 - square * np.sin(np.radians(degrees[:, 1].mean())) ** 2
     east = _RADIUS / np.sqrt(curve) * np.cos(np.radians(degrees[:, 1].mean()))
     north = _RADIUS * (1 - square) / curve**1.5
@@ -301,8 +301,8 @@ def _check_place(dataset: Any, name: str) -> None:
         )
 
 
-_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32"}
-_TYPES |= {"int32": "Int32", "float32": "Float32", "float64": "Float64"}
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int16": "Int16", "uint32": "UInt32"}
+_GDAL_TYPES |= {"int32": "Int32", "float32": "Float32", "float64": "Float64"}
 
 
 def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
@@ -333,14 +333,14 @@ def mosaic(paths: Sequence[Path]) -> tuple[str, Floats]:
     placed -= np.tile(corner, 2)
     parts = []
     for number, (kind, color, text) in enumerate(bands, start=1):
-        if kind not in _TYPES:
+        if kind not in _GDAL_TYPES:
             raise InputError(
                 f"Tiles of type {kind} cannot be combined. Convert the tiles to another "
                 "data type first."
             )
         value = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
         parts.append(
-            f"<VRTRasterBand dataType='{_TYPES[kind]}' band='{number}'><Description>"
+            f"<VRTRasterBand dataType='{_GDAL_TYPES[kind]}' band='{number}'><Description>"
             f"{escape(text or '')}</Description><ColorInterp>{color.name.title()}</ColorInterp>"
             f"{value}{_vrt_sources(paths, placed, str(number), nodata)}</VRTRasterBand>"
         )

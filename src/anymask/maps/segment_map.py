@@ -41,7 +41,7 @@ from anymask.models.rules import FIELD_MODELS
 from anymask.runtime import split_side
 from anymask.segment import Model
 
-SIDE = 1024  # default tile size in pixels
+DEFAULT_TILE_SIDE = 1024  # default tile size in pixels
 GROUND = 0.25  # minimum share of a map of an object that is its background
 
 
@@ -245,7 +245,7 @@ def has_data(scene: Scene, prompt: Prompt) -> bool:
     for first, last in [corners] if prompt.box is not None else zip(corners, corners, strict=True):
         x0, y0 = np.clip(np.floor(first), 0, (width - 1, height - 1)).astype(int).tolist()
         x1, y1 = np.clip(np.ceil(last), (x0 + 1, y0 + 1), (width, height)).astype(int).tolist()
-        size = min(y1 - y0, SIDE), min(x1 - x0, SIDE)
+        size = min(y1 - y0, DEFAULT_TILE_SIDE), min(x1 - x0, DEFAULT_TILE_SIDE)
         if scene.read_scaled((x0, y0, x1, y1), size)[1].any():
             return True
     return False
@@ -263,7 +263,7 @@ class TileProcessor:
         about: Settings that affect results, except the model.
         prompt: Value of the attribute `prompt` in the output.
         tile: Tile size in scene pixels. "auto": that of the training images of a model for one
-            field, else SIDE. None: the whole map at once.
+            field, else DEFAULT_TILE_SIDE. None: the whole map at once.
     """
 
     joins = True
@@ -284,7 +284,7 @@ class TileProcessor:
     ) -> None:
         self.scene, self.model, self.find = scene, model, find
         self.prompt, self.nested = prompt, nested
-        usual = FIELD_MODELS.get(split_side(model.name)[0], SIDE)
+        usual = FIELD_MODELS.get(split_side(model.name)[0], DEFAULT_TILE_SIDE)
         self.side = pick_side(usual if tile == "auto" else tile, scene.image_hw)
         self.about: dict[str, Any] = {
             "model": model_about(model),
@@ -357,7 +357,7 @@ def pick_side(tile: Tile, image_hw: tuple[int, int]) -> int:
     """Tile size in pixels. Raises InputError if it is too small."""
     if tile is None:
         return max(image_hw)
-    side = SIDE if tile == "auto" else int(tile)
+    side = DEFAULT_TILE_SIDE if tile == "auto" else int(tile)
     if side < 64:
         raise InputError(f"Invalid tile {tile}. Use 64 pixels or more.")
     return side

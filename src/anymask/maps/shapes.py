@@ -18,7 +18,7 @@ from anymask.base import BoolArray, Floats
 from anymask.maps.scene import WGS_84, Scene, moved, transformed
 from anymask.masks import Rle, Window, mask_to_rle, rle_to_mask, rle_to_polygons
 
-_HALF = 0.5  # minimum share of a mask on valid pixels
+_MIN_VALID_SHARE = 0.5  # minimum share of a mask on valid pixels
 _ALIKE = 0.8  # minimum IoU of an outline and its right-angled version
 _LONG = {"degrees": 0.01, "metres": 1000.0}  # maximum edge length in area computations
 
@@ -31,7 +31,7 @@ def outline_of(rle: Rle, valid: BoolArray, window: Window) -> shapely.Geometry |
     if not valid.all():
         mask = rle_to_mask(rle)
         inside = mask & valid
-        if np.count_nonzero(inside) < _HALF * np.count_nonzero(mask):
+        if np.count_nonzero(inside) < _MIN_VALID_SHARE * np.count_nonzero(mask):
             return None
         rle = mask_to_rle(inside)
     shift = np.array(window[:2], np.float64)

@@ -49,14 +49,14 @@ RASTERS: tuple[tuple[bytes, tuple[str, ...]], ...] = (  # magic bytes -> possibl
     (b"EHFA_HEADER_TAG", ("HFA",)),  # Erdas Imagine
 )
 EXPECTED = "GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG or Erdas Imagine"
-SHAPEFILE = b"\0\0\x27\x0a"
-LAYERS = (b"SQLite format 3\0", b"fgb\x03fgb", SHAPEFILE)  # of layers that GDAL reads directly
+SHAPEFILE_MAGIC = b"\0\0\x27\x0a"
+LAYER_MAGIC = (b"SQLite format 3\0", b"fgb\x03fgb", SHAPEFILE_MAGIC)  # GDAL reads these directly
 REQUESTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON, Shapefile or KML"
 WGS_84 = "EPSG:4326"  # CRS of GeoJSON (RFC 7946) and KML
-_HEAD, _DEEPEST = 1024, 8
+_HEADER_BYTES, _MAX_VRT_DEPTH = 1024, 8
 _MAX_XML = 100_000_000  # maximum size of a VRT, in bytes
 _SIDE_FILES = (".ovr", ".OVR", ".msk", ".MSK")
-_NAMES = ("filename", "dataset", "dempath")  # suffixes of VRT elements that contain a file name
+_VRT_SUFFIXES = ("filename", "dataset", "dempath")  # of VRT elements that contain a file name
 _KEYS = ("dataset", "file", "path", "dem")  # parts of option keys whose value is a file name
 _OF_METADATA = ("overview_file", "x_dataset", "y_dataset")  # metadata keys with file names
 _REMOTE = re.compile(r"/vsi|\w://|<", re.IGNORECASE)
@@ -94,10 +94,10 @@ def check_overviews(dataset: Any, name: str) -> None:
 def _driver(path: Path, above: frozenset[Path]) -> str:
     """Implementation of `raster_driver`. `above` are the VRTs that contain the file."""
     with path.open("rb") as file:
-        head = file.read(_HEAD)
+        head = file.read(_HEADER_BYTES)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"<"):
-        if path in above or len(above) >= _DEEPEST:
+        if path in above or len(above) >= _MAX_VRT_DEPTH:
             raise _refused(path.name, "refers to itself or is nested too deeply")
         _check_vrt(path, above | {path})
         found = "VRT"
@@ -142,7 +142,7 @@ def _check_vrt(path: Path, above: frozenset[Path]) -> None:
         if _tag(element) == "pixelfunctioncode" or text.lower() == "python":
             raise _refused(path.name, "contains Python code")
         is_option = _tag(element) in ("option", "ooi", "argument")
-        is_file = _tag(element).endswith(_NAMES) or key in _OF_METADATA
+        is_file = _tag(element).endswith(_VRT_SUFFIXES) or key in _OF_METADATA
         if text and (is_file or (is_option and any(part in key for part in _KEYS))):
             source = _source(path, element, text)
             if id(element) not in raw:
@@ -236,8 +236,8 @@ def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str 
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD)
-    if head.startswith(SHAPEFILE):
+        head = file.read(_HEADER_BYTES)
+    if head.startswith(SHAPEFILE_MAGIC):
         beside = {one.name.lower() for one in path.parent.iterdir()}
         parts = (path.stem + suffix for suffix in (".shx", ".dbf"))  # index and attributes
         if missing := [part for part in parts if part.lower() not in beside]:
@@ -245,7 +245,7 @@ def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str 
                 f"{path.name} is a Shapefile, but {' and '.join(missing)} is missing. Copy all "
                 "files of the Shapefile to one folder."
             )
-    if head.startswith(LAYERS):
+    if head.startswith(LAYER_MAGIC):
         return path, None
     if is_kml(head):
         features = kml_features(path.read_bytes(), path.name)

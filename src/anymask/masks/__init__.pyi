@@ -68,7 +68,7 @@ from anymask.masks.mask import Masks as Masks
 from anymask.masks.mask import Origin as Origin
 from anymask.masks.mask import OutputMode as OutputMode
 from anymask.masks.polygons import IN_PIXELS as IN_PIXELS
-from anymask.masks.polygons import SMOOTH as SMOOTH
+from anymask.masks.polygons import TOLERANCE as TOLERANCE
 from anymask.masks.polygons import Affine as Affine
 from anymask.masks.polygons import Polygon as Polygon
 from anymask.masks.polygons import Ring as Ring

@@ -248,11 +248,11 @@ def answer(
 # All four mask tokens of `nano` and `small` are trained on every kind of prompt, so all of them
 # compete.
 #
-# A single click returns three of them, each reduced to the connected part under it. A network
-# with eight hidden units predicts the probability that each mask is the intended one
-# (`probabilities`) from 15 features (`FEATURES`) and their mean over the masks. The mask with the
-# highest expected IoU (`expected_ious`) comes first; the least useful one is dropped: an unlikely
-# mask or a near duplicate. The weights are the table "ranking", fitted on training images by
+# A single click returns three of them, each reduced to the connected part under it. A network with
+# eight hidden units predicts the probability that each mask is the intended one (`probabilities`)
+# from 15 features (`CHOICE_FEATURES`) and their mean over the masks. The mask with the highest
+# expected IoU (`expected_ious`) comes first; the least useful one is dropped: an unlikely mask or a
+# near duplicate. The weights are the table "ranking", fitted on training images by
 # `research/fit_ranking.py`. The score is calibrated from predicted IoU and `expected_ious`
 # (`expected_iou`; the table "expected" of the same program), and descends in this order.
 #
@@ -269,7 +269,7 @@ UNCERTAIN_LOGIT = 1.0  # logits within this distance of the threshold are uncert
 MIN_NUMBER = 1e-4  # predicted IoU is clipped to this distance from 0 and 1
 MAX_CENTROID_DISTANCE = 2.0  # upper limit of the distance between click and centroid, in mask sides
 
-FEATURES = (
+CHOICE_FEATURES = (
     "quality",  # predicted IoU
     "depth",  # of the click, relative to the deepest cell of the mask
     "size",  # logarithm of the share of the image
@@ -537,7 +537,7 @@ def mask_features(
     spec: MaskSpec,
     shapes: Shapes,
 ) -> tuple[Floats, Floats]:  # (T,), (T, m, m), (2,) in model pixels -> (T, F), (T, T)
-    """Features of each mask in the order of `FEATURES`, and the IoU of every pair."""
+    """Features of each mask in the order of `CHOICE_FEATURES`, and the IoU of every pair."""
     rows, columns = place.filled_cells(spec.mask_side)
     planes = logits[:, :rows, :columns] - np.float32(spec.mask_threshold)
     masks = planes > 0
@@ -561,7 +561,7 @@ def mask_features(
         means.append(counts @ np.arange(counts.shape[1]) / np.maximum(counts.sum(axis=1), 1))
     box = np.where(masks.any(axis=(1, 2)), sizes[0] * sizes[1], 1)
     box, middle = box.astype(np.float64), np.stack(means, axis=1)
-    found = np.empty((len(quality), len(FEATURES)))
+    found = np.empty((len(quality), len(CHOICE_FEATURES)))
     found[:, :11] = np.stack(
         [
             quality,

@@ -22,7 +22,7 @@ Color = tuple[int, int, int]
 SMALL_IMAGE = 400  # pixels of the longest side
 
 # Far apart in hue and readable on images; the first is for a single mask.
-_FIRST: tuple[Color, ...] = (
+_COLORS: tuple[Color, ...] = (
     (30, 144, 255), (255, 112, 67), (102, 204, 80), (186, 85, 211), (255, 202, 40),
     (0, 200, 190), (240, 70, 120), (140, 110, 250), (190, 220, 60), (255, 150, 200),
 )  # fmt: skip
@@ -38,9 +38,9 @@ def colors(n: int) -> list[Color]:
     golden = 0.618034  # of the hue circle: neighbours in the list stay far apart
     more = (
         colorsys.hsv_to_rgb((index * golden) % 1, 0.55 + 0.4 * (index % 3) / 2, 0.95)
-        for index in range(len(_FIRST), n)
+        for index in range(len(_COLORS), n)
     )
-    return [*_FIRST[:n], *[(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in more]]
+    return [*_COLORS[:n], *[(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in more]]
 
 
 def _check_image(image: UintImage) -> UintImage:

@@ -20,10 +20,10 @@ from anymask.base import AnymaskError, InputError, UintImage
 TRANSPARENT = {".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
 OPAQUE = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".ppm": "PPM"}
 _OF_OTHERS = ("BUFR", "GRIB", "HDF5", "WMF")  # formats that require other packages
-_MODES = {"L": ("1", "RGB", "P"), "RGB": ("P",)}  # fallback modes of formats
-_COMPRESSION = 3  # PNG: twice as fast as the default 6, a tenth larger
+_FALLBACK_MODES = {"L": ("1", "RGB", "P"), "RGB": ("P",)}  # fallback modes of formats
+_PNG_COMPRESSION = 3  # PNG: twice as fast as the default 6, a tenth larger
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "PNG": {"compress_level": _COMPRESSION},
+    "PNG": {"compress_level": _PNG_COMPRESSION},
     "JPEG": {"quality": 92},
     "WEBP": {"lossless": True},
     "AVIF": {"quality": 95},
@@ -55,7 +55,7 @@ def save_image(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("RGB")
     first: Exception | None = None
-    for mode in (image.mode, *_MODES.get(image.mode, ())):
+    for mode in (image.mode, *_FALLBACK_MODES.get(image.mode, ())):
         start = file.tell() if file.seekable() else 0
         try:
             shown = image if mode == image.mode else image.convert(mode)

@@ -27,7 +27,7 @@ Piece = TypeVar("Piece", contravariant=True)
 
 AGREE = 0.6  # minimum IoU of two pieces of one object in the common strip
 CONFIRMED = 0.7  # share of a piece's pixels along a cut that its partners must cover
-CELLS = 128  # per window: a piece within one cell of a border counts as reaching it
+WINDOW_CELLS = 128  # per window: a piece within one cell of a border counts as reaching it
 OVERLAP = 0.25  # of neighbouring windows, relative to the window's side
 WINDOW_STEPS = 4  # windows around cut pieces start at quarters of a side, to be shared
 
@@ -54,7 +54,7 @@ def common_window(first: Window, second: Window) -> Window | None:
 def cut_bands(box: Box, window: Window, image_hw: tuple[int, int]) -> list[Window]:
     """Strips along the inner borders of a window that a box reaches."""
     (height, width), (x0, y0, x1, y1) = image_hw, window
-    near = max(1, max(x1 - x0, y1 - y0) // CELLS)
+    near = max(1, max(x1 - x0, y1 - y0) // WINDOW_CELLS)
     left, top, right, bottom = box
     sides = (
         (x0 > 0 and left < x0 + near, (x0, y0, x0 + near, y1)),

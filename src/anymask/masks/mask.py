@@ -46,7 +46,7 @@ from anymask.masks.images import (
     show_image,
     without_pixels,
 )
-from anymask.masks.polygons import SMOOTH, Polygon, rle_to_polygons
+from anymask.masks.polygons import TOLERANCE, Polygon, rle_to_polygons
 from anymask.masks.rle import (
     Rle,
     coco_to_rle,
@@ -64,9 +64,9 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 OutputMode = Literal["coco_rle", "uncompressed_rle", "binary_mask"]
 UNLABELED = "object"  # class of a mask without a label in formats that require one
-WHOLE: Box = (0.0, 0.0, 0.0, 0.0)  # as a crop: the whole image
+WHOLE_IMAGE: Box = (0.0, 0.0, 0.0, 0.0)  # as a crop: the whole image
 STABILITY_OFFSET = 1.0  # segment-anything's default, in logits
-_SHOWN = 20  # masks that a notebook lists below the image
+_MAX_SHOWN = 20  # masks that a notebook lists below the image
 
 
 @brief
@@ -124,7 +124,7 @@ class Mask:
     id: int | None = field(default=None, kw_only=True)
     stability: float | None = field(default=None, kw_only=True)
     points: tuple[tuple[float, float], ...] = field(default=(), kw_only=True)
-    crop_box: Box = field(default=WHOLE, kw_only=True)
+    crop_box: Box = field(default=WHOLE_IMAGE, kw_only=True)
     objectness: float | None = field(default=None, kw_only=True)
     label_probability: float | None = field(default=None, kw_only=True)
     runner_up: tuple[str, float] | None = field(default=None, kw_only=True)
@@ -138,7 +138,7 @@ class Mask:
     origin: Origin | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.crop_box == WHOLE:
+        if self.crop_box == WHOLE_IMAGE:
             height, width = self.rle.size
             object.__setattr__(self, "crop_box", (0.0, 0.0, float(width), float(height)))
 
@@ -186,7 +186,7 @@ class Mask:
         """Decoded mask (H, W) bool. Not cached, to limit the memory of lists of large masks."""
         return rle_to_mask(self.rle)
 
-    def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+    def polygons(self, tolerance: float = TOLERANCE, min_area: float = 0.0) -> list[Polygon]:
         """Outlines of the mask with holes: smooth, or exact at a tolerance of 0.
 
         See also `mask_to_polygons`.
@@ -298,7 +298,7 @@ class Mask:
 
         def read_key(key: str, kind: Callable[[Any], Any], absent: Any = None) -> Any:
             value = record.get(key, _ABSENT)
-            if value is _ABSENT or (value is None and key not in _NUMBERS):
+            if value is _ABSENT or (value is None and key not in _NOT_NULL_KEYS):
                 return absent
             try:
                 return kind(value)
@@ -329,7 +329,7 @@ class Mask:
 
 
 _ABSENT = object()
-_NUMBERS = ("crop_box", "predicted_iou", "stability_score")  # keys that do not allow null
+_NOT_NULL_KEYS = ("crop_box", "predicted_iou", "stability_score")  # keys that do not allow null
 
 
 def _finite(value: Any) -> float:
@@ -632,8 +632,8 @@ class Masks(list[Mask]):
         return None if self.source_image is None else preview_of(self.draw)
 
     def _repr_html_(self) -> str:
-        rows = [repr(mask) for mask in self[:_SHOWN]]
-        rows += [f"and {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
+        rows = [repr(mask) for mask in self[:_MAX_SHOWN]]
+        rows += [f"and {len(self) - _MAX_SHOWN} more"] if len(self) > _MAX_SHOWN else []
         return preview_html(repr(self), rows, self._repr_png_())
 
     # Files. `formats` is a layer above this package, so it is imported on use.
@@ -681,7 +681,7 @@ class Masks(list[Mask]):
 
         return parents_to_ids([one.to_sa1b(n, output_mode) for n, one in enumerate(self, start=1)])
 
-    def to_coco(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
+    def to_coco(self, polygons: bool = False, tolerance: float = TOLERANCE) -> dict[str, Any]:
         """Return a COCO document for this image, with RLE or polygons.
 
         Args:
@@ -689,36 +689,36 @@ class Masks(list[Mask]):
         """
         return self._document("coco", tolerance, polygons)
 
-    def to_labelme(self, polygons: bool = False, tolerance: float = SMOOTH) -> dict[str, Any]:
+    def to_labelme(self, polygons: bool = False, tolerance: float = TOLERANCE) -> dict[str, Any]:
         """Return a labelme document with masks or polygons."""
         return self._document("labelme", tolerance, polygons)
 
     def to_label_studio(
-        self, polygons: bool = False, tolerance: float = SMOOTH
+        self, polygons: bool = False, tolerance: float = TOLERANCE
     ) -> list[dict[str, Any]]:
         """Return Label Studio tasks, with brushes or polygons as predictions."""
         tasks = self._document("label-studio", tolerance, polygons)
         return cast(list[dict[str, Any]], tasks)
 
-    def to_geojson(self, tolerance: float = SMOOTH) -> dict[str, Any]:
+    def to_geojson(self, tolerance: float = TOLERANCE) -> dict[str, Any]:
         """Return a FeatureCollection in image pixels."""
         return self._document("geojson", tolerance)
 
     def to_cvat(self) -> str:
         """Return XML in the format CVAT for images 1.1."""
-        return self._text("cvat", SMOOTH)
+        return self._text("cvat", TOLERANCE)
 
-    def to_svg(self, tolerance: float = SMOOTH) -> str:
+    def to_svg(self, tolerance: float = TOLERANCE) -> str:
         """Return an SVG image with one path per mask."""
         return self._text("svg", tolerance)
 
-    def to_yolo(self, tolerance: float = SMOOTH) -> str:
+    def to_yolo(self, tolerance: float = TOLERANCE) -> str:
         """Return the lines of a YOLO-seg label file: class and corners, normalized to 0..1."""
         return self._text("yolo", tolerance)
 
     def to_csv(self) -> str:
         """Return a CSV table of measurements, one row per mask (`masks.measure`)."""
-        return self._text("csv", SMOOTH)
+        return self._text("csv", TOLERANCE)
 
     def _text(self, format: str, tolerance: float) -> str:
         from anymask.formats import Policy, document_of

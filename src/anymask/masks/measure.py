@@ -68,7 +68,7 @@ def measure_shape(rle: Rle) -> MaskShape:
 
 
 DIGITS = 6  # significant digits of a number in a table
-ROUND = 1e-9  # relative difference of the axes below which the ellipse is a circle
+CIRCLE_ERROR = 1e-9  # relative difference of the axes below which the ellipse is a circle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class Measurements:
 
 
 MEASURED = tuple(field.name for field in dataclasses.fields(Measurements))
-HEADER = ("image", "number", "label", "score", *MEASURED)
+TABLE_HEADER = ("image", "number", "label", "score", *MEASURED)
 _COUNTS = ("parts", "holes")
 TABLE_TYPES = {  # pandas types; Int64 permits missing values
     "label": "object", "score": "float64", "stability": "float64", "area": "int64",
@@ -152,7 +152,7 @@ def _ellipse(rle: Rle, shape: MaskShape) -> tuple[float, float, float]:
     yy = float(((bottom**3 - top**3) / 3).sum() / shape.area)  # includes the 1 / 12
     xy = float((count * x * (top + bottom) / 2).sum() / shape.area)
     middle, apart = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
-    angle = math.degrees(math.atan2(2 * xy, xx - yy) / 2) if apart > ROUND * middle else 0.0
+    angle = math.degrees(math.atan2(2 * xy, xx - yy) / 2) if apart > CIRCLE_ERROR * middle else 0.0
     return 4 * math.sqrt(middle + apart), 4 * math.sqrt(max(0.0, middle - apart)), angle
 
 
@@ -195,7 +195,7 @@ def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
 
 
 def table_row(image: str, number: int, rle: Rle, named: Any) -> list[str]:
-    """Table cells of one mask, in the order of `HEADER`.
+    """Table cells of one mask, in the order of `TABLE_HEADER`.
 
     Args:
         image: Name of the image.
@@ -213,6 +213,6 @@ def table_cell(value: float | str) -> str:
     return str(value)
 
 
-def to_csv(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> str:
+def to_csv(rows: Iterable[Sequence[str]], header: Sequence[str] = TABLE_HEADER) -> str:
     """CSV text of the rows of `table_row`."""
     return csv_text([header, *rows])

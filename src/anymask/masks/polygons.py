@@ -28,11 +28,11 @@ from anymask.masks.rle import Rle, rle_crop, rle_merge, runs_to_rle
 Ring = NDArray[np.float64]
 Affine = tuple[float, float, float, float, float, float]
 IN_PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-SMOOTH = 0.5  # default tolerance of outlines in pixels
-LONG = 3  # sides of at least this length in pixels are not stairs
+TOLERANCE = 0.5  # default tolerance of outlines in pixels
+MIN_STRAIGHT_SIDE = 3  # sides of at least this length in pixels are not stairs
 ELLIPSE_CORNERS = 180
 _MAX_CUTS = 200_000_000  # intersections of outlines with pixel rows
-_AT_ONCE = 2_000_000  # intersections held in memory
+_BATCH_SIZE = 2_000_000  # intersections held in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ def mask_to_polygons(
     ]
 
 
-def rle_to_polygons(rle: Rle, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+def rle_to_polygons(rle: Rle, tolerance: float = TOLERANCE, min_area: float = 0.0) -> list[Polygon]:
     """Smooth `mask_to_polygons` within the mask's box; a tolerance of 0 is exact."""
     check_number("tolerance", tolerance, 0)
     check_number("min_area", min_area, 0)
@@ -147,7 +147,7 @@ def _simplify(ring: Ring, tolerance: float, smooth: bool, keep: bool) -> Ring:
 def _without_stairs(ring: Ring) -> Ring:
     """Smooth a border through the centres of its steps, without crossing a pixel centre.
 
-    Corners between two sides of at least LONG pixels stay.
+    Corners between two sides of at least MIN_STRAIGHT_SIDE pixels stay.
     """
     step = np.roll(ring, -1, axis=0) - ring
     length = np.abs(step).sum(axis=1)
@@ -155,7 +155,7 @@ def _without_stairs(ring: Ring) -> Ring:
     before = np.roll(ahead, 1, axis=0)
     right = before[:, 0] * ahead[:, 1] > before[:, 1] * ahead[:, 0]  # the turn at each corner
     is_step = right != np.roll(right, -1)  # a turn followed by the opposite turn
-    sharp = (length >= LONG) & np.roll(length >= LONG, 1)
+    sharp = (length >= MIN_STRAIGHT_SIDE) & np.roll(length >= MIN_STRAIGHT_SIDE, 1)
     # In path order: the corner, the first pixel's centre, the side's, the last pixel's.
     ends = ahead / 2
     points = np.stack([ring, ring + ends, ring + step / 2, ring + step - ends], axis=1)
@@ -287,7 +287,7 @@ def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:
             f"The polygons cross {int(ends[-1])} pixel rows, but at most {_MAX_CUTS} "
             "are supported. Simplify the polygons."
         )
-    for part in np.split(np.arange(len(count)), np.flatnonzero(np.diff(ends // _AT_ONCE)) + 1):
+    for part in np.split(np.arange(len(count)), np.flatnonzero(np.diff(ends // _BATCH_SIZE)) + 1):
         edge = np.repeat(part, count[part])
         before = np.repeat(ends[part] - count[part], count[part])
         rows = np.arange(len(edge)) + (ends[part[0]] - count[part[0]]) - before + first[edge]
@@ -370,7 +370,7 @@ def joined(rings: Sequence[Ring]) -> Ring:
 
 STEPS = 5  # along each side of a pixel
 _FURTHEST = 1e6  # maximum distance of a corner from the image, in pixels
-_LONGEST = 200_000_000  # maximum number of steps of a polygon, without those far from the image
+_MAX_POLYGON_STEPS = 200_000_000  # of a polygon, without those far from the image
 _STEPS = 1_000_000  # steps held in memory
 
 
@@ -426,10 +426,10 @@ def _ring_to_rle(corners: NDArray[np.float64], image_hw: tuple[int, int]) -> Rle
     # Upper bound of the steps of an edge: its columns, and for a steep edge also its rows.
     cost = np.minimum(across // STEPS, width) + np.minimum(down, STEPS * height) + 8 * STEPS
     ends = np.cumsum(cost)
-    if ends[-1] > _LONGEST:
+    if ends[-1] > _MAX_POLYGON_STEPS:
         raise DataError(
             f"A polygon of {len(corners)} corners crosses the image in {int(ends[-1])} steps, but "
-            f"at most {_LONGEST} are supported. Simplify it."
+            f"at most {_MAX_POLYGON_STEPS} are supported. Simplify it."
         )
     level = across >= down
     found = []

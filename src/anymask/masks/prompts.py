@@ -137,7 +137,7 @@ def violated_points(
     return tuple(int(index) for index in np.flatnonzero(~obeyed))
 
 
-MAX_WORDS = 1000  # maximum length of a text prompt in characters
+MAX_TEXT_CHARACTERS = 1000  # maximum length of a text prompt in characters
 
 
 @dataclass(frozen=True, eq=False)
@@ -513,10 +513,10 @@ def _check_mask(mask: Any) -> NDArray[Any]:
 
 
 def _check_words(words: Any) -> str:
-    if not isinstance(words, str) or not 0 < len(words.strip()) <= MAX_WORDS:
+    if not isinstance(words, str) or not 0 < len(words.strip()) <= MAX_TEXT_CHARACTERS:
         raise PromptError(
             f"Invalid text prompt {str(words)[:40]!r}. A text prompt must have 1 to "
-            f"{MAX_WORDS} characters."
+            f"{MAX_TEXT_CHARACTERS} characters."
         )
     return words.strip()
 

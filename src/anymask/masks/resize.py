@@ -477,9 +477,9 @@ def _taps(
 # Letters: H W the image, n pixels along an axis.
 
 POLE = np.sqrt(3.0) - 2.0  # of the filter
-_GAIN = (1 - POLE) * (1 - 1 / POLE)
+_SPLINE_GAIN = (1 - POLE) * (1 - 1 / POLE)
 _HORIZON = 40  # pixels after which the power of the pole is negligible
-_REACH = 4.0  # truncation of the Gaussian in standard deviations
+_GAUSSIAN_TRUNCATION = 4.0  # truncation of the Gaussian in standard deviations
 
 
 def cubic_resized(image: UintImage, size_hw: tuple[int, int]) -> Floats:  # (H, W, C) -> (h, w, C)
@@ -506,7 +506,7 @@ def _smoothed(values: Floats, axis: int, sigma: float) -> Floats:
     """Apply a Gaussian along one axis, if the axis shrinks."""
     if sigma <= 0:
         return values
-    radius = int(_REACH * sigma + 0.5)
+    radius = int(_GAUSSIAN_TRUNCATION * sigma + 0.5)
     bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel, one = bell / bell.sum(), np.ones(1)
     n = values.shape[axis]
@@ -539,7 +539,7 @@ def _coefficients(rows: Floats) -> Floats:
     if n == 1:
         return rows
     powers = POLE ** np.arange(_HORIZON)
-    rows *= _GAIN
+    rows *= _SPLINE_GAIN
     rows[0] = np.tensordot(powers, rows[_mirrored(np.arange(_HORIZON), n)], axes=1)
     for i in range(1, n):
         rows[i] += POLE * rows[i - 1]

@@ -22,7 +22,7 @@ from anymask.base import BoolArray, DataError, InputError, IntArray
 from anymask.masks.tiles import Window
 
 MAX_PIXELS = 200_000_000  # of a decoded image: 600 MB as RGB
-MOST_PIXELS = 1 << 31  # limit of a mask that is read, so that sums of runs fit into int64
+MAX_RLE_PIXELS = 1 << 31  # limit of a mask that is read, so that sums of runs fit into int64
 MAX_DIGITS = 13  # 5-bit digits of an int64
 
 
@@ -175,7 +175,7 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
 
     Raises:
         DataError: The text is invalid, its runs do not fill `size`, or `size` has more than
-            MOST_PIXELS.
+            MAX_RLE_PIXELS.
     """
     pixels = _check_pixels(size)
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
@@ -220,13 +220,13 @@ def _check_runs(counts: IntArray, size: tuple[int, int]) -> Rle:
 
 
 def _check_pixels(size: tuple[int, int]) -> int:
-    """Return H * W. Raises DataError for a negative side or more than MOST_PIXELS."""
+    """Return H * W. Raises DataError for a negative side or more than MAX_RLE_PIXELS."""
     height, width = size
     if height < 0 or width < 0:
         raise DataError(f"A mask size must not be negative, but H={height}, W={width} was given.")
-    if height * width > MOST_PIXELS:
+    if height * width > MAX_RLE_PIXELS:
         raise DataError(
-            f"A mask of H={height}, W={width} is too large. At most {MOST_PIXELS} pixels are "
+            f"A mask of H={height}, W={width} is too large. At most {MAX_RLE_PIXELS} pixels are "
             "supported. Split the image into tiles."
         )
     return height * width
@@ -251,7 +251,7 @@ def coco_to_rle(record: Mapping[str, Any]) -> Rle:
     """Read COCO's record with compressed (str or bytes) or plain (list of int) counts.
 
     Raises:
-        DataError: Keys are missing, the runs do not fill the size, or it has more than MOST_PIXELS.
+        DataError: Keys are missing, the runs do not fill the size, or it exceeds MAX_RLE_PIXELS.
     """
     try:
         height, width = (int(side) for side in record["size"])

@@ -41,7 +41,7 @@ from anymask.masks.rle import MAX_PIXELS
 MAX_CHANNELS = 16
 WHITE = 255.0
 _STRIP_PIXELS = 1_000_000
-_LARGEST = 1e30  # maximum of any number of a mix
+_MAX_MIX_NUMBER = 1e30  # maximum of any number of a mix
 
 
 @brief
@@ -186,7 +186,7 @@ def measure_ranges(
 
 def _numbers(values: Sequence[Any]) -> tuple[float, ...]:
     numbers = tuple(float(value) for value in values)
-    if not all(abs(number) < _LARGEST for number in numbers):
+    if not all(abs(number) < _MAX_MIX_NUMBER for number in numbers):
         raise ValueError(
             f"Invalid numbers in a channel mix: {str(values)[:60]}. Expected finite numbers."
         )
@@ -207,7 +207,7 @@ Resample = Literal[
 
 EDGE_SIDE = 256  # pixels along a side of the window of an edge network
 MAX_POINTS = 1000  # per prompt; the cost of attention is quadratic in their number
-MIN_SIDE, MAX_SIDE = 128, 1536  # limits of a configurable input side, pixels
+MIN_INPUT_SIDE, MAX_SIDE = 128, 1536  # limits of a configurable input side, pixels
 
 # Prompt kinds of SAM and its derivatives.
 ALL_KINDS: frozenset[PromptKind] = frozenset({"point", "negative_point", "box", "mask"})
@@ -265,11 +265,11 @@ def spec_at(spec: ModelSpec, side: int) -> ModelSpec:
             f"{spec.name} has the fixed input size {spec.image_side}, but @{side} was "
             f"requested. Omit @{side}."
         )
-    if side % step or not MIN_SIDE <= side <= MAX_SIDE:
-        nearest = min(max(round(side / step) * step, MIN_SIDE), MAX_SIDE)
+    if side % step or not MIN_INPUT_SIDE <= side <= MAX_SIDE:
+        nearest = min(max(round(side / step) * step, MIN_INPUT_SIDE), MAX_SIDE)
         raise InputError(
             f"Invalid input size {side} for {spec.name}. Use a multiple of {step} from "
-            f"{MIN_SIDE} to {MAX_SIDE}, such as {spec.name}@{nearest}."
+            f"{MIN_INPUT_SIDE} to {MAX_SIDE}, such as {spec.name}@{nearest}."
         )
     cells = spec.mask_side * side // spec.image_side
     return replace(spec, name=f"{spec.name}@{side}", image_side=side, mask_side=cells)

@@ -24,9 +24,9 @@ from torch.nn import functional as F
 from anymask.models.layers import ModelParts
 from anymask.models.two_way import TwoWayLayer
 
-NAME = "bottleneck"  # name of the module in its layer
-NARROW = 4  # C relative to the hidden width
-BESIDE = 0.5  # scale s
+MODULE_NAME = "bottleneck"  # name of the module in its layer
+REDUCTION = 4  # C relative to the hidden width
+BRANCH_SCALE = 0.5  # scale s
 
 
 class Bottleneck(nn.Module):
@@ -34,8 +34,8 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.down = nn.Linear(channels, max(1, channels // NARROW))
-        self.up = nn.Linear(max(1, channels // NARROW), channels)
+        self.down = nn.Linear(channels, max(1, channels // REDUCTION))
+        self.up = nn.Linear(max(1, channels // REDUCTION), channels)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
@@ -70,7 +70,7 @@ def add_bottlenecks(model: nn.Module) -> None:
 
 def has_bottlenecks(names: Iterable[str]) -> bool:
     """Whether weights with these names belong to a model with bottlenecks."""
-    return any(f".{NAME}." in name for name in names)
+    return any(f".{MODULE_NAME}." in name for name in names)
 
 
 def _hang_beside(mlp: nn.Module) -> None:
@@ -80,7 +80,7 @@ def _hang_beside(mlp: nn.Module) -> None:
 
 def _hang(layer: nn.Module, channels: int, hook: Any) -> None:
     like = next(layer.parameters())
-    layer.add_module(NAME, Bottleneck(channels).to(like.device, like.dtype))
+    layer.add_module(MODULE_NAME, Bottleneck(channels).to(like.device, like.dtype))
     layer.register_forward_hook(hook)
 
 
@@ -89,4 +89,4 @@ def _behind(layer: nn.Module, _given: tuple[Tensor, ...], answer: Tensor) -> Ten
 
 
 def _beside(layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
-    return answer + BESIDE * cast(nn.Module, layer.bottleneck)(given[0])
+    return answer + BRANCH_SCALE * cast(nn.Module, layer.bottleneck)(given[0])

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 
 from anymask.models.layers import LayerNorm2d
 
-NAME = "class_head"  # name of the head in its model
-WIDTH = 64
+HEAD_NAME = "class_head"  # name of the head in its model
+CLASS_HEAD_WIDTH = 64
 
 
 class ClassHead(nn.Module):
@@ -39,10 +39,10 @@ class ClassHead(nn.Module):
     def __init__(self, channels: Sequence[int], ratio: int, classes: int) -> None:
         super().__init__()
         self.ratio = ratio
-        self.project = nn.ModuleList(nn.Conv2d(count, WIDTH, 1) for count in channels)
-        self.norm = LayerNorm2d(WIDTH)
-        self.smooth = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
-        self.classify = nn.Conv2d(WIDTH, 1 + classes, 1)
+        self.project = nn.ModuleList(nn.Conv2d(count, CLASS_HEAD_WIDTH, 1) for count in channels)
+        self.norm = LayerNorm2d(CLASS_HEAD_WIDTH)
+        self.smooth = nn.Conv2d(CLASS_HEAD_WIDTH, CLASS_HEAD_WIDTH, 3, padding=1)
+        self.classify = nn.Conv2d(CLASS_HEAD_WIDTH, 1 + classes, 1)
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Maps in the encoder's order, the coarsest first."""
@@ -66,10 +66,10 @@ class PromptHead(nn.Module):
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
-        self.project = nn.Conv2d(channels, WIDTH, 3, padding=1)
-        self.norm = LayerNorm2d(WIDTH)
-        self.smooth = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
-        self.prompt = nn.Conv2d(WIDTH, classes * channels, 1)
+        self.project = nn.Conv2d(channels, CLASS_HEAD_WIDTH, 3, padding=1)
+        self.norm = LayerNorm2d(CLASS_HEAD_WIDTH)
+        self.smooth = nn.Conv2d(CLASS_HEAD_WIDTH, CLASS_HEAD_WIDTH, 3, padding=1)
+        self.prompt = nn.Conv2d(CLASS_HEAD_WIDTH, classes * channels, 1)
         self.token = nn.Parameter(torch.zeros(classes, 1, channels))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def add_class_head(model: nn.Module, classes: int, prompts: bool = False) -> Non
     cells = side * spec.mask_side // spec.image_side
     channels, ratio = [int(one.shape[1]) for one in maps], cells // int(maps[0].shape[-1])
     head = PromptHead(channels[0], classes) if prompts else ClassHead(channels, ratio, classes)
-    model.add_module(NAME, head)
+    model.add_module(HEAD_NAME, head)
 
 
 def takes_prompts(model: nn.Module) -> bool:
@@ -119,21 +119,21 @@ def takes_prompts(model: nn.Module) -> bool:
 
 def holds_prompts(names: Iterable[str]) -> bool:
     """Whether weights with these names include a head that prompts."""
-    return f"{NAME}.token" in names
+    return f"{HEAD_NAME}.token" in names
 
 
 def class_logits(model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
     """Class logits (B, 1 + K, h, w) of the maps from `encode`, by the head's own method."""
-    return cast(Tensor, cast(Any, model.get_submodule(NAME)).class_logits(model, maps))
+    return cast(Tensor, cast(Any, model.get_submodule(HEAD_NAME)).class_logits(model, maps))
 
 
 def class_head_of(model: nn.Module) -> ClassHead | PromptHead | None:
     """The model's class head, or None."""
-    return getattr(model, NAME, None)
+    return getattr(model, HEAD_NAME, None)
 
 
 def without_class_head(model: nn.Module) -> nn.Module:
     """Return a model with the same tensors, but without a class head."""
     bare = copy.copy(model)
-    bare._modules = {name: child for name, child in model._modules.items() if name != NAME}
+    bare._modules = {name: child for name, child in model._modules.items() if name != HEAD_NAME}
     return bare

@@ -1,10 +1,10 @@
 """Edge refinement network: corrects coarse logits in a window at image resolution.
 
 A small U-Net of depthwise-separable convolutions predicts a correction of the logits in the window
-around a mask (`segment/prediction.py`). The correction is multiplied by a gate: 1 within `REACH`
-cells of the coarse edge, 0 beyond. Besides the image, the network receives the likelihood of each
-color inside and outside the coarse mask: two histograms, computed in the graph (the idea of
-GrabCut, Rother et al. 2004, without its graph cut and its iterations).
+around a mask (`segment/prediction.py`). The correction is multiplied by a gate: 1 within
+`GATE_RADIUS` cells of the coarse edge, 0 beyond. Besides the image, the network receives the
+likelihood of each color inside and outside the coarse mask: two histograms, computed in the graph
+(the idea of GrabCut, Rother et al. 2004, without its graph cut and its iterations).
 
 Letters: B windows, n low-resolution cells of a window, S its pixels, C channels.
 """
@@ -20,14 +20,14 @@ from torch.nn import functional as F
 
 from anymask.masks import EDGE_SIDE
 
-REACH = 2  # maximum distance of a correction from the coarse edge, in cells
-NEAR = 5  # distance from the edge of the local color histogram, in cells
-MOST = 8.0  # maximum correction in logits
-LEVELS = 16  # bins per channel of a histogram
-SURE = 1.1  # logits from which a pixel has full weight
-RARE = 1e-4  # probability of a color that does not occur
+GATE_RADIUS = 2  # maximum distance of a correction from the coarse edge, in cells
+HISTOGRAM_RADIUS = 5  # distance from the edge of the local color histogram, in cells
+MAX_CORRECTION = 8.0  # maximum correction in logits
+BINS = 16  # bins per channel of a histogram
+FULL_WEIGHT_LOGIT = 1.1  # logits from which a pixel has full weight
+MIN_COLOR_PROBABILITY = 1e-4  # probability of a color that does not occur
 CLUES, GATE = 9, 4  # input maps: image 3, logits, gate, likelihood 2, prompt 2
-WIDTHS = (32, 64, 96, 160)  # C at S/2, S/4, S/8, S/16
+REFINER_WIDTHS = (32, 64, 96, 160)  # C at S/2, S/4, S/8, S/16
 FINE = 8  # C at S
 
 
@@ -48,7 +48,7 @@ class Separable(nn.Module):
 class EdgeRefiner(nn.Module):
     """Image, coarse logits and prompt of a window -> correction of the logits, (B, 1, S, S)."""
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
+    def __init__(self, widths: tuple[int, ...] = REFINER_WIDTHS) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(CLUES, widths[0], 3, 2, 1), nn.ReLU(), Separable(widths[0], widths[0])
@@ -83,13 +83,13 @@ class EdgeRefiner(nn.Module):
             x = self.up[level](x + skips[level])
         fine = F.relu(F.pixel_shuffle(self.fine(x), 2))
         correction = self.head(torch.cat([fine, seen], dim=1))
-        return seen[:, GATE : GATE + 1] * MOST * torch.tanh(correction / MOST)
+        return seen[:, GATE : GATE + 1] * MAX_CORRECTION * torch.tanh(correction / MAX_CORRECTION)
 
 
 def clues(image: Tensor, logits: Tensor, prompt: Tensor) -> Tensor:  # -> (B, CLUES, S, S)
     """Network input: image, logits, gate, color likelihoods, prompt."""
-    wide, gate = enlarged(logits), edge_gate(logits, REACH)
-    likelier = color_likelihood(image, wide, edge_gate(logits, NEAR))
+    wide, gate = enlarged(logits), edge_gate(logits, GATE_RADIUS)
+    likelier = color_likelihood(image, wide, edge_gate(logits, HISTOGRAM_RADIUS))
     return torch.cat([image / 127.5 - 1, wide.clamp(-8, 8) / 4, gate, likelier, prompt], dim=1)
 
 
@@ -109,10 +109,10 @@ def edge_gate(logits: Tensor, reach: int) -> Tensor:  # (B, 1, n, n) -> (B, 1, S
 @torch.no_grad()
 def color_likelihood(image: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # -> (B, 2, S, S)
     """Log-likelihood ratio of each pixel's color inside and outside: local, and global."""
-    levels = (image / (256 // LEVELS)).floor().clamp(0, LEVELS - 1)
-    weights = torch.tensor([LEVELS**2, LEVELS, 1.0], device=image.device).view(1, 3, 1, 1)
+    levels = (image / (256 // BINS)).floor().clamp(0, BINS - 1)
+    weights = torch.tensor([BINS**2, BINS, 1.0], device=image.device).view(1, 3, 1, 1)
     color = (levels * weights).sum(1).flatten(1).long()  # (B, S * S)
-    sure = (wide / SURE).clamp(-1, 1)
+    sure = (wide / FULL_WEIGHT_LOGIT).clamp(-1, 1)
     ratios = []
     for place in (near, torch.ones_like(near)):
         on, off = (
@@ -123,12 +123,12 @@ def color_likelihood(image: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # ->
     return torch.cat(ratios, dim=1)
 
 
-def _chances(color: Tensor, weights: Tensor) -> Tensor:  # (B, S * S) twice -> (B, LEVELS^3)
+def _chances(color: Tensor, weights: Tensor) -> Tensor:  # (B, S * S) twice -> (B, BINS^3)
     """Smoothed color histograms, never 0."""
-    count = weights.new_zeros(len(weights), LEVELS**3).scatter_add(1, color, weights)
-    cube = count.view(-1, 1, LEVELS, LEVELS, LEVELS)
+    count = weights.new_zeros(len(weights), BINS**3).scatter_add(1, color, weights)
+    cube = count.view(-1, 1, BINS, BINS, BINS)
     line = torch.tensor([0.5, 1.0, 0.5], device=weights.device)
     spread = line[:, None, None] * line[:, None] * line
     cube = F.conv3d(cube, spread[None, None].to(cube.dtype), padding=1)
     flat = cube.flatten(1)
-    return flat / (flat.sum(1, keepdim=True) + 1) + RARE
+    return flat / (flat.sum(1, keepdim=True) + 1) + MIN_COLOR_PROBABILITY

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from anymask.models.mobilenet import EfficientNetLite0
 
-PATCH, STRIDE = 14, 16  # pixels of the downscaled image, and of the image
-PLACES = 37  # side of the position table: 518 pixels
+PATCH, IMAGE_STRIDE = 14, 16  # pixels of the downscaled image, and of the image
+POSITION_TABLE_SIDE = 37  # side of the position table: 518 pixels
 DIM, HEADS, DEPTH = 384, 6, 12
 TAKEN = (2, 5, 8, 11)  # blocks whose tokens are returned
-EPS = 1e-6
+EPSILON = 1e-6
 CUBIC = -0.75  # Keys's constant, as in torch and OpenCV
 
 
@@ -31,10 +31,10 @@ class FrozenBlock(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm1 = nn.LayerNorm(dim, EPS)
+        self.norm1 = nn.LayerNorm(dim, EPSILON)
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
-        self.norm2 = nn.LayerNorm(dim, EPS)
+        self.norm2 = nn.LayerNorm(dim, EPSILON)
         self.fc1 = nn.Linear(dim, 4 * dim)
         self.fc2 = nn.Linear(4 * dim, dim)
 
@@ -55,12 +55,12 @@ class FrozenVit(nn.Module):
         super().__init__()
         self.patch = nn.Conv2d(3, DIM, PATCH, PATCH)
         self.first = nn.Parameter(torch.zeros(DIM))  # the class token with its position
-        self.positions = nn.Parameter(torch.zeros(PLACES, PLACES, DIM))
+        self.positions = nn.Parameter(torch.zeros(POSITION_TABLE_SIDE, POSITION_TABLE_SIDE, DIM))
         self.blocks = nn.ModuleList(FrozenBlock(DIM, HEADS) for _ in range(DEPTH))
-        self.norm = nn.LayerNorm(DIM, EPS)
+        self.norm = nn.LayerNorm(DIM, EPSILON)
 
     def forward(self, images: Tensor) -> Tensor:  # (B, 3, H, W) -> (B, 4 * C, h, w)
-        h, w = images.shape[-2] // STRIDE, images.shape[-1] // STRIDE
+        h, w = images.shape[-2] // IMAGE_STRIDE, images.shape[-1] // IMAGE_STRIDE
         small = shrinking(h, images) @ images @ shrinking(w, images).t()
         # Non-square images are in the upper left of a square, as in training.
         side = torch.sym_max(h, w)
@@ -78,26 +78,26 @@ class FrozenVit(nn.Module):
 
 def shrinking(cells: int, like: Tensor) -> Tensor:  # -> (14 * cells, 16 * cells)
     """Matrix that resizes 16 pixels per cell to 14: antialiased bilinear."""
-    ratio = STRIDE / PATCH
-    before = torch.arange(STRIDE * cells, device=like.device, dtype=torch.float32) + 0.5
+    ratio = IMAGE_STRIDE / PATCH
+    before = torch.arange(IMAGE_STRIDE * cells, device=like.device, dtype=torch.float32) + 0.5
     after = torch.arange(PATCH * cells, device=like.device, dtype=torch.float32) + 0.5
     weights = (1 - (before - ratio * after[:, None]).abs() / ratio).clamp(min=0)
     return (weights / weights.sum(1, keepdim=True)).to(like.dtype)
 
 
-def bicubic(cells: int, like: Tensor) -> Tensor:  # -> (cells, PLACES)
+def bicubic(cells: int, like: Tensor) -> Tensor:  # -> (cells, POSITION_TABLE_SIDE)
     """Matrix that resizes the position table to another number of cells: bicubic (Keys 1981), with
     a replicated border."""
     after = torch.arange(cells, device=like.device, dtype=torch.float32) + 0.5
-    middle = after * (PLACES / cells) - 0.5
+    middle = after * (POSITION_TABLE_SIDE / cells) - 0.5
     steps = torch.arange(-1, 3, device=like.device, dtype=torch.float32)
     source = middle.floor()[:, None] + steps  # (cells, 4)
     x = (middle[:, None] - source).abs()
     near = ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1
     far = ((CUBIC * x - 5 * CUBIC) * x + 8 * CUBIC) * x - 4 * CUBIC
     weights = torch.where(x <= 1, near, far)
-    index = torch.arange(PLACES, device=like.device, dtype=torch.float32)
-    hits = (source.clamp(0, PLACES - 1)[..., None] == index).to(torch.float32)
+    index = torch.arange(POSITION_TABLE_SIDE, device=like.device, dtype=torch.float32)
+    hits = (source.clamp(0, POSITION_TABLE_SIDE - 1)[..., None] == index).to(torch.float32)
     return (weights[..., None] * hits).sum(1).to(like.dtype)
 
 

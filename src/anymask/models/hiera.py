@@ -52,7 +52,7 @@ HIERA_L = HieraConfig(
 TINY = HieraConfig(width=8, depths=(1, 2, 2, 1), global_blocks=(4,), windows=(4, 6, 2, 2), grid=3)
 
 
-LARGE = 1024  # places from which attention is computed in blocks, in 16 bits
+BLOCKED_ATTENTION_PLACES = 1024  # places from which attention is computed in blocks, in 16 bits
 
 
 def pool_halves(x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class PooledAttention(nn.Module):
         q, k, v = (
             part.flatten(1, 2).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v)
         )
-        if h * w < LARGE or q.dtype == torch.float32:
+        if h * w < BLOCKED_ATTENTION_PLACES or q.dtype == torch.float32:
             mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, h w, D)
         else:
             flat = (part.flatten(0, 1) for part in (q, k, v))

@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 from anymask.models.layers import LayerNorm2d, Pointwise
 
-WIDTHS = (96, 64, 48)  # channels at each map, the coarsest first
+HEAD_WIDTHS = (96, 64, 48)  # channels at each map, the coarsest first
 PLANES = 3  # foreground, center distance, boundary distance
 FINER = 2  # cells of the output along a side of a cell of the finest map
-REACH = 7, 3  # side of the kernel and its dilation in `Context`, in cells of the coarsest map
+CONTEXT_KERNEL = 7, 3  # side and dilation in `Context`, in cells of the coarsest map
 
 
 class Context(nn.Module):
@@ -32,7 +32,7 @@ class Context(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        side, apart = REACH
+        side, apart = CONTEXT_KERNEL
         pad = side // 2 * apart
         self.spread = nn.Conv2d(width, width, side, padding=pad, dilation=apart, groups=width)
         self.norm = LayerNorm2d(width)
@@ -56,13 +56,13 @@ class InstanceHead(nn.Module):
 
     def __init__(self, channels: Sequence[int], context: int = 0) -> None:
         super().__init__()
-        coarse, middle, fine = WIDTHS
+        coarse, middle, fine = HEAD_WIDTHS
         self.project = nn.ModuleList(
-            Pointwise(count, width) for count, width in zip(channels, WIDTHS, strict=True)
+            Pointwise(count, width) for count, width in zip(channels, HEAD_WIDTHS, strict=True)
         )
         self.narrow = nn.ModuleList([Pointwise(coarse, middle), Pointwise(middle, fine)])
-        self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in WIDTHS)
-        self.norm = nn.ModuleList(LayerNorm2d(width) for width in WIDTHS)
+        self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in HEAD_WIDTHS)
+        self.norm = nn.ModuleList(LayerNorm2d(width) for width in HEAD_WIDTHS)
         self.context = nn.Sequential(*(Context(coarse) for _ in range(context)))
         self.mix = nn.Conv2d(fine, fine, 3, padding=1)
         self.planes = nn.Conv2d(fine, PLANES * FINER**2, 3, padding=1)

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.rules import HINTS, LIMIT, MIXED, PARTS
+from anymask.models.rules import FINE_CELLS, HINTS, LIMIT, MIXED
 
-LABELS = PARTS**2  # per coarse cell
+LABELS_PER_CELL = FINE_CELLS**2  # per coarse cell
 VALUES = 16  # learned channels of a value, besides the labels
-SHARPNESS = 60.0  # initial sharpness of the softmax over keys
+INITIAL_SHARPNESS = 60.0  # initial sharpness of the softmax over keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +77,10 @@ class MemoryReader(nn.Module):
         self.sizes = sizes
         coarse, middle, fine = sizes.widths
         self.key = nn.Linear(sizes.keys, sizes.matched, bias=False)
-        self.sharpness = nn.Parameter(torch.tensor(SHARPNESS).log())
+        self.sharpness = nn.Parameter(torch.tensor(INITIAL_SHARPNESS).log())
         self.value = nn.Linear(sizes.keys, VALUES)
-        self.value_labels = nn.Linear(LABELS, VALUES)
-        read = 2 * (LABELS + VALUES + 1)
+        self.value_labels = nn.Linear(LABELS_PER_CELL, VALUES)
+        read = 2 * (LABELS_PER_CELL + VALUES + 1)
         hints = len(HINTS)
         self.join16 = nn.Conv2d(read + sizes.keys + hints, coarse, 1)
         self.blocks16 = _blocks(coarse, sizes.depth)
@@ -156,7 +156,7 @@ class MemoryReader(nn.Module):
 
     def _seen(self, coarse: Tensor, logits: Tensor, planes: Tensor) -> Tensor:  # -> (B, 1)
         """Presence logit of the object, from its cells and all cells."""
-        drawn = F.avg_pool2d(logits.detach().sigmoid(), PARTS)
+        drawn = F.avg_pool2d(logits.detach().sigmoid(), FINE_CELLS)
         inside = (coarse * drawn).sum((2, 3)) / (drawn.sum((2, 3)) + 0.5)
         area = torch.log(drawn.sum((2, 3)) + 0.1)
         best = (planes[:, 3:4]).amax((2, 3))

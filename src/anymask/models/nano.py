@@ -102,10 +102,10 @@ class ImageToToken(CrossAttention):
         return shares @ (values @ weights).flatten(1, 2) + self.value.bias
 
 
-WIDTHS = (0.012, 0.04, 0.12)  # of the gaussians, relative to the model side
+GAUSSIAN_WIDTHS = (0.012, 0.04, 0.12)  # of the gaussians, relative to the model side
 SAMPLE_WIDTH = 0.6  # of the gaussian that samples a feature at a click, in cells
 BOX_SHARPNESS = 320.0  # of the soft box edge, per model side
-MAPS = 2 * len(WIDTHS) + 2 + 2 + 4  # clicks, box, mask, likeness
+PROMPT_MAPS = 2 * len(GAUSSIAN_WIDTHS) + 2 + 2 + 4  # clicks, box, mask, likeness
 
 
 def cell_centers(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,12 +173,12 @@ class DensePrompts(nn.Module):
 
     def __init__(self, dim: int, fine_dim: int, hidden: int = 32) -> None:
         super().__init__()
-        self.mix = nn.Conv2d(MAPS, hidden, 3, padding=1)
+        self.mix = nn.Conv2d(PROMPT_MAPS, hidden, 3, padding=1)
         self.coarse = nn.Linear(4 * hidden, dim)
         self.fine = nn.Linear(hidden, fine_dim)
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, MAPS, 2h, 2w) -> (N, h * w, dim), (N, 2h, 2w, fine_dim)."""
+        """(N, PROMPT_MAPS, 2h, 2w) -> (N, h * w, dim), (N, 2h, 2w, fine_dim)."""
         x = F.relu(self.mix(maps)).permute(0, 2, 3, 1)
         h, w = x.shape[1] // 2, x.shape[2] // 2
         cells = x.unflatten(2, (w, 2)).unflatten(1, (h, 2)).permute(0, 1, 3, 2, 4, 5)
@@ -202,12 +202,12 @@ def draw_maps(
         features: Coarse features (1 or N, C, h, w) and fine features (1 or N, C', 2h, 2w).
 
     Returns:
-        Maps (N, MAPS, 2h, 2w).
+        Maps (N, PROMPT_MAPS, 2h, 2w).
     """
     h, w = features[1].shape[-2:]
     positive, negative = (labels == 1).to(points.dtype), (labels == 0).to(points.dtype)
     maps = []
-    for width in WIDTHS:
+    for width in GAUSSIAN_WIDTHS:
         bumps = gaussians(points, width, h, w)
         maps += [strongest(bumps, positive), strongest(bumps, negative)]
     corners, has_box = box_corners(points, labels)

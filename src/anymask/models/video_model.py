@@ -47,8 +47,8 @@ from anymask.models.prompt_encoder import NO_POINT, PromptEncoder, PromptEncoder
 from anymask.models.rules import (
     ABSENT,
     MASK_LIMIT,
-    OVERLAPPED,
-    SURE,
+    MASK_LOGIT,
+    OVERLAP_MAX_LOGIT,
     Memory,
     MemoryBank,
     MemorySelection,
@@ -156,7 +156,7 @@ def without_overlaps(logits: Tensor) -> Tensor:
         return logits
     likeliest = logits.argmax(dim=0, keepdim=True)
     own = torch.arange(len(logits), device=logits.device)[:, None, None, None]
-    return torch.where(likeliest == own, logits, logits.clamp(max=OVERLAPPED))
+    return torch.where(likeliest == own, logits, logits.clamp(max=OVERLAP_MAX_LOGIT))
 
 
 LIMITS = -MASK_LIMIT, MASK_LIMIT
@@ -385,7 +385,11 @@ class VideoModel(nn.Module):
         masks = masks.to(self.dtype)
         quarter = (masks.shape[-2] // 4, masks.shape[-1] // 4)
         logits = F.interpolate(
-            (2 * masks - 1) * SURE, quarter, mode="bilinear", antialias=True, align_corners=False
+            (2 * masks - 1) * MASK_LOGIT,
+            quarter,
+            mode="bilinear",
+            antialias=True,
+            align_corners=False,
         )
         there = (masks.flatten(1) > 0).any(dim=1, keepdim=True).to(self.dtype)
         seen = self._decode(
@@ -398,7 +402,7 @@ class VideoModel(nn.Module):
         own, (_, _, token) = seen.object_score > 0, choose(seen, False, None)
         pointer = self._pointer(token, own.to(self.dtype))
         pointer = there * pointer + (1 - there) * self.no_obj_ptr
-        score = (2 * there - 1) * SURE
+        score = (2 * there - 1) * MASK_LOGIT
         return ObjectAnswer(logits.float(), torch.ones_like(score), score, pointer)
 
     def remember(

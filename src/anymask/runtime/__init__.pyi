@@ -69,6 +69,6 @@ from anymask.runtime.store import home as home
 from anymask.runtime.store import trainable_weights as trainable_weights
 from anymask.runtime.store import without_advice as without_advice
 from anymask.runtime.torch import TorchRuntime as TorchRuntime
-from anymask.runtime.weight_files import ABOUT as ABOUT
+from anymask.runtime.weight_files import METADATA_KEY as METADATA_KEY
 from anymask.runtime.weight_files import about_weights as about_weights
 from anymask.runtime.weight_files import channels_of_weights as channels_of_weights

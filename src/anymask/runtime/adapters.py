@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
+PEFT_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +66,8 @@ def read_adapters(folder: Path) -> AdapterFiles:
     base, rank, alpha = _config_of(folder)
     layers: dict[str, dict[str, Tensor]] = {}
     for key, tensor in read_checkpoint(folder / TENSORS).items():
-        name, _, letter = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".lora_")
-        if not key.startswith(PREFIX) or letter not in ("A", "B"):
+        name, _, letter = key.removeprefix(PEFT_PREFIX).removesuffix(".weight").rpartition(".lora_")
+        if not key.startswith(PEFT_PREFIX) or letter not in ("A", "B"):
             raise WeightsError(
                 f"{folder / TENSORS}: Expected PEFT's lora_A and lora_B tensors, but "
                 f"found {key!r}. Save only the adapters."

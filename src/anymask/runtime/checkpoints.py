@@ -37,7 +37,7 @@ from anymask.base import (
 )
 from anymask.runtime.manifest import GRAPH_WEIGHTS, check_file, read_manifest
 from anymask.runtime.transformers_names import (
-    DUPLICATE,
+    DUPLICATE_TENSOR,
     POSITIONS,
     is_transformers,
     transformers_names,
@@ -52,13 +52,13 @@ except ImportError as error:  # pragma: no cover - the core installs without tor
 Weights = dict[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
-LINES = 12  # maximum number of differences in an error message
-CONSTANTS = re.compile(r"(^|\.)(pixel_mean|pixel_std|attention_bias_idxs)$")
+MAX_DIFFERENCES = 12  # maximum number of differences in an error message
+CONSTANT_BUFFERS = re.compile(r"(^|\.)(pixel_mean|pixel_std|attention_bias_idxs)$")
 
 WRAPPERS = (
     "average", "model", "state_dict", "model_state_dict", "model_state", "module", "net", "weights",
 )  # fmt: skip
-SCALE = "_scale"  # suffix of the scales of an 8-bit tensor
+SCALE_SUFFIX = "_scale"  # suffix of the scales of an 8-bit tensor
 PREFIXES = ("module.", "_orig_mod.", "sam.", "model.")
 
 
@@ -103,10 +103,10 @@ def read_checkpoint(path: str | Path) -> Weights:
 
 def from_8_bits(weights: Weights) -> Weights:
     """Convert 8-bit tensors with a scale per row (NAME_scale) to float32."""
-    scaled = {name for name in weights if f"{name}{SCALE}" in weights}
-    scales = {f"{name}{SCALE}" for name in scaled}
+    scaled = {name for name in weights if f"{name}{SCALE_SUFFIX}" in weights}
+    scales = {f"{name}{SCALE_SUFFIX}" for name in scaled}
     return {
-        name: one.float() * weights[f"{name}{SCALE}"][:, None] if name in scaled else one
+        name: one.float() * weights[f"{name}{SCALE_SUFFIX}"][:, None] if name in scaled else one
         for name, one in weights.items()
         if name not in scales
     }
@@ -234,7 +234,7 @@ def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]
     weights = {  # a number may be stored as a list of one, which torch also accepts
         name: value.reshape(()) if requested.get(name) == () and value.shape == (1,) else value
         for name, value in weights.items()
-        if name in requested or not CONSTANTS.search(name)
+        if name in requested or not CONSTANT_BUFFERS.search(name)
     }
     got = {name: tuple(value.shape) for name, value in weights.items()}
     if got != requested:
@@ -260,7 +260,7 @@ def from_transformers(weights: Weights, official: Iterable[str]) -> Weights:
         official: All names of the network.
     """
     theirs = dict(weights)
-    table = theirs.pop(DUPLICATE, None)  # files have it under one or both of its names
+    table = theirs.pop(DUPLICATE_TENSOR, None)  # files have it under one or both of its names
     if table is not None:
         theirs.setdefault(POSITIONS, table)
     found, used = Weights(), set[str]()
@@ -306,9 +306,9 @@ def difference(requested: Shapes, got: Shapes, name: str, given: Shapes | None =
     ]
     lines += [f"  missing   {key} {_x(requested[key])}" for key in missing]
     lines += [f"  left over {key} {_x(got[key])}" for key in left_over]
-    if len(lines) > LINES:  # a few of each kind, and the number of further ones
+    if len(lines) > MAX_DIFFERENCES:  # a few of each kind, and the number of further ones
         sorts = (misshapen, missing, left_over)
-        share = (LINES - 1) // sum(bool(one) for one in sorts)
+        share = (MAX_DIFFERENCES - 1) // sum(bool(one) for one in sorts)
         begins = (0, len(misshapen), len(misshapen) + len(missing))
         few = [
             line
@@ -345,12 +345,12 @@ def _hint(got: Shapes, name: str) -> str:
 def _whose(got: Shapes) -> str | None:
     from anymask import models
 
-    got = {key: shape for key, shape in got.items() if not CONSTANTS.search(key)}
+    got = {key: shape for key, shape in got.items() if not CONSTANT_BUFFERS.search(key)}
     theirs = None
     if is_transformers(got):
         theirs = {key: torch.empty(shape, device="meta") for key, shape in got.items()}
     for name in models.names():
-        requested = {k: s for k, s in shapes_of(name).items() if not CONSTANTS.search(k)}
+        requested = {k: s for k, s in shapes_of(name).items() if not CONSTANT_BUFFERS.search(k)}
         if requested == (got if theirs is None else _shapes(from_transformers(theirs, requested))):
             return name
     return None

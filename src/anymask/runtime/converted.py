@@ -27,9 +27,9 @@ from anymask.runtime.store import current, file_hash, lock_of, path_of, read_jso
 
 CONVERSION = 4  # increase it if the numbers or inputs of the graphs change
 LACKING = "pytorch.json"  # in the bundle: the features that only PyTorch supports
-FAILED = "failed.json"  # instead of the bundle: why the conversion is not used
+FAILURE_FILE = "failed.json"  # instead of the bundle: why the conversion is not used
 # Features of a runtime by their names in that file.
-FEATURES = {
+RUNTIME_FEATURES = {
     "ClassLabelling": "label_cells", "EdgeRefining": "refine_edge",
     "GuidedDecoding": "decode_guided", "MaskNaming": "naming", "Remembering": "read_memory",
     "Sweeps": "sweep", "VectorPrompts": "vector_length", "VideoSteps": "video",
@@ -84,7 +84,7 @@ def needs_conversion(name: str, weights: str | Path | None = None) -> bool:
         return False
     if not find_spec("torch") or find_converted(name, weights) is not None:
         return False
-    return not (converted_folder(path, file_hash(path)) / FAILED).is_file()
+    return not (converted_folder(path, file_hash(path)) / FAILURE_FILE).is_file()
 
 
 def check_exportable(name: str) -> None:
@@ -175,7 +175,7 @@ class ConvertedRuntime(OnnxRuntime):
         self._torch_lock = threading.Lock()
         record = read_json(check_file(self._folder, self.manifest, LACKING))
         for kind in record.get("capabilities", ()) if find_spec("torch") else ():
-            name = FEATURES.get(kind)
+            name = RUNTIME_FEATURES.get(kind)
             if name is not None and getattr(self, name) is None:
                 setattr(self, name, Deferred(partial(self._of_torch, name)))
 

@@ -37,8 +37,8 @@ from anymask.runtime.store import (
 from anymask.runtime.weight_files import sniff
 
 MIRROR = "ANYMASK_MIRROR"
-LARGEST = 32 << 30  # maximum size in bytes of a file of unknown length
-TRIES = 5  # per source, as long as each brings LEAST bytes
+MAX_UNSIZED_BYTES = 32 << 30  # maximum size in bytes of a file of unknown length
+TRIES_PER_SOURCE = 5  # per source, as long as each brings LEAST bytes
 
 
 class Refused(WeightsError):
@@ -171,7 +171,7 @@ def check_protected(what: Checkpoint, source: str) -> None:
 def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) -> Installed:
     """Download one file from one source, and resume after interruptions while bytes arrive."""
     part = Part.of(target)
-    for attempt in range(TRIES):
+    for attempt in range(TRIES_PER_SOURCE):
         before = part.size
         try:
             transfer(what, source, part, progress)
@@ -187,11 +187,11 @@ def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) 
             part.discard()
             return record(what, state, source=source)
         except CutShort:
-            if attempt == TRIES - 1 or part.size - before < transfers.LEAST:
+            if attempt == TRIES_PER_SOURCE - 1 or part.size - before < transfers.STALL_BYTES:
                 raise
         except Refused:
             # The partial file may belong to another edition and was deleted, so retry once.
-            if not before or part.size or attempt == TRIES - 1:
+            if not before or part.size or attempt == TRIES_PER_SOURCE - 1:
                 raise
     raise AssertionError("Unreachable: the loop above returns or raises.")
 
@@ -210,7 +210,7 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) ->
                     return
                 part.discard()
             raise Refused(f"The server responded {error.code} {error.reason}") from error
-    except transfers.FAILURES as error:
+    except transfers.TRANSFER_ERRORS as error:
         raise Refused(_network(error)) from error
     with contextlib.closing(response):
         if getattr(response, "status", None) != 206:
@@ -235,7 +235,7 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) ->
                 "free. Free some space, or set ANYMASK_HOME to a folder on another disk."
             )
         part.note(source, response.headers, total)
-        most = what.bytes or total or LARGEST
+        most = what.bytes or total or MAX_UNSIZED_BYTES
         blocks = transfers.read_blocks(response, deadline)
         if pour(blocks, part, start, total, most, progress):
             part.discard()
@@ -305,9 +305,9 @@ def pour(
                 file.flush()
                 raise CutShort(
                     f"The download stalled at byte {done}: fewer than "
-                    f"{transfers.LEAST} bytes arrived in {transfers.STALL_S:.0f} s"
+                    f"{transfers.STALL_BYTES} bytes arrived in {transfers.STALL_S:.0f} s"
                 ) from error
-            except transfers.FAILURES as error:
+            except transfers.TRANSFER_ERRORS as error:
                 file.flush()
                 raise CutShort(
                     f"The connection failed at byte {done}: {_network(error)}"

@@ -55,7 +55,7 @@ from anymask.models.rules import (
     NameTable,
     open_family,
 )
-from anymask.models.rules.crops import SIDE as CLOSE_UP_SIDE
+from anymask.models.rules.crops import CROP_SIDE as CLOSE_UP_SIDE
 from anymask.runtime.manifest import (
     ASSETS,
     CONSTANTS,
@@ -86,7 +86,7 @@ from anymask.runtime.protocol import (
     failure_of,
 )
 
-LARGE = 20_000_000  # file size of a large graph in bytes
+LARGE_GRAPH_BYTES = 20_000_000  # file size of a large graph in bytes
 SLOW = 2.0  # seconds per image from which a faster bundled model is suggested
 
 _PACKAGE = Path(__file__).absolute().parents[1]
@@ -356,7 +356,7 @@ class OnnxRuntime(ImageRuntime):
                 GraphNames.SWEEP_PROMPT, {name: given[name] for name in inputs}
             )
 
-        if count < FEW:
+        if count < MIN_PARALLEL_PROMPTS:
             found = [answer(self, row) for row in range(count)]
         else:
             lone, threads = self.for_calls_at_once()
@@ -456,7 +456,7 @@ class OnnxRuntime(ImageRuntime):
         options.log_severity_level = 3
         # The memory pattern is planned after the first run and allocates new buffers in the second:
         # for a large encoder a third more memory, and 0.1 s.
-        options.enable_mem_pattern = path.stat().st_size < LARGE
+        options.enable_mem_pattern = path.stat().st_size < LARGE_GRAPH_BYTES
         # Spinning encoder threads would occupy the cores while the decoder runs.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         try:
@@ -644,11 +644,11 @@ def read_table(path: Path, network: str = "") -> NameTable:
 # places.
 
 Arrays = dict[str, NDArray[Any]]
-PLACES = 512  # upscaled in one call: their channels fit into the cache of a core
+UPSCALING_BATCH = 512  # upscaled in one call: their channels fit into the cache of a core
 VIEW = ("scale_1", "scale_2", "shares_1", "shares_2")  # (.., h * w) of each prompt
 PER_PLACE = ("upscaled", "finer", "finest")  # (h * w, ..) of the image
 IMAGES_KEPT = 2  # images with cached work for further prompts: 32 MB each for SAM
-FEW = 4  # up to here, threads within one prompt are faster than threads with separate prompts
+MIN_PARALLEL_PROMPTS = 4  # with fewer, threads within one prompt are faster
 
 
 class OnnxSweep:
@@ -707,7 +707,7 @@ class OnnxSweep:
             if name in self._work
         }
         drawn = np.empty((len(masks), 4 * side, 4 * side), np.float32)
-        step = max(1, PLACES // columns)
+        step = max(1, UPSCALING_BATCH // columns)
         for top in range(0, rows, step):
             part = slice(top, min(top + step, rows)), slice(columns)
             few = {name: one[:, *part].reshape(len(one), -1) for name, one in places.items()}

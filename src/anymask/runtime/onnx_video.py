@@ -33,8 +33,8 @@ from anymask.masks import NO_POINT
 from anymask.models.rules import (
     ABSENT,
     MASK_LIMIT,
-    OVERLAPPED,
-    SURE,
+    MASK_LOGIT,
+    OVERLAP_MAX_LOGIT,
     Memory,
     MemoryBank,
     MemorySelection,
@@ -143,8 +143,10 @@ class OnnxVideo:
         there = bool((mask > 0).any())
         own = there and bool(decoded.score[0, 0] > 0)
         pointer = decoded.pointers[:, 0] if own else about.no_object
-        logits = _shrunk((2 * mask - 1) * SURE, m)[None, None]
-        return self._video_answer([OnnxObject(logits, 1.0, SURE if there else -SURE, pointer)])
+        logits = _shrunk((2 * mask - 1) * MASK_LOGIT, m)[None, None]
+        return self._video_answer(
+            [OnnxObject(logits, 1.0, MASK_LOGIT if there else -MASK_LOGIT, pointer)]
+        )
 
     def step_video(
         self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
@@ -281,7 +283,7 @@ class OnnxVideo:
         logits = np.stack(planes)
         if self._settings.exclusive and len(planes) > 1:
             own = logits.argmax(axis=0) == np.arange(len(planes))[:, None, None]
-            logits = np.where(own, logits, logits.clip(max=OVERLAPPED))
+            logits = np.where(own, logits, logits.clip(max=OVERLAP_MAX_LOGIT))
         quality = np.array([one.quality for one in found], np.float32)
         score = np.array([one.score for one in found], np.float32)
         return VideoOutput(logits.astype(np.float32), quality, score, tuple(found))

@@ -93,7 +93,7 @@ def locked(what: Checkpoint) -> Iterator[None]:
         yield
 
 
-CACHE = "hashes.json"
+HASH_CACHE_FILE = "hashes.json"
 
 
 def file_hash(path: str | Path, *, fresh: bool = False) -> str:
@@ -110,7 +110,7 @@ def file_hash(path: str | Path, *, fresh: bool = False) -> str:
     try:
         facts = path.stat()
         stamp = [facts.st_size, facts.st_mtime_ns]
-        remembered = {} if fresh else read_json(home() / CACHE)
+        remembered = {} if fresh else read_json(home() / HASH_CACHE_FILE)
         match remembered.get(str(path.resolve())):
             case [size, mtime, str() as digest] if [size, mtime] == stamp:
                 return digest
@@ -136,7 +136,7 @@ def digests(path: Path, *algorithms: str) -> dict[str, str]:
 
 def remember(path: Path, sha256: str) -> None:
     """Cache a computed hash; errors while writing the cache are ignored."""
-    facts, cache = path.stat(), home() / CACHE
+    facts, cache = path.stat(), home() / HASH_CACHE_FILE
     known = {name: old for name, old in read_json(cache).items() if os.path.exists(name)}  # noqa: PTH110 - strings, not Paths
     known[str(path.resolve())] = [facts.st_size, facts.st_mtime_ns, sha256]
     with contextlib.suppress(OSError, InputError):

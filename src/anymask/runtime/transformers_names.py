@@ -101,7 +101,7 @@ _KEYS_VALUES = "kv_proj."
 _TIMM = ("image_encoder.trunk.body.", "vision_encoder.backbone.timm_model.")  # EdgeTAM's trunk
 
 SIGNS = ("vision_encoder.", "shared_image_embedding.")  # begins of names in all of their files
-DUPLICATE = "shared_image_embedding.positional_embedding"
+DUPLICATE_TENSOR = "shared_image_embedding.positional_embedding"
 POSITIONS = "prompt_encoder.shared_embedding.positional_embedding"  # the same tensor
 
 

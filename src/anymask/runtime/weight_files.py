@@ -16,13 +16,13 @@ from anymask.masks import ChannelMix
 
 Format = Literal["torch", "torchscript", "pickle", "safetensors", "wrapped"]
 
-HEAD = 512
+HEADER_BYTES = 512
 ZIP = b"PK\x03\x04"
 PICKLE = b"\x80"
 LFS = b"version https://git-lfs"
 LARGEST_HEADER = 100 << 20
 CHECKPOINTS = (".pt", ".pth")
-ABOUT = "anymask"  # metadata key of our training in a safetensors file
+METADATA_KEY = "anymask"  # metadata key of our training in a safetensors file
 
 
 def sniff(path: str | Path) -> Format:
@@ -45,7 +45,7 @@ def sniff(path: str | Path) -> Format:
             raise OSError("Not a regular file")
         size = path.stat().st_size
         with path.open("rb") as file:
-            head = file.read(HEAD)
+            head = file.read(HEADER_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         raise WeightsError(
             f"Cannot read the weights {path}: {getattr(error, 'strerror', None) or error}. Check "
@@ -137,7 +137,7 @@ def about_weights(path: Path) -> dict[str, Any] | None:
         (length,) = struct.unpack("<Q", file.read(8))
         header = file.read(length)
     try:
-        text = parse_json(header, path).get("__metadata__", {}).get(ABOUT)
+        text = parse_json(header, path).get("__metadata__", {}).get(METADATA_KEY)
         about = None if text is None else parse_json(text.encode(), path)
     except (AttributeError, DataError) as error:
         raise WeightsError(f"{path}: The header is corrupted. Copy the file again.") from error

@@ -24,7 +24,7 @@ from anymask.segment.model import Model
 from anymask.segment.prediction import Prediction
 
 EDGE_GRID = 16  # clicks of a side, as in the paper
-AT_ONCE = 64  # clicks that are decoded together
+CLICK_BATCH_SIZE = 64  # clicks that are decoded together
 NMS_THRESHOLD = 0.7  # segment-anything's box_nms_thresh; the paper names no other
 _TENT = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1], np.float64) / 25
 _FAINTEST = 1e-3  # above the rounding errors of an image of one color
@@ -44,8 +44,8 @@ def find_edges(model: Model, image: UintImage, grid: int = EDGE_GRID) -> FloatAr
     clicks = point_grid(grid) * (image.shape[1], image.shape[0])
     prompts = [Prompt.of(points=[click], labels=[1]) for click in clicks]
     answers: list[Prediction] = []
-    for start in range(0, len(prompts), AT_ONCE):
-        answers += model.segment(features, prompts=prompts[start : start + AT_ONCE])
+    for start in range(0, len(prompts), CLICK_BATCH_SIZE):
+        answers += model.segment(features, prompts=prompts[start : start + CLICK_BATCH_SIZE])
     return prediction_edges(answers)
 
 

@@ -49,7 +49,7 @@ FoundMasks = TypeVar("FoundMasks", Prediction, Masks)
 Nameable = Prediction | Mask | Sequence[Mask] | ArrayLike
 
 FORMAT = 1
-DIGITS = 5
+DECIMALS = 5
 
 
 def write_own_names(
@@ -76,7 +76,7 @@ def write_own_names(
         label: total / max(float(np.linalg.norm(total)), 1e-6) for label, total in sums.items()
     }
     names = {
-        label: {"masks": counts[label], "vector": [round(float(x), DIGITS) for x in means[label]]}
+        label: {"masks": counts[label], "vector": [round(float(x), DECIMALS) for x in means[label]]}
         for label in sorted(means)
     }
     write_json(path, {"format": FORMAT, "network": table.network, "names": names})

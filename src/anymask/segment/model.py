@@ -88,9 +88,9 @@ if TYPE_CHECKING:
     from anymask.volumes import VolumeOptions, VolumeSession
 
 
-GIVEN = -1  # in `Prediction.order`: the given mask, not a prediction
+GIVEN_MASK = -1  # in `Prediction.order`: the given mask, not a prediction
 MAX_CLICKS = 3  # one in each of the largest parts
-PART = 0.1  # of the largest part's area: smaller parts get no click
+MIN_PART_SHARE = 0.1  # of the largest part's area: smaller parts get no click
 
 
 def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W)
@@ -108,7 +108,7 @@ def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W
     )
     areas = stats[1:count, cv2.CC_STAT_AREA]
     largest = np.argsort(-areas, kind="stable")[:MAX_CLICKS]
-    parts = [part for part in largest if areas[part] >= PART * areas.max()]
+    parts = [part for part in largest if areas[part] >= MIN_PART_SHARE * areas.max()]
     clicks = [center_click(labels == part + 1) for part in parts]
     if "box" not in spec.accepts:
         return [Prompt.of(points=clicks)]
@@ -535,7 +535,7 @@ class Model:
     def refine(
         self, image: ImageOrFeatures, mask: ArrayLike, **settings: Unpack[SegmentKeywords]
     ) -> Prediction:
-        """Improve a mask. The given mask is kept (`order` is `GIVEN`) if its IoU with the best
+        """Improve a mask. The given mask is kept (`order` is `GIVEN_MASK`) if its IoU with the best
         prediction is at least the score (estimated IoU) of that prediction.
 
         Args:
@@ -559,7 +559,7 @@ class Model:
         if float(mask_iou(given[None], best.masks[:1])[0, 0]) < best.first.score:
             return replace(best, prompt=None, source_image=view.source_image)
         logits = mask_to_model(given, best.geometry, best.logits.shape[-1])[0]
-        kept = replace(best.first, logits=logits, order=GIVEN).with_pixels(given)
+        kept = replace(best.first, logits=logits, order=GIVEN_MASK).with_pixels(given)
         return Prediction((kept,), source_image=view.source_image, origin=self.origin)
 
     @overload

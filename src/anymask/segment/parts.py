@@ -55,8 +55,8 @@ from anymask.segment.pipeline import encode_image
 from anymask.segment.prediction import Prediction
 from anymask.segment.settings import Grid, MaskFilterDict, PartSettings, grid_of, mask_filter_of
 
-INSIDE = 0.8  # minimum share of a part inside the mask, as in a tree of masks
-WHOLE = 0.9  # share of the mask above which a candidate is the mask itself
+MIN_INSIDE = 0.8  # minimum share of a part inside the mask, as in a tree of masks
+MAX_PART_SHARE = 0.9  # share of the mask above which a candidate is the mask itself
 CROP = CropRefinement(margin=0.1, gain=1.2, weight=1.0, min_side=96)
 
 
@@ -154,7 +154,7 @@ def select_parts(
     for one in found:
         clipped = rle_merge([one.rle, whole], intersect=True)
         filled = clean_rle(clipped, max_hole_area=area)  # the rest of a mask around its parts
-        if rle_area(clipped) >= INSIDE * one.area and rle_area(filled) <= WHOLE * area:
+        if rle_area(clipped) >= MIN_INSIDE * one.area and rle_area(filled) <= MAX_PART_SHARE * area:
             inside.append(replace(one, rle=clipped))
     chosen: MaskFilterDict = {
         "min_mask_area": settings.min_share * area,

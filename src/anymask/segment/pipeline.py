@@ -74,7 +74,7 @@ from anymask.segment.settings import Granularity, SegmentSettings
 PROMPTS_PER_CALL = 16  # larger calls are no faster on a CPU and need more memory
 COMPARABLE = 0.1  # maximum score difference to the best candidate
 CACHE_MEGABYTES = "ANYMASK_CACHE_MEGABYTES"  # environment variable
-DEFAULT_MEGABYTES = 256
+DEFAULT_CACHE_MEGABYTES = 256
 
 Step = Callable[[Prediction], Prediction]
 Key = TypeVar("Key", bound=Hashable)
@@ -241,7 +241,7 @@ def default_cache() -> EmbeddingCache | None:
     """
     text = os.environ.get(CACHE_MEGABYTES, "")
     try:
-        megabytes = float(text or DEFAULT_MEGABYTES)
+        megabytes = float(text or DEFAULT_CACHE_MEGABYTES)
         if not 0 <= megabytes < 1e12:
             raise ValueError
     except ValueError:

@@ -31,8 +31,8 @@ from anymask.base import (
 from anymask.masks import EDGE_SIDE as SIDE
 from anymask.masks import (
     OPENCV,
-    SMOOTH,
     STABILITY_OFFSET,
+    TOLERANCE,
     Geometry,
     LazyImage,
     Mask,
@@ -348,7 +348,7 @@ class Prediction:
 
     # Conversion and output.
 
-    def polygons(self, tolerance: float = SMOOTH, min_area: float = 0.0) -> list[Polygon]:
+    def polygons(self, tolerance: float = TOLERANCE, min_area: float = 0.0) -> list[Polygon]:
         """Return the outlines of the first mask (see `Mask.polygons`)."""
         return self.best.polygons(tolerance, min_area)
 
@@ -651,9 +651,9 @@ def remove_small_components(
 # (`models/edge_refiner.py`) receives the image inside it at `SIDE` x `SIDE` pixels, the cells, and
 # the prompt as maps; its output is added to the logits of the image.
 
-MARGIN, SHARE = 4, 0.12  # around the object: minimum cells, and share of its longer side
-FEWEST = 16  # minimum cells of a window
-SPOT = 5.0  # sigma of a click in window pixels
+MIN_MARGIN, MARGIN_SHARE = 4, 0.12  # around the object: minimum cells, and share of its longer side
+MIN_WINDOW_CELLS = 16  # minimum cells of a window
+CLICK_SIGMA = 5.0  # sigma of a click in window pixels
 
 
 @dataclass(frozen=True)
@@ -687,10 +687,10 @@ def window_around(logits: FloatArray, geometry: Geometry) -> EdgeWindow | None: 
     if not len(ys):
         return None
     longer = int(max(xs[-1] - xs[0], ys[-1] - ys[0])) + 1
-    margin = max(MARGIN, round(SHARE * longer))
+    margin = max(MIN_MARGIN, round(MARGIN_SHARE * longer))
     x0, x1 = max(int(xs[0]) - margin, 0), min(int(xs[-1]) + 1 + margin, columns)
     y0, y1 = max(int(ys[0]) - margin, 0), min(int(ys[-1]) + 1 + margin, rows)
-    cells = max(x1 - x0, y1 - y0, FEWEST)
+    cells = max(x1 - x0, y1 - y0, MIN_WINDOW_CELLS)
     cell = geometry.side / side
     pixel = (cell / geometry.scale_xy[0], cell / geometry.scale_xy[1])
     return EdgeWindow((x0 + x1 - cells) // 2, (y0 + y1 - cells) // 2, cells, pixel)
@@ -746,7 +746,7 @@ def window_prompt(prompt: Prompt, window: EdgeWindow) -> FloatArray:  # -> (2, S
     if prompt.points is not None and prompt.labels is not None:
         places = (prompt.points + 0.5 - corner) / step - 0.5
         for (x, y), label in zip(places.tolist(), prompt.labels.tolist(), strict=True):
-            across, down = (np.exp(-(((axis - at) / SPOT) ** 2) / 2) for at in (x, y))
+            across, down = (np.exp(-(((axis - at) / CLICK_SIGMA) ** 2) / 2) for at in (x, y))
             spot = np.outer(down, across).astype(np.float32)
             maps[0] += spot if label > 0 else -spot
     if prompt.box is not None:

@@ -40,7 +40,7 @@ Granularity = Level | float
 Zoom = bool | Literal["auto"]
 RefineEdges = bool | Literal["auto"]
 
-LEVELS = ("part", "whole", "all")
+GRANULARITIES = ("part", "whole", "all")
 
 
 # Settings of `segment`.
@@ -51,7 +51,7 @@ def check_granularity(granularity: object) -> None:
     if isinstance(granularity, int | float) and not isinstance(granularity, bool):
         known = 0 <= granularity <= 1
     else:
-        known = isinstance(granularity, str) and granularity in LEVELS
+        known = isinstance(granularity, str) and granularity in GRANULARITIES
     if not known:
         raise InputError(
             f'Invalid granularity {granularity!r}. Use "part", "whole", "all" or a number from 0 '
@@ -382,7 +382,7 @@ NESTED = frozenset({"granularity", "layout"})  # settings that require parts and
 
 def check_level(level: object) -> None:
     """Raises InputError if the level is invalid."""
-    if level not in LEVELS:
+    if level not in GRANULARITIES:
         raise InputError(f'Invalid granularity {level!r}. Use "part", "whole" or "all".')
 
 

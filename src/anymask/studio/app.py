@@ -26,7 +26,7 @@ from anymask.studio import (
     video_routes,
     volume_routes,
 )
-from anymask.studio.errors import FAILURES, install_errors
+from anymask.studio.errors import FAILURE_RESPONSES, install_errors
 from anymask.studio.image_routes import DisplaySettings
 from anymask.studio.inference import IMAGE_THREADS, Inference
 from anymask.studio.limits import Limits
@@ -77,7 +77,7 @@ def create_app(parts: ServerParts) -> FastAPI:
         docs_url=None,  # both load external scripts; anymask serves its own /docs
         redoc_url=None,
         lifespan=lifespan,
-        responses=FAILURES,
+        responses=FAILURE_RESPONSES,
     )
     state = api.state
     state.inference, state.limits, state.videos = parts.inference, parts.limits, videos

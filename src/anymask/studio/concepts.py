@@ -31,7 +31,7 @@ from anymask.studio.tables import EventRow
 Answer = Literal["complete", "incomplete", "absent"]
 PROPOSED, ANSWERED = "concepts proposed", "concept reviewed"  # kinds of events
 NEGATIVES = 3  # hard negatives of an image
-ALIKE = 0.95  # similarity from which two words are taken for the same concept
+SYNONYM_SIMILARITY = 0.95  # similarity from which two words are taken for the same concept
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def hard_negatives(
         if table is not None and place is not None and mine:
             alike = float((table.vectors[mine] @ table.vectors[place]).max())
         known_same = place is not None and place in mine
-        if word.lower() not in taken and not known_same and alike < ALIKE:
+        if word.lower() not in taken and not known_same and alike < SYNONYM_SIMILARITY:
             near[word] = alike
     own = set(classes)
     order = sorted(near, key=lambda word: (-near[word], word not in own))

@@ -32,7 +32,7 @@ from anymask.base import (
 from anymask.studio.limits import COSTLY_PATHS
 
 LOG = logging.getLogger("anymask.studio")
-_STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
+_STATUS_CODES: tuple[tuple[type[AnymaskError], int], ...] = (
     (NotFoundError, 404),
     (Conflict, 409),
     (NotAllowedError, 403),
@@ -42,8 +42,8 @@ _STATUS: tuple[tuple[type[AnymaskError], int], ...] = (
     (WeightsError, 503),
     (AnymaskError, 422),
 )
-LEFT = 499  # client closed the connection; nonstandard code of nginx
-_LONGEST = 3000  # maximum length of a message
+CLIENT_CLOSED = 499  # client closed the connection; nonstandard code of nginx
+_MAX_MESSAGE = 3000  # maximum length of a message
 
 
 class Failure(BaseModel):
@@ -68,7 +68,7 @@ class FailureBody(BaseModel):
 _WAIT = {
     "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}}
 }
-FAILURES: dict[int | str, dict[str, Any]] = {  # OpenAPI: for every endpoint
+FAILURE_RESPONSES: dict[int | str, dict[str, Any]] = {  # OpenAPI: for every endpoint
     "4XX": {
         "model": FailureBody,
         "description": "The request is invalid or cannot be completed",
@@ -89,7 +89,7 @@ class RequestError(HTTPException):
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         # The message may quote client data: ensure valid UTF-8 and limit the length.
-        text = message[:_LONGEST].encode("utf-8", "backslashreplace").decode()
+        text = message[:_MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
         self.error = {"message": text, "status": status}
         wait = None if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
         super().__init__(status, text, wait)
@@ -107,7 +107,7 @@ def going_down() -> RequestError:
 def refusal_of(error: AnymaskError) -> RequestError:
     """Convert an anymask error to a response."""
     return RequestError(
-        next(status for kind, status in _STATUS if isinstance(error, kind)), str(error)
+        next(status for kind, status in _STATUS_CODES if isinstance(error, kind)), str(error)
     )
 
 
@@ -121,7 +121,7 @@ def install_errors(api: FastAPI) -> None:
 async def _answer(request: Request, error: Exception) -> Response:
     match error:
         case ClientDisconnect():  # while it sent the body
-            return Response(status_code=LEFT)
+            return Response(status_code=CLIENT_CLOSED)
         case RequestError():
             refusal = error
         case AnymaskError():
@@ -145,16 +145,16 @@ def unknown_hash(image: str) -> str:
     return f"The server has no image with the hash {image!r}. Send the image instead of the hash."
 
 
-_CODE = re.compile(r"`|\w=|--\w|\banymask \w")
+_CODE_IN_MESSAGE = re.compile(r"`|\w=|--\w|\banymask \w")
 
 
 def without_code(message: str) -> str:
     """Remove the sentences of a message that contain Python or shell code; the first one stays."""
     first, *rest = re.split(r"(?<=[.?!]) (?=[A-Z])", message)
-    return " ".join([first, *(one for one in rest if not _CODE.search(one))])
+    return " ".join([first, *(one for one in rest if not _CODE_IN_MESSAGE.search(one))])
 
 
-_LISTED = "See /docs or GET /openapi.json for all endpoints."
+_SEE_DOCS = "See /docs or GET /openapi.json for all endpoints."
 _DESCRIBED = "See /docs or GET /openapi.json for the request format."
 
 
@@ -163,17 +163,17 @@ def _plain(request: Request, error: HTTPException) -> RequestError:
     target = f"{request.method} {request.url.path}"
     if error.status_code not in (404, 405):
         return RequestError(
-            error.status_code, f"{target} cannot be read: {error.detail}. {_LISTED}"
+            error.status_code, f"{target} cannot be read: {error.detail}. {_SEE_DOCS}"
         )
     routes = request.app.state.routes
     known = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = {method for route in known for method in route.methods or ()}
     if not methods:
-        return RequestError(404, f"Unknown address: {target}. {_LISTED}")
+        return RequestError(404, f"Unknown address: {target}. {_SEE_DOCS}")
     if "GET" in methods and not COSTLY_PATHS.fullmatch(request.url.path):
         methods.add("HEAD")
     allowed = " or ".join(sorted(methods))
-    refusal = RequestError(405, f"{target} is not supported. Use the method {allowed}. {_LISTED}")
+    refusal = RequestError(405, f"{target} is not supported. Use the method {allowed}. {_SEE_DOCS}")
     refusal.headers = {"Allow": ", ".join(sorted(methods))}
     return refusal
 

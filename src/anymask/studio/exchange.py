@@ -34,13 +34,13 @@ from anymask.images import MICROSCOPES, TIFF, read_planes, resolve_position
 from anymask.masks import UNLABELED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.options import State
 from anymask.studio.records import Draft, ImageEntry, Provenance, StoredMask, TrackDraft, TrackMask
-from anymask.studio.searching import SAME
+from anymask.studio.searching import KNOWN_IOU
 
 if TYPE_CHECKING:
     from anymask.segment import Model
     from anymask.studio.project import Project
 
-ALIKE = 0.99  # minimum IoU of equal masks on import
+EQUAL_MASK_IOU = 0.99  # minimum IoU of equal masks on import
 NEARLY = 0.9  # lower minimum IoU for masks with slightly different outlines, as in polygon formats
 SHIFT = 0.5  # maximum mean distance of these outlines, in pixels
 NAMELESS = (None, UNLABELED)
@@ -74,7 +74,7 @@ def import_masks(
     """Import masks in any format of `anymask.read` for images of the project.
 
     Masks that the image already has (`_is_alike`) are skipped, and proposals also if their IoU
-    with a mask is at least `SAME`. Existing proposals that match an added mask are rejected.
+    with a mask is at least `KNOWN_IOU`. Existing proposals that match an added mask are rejected.
 
     Args:
         format: Name of the format. Default: detected.
@@ -201,7 +201,7 @@ def _without_known(
         nameless = mask.label in NAMELESS
         for entry, iou in zip(kept, ious, strict=True):
             comparable = nameless or entry.state == "accepted" or entry.label not in NAMELESS
-            if proposals and comparable and iou >= SAME:
+            if proposals and comparable and iou >= KNOWN_IOU:
                 break
             if _is_alike(mask.rle, entry.rle, iou) and (nameless or mask.label == entry.label):
                 break
@@ -216,13 +216,13 @@ def _shown_by(masks: Sequence[Mask], entries: Sequence[StoredMask]) -> list[Stor
     if not masks or not proposed:
         return []
     table = rle_iou([entry.rle for entry in proposed], [mask.rle for mask in masks])
-    return [entry for entry, best in zip(proposed, table.max(1), strict=True) if best >= SAME]
+    return [entry for entry, best in zip(proposed, table.max(1), strict=True) if best >= KNOWN_IOU]
 
 
 def _is_alike(first: Rle, second: Rle, iou: float) -> bool:
     """Whether two masks are equal, allowing for a smoothed outline of a small mask."""
-    if iou >= ALIKE or iou < NEARLY:
-        return iou >= ALIKE
+    if iou >= EQUAL_MASK_IOU or iou < NEARLY:
+        return iou >= EQUAL_MASK_IOU
     differing = (rle_area(first) + rle_area(second)) * (1 - iou) / (1 + iou)
     mask = np.pad(rle_crop(second)[0], 1)
     inside = mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]

@@ -62,7 +62,7 @@ NO_CLASSES = (  # formats that do not need a class
     "label-png", "label-tif", "sa1b", "davis", "sav", "csv", "geojson", "qupath", "svg", "imagej",
     "set",
 )  # fmt: skip
-BESIDE = ("labelme", "labelme-polygon", "sa1b")  # annotation files next to the images
+SIDECAR_FORMATS = ("labelme", "labelme-polygon", "sa1b")  # annotation files next to the images
 
 
 def check_rule(project: Project) -> None:
@@ -279,7 +279,7 @@ def masks_file(name: str) -> str:
 def _image_place(target: Path, name: str, part: str, file_name: str) -> Path:
     if name == "yolo" or name.startswith("coco"):
         return target / "images" / part / file_name
-    if name in BESIDE:
+    if name in SIDECAR_FORMATS:
         return target / part / file_name
     if name == "set":
         return target / part / path_in_set(file_name)

@@ -16,7 +16,7 @@ from anymask.base import AnymaskError, Conflict, InputError, UintImage
 from anymask.edit import CutoutSettings, main_subject, write_cutout
 from anymask.find import one_question
 from anymask.images import display_image
-from anymask.masks import SMOOTH, rle_to_mask
+from anymask.masks import TOLERANCE, rle_to_mask
 from anymask.segment import EncodedImage, Model
 from anymask.studio.errors import RequestError, unknown_hash, without_code
 from anymask.studio.image_routes import Asked, AskedPlane, DisplayDep, DisplaySettings
@@ -53,7 +53,7 @@ from anymask.studio.schemas import (
     check_pixels,
 )
 from anymask.studio.searching import Search, images_left, keep_finds, open_search, search_images
-from anymask.studio.store import ASKED
+from anymask.studio.store import SEARCH_EVENT
 
 PAUSE = 2.0  # retry delay of a search if the server is busy, in seconds
 router = APIRouter(route_class=BodyRoute, tags=["model"])
@@ -83,7 +83,7 @@ async def find(
     inference: ModelDep,
     limits: LimitsDep,
     kind: Format = "rle",
-    tolerance: Tolerance = SMOOTH,
+    tolerance: Tolerance = TOLERANCE,
 ) -> Response:
     """Segment all objects that match a text or exemplar prompt, as labeled SA-1B records.
 
@@ -337,7 +337,7 @@ class ProjectSearch:
                 names = ", ".join(search.untrained)
                 self._passed.append(f"Names without training images: {names}")
             question = self._body.model_dump(mode="json", exclude_defaults=True)
-            event = Action(kind=ASKED, detail={"key": search.key, "question": question})
+            event = Action(kind=SEARCH_EVENT, detail={"key": search.key, "question": question})
             store.add_events(None, [event], "search")
 
             def look(image: ImageEntry) -> list[Draft]:

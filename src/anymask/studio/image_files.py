@@ -24,7 +24,7 @@ from anymask.studio.tables import EventRow, RecordRow, event_row
 if TYPE_CHECKING:
     from anymask.studio.project import Project
 
-SEEN = "image file"  # event with the hash of an image file
+HASHED = "image file"  # event with the hash of an image file
 SEEN_CLIP = "video file"  # event with the hash and frame fingerprints of a video
 FINISHED = "image done"
 WRITER = "anymask"
@@ -43,7 +43,7 @@ class CurrentFile:
 def image_file(project: Project, image_id: int) -> CurrentFile:
     """State of an image file. Raises NotFoundError, DataError."""
     path = project.image_path(image_id)
-    query = select(EventRow).where(EventRow.image_id == image_id, EventRow.kind == SEEN)
+    query = select(EventRow).where(EventRow.image_id == image_id, EventRow.kind == HASHED)
     with reading(project.store.database) as session:
         seen = list(session.scalars(query.order_by(EventRow.id)))
     try:
@@ -62,7 +62,7 @@ def image_file(project: Project, image_id: int) -> CurrentFile:
         ) from error
     if not same:
         detail = now | {"sha256": mark}
-        row = event_row(Action(kind=SEEN, detail=detail), image_id, WRITER, project.store.clock())
+        row = event_row(Action(kind=HASHED, detail=detail), image_id, WRITER, project.store.clock())
         seen.append(row)
         # A read-only project must still show its images.
         with suppress(StoreError), writing(project.store.database) as session:

@@ -55,12 +55,12 @@ from anymask.studio.project_schemas import (
 )
 from anymask.studio.proposals import grid_settings, proposals_of
 from anymask.studio.records import MAX_PAGE, Draft, StoredMask
-from anymask.studio.searching import SAME
+from anymask.studio.searching import KNOWN_IOU
 
 THUMBNAIL = 160  # pixels
 PageNumber = Annotated[int | None, Query(ge=0, le=MAX_PAGE)]
-_NUMBER = r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?"
-_RANGE = rf"({_NUMBER}:{_NUMBER}|:)"
+_NUMBER_PATTERN = r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?"
+_RANGE = rf"({_NUMBER_PATTERN}:{_NUMBER_PATTERN}|:)"
 EVERY_MASK = {
     "score": 0.0,
     "min_objectness": 0.0,
@@ -353,7 +353,7 @@ async def _propose(
     named = [
         replace(draft, page=page, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
         for number, draft in enumerate(good)
-        if not (seen and (rle_iou([draft.rle], seen) >= SAME).any())
+        if not (seen and (rle_iou([draft.rle], seen) >= KNOWN_IOU).any())
     ]
     keep = partial(project.store.add_records, image_id, named, "model", status="proposed")
     return await run_in_threadpool(keep), [replace(draft, page=page) for draft in others]

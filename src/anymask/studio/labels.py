@@ -27,7 +27,7 @@ ROW = (
     "#a0eba0", "#be5582", "#0aaffa", "#82730a", "#0aaf0a", "#0a9164", "#fa0aeb", "#fa6446",
 )  # fmt: skip
 GOLDEN = 137.508  # hue step of further colors, in degrees
-_COLOR = re.compile("#[0-9a-f]{6}")
+_RGB_COLOR = re.compile("#[0-9a-f]{6}")
 Fate = Literal["unname", "delete"]
 
 
@@ -173,6 +173,6 @@ def _check_name(name: str) -> str:
 
 
 def _check_color(color: str | None) -> str | None:
-    if color is not None and not _COLOR.fullmatch(color):
+    if color is not None and not _RGB_COLOR.fullmatch(color):
         raise InputError(f"The color must have the form #3d8bff. Given: {color[:20]!r}.")
     return color

@@ -49,7 +49,7 @@ HEADERS = {
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_OPEN = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?|/redoc")
+_PUBLIC_PATHS = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?|/redoc")
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(:[0-9]{0,5})?")  # Host header
 _LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -111,7 +111,7 @@ class Access:
         if self.token:
             given = _token_of(headers, scope["query_string"])
             same = hmac.compare_digest(given.encode(), self.token.encode())
-            if not same and not _OPEN.fullmatch(scope["path"]):
+            if not same and not _PUBLIC_PATHS.fullmatch(scope["path"]):
                 raise RequestError(
                     401,
                     f"{'The access token is invalid' if given else 'Access token required'}. "
@@ -124,7 +124,7 @@ class Access:
         # A request that another web page makes the browser send
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         if origin is None:  # image, frame or link: browsers send no Origin header
-            if site in ("none", "same-origin") or _OPEN.fullmatch(scope["path"]):
+            if site in ("none", "same-origin") or _PUBLIC_PATHS.fullmatch(scope["path"]):
                 return
             sender, remedy = f"another web page (Sec-Fetch-Site: {site[:80]})", "--allow-origin URL"
         elif origin in (*self.origins, f"http://{host}", f"https://{host}"):

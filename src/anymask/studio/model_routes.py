@@ -57,7 +57,7 @@ from anymask.images import (
     open_header,
 )
 from anymask.masks import (
-    SMOOTH,
+    TOLERANCE,
     Features,
     Mask,
     Masks,
@@ -71,7 +71,7 @@ from anymask.masks import (
 from anymask.models.rules import FIELD_MODELS
 from anymask.runtime import split_side
 from anymask.segment import EncodedImage, Prediction, count_passes
-from anymask.studio.errors import LEFT, RequestError, going_down, unknown_hash
+from anymask.studio.errors import CLIENT_CLOSED, RequestError, going_down, unknown_hash
 from anymask.studio.inference import (
     Health,
     Inference,
@@ -95,9 +95,9 @@ from anymask.studio.schemas import (
     check_prompts,
 )
 
-FORM = "multipart/form-data"
-_MAX_FIELDS, _MAX_TEXT = 20, 200_000  # maximum number of other fields, and characters per field
-_PLAIN = ("image", "previous")  # hashes, which may have only digits
+FORM_TYPE = "multipart/form-data"
+_MAX_FIELDS, _MAX_FIELD_TEXT = 20, 200_000  # number of other fields, and characters per field
+_HASH_FIELDS = ("image", "previous")  # hashes, which may have only digits
 HASH = re.compile(r"[0-9a-f]{32}")
 ENCODING_COST = 256  # cost of encoding, in points
 _MAX_NUMBER = 1_000_000_000  # maximum value of settings without a specific limit
@@ -107,7 +107,7 @@ MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
 ObjectFormat = Literal["rle", "png", "svg", "polygons", "geojson", "cutout", "webp"]
 Format = Annotated[MaskFormat, Query(alias="format")]
 FormatOfOne = Annotated[ObjectFormat, Query(alias="format")]
-_DOCUMENTS = {  # format of `anymask convert`, media type
+_DOCUMENT_TYPES = {  # format of `anymask convert`, media type
     "png": ("label-png", "image/png"),
     "svg": ("svg", "image/svg+xml"),
     "geojson": ("geojson", "application/geo+json"),
@@ -134,7 +134,7 @@ IMAGE_BODY = {
                     "examples": [{"image": DISC}],
                 }
             },
-            FORM: {"schema": {"type": "object", "properties": _FILE, "required": ["file"]}},
+            FORM_TYPE: {"schema": {"type": "object", "properties": _FILE, "required": ["file"]}},
             "image/*": BINARY,
         },
     }
@@ -182,7 +182,7 @@ def form_body(body: type[BaseModel], *names: str) -> dict[str, Any]:
         for name in names
     }
     schema = {"type": "object", "properties": _FILE | texts, "required": ["file"]}
-    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
+    return {"requestBody": {"required": True, "content": {FORM_TYPE: {"schema": schema}}}}
 
 
 # Requests: JSON or a form, and an image.
@@ -241,13 +241,13 @@ def _queries(dependant: Dependant) -> Iterator[str]:
 def is_form(request: Request) -> bool:
     """Whether a request body is a multipart form."""
     kind = request.headers.get("content-type", "")
-    return kind.partition(";")[0].strip().lower() == FORM
+    return kind.partition(";")[0].strip().lower() == FORM_TYPE
 
 
 async def _form_body(request: Request) -> dict[str, Any]:
     """JSON body that is equivalent to a form. Raises HTTPException (400)."""
     body: dict[str, Any] = {}
-    form = request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_TEXT)
+    form = request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_TEXT)
     async with form as fields:
         for name, value in fields.multi_items():
             if isinstance(value, UploadFile):
@@ -257,7 +257,7 @@ async def _form_body(request: Request) -> dict[str, Any]:
                 raise RequestError(400, message)
             elif value:  # /docs sends empty fields
                 body[name] = value
-                if name not in _PLAIN:
+                if name not in _HASH_FIELDS:
                     with suppress(DataError):  # text, which body validation reports
                         body[name] = parse_json(value, name)
     return body
@@ -310,7 +310,7 @@ async def segment(
     inference: ModelDep,
     limits: LimitsDep,
     kind: FormatOfOne = "rle",
-    tolerance: Tolerance = SMOOTH,
+    tolerance: Tolerance = TOLERANCE,
 ) -> Response:
     """Segment objects in an image from prompts. Masks are returned best first.
 
@@ -357,7 +357,7 @@ async def everything(
     inference: ModelDep,
     limits: LimitsDep,
     kind: Format = "rle",
-    tolerance: Tolerance = SMOOTH,
+    tolerance: Tolerance = TOLERANCE,
 ) -> Response:
     """Segment all objects in an image, as SA-1B records, best first.
 
@@ -568,7 +568,7 @@ async def gives_up(
 
 
 def _connection_closed() -> RequestError:
-    return RequestError(LEFT, "The client closed the connection. Send the request again.")
+    return RequestError(CLIENT_CLOSED, "The client closed the connection. Send the request again.")
 
 
 async def done(future: Any) -> Any:
@@ -740,7 +740,7 @@ def _encode_masks(
 ) -> Response:
     """Encode masks with scores in one document, as `anymask convert` does."""
     image = AnnotatedImage(file_name=name, hw=hw, masks=masks)
-    form, media = _DOCUMENTS[kind]
+    form, media = _DOCUMENT_TYPES[kind]
     policy, path = Policy(tolerance=tolerance), Path(f"masks.{kind}")
     files = encode_annotations([image], path, form, LossReport(), policy)
     return Response(next(files)[1], media_type=media)

@@ -21,10 +21,10 @@ from anymask.runtime import ImageRuntime, mask_vectors
 from anymask.segment import EncodedImage, choose_names
 from anymask.studio.errors import RequestError
 
-AT_ONCE = 16  # masks per model call; limits the delay of new images
-MOST = 8  # maximum number of masks per class
+NAMING_BATCH_SIZE = 16  # masks per model call; limits the delay of new images
+MAX_CLASS_EXAMPLES = 8  # maximum number of masks per class
 FIRST_LOOK = 48  # maximum number of new masks per request; limits its duration
-KEPT = 4000  # maximum number of cached vectors
+MAX_CACHED_VECTORS = 4000  # maximum number of cached vectors
 Unknown = Literal["refuse", "leave out", "examples"]
 
 
@@ -74,7 +74,7 @@ class OwnNames:
         A request computes a limited number of new vectors, starting with the classes that have the
         fewest; later requests compute the rest.
         """
-        found = {label: self._examples(label, MOST) for label in labels}
+        found = {label: self._examples(label, MAX_CLASS_EXAMPLES) for label in labels}
         fresh = [
             (nth, one)
             for examples in found.values()
@@ -102,7 +102,7 @@ class OwnNames:
                 image = some[0].image()
                 vectors = list(mask_vectors(runtime, image, [one.rle for one in some]))
             self._seen |= zip((one.key for one in some), vectors, strict=True)
-        for old in list(self._seen)[: max(0, len(self._seen) - KEPT)]:
+        for old in list(self._seen)[: max(0, len(self._seen) - MAX_CACHED_VECTORS)]:
             del self._seen[old]
 
 
@@ -128,8 +128,8 @@ def name_masks(
     image = _image_of(source, rles)
     shown = [place for place, rle in enumerate(rles) if rle_area(rle)]
     suggestions: list[list[LabelSuggestion]] = [[] for _ in rles]
-    for start in range(0, len(shown), AT_ONCE):
-        part = shown[start : start + AT_ONCE]
+    for start in range(0, len(shown), NAMING_BATCH_SIZE):
+        part = shown[start : start + NAMING_BATCH_SIZE]
         vectors_of = mask_vectors(runtime, image, [rles[place] for place in part])
         for place, suggested in zip(part, chosen.suggest(vectors_of, choice.top), strict=True):
             suggestions[place] = suggested

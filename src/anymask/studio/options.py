@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from anymask.base import InputError, Setting, describe_settings, need_packages
 from anymask.formats import read_class_list
 from anymask.formats.metadata import ACCEPT_TERMS
-from anymask.masks import SMOOTH
+from anymask.masks import TOLERANCE
 
 State = Literal["proposed", "accepted", "rejected"]
 Stage = Literal["assisted", "semi", "auto", "review"]
@@ -90,7 +90,7 @@ class ExportSettings:
             le=100,
             unit="pixels",
         ),
-    ] = SMOOTH
+    ] = TOLERANCE
     unlabeled: Annotated[
         Unlabeled,
         Setting(

@@ -40,7 +40,7 @@ from anymask.studio.model_routes import BINARY
 
 WEB = Path(__file__).parents[1] / "assets" / "web"
 SWAGGER = WEB.parent / "swagger"  # from the npm package swagger-ui-dist, with two files of anymask
-SAMPLE = "sample.jpg"  # sample image of an empty page
+SAMPLE_FILE = "sample.jpg"  # sample image of an empty page
 MARK = "build.json"  # marks a folder written by anymask
 _FRESH = {"Cache-Control": "no-cache"}  # cached, but revalidated
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -192,7 +192,7 @@ def add_pages(api: FastAPI, bundle: Path | None) -> None:
             raise RequestError(404, "The page is not built in this installation. Run: make web")
         return FileResponse(WEB / "index.html", headers=_FRESH)
 
-    @api.get(f"/{SAMPLE}", include_in_schema=False)
+    @api.get(f"/{SAMPLE_FILE}", include_in_schema=False)
     async def sample_image() -> Response:
         """Serve the sample image of an empty page."""
         return FileResponse(sample("rocket"), headers=_FRESH)
@@ -219,7 +219,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
     ours = (target / MARK).is_file()
     if target.is_dir() and any(target.iterdir()) and not ours:
         raise InputError(f"{target} is not empty, and not written by --static. Choose another.")
-    files[SAMPLE] = sample("rocket")
+    files[SAMPLE_FILE] = sample("rocket")
     page = (path for path in sorted(WEB.rglob("*")) if path.is_file())
     files |= {one.relative_to(WEB).as_posix(): one for one in page}
     with staged(target) as site:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from anymask.base import InputError
 
-FOLDER = ".anymask"
+PROJECT_FOLDER = ".anymask"
 DATABASE = "project.db"
 ADDRESS = "project.json"
-ROUNDS = "rounds"
+ROUNDS_FOLDER = "rounds"
 _BESIDE = ("", "-wal", "-shm", "-journal")  # suffixes of the files that SQLite opens
 
 
@@ -18,8 +18,8 @@ def check_own_files(folder: Path) -> None:
 
     Raises InputError.
     """
-    inside = folder / FOLDER
-    for path in (inside, *inside.glob("*"), *inside.glob(f"{ROUNDS}/*")):
+    inside = folder / PROJECT_FOLDER
+    for path in (inside, *inside.glob("*"), *inside.glob(f"{ROUNDS_FOLDER}/*")):
         own_file(path, folder)
 
 

@@ -43,7 +43,7 @@ from anymask.studio.options import ExportSettings, Stage, State, Tuning
 from anymask.studio.places import (
     ADDRESS,
     DATABASE,
-    FOLDER,
+    PROJECT_FOLDER,
     check_own_files,
     lies_in_folder,
     own_address,
@@ -196,7 +196,7 @@ class Project:
     @property
     def inside(self) -> Path:
         """The folder `.anymask`."""
-        return self.folder / FOLDER
+        return self.folder / PROJECT_FOLDER
 
     # Project settings.
 
@@ -410,7 +410,7 @@ def create_project(
         id=1, name=name or folder.resolve().name, stage="assisted", made=clock(),
         settings=ProjectSettings.from_json(settings or {}).to_json(),
     )  # fmt: skip
-    if not any((folder / FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
+    if not any((folder / PROJECT_FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
         _begin(folder, database)
     elif database is not None and own_address(database, folder) != (there := _address(folder)):
         address = open_database(there).url.render_as_string()
@@ -432,7 +432,7 @@ def create_project(
 
 def _begin(folder: Path, database: str | None) -> None:
     """Create the `.anymask` folder after the database responded."""
-    inside = folder / FOLDER
+    inside = folder / PROJECT_FOLDER
     check_own_files(folder)
     begun = open_database(own_address(database or str(inside / DATABASE), folder))
     inside.mkdir(exist_ok=True)
@@ -446,13 +446,13 @@ def _begin(folder: Path, database: str | None) -> None:
 
 def _address(folder: Path) -> str | Path:
     """Path or URL of the database of a folder. Raises InputError, DataError."""
-    place = folder / FOLDER / ADDRESS
+    place = folder / PROJECT_FOLDER / ADDRESS
     if not place.is_file():
-        if not (folder / FOLDER / DATABASE).is_file():
+        if not (folder / PROJECT_FOLDER / DATABASE).is_file():
             raise InputError(
                 f"{folder} is not a project. Create one with: anymask project init {folder}"
             )
-        return (folder / FOLDER / DATABASE).absolute()
+        return (folder / PROJECT_FOLDER / DATABASE).absolute()
     document = read_json(place)
     address = document.get("database") if isinstance(document, dict) else None
     if not isinstance(address, str):

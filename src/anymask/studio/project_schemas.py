@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from anymask.images import ChannelRange, PixelSize
-from anymask.masks import SMOOTH, rle_area, rle_box_xywh, rle_to_coco
+from anymask.masks import TOLERANCE, rle_area, rle_box_xywh, rle_to_coco
 from anymask.studio.concepts import Answer, Concept
 from anymask.studio.errors import Failure
 from anymask.studio.labels import Fate, Label
@@ -43,7 +43,7 @@ from anymask.studio.schemas import (
     example,
 )
 
-WHOLE = "accept"  # event with the total time of a mask, whose steps were separate events
+ACCEPT_EVENT = "accept"  # event with the total time of a mask, whose steps were separate events
 PROMPT = ("points", "labels", "box", "lasso")
 BY_HAND = ("brush", "polygon")  # tools that invalidate the model's score
 
@@ -241,7 +241,7 @@ class EventBody(BaseModel):
         """Convert to an `Action`. Raises InputError."""
         text = "" if self.record is None else str(self.record)
         detail = {**(self.detail or {}), **({"key": text} if text else {})}
-        whole = self.kind == WHOLE
+        whole = self.kind == ACCEPT_EVENT
         return Action(
             kind=self.kind,
             tool=self.tool,
@@ -455,7 +455,7 @@ class ExportBody(BaseModel):
     proposals: bool = False
     split: str | None = Field(default=None, max_length=40)
     images: bool = False
-    tolerance: float = Field(default=SMOOTH, allow_inf_nan=False)
+    tolerance: float = Field(default=TOLERANCE, allow_inf_nan=False)
     unlabeled: Literal["object", "skip", "ask"] = Field(
         default="object",
         description=(

@@ -43,7 +43,7 @@ MAX_PROMPTS = 1000  # maximum number of prompts per mask
 MAX_SECONDS = 1e9  # about thirty years
 MAX_PAGE = 10_000_000  # maximum page number
 MAX_ID = 2**31 - 1  # maximum ID; the limit of integer columns
-MAX_DEPTH = 8  # maximum nesting of the detail of an event
+MAX_DETAIL_DEPTH = 8  # maximum nesting of the detail of an event
 MAX_JSON = 100_000  # maximum characters of the detail of an event
 MAX_TAGS = 100
 MAX_COMMENT = 10_000  # characters
@@ -91,7 +91,7 @@ def checked_number(what: str, number: object, least: float, most: float) -> None
 
 
 def checked_json(what: str, value: object) -> None:
-    """Check that a value is JSON of at most MAX_DEPTH levels and MAX_JSON characters.
+    """Check that a value is JSON of at most MAX_DETAIL_DEPTH levels and MAX_JSON characters.
 
     Raises InputError.
     """
@@ -103,12 +103,12 @@ def checked_json(what: str, value: object) -> None:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode()
-        plain = len(text) <= MAX_JSON and "\\u0000" not in text and depth(value) <= MAX_DEPTH
+        plain = len(text) <= MAX_JSON and "\\u0000" not in text and depth(value) <= MAX_DETAIL_DEPTH
     except (TypeError, ValueError, RecursionError):
         plain = False
     if not plain:
         raise InputError(
-            f"{what} must be JSON with at most {MAX_DEPTH} nested levels and {MAX_JSON} "
+            f"{what} must be JSON with at most {MAX_DETAIL_DEPTH} nested levels and {MAX_JSON} "
             "characters, finite numbers, and valid UTF-8 without NUL."
         )
 

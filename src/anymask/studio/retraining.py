@@ -35,7 +35,7 @@ from anymask.runtime import WEIGHTS
 from anymask.segment import Model
 from anymask.studio.exchange import annotated_images, image_name, source_of
 from anymask.studio.options import GENTLE_IMAGES, GENTLE_RATE, GENTLE_SIDE, Tuning
-from anymask.studio.places import ROUNDS, own_file
+from anymask.studio.places import ROUNDS_FOLDER, own_file
 
 if TYPE_CHECKING:
     from anymask.studio.project import Project
@@ -47,9 +47,9 @@ MIN_MASKS = 10
 MIN_HELD = 5  # images; the interval of fewer is not meaningful
 RESAMPLES = 1000
 KEPT_WEIGHTS = (WEIGHTS, "last.pt")  # weights of a round, in order of preference
-MAX_MASKS = 40  # maximum number of masks per image in evaluation
+EVALUATED_MASKS = 40  # maximum number of masks per image in evaluation
 CLICKS = 3  # points per mask in evaluation
-RECIPE = "recipe.json"  # in the folder of a round
+ROUND_RECIPE = "recipe.json"  # in the folder of a round
 GENTLE: dict[str, Any] = {  # short training on few images, for models with flexible input size
     "mask_loss": "focal", "boxes": 0.5, "balanced_steps": 0, "at_scale": 0.0, "turns": 0.12,
     "several": 0.05, "ema": 0.95, "workers": 1, "prepare_ahead": False,
@@ -103,7 +103,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open = loa
         judge: Evaluation function, such as `judge_on(...)`.
         open_model: Function that loads a model.
     """
-    with claimed(project.inside / ROUNDS):
+    with claimed(project.inside / ROUNDS_FOLDER):
         taught, held = divide(project)
         number = len(project.rounds()) + 1
         folder = round_folder(project, number)
@@ -131,7 +131,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open = loa
 
 def round_folder(project: Project, number: int) -> Path:
     """Folder of a round, numbered from 1, with its data set, weights and bundle."""
-    return project.inside / ROUNDS / str(number)
+    return project.inside / ROUNDS_FOLDER / str(number)
 
 
 def begin_round(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
@@ -298,12 +298,12 @@ def trainer(tuning: Tuning, report: Report | None = None) -> Train:
 def _begin_training(folder: Path, recipe: Recipe) -> None:
     """Write the recipe. Deletes unfinished training with another recipe."""
     from anymask.training import LAST, LOG
-    from anymask.training.run_folder import BEFORE
+    from anymask.training.run_folder import PREVIOUS
 
-    path, now = folder / RECIPE, json_bytes(asdict(recipe), indent=1)
+    path, now = folder / ROUND_RECIPE, json_bytes(asdict(recipe), indent=1)
     if path.is_file() and path.read_bytes() == now:
         return
-    for name in (LAST, BEFORE, LOG):
+    for name in (LAST, PREVIOUS, LOG):
         (folder / name).unlink(missing_ok=True)
     write_whole(path, now)
 
@@ -335,7 +335,7 @@ def judge_on(folder: Path) -> Judge:
 
         model, means = load(place), []
         for image in images:
-            truths = [TruthMask(rle_to_mask(mask.rle)) for mask in image.masks[:MAX_MASKS]]
+            truths = [TruthMask(rle_to_mask(mask.rle)) for mask in image.masks[:EVALUATED_MASKS]]
             features = model.encode(folder / image.file_name)
             means.append(click_rounds(model, features, truths, CLICKS).ious.mean())
         return np.array(means)

@@ -36,7 +36,7 @@ from anymask.studio.tables import (
 )
 
 DrawnMask = tuple[int, int, str, Rle]  # image, page, annotator, mask
-SAME = 0.5  # minimum IoU to match masks of two annotators
+REVIEW_MATCH_IOU = 0.5  # minimum IoU to match masks of two annotators
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def _pairs(first: Sequence[Rle], second: Sequence[Rle]) -> tuple[list[float], in
     """IoU of matched masks, highest first, and the number of unmatched ones."""
     table = rle_iou(first, second)
     ious: list[float] = []
-    while table.size and table.max() >= SAME:
+    while table.size and table.max() >= REVIEW_MATCH_IOU:
         row, column = divmod(int(table.argmax()), table.shape[1])
         ious.append(float(table[row, column]))
         table[row, :] = table[:, column] = -1

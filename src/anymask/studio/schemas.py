@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from anymask.base import DeclaredSetting, Setting, list_settings
-from anymask.find import DUPLICATE, MAX_CHARACTERS, MAX_PHRASES, Detector, FindSettings
+from anymask.find import MAX_CHARACTERS, MAX_PHRASES, SAME_OBJECT_IOU, Detector, FindSettings
 from anymask.masks import (
     MAX_STEPS,
     MIN_SIDE,
@@ -369,7 +369,7 @@ class ExampleBody(Strict):
 _EXAMPLES = at_most(16, "examples")
 Chance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Word = Annotated[str, Field(max_length=MAX_CHARACTERS)]
-MAX_WORDS = 10_000  # maximum length of a text prompt
+MAX_TEXT_LENGTH = 10_000  # maximum length of a text prompt
 
 
 class QuestionBody(Strict):
@@ -379,7 +379,7 @@ class QuestionBody(Strict):
     """
 
     words: (
-        Annotated[str, Field(max_length=MAX_WORDS)]
+        Annotated[str, Field(max_length=MAX_TEXT_LENGTH)]
         | Annotated[list[Word], Few, at_most(MAX_PHRASES, "phrases")]
         | dict[Word, Word]
         | None
@@ -395,7 +395,7 @@ class QuestionBody(Strict):
     )
     score: Chance | None = Field(default=None, description="minimum confidence score")
     nms_iou: Chance = Field(
-        default=DUPLICATE,
+        default=SAME_OBJECT_IOU,
         description="minimum mask IoU at which two masks count as the same object",
     )
     top_k: Annotated[int, Field(ge=1, le=MAX_ID)] | None = None

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from anymask.studio.store import Store
 
 LOG = logging.getLogger("anymask.studio.searching")
-SAME = 0.7  # minimum IoU of a result, or a proposal, with an existing mask
+KNOWN_IOU = 0.7  # minimum IoU of a result, or a proposal, with an existing mask
 TOOL = "find"
 
 
@@ -121,7 +121,7 @@ def keep_finds(
             if one.page == draft.page and (one.state != "rejected" or one.label == draft.label)
         ]  # fmt: skip
         overlaps = rle_iou([draft.rle], [one.rle for one in same])[0] if same else ()
-        alike = [one for one, iou in zip(same, overlaps, strict=True) if iou >= SAME]
+        alike = [one for one, iou in zip(same, overlaps, strict=True) if iou >= KNOWN_IOU]
         first = alike[0] if alike else None
         if first is None:
             fresh.append(draft)

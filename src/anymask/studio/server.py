@@ -31,12 +31,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from anymask.base import InputError
 from anymask.studio.limits import Limits
 
-LEVELS = ("debug", "info", "warning", "error")
+LOG_LEVELS = ("debug", "info", "warning", "error")
 LogFormat = Literal["text", "json"]
 LOGGERS = ("anymask", "uvicorn")
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+_LOG_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 BACKLOG = 128  # listen backlog; less than the usual limit of open files
-PATIENCE = 5  # grace period of running requests on shutdown, in seconds
+SHUTDOWN_SECONDS = 5  # grace period of running requests on shutdown, in seconds
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -139,7 +139,7 @@ class Server(uvicorn.Server):
                 ws="none",
                 lifespan="on",
                 backlog=BACKLOG,
-                timeout_graceful_shutdown=PATIENCE,
+                timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )
         self._on_listening, self._videos = on_listening, app.state.videos
@@ -199,7 +199,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        row |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        row |= {name: value for name, value in vars(record).items() if name not in _LOG_FIELDS}
         if record.exc_info:
             row["error"] = self.formatException(record.exc_info)
         return json.dumps(row, default=str)
@@ -225,9 +225,9 @@ def log_to_stderr(level: str = "warning", format: LogFormat = "text") -> None:
         level: "debug", "info", "warning" or "error".
         format: "text", or "json": one JSON object per line.
     """
-    if level not in LEVELS or format not in get_args(LogFormat):
+    if level not in LOG_LEVELS or format not in get_args(LogFormat):
         raise InputError(
-            f"The log level {level!r} or format {format!r} is invalid. Use {', '.join(LEVELS)}."
+            f"The log level {level!r} or format {format!r} is invalid. Use {', '.join(LOG_LEVELS)}."
         )
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name("anymask")

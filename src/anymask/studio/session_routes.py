@@ -31,7 +31,7 @@ from anymask.studio.video_sessions import OpenSession, S, VideoSessions
 T = TypeVar("T")
 Frame = Annotated[int, Query(ge=0, le=MAX_ID)]
 Number = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
-LINES: dict[int | str, dict[str, Any]] = {
+JSON_LINES_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": (
             "One JSON object per line, one line per frame; the last line contains "

@@ -36,10 +36,10 @@ from anymask.studio.tables import (
 )
 
 NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
-MAX_LISTED = 1000
+MAX_LISTED_IMAGES = 1000
 BEGUN = "image begun"  # event: a run has claimed an image
 SEARCHED = "image searched"  # event: an image was searched; `tool` is the key of the search
-ASKED = "search asked"  # event: a search of all images was started
+SEARCH_EVENT = "search asked"  # event: a search of all images was started
 COUNTED = (RecordRow.deleted.is_(False), RecordRow.state != "rejected")  # counted masks
 
 
@@ -85,7 +85,7 @@ class Store(DatabasePart):
             row.height, row.width = hw
         return True
 
-    def images(self, after: int = 0, limit: int = MAX_LISTED) -> list[ImageEntry]:
+    def images(self, after: int = 0, limit: int = MAX_LISTED_IMAGES) -> list[ImageEntry]:
         """Images in order of their IDs, after the ID `after`."""
         counts = (
             select(func.count())
@@ -96,7 +96,7 @@ class Store(DatabasePart):
             select(ImageRow, counts)
             .where(ImageRow.id > min(after, MAX_ID))
             .order_by(ImageRow.id)
-            .limit(max(1, min(limit, MAX_LISTED)))
+            .limit(max(1, min(limit, MAX_LISTED_IMAGES)))
         )
         with reading(self.database) as session:
             return [image_entry(row, int(count)) for row, count in session.execute(query)]
@@ -293,7 +293,7 @@ class Store(DatabasePart):
 
     def last_asked(self) -> Mapping[str, object] | None:
         """Latest search of all images, or None."""
-        query = select(EventRow).where(EventRow.kind == ASKED).order_by(EventRow.id.desc())
+        query = select(EventRow).where(EventRow.kind == SEARCH_EVENT).order_by(EventRow.id.desc())
         with reading(self.database) as session:
             row = session.scalars(query.limit(1)).first()
             return None if row is None else row.detail

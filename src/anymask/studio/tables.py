@@ -59,7 +59,7 @@ from anymask.studio.records import (
     is_id,
 )
 
-NAMES = {  # names of indexes and constraints, the same in every database
+NAMING_CONVENTION = {  # names of indexes and constraints, the same in every database
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "fk": "fk_%(table_name)s_%(column_0_name)s",
@@ -134,7 +134,7 @@ class Words(TypeDecorator[tuple[str, ...]]):
 class Table(DeclarativeBase):
     """Base class of all tables."""
 
-    metadata = MetaData(naming_convention=NAMES)
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map = {  # noqa: RUF012  # as required by SQLAlchemy
         float: Double(),
         dict[str, Any]: JSON(),

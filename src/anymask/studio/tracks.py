@@ -143,7 +143,7 @@ class Tracks(DatabasePart):
         with reading(self.database) as session:
             row = get_row(session, TrackRow, track_id)
             return [
-                TrackMask(**{name: getattr(one, name) for name in _HELD})
+                TrackMask(**{name: getattr(one, name) for name in _MASK_FIELDS})
                 for one in _current(session, row, first, last)
             ]
 
@@ -335,7 +335,7 @@ def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> flo
     return sum(ious) / len(ious) if ious else 0.0
 
 
-_HELD = [one.name for one in fields(TrackMask)]  # fields shared with the mask rows
+_MASK_FIELDS = [one.name for one in fields(TrackMask)]  # fields shared with the mask rows
 
 
 def _remember(session: Session, row: TrackRow, kind: str, seconds: float) -> TrackEntry:
@@ -374,7 +374,7 @@ def _check_version(session: Session, row: TrackRow, version: int) -> None:
 
 def _mask_row(row: TrackRow, mask: TrackMask | TrackMaskRow) -> TrackMaskRow:
     """Mask row that is valid from the current track version on."""
-    held = {name: getattr(mask, name) for name in _HELD}
+    held = {name: getattr(mask, name) for name in _MASK_FIELDS}
     return TrackMaskRow(track_id=row.id, since=row.version, until=None, **held)
 
 

@@ -36,7 +36,7 @@ from anymask.studio.project_schemas import ProgressBody
 from anymask.studio.records import MAX_ID
 from anymask.studio.schemas import TRACK, check_prompts
 from anymask.studio.session_routes import (
-    LINES,
+    JSON_LINES_RESPONSES,
     Frame,
     Number,
     SessionsDep,
@@ -83,8 +83,8 @@ _ENDINGS = {"video/mp4": ".mp4", "video/webm": ".webm", "video/quicktime": ".mov
             "video/x-matroska": ".mkv", "video/x-msvideo": ".avi",
             "image/gif": ".gif"}  # fmt: skip  # refused when it is opened
 FrameNumber = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[0])]
-FILE_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
-FILES: dict[str, tuple[str, str]] = {  # format -> file suffix, media type
+VIDEO_BODY = {"requestBody": {"required": True, "content": {"video/*": BINARY}}}
+VIDEO_EXPORTS: dict[str, tuple[str, str]] = {  # format -> file suffix, media type
     "sav": (".json", "application/json"),
     "davis": (".zip", "application/zip"),
     "coco": (".json", "application/json"),
@@ -94,15 +94,15 @@ FILES: dict[str, tuple[str, str]] = {  # format -> file suffix, media type
 }
 
 
-_VIDEO = asked(OpenVideo, "example")
-Asked = Annotated[OpenVideo, _VIDEO]
+_OPEN_VIDEO_BODY = asked(OpenVideo, "example")
+Asked = Annotated[OpenVideo, _OPEN_VIDEO_BODY]
 router = APIRouter(prefix="/api/videos", route_class=BodyRoute, tags=["videos"])
-_ABOUT = {
+_ACTION_SUMMARIES = {
     "look": "Return the objects, the low-confidence frames and the remaining time of a session.",
     "remove": "Remove an object. Other objects are not changed.",
     "pause": "Pause tracking after the current frame, and wait until this frame is finished.",
 }
-add_shared(router, _VIDEO, VideoStateBody, _ABOUT)
+add_shared(router, _OPEN_VIDEO_BODY, VideoStateBody, _ACTION_SUMMARIES)
 
 
 # Sessions.
@@ -126,7 +126,7 @@ async def begin_video(body: VideoBody, videos: SessionsDep) -> Response:
     return await begin(videos, OpenVideo, body, TRACK)
 
 
-@router.put("/{name}/file", response_model=VideoStateBody, openapi_extra=FILE_BODY)
+@router.put("/{name}/file", response_model=VideoStateBody, openapi_extra=VIDEO_BODY)
 async def take_file(video: Asked, videos: SessionsDep, request: Request) -> Response:
     """Upload the video file of a session, before any prompt."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -227,7 +227,7 @@ async def remove_prompts(
 # Results.
 
 
-@router.get("/{name}/masks", response_class=StreamingResponse, responses=LINES)
+@router.get("/{name}/masks", response_class=StreamingResponse, responses=JSON_LINES_RESPONSES)
 async def masks(
     video: Asked,
     videos: SessionsDep,
@@ -245,7 +245,7 @@ async def masks(
     return await lines_of(videos, video, frames, frame_body)
 
 
-@router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
+@router.get("/{name}/results", response_class=StreamingResponse, responses=JSON_LINES_RESPONSES)
 async def results(
     video: Asked, videos: SessionsDep, start: Frame = 0, stop: Frame = MAX_ID
 ) -> Response:
@@ -291,7 +291,7 @@ async def picture(video: Asked, frame: FrameNumber, videos: SessionsDep) -> Resp
 @router.post(
     "/{name}/export",
     response_class=FileResponse,
-    responses=file_answer(*sorted({kind for _, kind in FILES.values()})),
+    responses=file_answer(*sorted({kind for _, kind in VIDEO_EXPORTS.values()})),
 )
 async def export(
     video: Asked, body: VideoExportBody, videos: SessionsDep, request: Request
@@ -319,7 +319,7 @@ async def export_progress(video: Asked) -> dict[str, int]:
 
 def _file_of(body: VideoExportBody) -> tuple[str, str]:
     cut = body.format == "video" and body.style == "cutout"
-    return FILES["cutout" if cut else body.format]
+    return VIDEO_EXPORTS["cutout" if cut else body.format]
 
 
 async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExportBody) -> Path:

@@ -49,9 +49,9 @@ from anymask.track import (
     tracking_model,
 )
 
-PREFIX = "anymask-videos-"
+TEMPORARY_PREFIX = "anymask-videos-"
 LOCK = "lock"
-_PIECE = 1_000_000  # bytes per write
+_WRITE_BYTES = 1_000_000  # bytes per write
 
 
 class VideoFiles:
@@ -70,7 +70,7 @@ class VideoFiles:
         """Delete folders of killed servers, and create the folder."""
         delete_abandoned(self.place)
         while self._lock is None:
-            self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self.place))
+            self._folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=self.place))
             lock = (self._folder / LOCK).open("a+b")
             lock_file(lock.fileno(), wait=False)
             if (self._folder / LOCK).exists():  # else another server has deleted it as abandoned
@@ -93,7 +93,7 @@ class VideoFiles:
 
 def delete_abandoned(place: Path) -> None:
     """Delete the folders of killed servers."""
-    for folder in place.glob(f"{PREFIX}*"):
+    for folder in place.glob(f"{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):  # it was just deleted, or has no lock
             ours = not hasattr(os, "getuid") or folder.lstat().st_uid == os.getuid()
             if folder.is_symlink() or not ours:
@@ -111,7 +111,7 @@ async def write_stream(stream: AsyncIterator[bytes], path: Path) -> int:
     try:
         async for part in stream:
             held += part
-            if len(held) >= _PIECE:
+            if len(held) >= _WRITE_BYTES:
                 size += await run_in_threadpool(file.write, bytes(held))
                 held.clear()
         return size + await run_in_threadpool(file.write, bytes(held))

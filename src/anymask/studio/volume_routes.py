@@ -33,7 +33,7 @@ from anymask.studio.schemas import (
     settings_schema,
 )
 from anymask.studio.session_routes import (
-    LINES,
+    JSON_LINES_RESPONSES,
     Frame,
     Number,
     SessionsDep,
@@ -67,9 +67,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Width = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OfAxis = Annotated[Axis, InPath(examples=["z"])]
 SliceNumber = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[0])]
-KINDS = {".csv": "text/csv", ".dcm": "application/dicom", ".rtstruct.dcm": "application/dicom",
+MIME_TYPES = {".csv": "text/csv", ".dcm": "application/dicom", ".rtstruct.dcm": "application/dicom",
          ".nii.gz": "application/gzip", ".seg.nrrd": "application/octet-stream"}  # fmt: skip
-FILE_BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}}
+VOLUME_BODY = {"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}}
 
 
 class VolumeBody(SessionBody):
@@ -196,12 +196,12 @@ class MeasuresBody(Strict):
 _SCAN = asked(OpenScan, "scan")
 Asked = Annotated[OpenScan, _SCAN]
 router = APIRouter(prefix="/api/volumes", route_class=BodyRoute, tags=["volumes"])
-_ABOUT = {
+_ACTION_SUMMARIES = {
     "look": "Return the shape, spacing, objects, segmented slices and remaining time of a session.",
     "remove": "Remove an object of the scan. Other objects are not changed.",
     "pause": "Pause tracking after the current slice, and wait until this slice is finished.",
 }
-add_shared(router, _SCAN, VolumeStateBody, _ABOUT)
+add_shared(router, _SCAN, VolumeStateBody, _ACTION_SUMMARIES)
 
 
 # Sessions.
@@ -225,7 +225,7 @@ async def begin_scan(body: VolumeBody, videos: SessionsDep) -> Response:
     return await begin(videos, OpenScan, body, VOLUME)
 
 
-@router.put("/{name}/file", response_model=VolumeStateBody, openapi_extra=FILE_BODY)
+@router.put("/{name}/file", response_model=VolumeStateBody, openapi_extra=VOLUME_BODY)
 async def take_file(
     scan: Asked,
     videos: SessionsDep,
@@ -355,7 +355,7 @@ def slice_body(found: TrackedSlice) -> dict[str, Any]:
     return {"axis": found.axis, "slice": found.index, "objects": objects}
 
 
-@router.get("/{name}/masks", response_class=StreamingResponse, responses=LINES)
+@router.get("/{name}/masks", response_class=StreamingResponse, responses=JSON_LINES_RESPONSES)
 async def masks(scan: Asked, videos: SessionsDep, direction: Direction = "both") -> Response:
     """Track the objects through the slices to their ends. Streams one line per slice."""
     scan.turn += 1
@@ -368,7 +368,7 @@ async def masks(scan: Asked, videos: SessionsDep, direction: Direction = "both")
     return await lines_of(videos, scan, slices(), slice_body)
 
 
-@router.get("/{name}/results", response_class=StreamingResponse, responses=LINES)
+@router.get("/{name}/results", response_class=StreamingResponse, responses=JSON_LINES_RESPONSES)
 async def results(scan: Asked, videos: SessionsDep) -> Response:
     """Return the masks of all segmented slices, one line per slice, without tracking."""
 
@@ -393,7 +393,7 @@ async def measures(scan: Asked, videos: SessionsDep) -> Response:
 @router.post(
     "/{name}/export",
     response_class=FileResponse,
-    responses=file_answer(*sorted(set(KINDS.values()))),
+    responses=file_answer(*sorted(set(MIME_TYPES.values()))),
 )
 async def export(scan: Asked, body: VolumeExportBody, videos: SessionsDep) -> Response:
     """Export the objects as a label file on the grid of the scan, or as a table."""
@@ -407,7 +407,7 @@ async def export(scan: Asked, body: VolumeExportBody, videos: SessionsDep) -> Re
     except BaseException:
         shutil.rmtree(path.parent, ignore_errors=True)
         raise
-    return export_answer(path, KINDS[body.ending])
+    return export_answer(path, MIME_TYPES[body.ending])
 
 
 def write_known(path: Path, labels: Volume, scan: Volume | None) -> None:

@@ -33,7 +33,7 @@ from anymask.volumes import (
 )
 
 AXES = ("z", "y", "x")
-ENDINGS = (".nii.gz", ".seg.nrrd", ".csv")  # export suffixes of any scan
+SCAN_EXPORT_SUFFIXES = (".nii.gz", ".seg.nrrd", ".csv")  # export suffixes of any scan
 OF_SERIES = (".dcm", ".rtstruct.dcm")  # additional suffixes of a DICOM series
 
 
@@ -100,9 +100,9 @@ class OpenScan(OpenSession):
         try:
             series_of(self.scan)  # type: ignore[arg-type]  # called only with a scan
         except (InputError, DataError):  # not DICOM, or without a frame of reference
-            return [*ENDINGS]
+            return [*SCAN_EXPORT_SUFFIXES]
         dicom = OF_SERIES if importlib.util.find_spec("highdicom") else OF_SERIES[1:]
-        return [*ENDINGS, *dicom]
+        return [*SCAN_EXPORT_SUFFIXES, *dicom]
 
     def begin(self, videos: VideoSessions) -> None:
         VolumeSettings(**self.settings)  # validated before there is a scan

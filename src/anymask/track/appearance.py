@@ -14,7 +14,7 @@ from anymask.base import FloatArray, UintImage
 from anymask.masks import Rle, rle_to_mask
 from anymask.track.matching import CellKeys, soft_to_labels
 
-ALIKE = 0.75  # minimum cosine similarity of two appearances of one object
+MIN_COSINE = 0.75  # minimum cosine similarity of two appearances of one object
 BIN = 16  # width of a color histogram bin
 
 

@@ -16,7 +16,7 @@ from anymask.masks import rle_area, rle_box_xyxy
 from anymask.track.records import FramePrediction, ObjectState, UncertaintyReason
 from anymask.track.settings import MonitorSettings
 
-SEEN = 8  # number of previous areas to keep
+KEPT_AREAS = 8  # number of previous areas to keep
 
 
 @brief
@@ -78,7 +78,7 @@ def check_tracked(
         doubts.append("unclear")
     if monitor.missing:
         doubts.append("back")
-    after = TrackMonitor((*monitor.areas[-(SEEN - 1) :], area), center)
+    after = TrackMonitor((*monitor.areas[-(KEPT_AREAS - 1) :], area), center)
     return TrackCheck(after, "back" if monitor.missing else "visible", tuple(doubts), sure)
 
 

@@ -47,8 +47,8 @@ from anymask.masks import (
 )
 from anymask.models.rules import (
     ANCHOR,
+    FINE_CELLS,
     LIMIT,
-    PARTS,
     RECENT,
     FrameMaps,
     MemoryOutput,
@@ -91,7 +91,7 @@ from anymask.track.matching import (
 from anymask.track.records import FramePrediction, StateArrays, TrackMoment
 
 USUAL = SegmentSettings()  # postprocessing of image masks
-MAPS = 3  # feature maps of the encoder, at strides 16, 8 and 4
+ENCODER_MAPS = 3  # feature maps of the encoder, at strides 16, 8 and 4
 
 
 def frame_maps(features: MatchFrame) -> FrameMaps:
@@ -100,7 +100,7 @@ def frame_maps(features: MatchFrame) -> FrameMaps:
     keys = features.keys.values.T.reshape(-1, height, width)
     middle, fine = (
         one.values[:, : height * step, : width * step]
-        for one, step in zip(maps[1:MAPS], (2, PARTS), strict=True)
+        for one, step in zip(maps[1:ENCODER_MAPS], (2, FINE_CELLS), strict=True)
     )
     return FrameMaps(*(np.ascontiguousarray(one, np.float32) for one in (keys, middle, fine)))
 
@@ -108,8 +108,8 @@ def frame_maps(features: MatchFrame) -> FrameMaps:
 def soft_to_parts(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H, W) -> (G, 16)
     """Object share of each fine cell, grouped by coarse cell."""
     (height, width), plane = grid_hw, to_plane(soft, grid_hw)
-    cells = plane.reshape(height, PARTS, width, PARTS).swapaxes(1, 2)
-    return np.ascontiguousarray(cells.reshape(height * width, PARTS**2), np.float32)
+    cells = plane.reshape(height, FINE_CELLS, width, FINE_CELLS).swapaxes(1, 2)
+    return np.ascontiguousarray(cells.reshape(height * width, FINE_CELLS**2), np.float32)
 
 
 def to_plane(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H, W) -> (4h, 4w)
@@ -122,7 +122,7 @@ def to_plane(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H,
 
 def with_edges(plane: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # -> (4h, 4w)
     """Crop a plane, or pad it with its edge, to whole coarse cells."""
-    rows, columns = (PARTS * side for side in grid_hw)
+    rows, columns = (FINE_CELLS * side for side in grid_hw)
     plane = plane[:rows, :columns]
     if plane.shape == (rows, columns):
         return plane
@@ -141,7 +141,7 @@ def from_plane(
 
 def _filled(size: tuple[int, ...], grid_hw: tuple[int, int]) -> tuple[int, int]:
     """Number of fine cells that the frame fills, as (rows, columns)."""
-    scale = PARTS * min(grid_hw[0] / size[0], grid_hw[1] / size[1])
+    scale = FINE_CELLS * min(grid_hw[0] / size[0], grid_hw[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
@@ -180,9 +180,9 @@ ANCHORS = 4  # maximum number of prompted frames in memory: the first, and the l
 RECENT_FRAMES = 3  # maximum number of other frames in memory
 DRAWN_LIMIT = 2.0  # clipping range of the decoder's logits
 BLEND = 2.5  # weight of the prior's log-odds
-OUTSIDE = -10.0  # logit of the padding
+PADDING_LOGIT = -10.0  # logit of the padding
 KNOWN = 0.2  # minimum mean matching share inside a mask; below it the object is missing
-LEAST = 0.0002  # minimum object area, as a share of the frame
+MIN_OBJECT_SHARE = 0.0002  # minimum object area, as a share of the frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +212,8 @@ class ImageTracker:
     ) -> None:
         self._refine = refine_edges
         self.model, self.way = model, way
-        self._reader = reader  # each of its cells has PARTS x PARTS decoder cells
-        self._cells = GRID if reader is None else model.spec.mask_side // PARTS
+        self._reader = reader  # each of its cells has FINE_CELLS x FINE_CELLS decoder cells
+        self._cells = GRID if reader is None else model.spec.mask_side // FINE_CELLS
 
     @property
     def name(self) -> str:
@@ -394,7 +394,7 @@ class ImageTracker:
         there = float(_sigmoid(np.array(answer.presence)))
         soft = from_plane(_sigmoid(answer.logits), features.gray.shape, features.keys.grid_hw)
         inside = soft > 0.5
-        if there < 0.5 or inside.mean() < LEAST:
+        if there < 0.5 or inside.mean() < MIN_OBJECT_SHARE:
             return nothing_found(features, there / 2)
         rle = self.mask_of(features, self._whole(answer.logits))
         quality = 0.0 if drawn is None else drawn.quality
@@ -425,7 +425,7 @@ class ImageTracker:
         """Pad logits of the part that the frame fills to the model's square."""
         side = self.model.spec.mask_side
         part = part[:side, :side]
-        whole = np.full((1, side, side), OUTSIDE, np.float32)
+        whole = np.full((1, side, side), PADDING_LOGIT, np.float32)
         rows, columns = (min(length + 1, side) for length in part.shape)
         wide = cv2.copyMakeBorder(part, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
         whole[0, :rows, :columns] = wide[:rows, :columns]
@@ -437,7 +437,7 @@ def _prompt(features: MatchFrame, prior: FloatArray) -> Prompt | None:
     height, width = features.embedding.image_hw
     scale = np.array([width / prior.shape[1], height / prior.shape[0]], np.float32)
     there = prior > 0.5
-    if there.mean() < LEAST:
+    if there.mean() < MIN_OBJECT_SHARE:
         return None
     x, y, wide, high = cv2.boundingRect(there.view(np.uint8))
     box = np.array([x, y, x + wide, y + high], np.float32) * np.tile(scale, 2)
@@ -520,14 +520,14 @@ def given_mask(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:
 # grid.
 
 AGREED = 0.5  # minimum IoU of a correction with the labels that an earlier prompted frame predicts
-KEPT = 0.9  # IoU of a reproduced correction from which the tracker needs no evidence
+REPRODUCED_IOU = 0.9  # IoU of a reproduced correction from which the tracker needs no evidence
 MISSED = 0.2  # decrease below it at which the evidence has its full weight
-SCALE = 10.0  # length of the features of a cell
+FEATURE_LENGTH = 10.0  # length of the features of a cell
 RIDGE = 0.01  # regularization of the least squares
-AROUND, NEAR = 12, 4.0  # cells around the object, and their weight; inside it twice as much
+NEAR_CELLS, NEAR_WEIGHT = 12, 4.0  # around the object, and their weight; inside it twice as much
 BORDER, SLOPE = 0.33, 12.0  # predicted share at the border of the object, and logits per share
 EVIDENCE, LOGITS = 5.0, 4.0  # limits of both logits before they are added
-REACH = 6  # distance to the predicted object up to which evidence counts, in cells
+MAX_DISTANCE = 6  # distance to the predicted object up to which evidence counts, in cells
 
 
 def agreeing(anchors: tuple[MemoryFrame, ...], correction: MemoryFrame) -> tuple[MemoryFrame, ...]:
@@ -553,7 +553,7 @@ def fit_evidence(
         side: Cells along the model's side.
         reproduced: IoU of the correction and the tracker's own prediction on its frame.
     """
-    strength = min(1.0, (KEPT - reproduced) / MISSED)
+    strength = min(1.0, (REPRODUCED_IOU - reproduced) / MISSED)
     if strength <= 0 or share.max(initial=0) <= 0.5:
         return None
     height, width = share.shape
@@ -563,8 +563,8 @@ def fit_evidence(
         for plane in _scaled(one, len(maps))
     ]
     features = np.stack([*planes, np.ones(height * width, np.float32)])  # (C + 1, P)
-    near = grown(share > 0.2, AROUND)
-    weights = np.where(near, NEAR, 1) * np.where(share > 0.5, 2, 1)
+    near = grown(share > 0.2, NEAR_CELLS)
+    weights = np.where(near, NEAR_WEIGHT, 1) * np.where(share > 0.5, 2, 1)
     weighted = features * np.asarray(weights / weights.sum(), np.float32).ravel()
     squares = (weighted @ features.T).astype(np.float64)
     squares[np.diag_indices(len(squares))] += RIDGE
@@ -587,9 +587,9 @@ def add_evidence(
         first += len(planes)
     evidence = found[:height, :width].clip(-EVIDENCE, EVIDENCE)
     both = logits.clip(-LOGITS, LOGITS) + evidence
-    return np.asarray(np.where(grown(prior | (logits > 0), REACH), both, logits), np.float32)
+    return np.asarray(np.where(grown(prior | (logits > 0), MAX_DISTANCE), both, logits), np.float32)
 
 
 def _scaled(one: FeatureMap, count: int) -> FloatArray:  # (C, h, w)
-    """Unit features of one of several maps, which have the length SCALE together."""
-    return np.asarray(unit_features(one.values) * (SCALE / np.sqrt(count)), np.float32)
+    """Unit features of one of several maps, which have the length FEATURE_LENGTH together."""
+    return np.asarray(unit_features(one.values) * (FEATURE_LENGTH / np.sqrt(count)), np.float32)

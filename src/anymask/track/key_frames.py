@@ -23,20 +23,20 @@ from anymask.base import FloatArray, UintImage, parse_json
 from anymask.formats import located
 from anymask.masks import Rle, coco_to_rle, rle_area, rle_iou, rle_to_coco, rle_to_mask
 from anymask.segment import EncodedImage, Model
-from anymask.track.appearance import ALIKE, appearance, similarity
+from anymask.track.appearance import MIN_COSINE, appearance, similarity
 from anymask.track.matching import CellKeys, compare_masks, maps_to_keys, match_best
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.session import VideoSession
 
-GRID = 16  # grid points along each side of the image; smaller objects are not proposed
-COVERED = 0.5  # minimum IoU of a proposal and a tracked object that is the same
-CLOSE = 0.3  # minimum IoU of a proposal and a track that it corrects
-DRIFTED = 0.7  # IoU of a track and its anchor below which the track has drifted
-INSIDE = 0.8  # minimum share of a proposal inside a tracked object to count as a part of it
-LARGEST = 0.5  # maximum area of a proposal, as a share of the frame; larger ones are background
+GRID_SIDE = 16  # grid points along each side of the image; smaller objects are not proposed
+SAME_IOU = 0.5  # minimum IoU of a proposal and a tracked object that is the same
+CORRECTED_IOU = 0.3  # minimum IoU of a proposal and a track that it corrects
+DRIFTED_IOU = 0.7  # IoU of a track and its anchor below which the track has drifted
+PART_SHARE = 0.8  # minimum share of a proposal inside a tracked object to count as a part of it
+MAX_PROPOSAL_SHARE = 0.5  # of the frame; larger proposals are background
 GROWTH = 2.5  # maximum ratio of the areas of one object on two anchors
-LOOKS = 5  # number of latest appearances kept per object
-KEYS = "masklet keys"  # note of a session: indices of the finished key frames
+MAX_APPEARANCES = 5  # number of latest appearances kept per object
+KEYS_NOTE = "masklet keys"  # note of a session: indices of the finished key frames
 
 
 class KeyFrames:
@@ -62,7 +62,7 @@ class KeyFrames:
     def process(self, frame: TrackedFrame) -> None:
         """Match the proposals on a frame that the session has just processed."""
         view = _View(self.session, self.model, frame.index)
-        found = self.model.everything(view.encoded, grid=GRID, refine_edges=False)
+        found = self.model.everything(view.encoded, grid=GRID_SIDE, refine_edges=False)
         proposals = [one.rle for one in found]
         vectors = [view.look(rle) for rle in proposals]
         tracks = {number: one.rle for number, one in frame.objects.items() if one.area}
@@ -76,14 +76,14 @@ class KeyFrames:
             and not (
                 number in tracks
                 and self._fits(number, tracks[number])
-                and similarity(views[number], self._looks[number]) >= ALIKE
+                and similarity(views[number], self._looks[number]) >= MIN_COSINE
             )
         ]
         anchors |= self._recognize([(proposals[n], vectors[n]) for n in free], lost)
         for number, rle in anchors.items():
             self._anchor(frame, number, rle, view.look(rle))
         for number in set(lost) & set(tracks) - set(anchors):
-            if similarity(views[number], self._looks[number]) < ALIKE:  # shows another object
+            if similarity(views[number], self._looks[number]) < MIN_COSINE:  # shows another object
                 self.session.add(
                     frame.index, number, mask=np.zeros(view.hw, np.bool_), replace=True
                 )
@@ -91,7 +91,7 @@ class KeyFrames:
         tracks |= anchors
         for n in free:
             rle, area = proposals[n], rle_area(proposals[n])
-            fits = self.least <= area / (view.hw[0] * view.hw[1]) <= LARGEST
+            fits = self.least <= area / (view.hw[0] * view.hw[1]) <= MAX_PROPOSAL_SHARE
             is_new = _free([rle], [*tracks.values()], parts=False) and _free(
                 [rle], [*anchors.values()]
             )
@@ -101,7 +101,7 @@ class KeyFrames:
             self._anchor(frame, number, rle, vectors[n])
             tracks[number] = anchors[number] = rle
         self.finished.append(frame.index)
-        self.session.metadata(KEYS, json.dumps(self.finished))
+        self.session.metadata(KEYS_NOTE, json.dumps(self.finished))
 
     def _confirm(
         self,
@@ -113,13 +113,13 @@ class KeyFrames:
         """Masks of the tracks that a proposal confirms: the more similar of proposal and track."""
         ious = compare_masks(proposals, [*tracks.values()])[0]
         confirmed: dict[int, Rle] = {}
-        for n, place in match_best(np.asarray(ious, np.float32), CLOSE).items():
+        for n, place in match_best(np.asarray(ious, np.float32), CORRECTED_IOU).items():
             number = [*tracks][place]
             known, iou = self._looks[number], ious[n, place]
             mine, theirs = similarity(views[number], known), similarity(vectors[n], known)
-            if theirs >= max(mine, ALIKE) and self._fits(number, proposals[n]):
+            if theirs >= max(mine, MIN_COSINE) and self._fits(number, proposals[n]):
                 confirmed[number] = proposals[n]
-            elif mine >= ALIKE and iou >= COVERED and self._fits(number, tracks[number]):
+            elif mine >= MIN_COSINE and iou >= SAME_IOU and self._fits(number, tracks[number]):
                 confirmed[number] = tracks[number]
         return confirmed
 
@@ -134,7 +134,7 @@ class KeyFrames:
             ],
             np.float32,
         ).reshape(len(proposals), len(lost))
-        return {lost[place]: proposals[n][0] for n, place in match_best(alike, ALIKE).items()}
+        return {lost[place]: proposals[n][0] for n, place in match_best(alike, MIN_COSINE).items()}
 
     def _fits(self, number: int, rle: Rle) -> bool:
         return is_similar_area(rle_area(rle), self._areas[number])
@@ -144,13 +144,13 @@ class KeyFrames:
         track = frame.objects.get(number)
         self.session.add(frame.index, number, mask=rle_to_mask(rle), replace=True)
         self._remember(number, rle, vector)
-        had_drifted = track is not None and rle_iou([track.rle], [rle])[0, 0] < DRIFTED
+        had_drifted = track is not None and rle_iou([track.rle], [rle])[0, 0] < DRIFTED_IOU
         if had_drifted:
             store_forward(self.session, number, frame.index)
             self.session.forget_before(number, frame.index)
 
     def _remember(self, number: int, rle: Rle, vector: FloatArray) -> None:
-        self._looks[number] = [*self._looks[number], vector][-LOOKS:]
+        self._looks[number] = [*self._looks[number], vector][-MAX_APPEARANCES:]
         self._areas[number] = rle_area(rle)
 
 
@@ -173,7 +173,9 @@ class _View:
 def finished_keys(session: VideoSession) -> list[int]:
     """Indices of the finished key frames."""
     with located("the key frames of the session"):
-        return [int(one) for one in parse_json(session.metadata(KEYS) or "[]", "the key frames")]
+        return [
+            int(one) for one in parse_json(session.metadata(KEYS_NOTE) or "[]", "the key frames")
+        ]
 
 
 def is_similar_area(area: int, usual: int) -> bool:
@@ -188,7 +190,7 @@ def _free(proposals: list[Rle], masks: list[Rle], parts: bool = True) -> list[in
         parts: Whether a proposal inside a mask is covered.
     """
     ious, inside, _ = compare_masks(proposals, masks)
-    covered = (ious >= COVERED) | (parts & (inside >= INSIDE))
+    covered = (ious >= SAME_IOU) | (parts & (inside >= PART_SHARE))
     return [n for n in range(len(proposals)) if not covered[n].any()]
 
 

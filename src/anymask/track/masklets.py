@@ -38,7 +38,7 @@ from anymask.segment import Model
 from anymask.track.appearance import color_histogram, similarity
 from anymask.track.flow import is_cut, reduce_frame
 from anymask.track.key_frames import (
-    COVERED,
+    SAME_IOU,
     KeyFrames,
     finished_keys,
     is_similar_area,
@@ -56,7 +56,7 @@ from anymask.track.session import VideoSession
 # track, implausible masks are removed. Beyond the outer anchors, a track ends at the first
 # implausible mask.
 
-BETWEEN = 1.5  # maximum ratio of an area between two anchors and the larger one of theirs
+MAX_AREA_RATIO = 1.5  # maximum ratio of an area between two anchors and the larger one of theirs
 COLORS_ALIKE = 0.9  # minimum cosine similarity of the color histograms of a track and an anchor
 
 
@@ -118,10 +118,10 @@ class Segments:
         """The mask of a frame between two anchors, of a forward and a backward mask."""
         forward, backward = both
         pairs = [(at - before.frame, forward), (after.frame - at, backward)]
-        most = BETWEEN * max(before.area, after.area)
+        most = MAX_AREA_RATIO * max(before.area, after.area)
         nearest_first = [one for _, one in sorted(pairs, key=lambda one: one[0]) if one]
         found = [one for one in nearest_first if 0 < one.area <= most]
-        if len(found) == 2 and rle_iou([found[0].rle], [found[1].rle])[0, 0] >= COVERED:
+        if len(found) == 2 and rle_iou([found[0].rle], [found[1].rle])[0, 0] >= SAME_IOU:
             return found[0]
         for one in found:
             if self._is_plausible(at, one, before, after):
@@ -156,7 +156,7 @@ class Segments:
 def is_near(masks: Mapping[int, ObjectMask], anchor: int, frame: int) -> bool:
     """Whether the mask of an anchor and the one of a frame beside it show the same object."""
     return frame in masks and bool(
-        rle_iou([masks[anchor].rle], [masks[frame].rle])[0, 0] >= COVERED
+        rle_iou([masks[anchor].rle], [masks[frame].rle])[0, 0] >= SAME_IOU
     )
 
 
@@ -169,7 +169,7 @@ def hidden(one: ObjectMask) -> ObjectMask:
 
 
 COMMON = 3  # minimum number of common frames of two objects that are merged
-UNSURE = frozenset({"score", "area", "jump", "unclear"})  # doubts about a visible mask
+VISIBLE_DOUBTS = frozenset({"score", "area", "jump", "unclear"})  # doubts about a visible mask
 DONE = "masklets"  # note of a session: the report
 
 
@@ -313,7 +313,7 @@ def _clean(session: VideoSession, settings: MaskletSettings) -> MaskletReport:
         tracks = [trim(one, starts[n]) for one, n in zip(settled, group, strict=True) if one]
         joined = join_tracks(tracks) if tracks else {}
         visible = [one for one in joined.values() if one.area]
-        unsure = sum(bool(UNSURE.intersection(one.doubts)) for one in visible)
+        unsure = sum(bool(VISIBLE_DOUBTS.intersection(one.doubts)) for one in visible)
         if len(visible) < settings.min_frames:
             dropped["short"] += 1
         elif unsure > settings.max_unsure * len(visible):

@@ -29,7 +29,7 @@ from anymask.track.records import StateArrays
 
 GRID = 32  # default number of cells along the model's side
 SHARPNESS = 60.0  # inverse temperature of the softmax over cosines
-REACH = 5  # maximum motion between two frames, in cells
+MOTION_CELLS = 5  # maximum motion between two frames, in cells
 PROMPT_BONUS = 0.05  # cosine bonus of prompted frames
 FLOW_WEIGHT = 0.4  # weight of the flow in the prior
 
@@ -233,7 +233,7 @@ def _reached(features: MatchFrame, state: MatchState, cut: bool) -> BoolArray:  
     if cut or not is_flowing(features, state):
         return np.ones(len(features.keys.values), np.bool_)
     grid = features.keys.grid_hw
-    return grown((soft_to_labels(state.soft, grid) > 0.3).reshape(grid), REACH).reshape(-1)
+    return grown((soft_to_labels(state.soft, grid) > 0.3).reshape(grid), MOTION_CELLS).reshape(-1)
 
 
 def is_flowing(features: MatchFrame, state: MatchState) -> bool:

@@ -50,24 +50,24 @@ from anymask.track.matching import (
 from anymask.track.records import FramePrediction, StateArrays, TrackMoment
 
 NAME = "points"
-NEEDED = frozenset({"point", "negative_point", "box", "mask"})  # kinds of prompts
-SIDE = 960  # maximum length of the longer side for Lucas-Kanade, in pixels
+REQUIRED_PROMPTS = frozenset({"point", "negative_point", "box", "mask"})  # kinds of prompts
+MAX_FLOW_SIDE = 960  # maximum length of the longer side for Lucas-Kanade, in pixels
 MEDOIDS = 8  # positive points by k-medoids
-CORNERS = 8  # maximum number of positive points at corners of the image
-NEGATIVES = 4  # negative points around the object; as many more on other objects
-RING = (0.05, 0.25)  # distance of negative points to the object, as a share of its longer side
-DEPTH = 0.25  # minimum depth of medoids, as a share of the largest depth
+MAX_CORNER_POINTS = 8  # maximum number of positive points at corners of the image
+NEGATIVE_POINTS = 4  # negative points around the object; as many more on other objects
+RING_DISTANCE = (0.05, 0.25)  # of negative points, as a share of its longer side
+MIN_MEDOID_DEPTH = 0.25  # minimum depth of medoids, as a share of the largest depth
 PIXELS = 3000  # maximum number of pixels among which medoids are selected
-WINDOW, LEVELS = (21, 21), 4  # of Lucas-Kanade: pixels, and pyramid levels
+FLOW_WINDOW, PYRAMID_LEVELS = (21, 21), 4  # of Lucas-Kanade: pixels, and pyramid levels
 RETURN = 1.5  # maximum forward-backward error, in pixels
 INLIER = 3.0  # maximum distance of a point to the common motion, in pixels
-LIKE = 0.2  # minimum matching share at a positive point
-MATCHED = 0.5  # weight of feature matching in the expected mask
-FEW = 0.3  # of the points: if fewer are visible, they are selected by feature matching
+MIN_POINT_MATCH = 0.2  # minimum matching share at a positive point
+MATCH_WEIGHT = 0.5  # weight of feature matching in the expected mask
+MIN_VISIBLE = 0.3  # of the points: if fewer are visible, they are selected by feature matching
 FOUND = 0.5  # minimum mean matching share inside a mask that was found by feature matching
 STEADY = 0.5  # minimum agreement of a mask from which points are selected
-EVERY = 8  # frames after which points are selected again
-LEFT = 0.6  # of the points: if fewer are visible, they are selected again
+RESELECTION_FRAMES = 8  # frames after which points are selected again
+RESELECTION_SHARE = 0.6  # of the points: if fewer are visible, they are selected again
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ class PointTracker:
     """
 
     def __init__(self, model: Model, refine_edges: bool = False) -> None:
-        if missing := NEEDED - model.spec.accepts:
+        if missing := REQUIRED_PROMPTS - model.spec.accepts:
             raise ModelError(
                 f"{model.name} does not support tracker='points', because it lacks these prompts: "
                 f"{', '.join(sorted(missing))}. Use another image model, or tracker='match'."
@@ -154,7 +154,7 @@ class PointTracker:
 
     def encode_frame(self, image: UintImage, gray: UintImage) -> PointFrame:
         height, width = image.shape[:2]
-        scale = min(1.0, SIDE / max(height, width))
+        scale = min(1.0, MAX_FLOW_SIDE / max(height, width))
         size = (max(16, round(width * scale)), max(16, round(height * scale)))
         fine = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if size != (width, height):
@@ -212,7 +212,7 @@ class PointTracker:
         plain = replace(prediction, soft=step.soft)
         match = self._images.remember(features.features, at, state.match, plain, steady)
         points = step.points
-        if steady and (points.age >= EVERY or points.share() < LEFT):
+        if steady and (points.age >= RESELECTION_FRAMES or points.share() < RESELECTION_SHARE):
             points = select_points(step.mask, features.fine)
         return PointState(match, points, step.mask, features.fine)
 
@@ -239,7 +239,7 @@ class PointTracker:
         if others:
             rivals = np.concatenate(others)
             away = np.linalg.norm(rivals - positive.mean(0), axis=1)
-            negative = np.concatenate([negative, rivals[np.argsort(away)[:NEGATIVES]]])
+            negative = np.concatenate([negative, rivals[np.argsort(away)[:NEGATIVE_POINTS]]])
         if most := self.model.spec.fixed_points:  # two of the tokens are those of the box
             negative = negative[: (most - 2) // 3]
             positive = positive[: most - 2 - len(negative)]
@@ -315,12 +315,12 @@ def _expect(features: PointFrame, state: PointState, share: FloatArray, cut: boo
     if flowing:
         points = move_points(state.points, state.fine, features.fine)
         x, y = _cells(points.xy, matched)
-        unlike = (points.labels == 1) & (matched[y, x] <= LIKE)
+        unlike = (points.labels == 1) & (matched[y, x] <= MIN_POINT_MATCH)
         points = replace(points, visible=points.visible & ~unlike)
         motion = common_motion(state.points, points)
-        if motion is not None and points.share() >= FEW:
+        if motion is not None and points.share() >= MIN_VISIBLE:
             moved = cv2.warpAffine(state.mask.astype(np.float32), motion, size)
-            mixed = np.asarray((1 - MATCHED) * moved + MATCHED * matched, np.float32)
+            mixed = np.asarray((1 - MATCH_WEIGHT) * moved + MATCH_WEIGHT * matched, np.float32)
             return Expected(mixed, matched, points)
     return Expected(matched, matched, select_points(matched > 0.5), FOUND)
 
@@ -335,17 +335,17 @@ def select_points(mask: BoolArray, fine: UintImage | None = None) -> TrackedPoin
         fine: Grayscale frame (h, w) in which corners are detected. None: no corners.
     """
     depth, _ = deepest_pixel(mask)
-    chosen = k_medoids(_eroded(mask, round(DEPTH * depth)), MEDOIDS)
+    chosen = k_medoids(_eroded(mask, round(MIN_MEDOID_DEPTH * depth)), MEDOIDS)
     if fine is not None and depth:
         there = _eroded(mask, 2).view(np.uint8)
-        found = cv2.goodFeaturesToTrack(fine, CORNERS, 0.01, 5, mask=there)
+        found = cv2.goodFeaturesToTrack(fine, MAX_CORNER_POINTS, 0.01, 5, mask=there)
         if found is not None:
             chosen = np.concatenate([chosen, found[:, 0]])
     around = np.zeros((0, 2), np.float32)
     if depth:
         _, _, wide, high = cv2.boundingRect(mask.view(np.uint8))
         away = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5) / max(wide, high)
-        around = k_medoids((away > RING[0]) & (away < RING[1]), NEGATIVES)
+        around = k_medoids((away > RING_DISTANCE[0]) & (away < RING_DISTANCE[1]), NEGATIVE_POINTS)
     labels = np.repeat(np.array([1, 0]), [len(chosen), len(around)])
     xy = np.concatenate([chosen, around]).astype(np.float32)
     return TrackedPoints(xy, labels, np.ones(len(xy), np.bool_))
@@ -402,7 +402,7 @@ def _lucas_kanade(
 ) -> tuple[FloatArray, BoolArray]:  # (P, 2) -> (P, 2), (P,)
     start = np.empty_like(xy)  # an output
     moved, found, _ = cv2.calcOpticalFlowPyrLK(
-        before, now, xy, start, winSize=WINDOW, maxLevel=LEVELS
+        before, now, xy, start, winSize=FLOW_WINDOW, maxLevel=PYRAMID_LEVELS
     )
     return np.asarray(moved, np.float32), np.asarray(found)[:, 0] > 0
 

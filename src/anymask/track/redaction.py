@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from anymask.segment import Model
 
 BRIDGED = 1.0  # maximum gap of an object that is bridged, in seconds
-NOTHING = "nothing is hidden"
+NOTHING_HIDDEN = "nothing is hidden"
 _LONGEST_LINE = 50_000_000  # maximum number of characters read from the first line
 DAMAGED = "damaged frame, not in the copy"
 
@@ -255,7 +255,7 @@ class HiddenObjects:
                 f"object {number} has no mask; its previous and next position are hidden instead"
             )
             found[number] = _joined(masks[before], masks[after])
-        self._messages[frame] = "; ".join([*lost, *([] if found else [NOTHING])])
+        self._messages[frame] = "; ".join([*lost, *([] if found else [NOTHING_HIDDEN])])
         return found
 
     def gaps(self, frame: TrackedFrame) -> list[Gap]:

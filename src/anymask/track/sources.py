@@ -41,11 +41,11 @@ from anymask.images import (
 from anymask.track.records import in_ranges
 from anymask.track.settings import FrameSampling
 
-IMAGES = frozenset(
+FRAME_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}
 )
 LIST_RATE = 25.0  # frames per second of sources without times
-KEPT = 16  # cached frames, so that reading backward decodes each frame at most twice
+MAX_CACHED_FRAMES = 16  # cached frames, so that reading backward decodes each frame at most twice
 KEPT_BYTES = 512 << 20  # maximum cache size; reduces the number of large frames
 DEFAULT_RATE = 25.0
 _PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"v=0\r", b"v=0\n", b"[playlist]")
@@ -214,7 +214,7 @@ class VideoFile:
             raise _no_video(path, "no decoder for the codec of the video") from error
         if max(hw):
             check_size(hw, str(path))
-        self._most = max(1, min(KEPT, KEPT_BYTES // max(3 * hw[0] * hw[1], 1)))
+        self._most = max(1, min(MAX_CACHED_FRAMES, KEPT_BYTES // max(3 * hw[0] * hw[1], 1)))
         self._stream.thread_type = "AUTO"
         # AVI has no time stamps for frames stored out of presentation order.
         self._unordered = "avi" in self._container.format.name and bool(
@@ -509,7 +509,7 @@ def open_source(source: Any) -> FrameSource:
             raise DataError(
                 f"{str(path)!r} does not exist. Pass a video file or a folder of images."
             )
-        if path.suffix.lower() not in IMAGES:
+        if path.suffix.lower() not in FRAME_SUFFIXES:
             return VideoFile(path)
         pages = read_pages(path).count
         if pages == 1:

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 import numpy as np
 
 from anymask.base import FloatArray, InputError, OnProgress, UintImage, check_keywords, file_suffix
-from anymask.find import NOTHING, FindKeywords, FindSettings, WordFinder, read_phrases
+from anymask.find import NO_MATCH, FindKeywords, FindSettings, WordFinder, read_phrases
 from anymask.masks import ImageInMemory, Mask, Masks, rle_iou
 from anymask.segment import Model
-from anymask.track.appearance import ALIKE, appearance, similarity
+from anymask.track.appearance import MIN_COSINE, appearance, similarity
 from anymask.track.files import read_image, video_facts
 from anymask.track.matching import compare_masks, maps_to_keys, match_best
 from anymask.track.outputs import CutoutStyle, MaskWriter, coco_writer
@@ -38,15 +38,15 @@ from anymask.track.writers import check_paths, open_writers
 if TYPE_CHECKING:
     from anymask.find import Phrases
 
-EVERY = 10  # default interval of key frames
-SAME = 0.3  # minimum IoU to match a detection and a track
-DRIFTED = 0.6  # IoU below which the detected mask replaces the tracked mask
+KEY_INTERVAL = 10  # default interval of key frames
+FIND_IOU = 0.3  # minimum IoU to match a detection and a track
+REPLACED_IOU = 0.6  # IoU below which the detected mask replaces the tracked mask
 OTHER_LABEL = 0.1  # similarity penalty for a label that the object never had
-TINY = 1e-6  # IoU above 0
-INSIDE = 0.8  # minimum share of a mask inside another one to count as a part of it
-CLEAR = 0.5  # detections with a lower score must be confirmed on the next key frame
-LOOKS = 5  # number of latest appearances kept per object
-GAP = 3  # minimum number of frames between key frames
+MIN_OVERLAP = 1e-6  # IoU above 0
+PART_SHARE = 0.8  # minimum share of a mask inside another one to count as a part of it
+CONFIRMED_SCORE = 0.5  # detections with a lower score must be confirmed on the next key frame
+MAX_APPEARANCES = 5  # number of latest appearances kept per object
+MIN_GAP = 3  # minimum number of frames between key frames
 
 
 class VideoFindKeywords(FindKeywords, total=False):
@@ -76,7 +76,7 @@ class FoundObject:
         """Add a detection and its appearance vector to this object."""
         label = find.label or ""
         self.votes[label] = self.votes.get(label, 0.0) + find.score
-        self.looks = [*self.looks, vector][-LOOKS:]
+        self.looks = [*self.looks, vector][-MAX_APPEARANCES:]
 
     def likeness(self, vector: FloatArray, label: str | None = None) -> float:
         """Similarity of an appearance vector, -1 to 1, reduced for a label the object never had."""
@@ -98,7 +98,7 @@ def find_in_video(
             arguments of `Model.track`. All others: as for `Model.find`.
     """
     check_keywords(given, sorted(VideoFindKeywords.__optional_keys__))
-    every, tracking = given.pop("every", EVERY), given.pop("tracking", {})
+    every, tracking = given.pop("every", KEY_INTERVAL), given.pop("tracking", {})
     if type(every) is not int or every < 1:
         raise InputError(f"Invalid every {every!r}. Use a whole number of frames, at least 1.")
     if strange := sorted({"bgr", "allow_url"} & set(given)):
@@ -134,7 +134,7 @@ class VideoFinds:
             now = found_on(frame)
             changed = changed or now != before  # an object was lost or reappeared: verify it
             open_ = any(not thing.confirmed for thing in self.objects.values())
-            if since >= self.every or ((changed or open_) and since >= min(GAP, self.every)):
+            if since >= self.every or ((changed or open_) and since >= min(MIN_GAP, self.every)):
                 self._encode_find(frame)
                 frame = self.session.result(frame.index)
                 since, changed, now = 0, False, found_on(frame)
@@ -176,18 +176,18 @@ class VideoFinds:
 
         # Match tracked objects by mask.
         ious, inner, outer = compare_masks([one.rle for one in finds], [*tracks.values()])
-        parts = inner >= INSIDE  # detections that are a part of a tracked object
-        fitting = alike[:, [column[number] for number in tracks]] >= ALIKE
-        close = (ious >= SAME) | parts | (outer >= INSIDE)
+        parts = inner >= PART_SHARE  # detections that are a part of a tracked object
+        fitting = alike[:, [column[number] for number in tracks]] >= MIN_COSINE
+        close = (ious >= FIND_IOU) | parts | (outer >= PART_SHARE)
         overlaps = np.asarray(np.where(close & fitting, ious, 0), np.float32)
-        pairs = match_best(overlaps, TINY)
+        pairs = match_best(overlaps, MIN_OVERLAP)
         for find, place in pairs.items():
             number, vector = [*tracks][place], vectors[find]
             thing, iou = objects[number], ious[find, place]
             keeps = parts[find, place] and thing.likeness(views[number]) >= thing.likeness(vector)
             thing.confirmed = thing.shown = True
             thing.know(finds[find], views[number] if keeps else vector)
-            drifted = iou < DRIFTED and (iou >= SAME or parts[find, place])
+            drifted = iou < REPLACED_IOU and (iou >= FIND_IOU or parts[find, place])
             if not keeps and (frame.objects[number].doubts or drifted):
                 self.session.add(frame.index, number, mask=finds[find].mask)
         followed = {[*tracks][place] for place in pairs.values()}
@@ -199,20 +199,20 @@ class VideoFinds:
             tracks.pop(number, None)
         for number in {*tracks} - followed:
             rivals = [
-                one for one in followed if rle_iou([tracks[one]], [tracks[number]])[0, 0] > SAME
+                one for one in followed if rle_iou([tracks[one]], [tracks[number]])[0, 0] > FIND_IOU
             ]
-            if rivals or self.objects[number].likeness(views[number]) < ALIKE:
+            if rivals or self.objects[number].likeness(views[number]) < MIN_COSINE:
                 nothing = np.zeros(tracks[number].size, np.bool_)
                 self.session.add(frame.index, number, mask=nothing, replace=True)
                 del tracks[number]
 
         # Match lost objects by appearance. The rest is new.
         lost = [number for number in objects if number not in tracks]
-        again = match_best(alike[np.ix_(free, [column[number] for number in lost])], ALIKE)
+        again = match_best(alike[np.ix_(free, [column[number] for number in lost])], MIN_COSINE)
         first = not objects
         for place, find in enumerate(free):
             number = lost[again[place]] if place in again else max(objects, default=0) + 1
-            clear = finds[find].score >= CLEAR
+            clear = finds[find].score >= CONFIRMED_SCORE
             thing = objects.setdefault(number, FoundObject(confirmed=clear, shown=clear or first))
             thing.know(finds[find], vectors[find])
             self.session.add(frame.index, number, mask=finds[find].mask, replace=True)
@@ -227,7 +227,7 @@ def without_parts(finds: Sequence[Mask]) -> list[Mask]:
         one
         for n, one in enumerate(finds)
         if not any(
-            inside[n, other] >= INSIDE and areas[n] < areas[other] and one.label == rival.label
+            inside[n, other] >= PART_SHARE and areas[n] < areas[other] and one.label == rival.label
             for other, rival in enumerate(finds)
         )
     ]
@@ -288,7 +288,7 @@ def write_finds(
     for writer in writers:
         writer.close()
     counts = {label: sum(one == label for one in names.values()) for label in names.values()}
-    summary = ", ".join(f"{count} x {label}" for label, count in counts.items()) or NOTHING
+    summary = ", ".join(f"{count} x {label}" for label, count in counts.items()) or NO_MATCH
     damage = [] if session.frames.damage is None else [session.frames.damage]
     return [*(f"wrote {path}: {summary}" for path in paths), *damage]
 

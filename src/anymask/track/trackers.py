@@ -12,6 +12,7 @@ import numpy as np
 
 from anymask.base import FloatArray, InputError, IntArray, ModelError, UintImage, load_plugin
 from anymask.masks import (
+    CORNERS,
     Geometry,
     Prompt,
     Rle,
@@ -34,8 +35,6 @@ from anymask.segment import Model
 from anymask.track.image_tracker import ImageTracker
 from anymask.track.records import FramePrediction, StateArrays, Tracker, TrackMoment
 from anymask.track.settings import TRACKERS, MemorySettings, check_tracker
-
-CORNERS = (2, 3)  # prompt labels of the two box corners
 
 
 @dataclass(frozen=True, eq=False)

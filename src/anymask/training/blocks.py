@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from anymask.models.layers import DropPath
 
-_NUMBERED = re.compile(r"\d+$")
+_TRAILING_NUMBER = re.compile(r"\d+$")
 
 
 def repeated_blocks(model: nn.Module) -> dict[str, nn.Module]:
@@ -28,7 +28,7 @@ def repeated_blocks(model: nn.Module) -> dict[str, nn.Module]:
     for name, parent in model.named_modules():
         rows: dict[type[nn.Module], list[str]] = {}
         for own, child in parent.named_children():
-            if _NUMBERED.search(own) and next(child.children(), None) is not None:
+            if _TRAILING_NUMBER.search(own) and next(child.children(), None) is not None:
                 rows.setdefault(type(child), []).append(f"{name}.{own}".lstrip("."))
         found |= {
             one: model.get_submodule(one) for row in rows.values() if len(row) > 1 for one in row

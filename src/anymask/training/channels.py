@@ -43,8 +43,8 @@ class Trainee(Protocol):
 MIX = "channel_mix"  # name of the convolution in the model
 PACE = 10.0  # learning rate factor of its weights, which are of order 1
 PERCENTILES = (0.1, 99.9)  # percentiles of training values mapped to 0 and 255
-MEASURED = 100  # images, evenly spaced, that the ranges are computed from
-_SAMPLES = 200  # rows and columns of each image that are sampled
+MAX_MEASURED_IMAGES = 100  # images, evenly spaced, that the ranges are computed from
+_SAMPLES_PER_AXIS = 200  # rows and columns of each image that are sampled
 
 
 class ChannelConvolution(nn.Module):
@@ -134,9 +134,9 @@ def starting_mix(paths: Sequence[Path], count: int, rgb: Sequence[int] | None) -
         rgb: Channels to use as red, green and blue, counted from 1. Defaults to those that the
             first image declares.
     """
-    chosen = [paths[i * len(paths) // MEASURED] for i in range(MEASURED)]
+    chosen = [paths[i * len(paths) // MAX_MEASURED_IMAGES] for i in range(MAX_MEASURED_IMAGES)]
     parts: list[np.ndarray[Any, Any]] = []
-    for path in chosen if len(paths) > MEASURED else paths:
+    for path in chosen if len(paths) > MAX_MEASURED_IMAGES else paths:
         array = load_channels(path, count=count)
         if array.shape[2] != count or (parts and array.dtype != parts[0].dtype):
             expected = f"{count} channels" + (f" of {parts[0].dtype}" if parts else "")
@@ -145,7 +145,7 @@ def starting_mix(paths: Sequence[Path], count: int, rgb: Sequence[int] | None) -
                 f"image must have {expected}. Set channels to the number of channels in your "
                 "images."
             )
-        step = max(1, max(array.shape[:2]) // _SAMPLES)
+        step = max(1, max(array.shape[:2]) // _SAMPLES_PER_AXIS)
         parts.append(array[::step, ::step])
     colors, planes = rgb, read_planes(paths[0])
     named = planes.colors and planes.bands and not any(axis == "C" for axis, _ in planes.pages.axes)

@@ -2,7 +2,7 @@
 
 Source: Ravi et al. 2024 (SAM 2, arXiv:2408.00714, appendix D.2): up to three objects; the first
 frame is prompted by a mask, a box or a click; half of the windows run backwards. Deviations:
-windows of `FRAMES` frames instead of 8; no later clicks; no augmentation, so that frames are
+windows of `WINDOW_FRAMES` frames instead of 8; no later clicks; no augmentation, so that frames are
 encoded once.
 
 Letters: T frames, N objects, S input side, m side of a mask, P points.
@@ -36,12 +36,12 @@ from anymask.masks import (
 from anymask.models.video_model import FramePrompts
 from anymask.training.recipe import Recipe
 
-FRAMES = 4  # of a window
-OBJECTS = 3  # maximum number of a window
-FEWEST = 3  # annotated frames of a usable clip
-MASKS, BOXES = 0.5, 0.25  # probabilities of a mask and of a box as the prompt; the rest are clicks
-NOISE = 0.1  # standard deviation of a box corner, relative to the side of the box
-TRIES = 50  # windows that are drawn to find one with an object on its first frame
+WINDOW_FRAMES = 4  # of a window
+MAX_WINDOW_OBJECTS = 3  # maximum number of a window
+MIN_FRAMES = 3  # annotated frames of a usable clip
+MASK_SHARE, BOX_SHARE = 0.5, 0.25  # of the prompts; the rest are clicks
+BOX_NOISE = 0.1  # standard deviation of a box corner, relative to the side of the box
+WINDOW_TRIES = 50  # windows that are drawn to find one with an object on its first frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def validation_clips(data: Path) -> list[Clip]:
     which those of some datasets do not; [] without them."""
     split = split_of(data, "val") if split_of(data, "train") else None
     clips = open_clips(data, split) if split else []
-    return [clip for clip in clips if len(clip.annotations) >= FEWEST]
+    return [clip for clip in clips if len(clip.annotations) >= MIN_FRAMES]
 
 
 def split_of(data: Path, role: str) -> str | None:
@@ -86,7 +86,7 @@ def split_of(data: Path, role: str) -> str | None:
 
 
 def usable_parts(clips: Sequence[Clip], skipped: list[str] | None = None) -> list[Clip]:
-    """Reduce clips to their annotated frames. Clips with fewer than `FEWEST` are skipped.
+    """Reduce clips to their annotated frames. Clips with fewer than `MIN_FRAMES` are skipped.
 
     Raises DataError if all are skipped.
 
@@ -94,18 +94,18 @@ def usable_parts(clips: Sequence[Clip], skipped: list[str] | None = None) -> lis
         clips: Clips.
         skipped: Gets the names of skipped clips.
     """
-    usable = [clip for clip in clips if len(clip.annotations) >= FEWEST]
+    usable = [clip for clip in clips if len(clip.annotations) >= MIN_FRAMES]
     if skipped is not None and usable:
-        skipped += [clip.name for clip in clips if len(clip.annotations) < FEWEST]
+        skipped += [clip.name for clip in clips if len(clip.annotations) < MIN_FRAMES]
     return [annotated_part(clip) for clip in usable or clips]
 
 
 def annotated_part(clip: Clip, count: int | None = None) -> Clip:
     """Return a clip of the first `count` annotated frames. Raises DataError for too few."""
     numbers = sorted(clip.annotations)[:count]
-    if len(numbers) < FEWEST:
+    if len(numbers) < MIN_FRAMES:
         raise DataError(
-            f"{clip.name}: The clip has {len(numbers)} annotated frames. Annotate {FEWEST}."
+            f"{clip.name}: The clip has {len(numbers)} annotated frames. Annotate {MIN_FRAMES}."
         )
     frames = tuple(clip.frames[number] for number in numbers)
     kept = {place: clip.annotations[number] for place, number in enumerate(numbers)}
@@ -150,20 +150,20 @@ def frame_spec(spec: ModelSpec, side: int) -> ModelSpec:
 
 def draw_window(clips: Sequence[Clip], spec: ModelSpec, rng: Generator) -> ClipBatch:
     """Draw a window with an object on its first frame. Raises DataError if none is found."""
-    for _ in range(TRIES):
+    for _ in range(WINDOW_TRIES):
         clip = clips[int(rng.integers(len(clips)))]
-        last = max(0, len(clip.frames) - FRAMES)
+        last = max(0, len(clip.frames) - WINDOW_FRAMES)
         start = int(rng.integers(last + 1))
-        numbers = list(range(start, min(start + FRAMES, len(clip.frames))))
+        numbers = list(range(start, min(start + WINDOW_FRAMES, len(clip.frames))))
         if rng.random() < 0.5:
             numbers.reverse()
         found = clip.frame(numbers[0]).by_id()
         objects = [number for number, rle in found.items() if rle_to_mask(rle).any()]
         if objects:
-            chosen = rng.permutation(objects)[:OBJECTS]
+            chosen = rng.permutation(objects)[:MAX_WINDOW_OBJECTS]
             return read_window(clip, numbers, sorted(chosen.tolist()), spec, rng)
     raise DataError(
-        f"No object was found in {TRIES} windows of {len(clips)} clips. Check that the mask "
+        f"No object was found in {WINDOW_TRIES} windows of {len(clips)} clips. Check that the mask "
         "files contain objects: pixels with the number of an object, and 0 for the background."
     )
 
@@ -206,10 +206,10 @@ def draw_prompt(
 ) -> tuple[Tensor | None, FramePrompts | None]:
     """Draw masks, boxes or clicks as the prompt of N objects with masks (H, W)."""
     kind = rng.random()
-    if kind < MASKS:
+    if kind < MASK_SHARE:
         whole = np.stack([_shares(mask, spec.image_side) for mask in masks])
         return torch.from_numpy((whole >= 0.5).astype(np.float32))[:, None], None
-    if kind < MASKS + BOXES:
+    if kind < MASK_SHARE + BOX_SHARE:
         boxes = np.stack([_noisy_box(mask, rng) for mask in masks])
         points, labels = boxes.reshape(-1, 2, 2), [2, 3]
     else:
@@ -224,7 +224,7 @@ def _noisy_box(mask: BoolArray, rng: Generator) -> np.ndarray:  # (H, W) -> (4,)
     box = tight_box(mask)
     sides = np.tile(box[2:] - box[:2], 2)
     height, width = mask.shape
-    moved = box + rng.normal(0, NOISE, 4) * sides
+    moved = box + rng.normal(0, BOX_NOISE, 4) * sides
     return np.asarray(moved.clip(0, [width, height, width, height]))
 
 

@@ -35,9 +35,9 @@ from anymask.runtime import (
 )
 from anymask.runtime.adapters import license_of_weights
 from anymask.runtime.converted import (
-    FAILED,
-    FEATURES,
+    FAILURE_FILE,
     LACKING,
+    RUNTIME_FEATURES,
     check_exportable,
     checkpoint_file,
     conversion_lock,
@@ -49,9 +49,9 @@ from anymask.runtime.converted import (
 from anymask.runtime.store import advise_once
 from anymask.training.export_folder import write_manifest
 
-LOGIT_ERROR = 1e-3  # relative to the largest logit; the tolerance of the reference tests
+MAX_LOGIT_ERROR = 1e-3  # relative to the largest logit; the tolerance of the reference tests
 SPARE = 2.5  # required disk space, relative to the size of the weights
-STEPS = 3  # steps of the progress bar
+PROGRESS_STEPS = 3  # steps of the progress bar
 
 
 def convert(name: str, weights: str | Path | None = None, *, again: bool = False) -> Path:
@@ -95,7 +95,7 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
 def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool) -> Path:
     """Convert while the lock is held, and record a failure that would happen again."""
     folder = converted_folder(path, file_hash(path))
-    if (folder / FAILED).is_file() and not again:
+    if (folder / FAILURE_FILE).is_file() and not again:
         raise ModelError(
             f"An earlier conversion of {name} failed. Run: anymask models convert {name}"
         )
@@ -117,7 +117,7 @@ def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        write_json(folder / FAILED, {"name": name})
+        write_json(folder / FAILURE_FILE, {"name": name})
         if isinstance(error, AnymaskError):
             raise
         raise ModelError(
@@ -149,7 +149,7 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
 
     from anymask.training.export_graphs import export_bundle
 
-    progress = ProgressBar(f"{name}: converting for ONNX Runtime", STEPS)
+    progress = ProgressBar(f"{name}: converting for ONNX Runtime", PROGRESS_STEPS)
     with torch.inference_mode(False), progress as bar:  # independent of the caller's mode
         module, digest = load_module(name, weights)
         bar.update(1)
@@ -161,14 +161,14 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
         eager = open_runtime(name, weights, "cpu", "fp32", "torch")
         graphs = OnnxRuntime(stage, device="cpu")
         error = difference(eager, graphs)
-        if not error <= LOGIT_ERROR:
+        if not error <= MAX_LOGIT_ERROR:
             raise ModelError(
                 f"The logits of the converted {name} differ from those of PyTorch by "
-                f"{error:.1e} of the largest logit, but at most {LOGIT_ERROR:.0e} is allowed."
+                f"{error:.1e} of the largest logit, but at most {MAX_LOGIT_ERROR:.0e} is allowed."
             )
         lacking = [  # what only PyTorch supports
             kind
-            for kind, name in FEATURES.items()
+            for kind, name in RUNTIME_FEATURES.items()
             if getattr(eager, name) is not None and getattr(graphs, name) is None
         ]
         write_json(stage / LACKING, {"capabilities": lacking}, indent=1)
@@ -176,7 +176,7 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
         hashes = {**manifest.sha256, LACKING: file_sha256(stage / LACKING)}
         write_manifest(stage, replace(manifest, sha256=hashes, data=data))
         bar.note = f"{folder_bytes(stage) / 1e6:.1f} MB"
-        bar.update(STEPS)
+        bar.update(PROGRESS_STEPS)
 
 
 def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:

@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from anymask.segment import Model
     from anymask.training.held_out import Measured
 
-BEFORE = "before.json"  # in the run folder
-SHARE, MOST = 0.2, 50  # held-out fraction of the images, and maximum number
+INITIAL_METRICS = "before.json"  # in the run folder
+HELD_SHARE, MAX_HELD_OUT = 0.2, 50  # held-out fraction of the images, and maximum number
 ASKED_IMAGES = 24  # images that the teacher predicts: large teachers take seconds for each
 CLICKS_A_IMAGE = 5
 
@@ -186,7 +186,7 @@ def begin(options: DistillOptions) -> None:
         return
     path = options.output / OPTIONS
     if path.is_file() and path.read_bytes() != json_bytes(now, indent=1):
-        (options.output / BEFORE).unlink(missing_ok=True)  # predictions of another teacher
+        (options.output / INITIAL_METRICS).unlink(missing_ok=True)  # predictions of another teacher
     write_json(path, now, indent=1)
 
 
@@ -213,10 +213,10 @@ def choose_held_out(keys: Iterable[str], count: int | None = None) -> tuple[str,
     """Choose held-out images, leaving at least one for training; () if there are fewer than two.
 
     Args:
-        count: Number of images. Defaults to a fifth, but at most `MOST`.
+        count: Number of images. Defaults to a fifth, but at most `MAX_HELD_OUT`.
     """
     known = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
-    expected = min(MOST, max(1, round(SHARE * len(known)))) if count is None else count
+    expected = min(MAX_HELD_OUT, max(1, round(HELD_SHARE * len(known)))) if count is None else count
     return tuple(known[: min(expected, len(known) - 1)]) if len(known) > 1 else ()
 
 
@@ -259,10 +259,10 @@ def load_held_out_part(
     Args:
         count: Number of held-out images of a new run. Defaults to that of `choose_held_out`.
     """
-    path = folder / BEFORE
+    path = folder / INITIAL_METRICS
     kept = read_kept(path) if path.is_file() else None
     if count is None and not is_sharded(data) and training_sets(recipe, data, "val"):
-        count = MOST
+        count = MAX_HELD_OUT
     keys = kept[0] if kept else choose_held_out(known_keys(recipe, data, folder), count)
     if kept is None and (not keys or newest_state(folder) is not None):
         return None

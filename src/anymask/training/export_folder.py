@@ -53,11 +53,11 @@ README, EXAMPLE, MODEL_CARD = "README.md", "example.py", "MODEL_CARD.md"
 TEMPLATES = ASSETS / "bundle"  # templates of README and example
 RULES = [ASSETS.parent / "masks" / name for name in ("answer.py", "shapes.py")]  # example imports
 PROGRAM = (TEMPLATES / EXAMPLE, *RULES)
-BESIDE = {
+GRAPH_FILES = {
     GraphNames.REFINER: REFINER_WEIGHTS,
     GraphNames.NAMES: NAME_VECTORS,
 }  # additional files of graphs
-OURS = {
+BUNDLE_FILES = {
     MANIFEST, TABLES, CONSTANTS, README, REFINER_WEIGHTS, "subject.json",
     *(path.name for path in PROGRAM),
 }  # fmt: skip
@@ -231,7 +231,7 @@ def staging(target: Path) -> Iterator[Path]:
             yield stage
             if target.exists():
                 for path in target.iterdir():
-                    if path.name in OURS or ".onnx" in path.name:
+                    if path.name in BUNDLE_FILES or ".onnx" in path.name:
                         continue
                     if path.is_dir():
                         shutil.copytree(path, stage / path.name)
@@ -304,8 +304,8 @@ def add_shared_networks(folder: Path, spec: ModelSpec) -> Manifest:
     """
     source = shared_folder(spec)
     for info in read_manifest(source).graphs if source is not None else ():
-        if source is not None and info.name in BESIDE and not (folder / info.file).exists():
-            for file in (info.file, BESIDE[info.name]):
+        if source is not None and info.name in GRAPH_FILES and not (folder / info.file).exists():
+            for file in (info.file, GRAPH_FILES[info.name]):
                 shutil.copyfile(source / file, folder / file)
-            enter_graphs(folder, info, further=(BESIDE[info.name],))
+            enter_graphs(folder, info, further=(GRAPH_FILES[info.name],))
     return read_manifest(folder)

@@ -102,7 +102,7 @@ from anymask.training.export_folder import (
 )
 
 OPSET = 20  # the first with a GELU operator
-PROMPTS = ("coords", "labels", "masks", "has_mask")
+PROMPT_INPUTS = ("coords", "labels", "masks", "has_mask")
 ANSWERS = ("logits", "quality")
 Letters = Sequence[int | str]  # the first sizes of a shape, a letter for each dynamic one
 Variant = Literal["fp32", "int8", "half", "fused"]  # operators and weights of the graphs
@@ -134,7 +134,7 @@ class DecoderGraph(ModelGraph):
     """Wrap the model's `decode` as `forward`: feature maps, then the four prompt inputs."""
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        maps, prompts = inputs[: -len(PROMPTS)], inputs[-len(PROMPTS) :]
+        maps, prompts = inputs[: -len(PROMPT_INPUTS)], inputs[-len(PROMPT_INPUTS) :]
         return cast("tuple[Tensor, Tensor]", self.model.decode(maps, *prompts))
 
 
@@ -232,7 +232,7 @@ def _write_graphs(
 
     prompts = example_prompts(spec, 2, spec.fixed_points or 2)
     points = "N" if spec.fixed_points else "NP"
-    of_prompts = dict(zip(PROMPTS, (points, points, "N", "N"), strict=True))
+    of_prompts = dict(zip(PROMPT_INPUTS, (points, points, "N", "N"), strict=True))
     takes, gives = dict.fromkeys(names, "") | of_prompts, dict.fromkeys(ANSWERS, "N")
     *of_maps, of_masks = varying_sides(spec, (*maps, prompts[2]))
     sides = [*of_maps, {}, {}, of_masks, {}]
@@ -513,7 +513,7 @@ def video_constants(model: VideoModel) -> dict[str, NDArray[Any]]:
 
 BIG = 1_500_000_000  # bytes; larger weights are stored beside the graph, as protobuf ends at 2 GB
 SMALLEST_HALF = 256  # minimum number of elements to store in 16 bits
-LARGEST = 65504.0  # maximum of float16
+FLOAT16_MAX = 65504.0  # maximum of float16
 
 
 def optimize(source: Path, target: Path, *, level: str = "extended", fold: bool = True) -> None:
@@ -588,7 +588,7 @@ def store_half(path: Path) -> None:
         if weight.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(weight)
-        if values.size < SMALLEST_HALF or np.abs(values).max() > LARGEST:
+        if values.size < SMALLEST_HALF or np.abs(values).max() > FLOAT16_MAX:
             continue
         name = weight.name
         weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
@@ -610,8 +610,8 @@ def weight_bytes(path: Path) -> int:
 # `MultiHeadAttention` (com.microsoft) computes in blocks that fit into the cache. It is used for
 # converted checkpoints only, because other readers of ONNX files do not have it.
 
-DOMAIN, NAME = "com.microsoft", "MultiHeadAttention"
-LONG = 1024  # queries; with a bias, the operator uses one thread per head
+DOMAIN, ATTENTION_OPERATOR = "com.microsoft", "MultiHeadAttention"
+MIN_UNFUSED_QUERIES = 1024  # queries; with a bias, the operator uses one thread per head
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
@@ -627,7 +627,7 @@ def _operator() -> Any:
         return OpSchema.FormalParameter(name, "T", param_option=kind)
 
     schema = OpSchema(
-        NAME, DOMAIN, 1,
+        ATTENTION_OPERATOR, DOMAIN, 1,
         inputs=[
             OpSchema.FormalParameter("query", "T"),
             *map(optional, ("key", "value", "bias", "key_padding_mask", "attention_bias")),
@@ -636,13 +636,13 @@ def _operator() -> Any:
         type_constraints=[("T", ["tensor(float)"], "")],
         attributes=[OpSchema.Attribute("num_heads", OpSchema.AttrType.INT, "")],
     )  # fmt: skip
-    return onnxscript.values.Op(onnxscript.values.Opset(DOMAIN, 1), NAME, schema)
+    return onnxscript.values.Op(onnxscript.values.Opset(DOMAIN, 1), ATTENTION_OPERATOR, schema)
 
 
 def _attention(query: Any, key: Any, value: Any, attn_mask: Any = None, *_: Any, **__: Any) -> Any:
     """Attention (B, heads, L, D), (B, heads, K, D), (B, heads, K, D) -> (B, heads, L, D)."""
     heads, length = query.shape[1], query.shape[2]
-    if attn_mask is not None and length >= LONG:
+    if attn_mask is not None and length >= MIN_UNFUSED_QUERIES:
         keys = op.Transpose(key, perm=[0, 1, 3, 2])
         scale = op.Constant(value_float=query.shape[3] ** -0.5)
         logits = op.Add(op.Mul(op.MatMul(query, keys), scale), attn_mask)

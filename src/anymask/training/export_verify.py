@@ -25,7 +25,7 @@ from anymask.runtime import (
     load_module,
 )
 
-SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # part of S x S that an image fills, h and w
+IMAGE_SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # part of S x S that an image fills, h and w
 N_PROMPTS = (1, 3, 17)
 N_POINTS = (1, 2, 5)
 
@@ -125,7 +125,7 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
     spec = exported.spec
     rng = np.random.default_rng(0)
     checks = []
-    for shape in SHAPES:
+    for shape in IMAGE_SHAPES:
         input_hw = (int(spec.image_side * shape[0]), int(spec.image_side * shape[1]))
         if spec.fit == "square":
             input_hw = (spec.image_side, spec.image_side)

@@ -66,9 +66,9 @@ if TYPE_CHECKING:
     from anymask.formats import AnnotatedImage, Dataset
     from anymask.segment import Model
 
-PROJECT = ".anymask"  # in the folder of a project
-ADAPTER, SHEET = "adapter", "data.jpg"  # in the run folder
-BEFORE = "before.json"  # metrics of the starting weights, in the run folder
+PROJECT_FOLDER = ".anymask"  # in the folder of a project
+ADAPTER_FOLDER, DATA_SHEET = "adapter", "data.jpg"  # in the run folder
+INITIAL_METRICS = "before.json"  # metrics of the starting weights, in the run folder
 JUDGED_IMAGES = 16  # held-out images that are evaluated during training
 MEASURED_IMAGES = 100  # held-out images that are evaluated before and after training
 
@@ -142,7 +142,7 @@ def finetune(
                 module = models.build(recipe.model)
                 set_learning(module, recipe)
                 module.load_state_dict(state_at(selected.state, selected.end)["average"])
-                save_adapters(module, folder / ADAPTER, recipe.model, recipe.lora_alpha)
+                save_adapters(module, folder / ADAPTER_FOLDER, recipe.model, recipe.lora_alpha)
             export_beside(path)
             if run.options.bundle is not None:
                 write_module(selected.module, run.options.bundle, licence)
@@ -208,7 +208,7 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
     names = own_names(folder / DATA)
     for line in doubts(learned, names, recipe.channels):
         print(line, flush=True)
-    write_sheet(folder / SHEET, learned, mix_of(recipe.channels), names)
+    write_sheet(folder / DATA_SHEET, learned, mix_of(recipe.channels), names)
     frozen = FrozenOutputs.of(recipe)
     if newest_state(folder) is None:
         minutes = minutes_of(recipe, folder / DATA, len(learned), device, frozen)
@@ -218,7 +218,7 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
         start = starting_module(folder, recipe)
         return measure(model_of(start if frozen is None else frozen.attach(start)), held)
 
-    before = measured_once(folder / BEFORE, CLICKS, measure_start)
+    before = measured_once(folder / INITIAL_METRICS, CLICKS, measure_start)
     print(f"before: {_in_words(before)}", flush=True)
     return TuningRun(options, recipe, report, held, before, frozen, device)
 
@@ -268,7 +268,7 @@ def _prepared(options: TuningOptions) -> DataReport:
 def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
     """Read the annotated images of a dataset, or of a project, whose accepted masks are exported
     below `scratch`. Raises DataError, InputError or MissingExtra."""
-    if options.format is not None or not (path / PROJECT).is_dir():
+    if options.format is not None or not (path / PROJECT_FOLDER).is_dir():
         return read(
             path, options.format, options.images, on_bad=options.on_bad, crowd=options.crowd,
             mask_values=options.mask_values,

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 CLICKS = 3  # on every mask
 MASKS_A_IMAGE = 5
 ENOUGH_MASKS = 60  # with few images, more masks of each are evaluated, up to this total
-SAME = 0.005  # IoU tolerance for equal weights: rounding can move a pixel
+IOU_TOLERANCE = 0.005  # IoU tolerance for equal weights: rounding can move a pixel
 FLIPPED = 0.5  # IoU by which one single mask may differ: a click lands on the other side of an edge
-FEW = 4  # minimum number of masks or images for a meaningful median
+MIN_MEDIAN_COUNT = 4  # minimum number of masks or images for a meaningful median
 
 
 @brief
@@ -112,9 +112,9 @@ def difference(again: Measured, after: Measured) -> float:
     count = len(after.ious)
     apart = np.abs(again.ious - after.ious)
     mean = float(np.abs((again.ious - after.ious).mean(0)).max())
-    usual = float(np.median(apart, axis=0).max()) if count >= FEW else 0.0
+    usual = float(np.median(apart, axis=0).max()) if count >= MIN_MEDIAN_COUNT else 0.0
     worst = max(mean, usual)
-    return worst if mean > max(SAME, FLIPPED / count) or usual > SAME else 0.0
+    return worst if mean > max(IOU_TOLERANCE, FLIPPED / count) or usual > IOU_TOLERANCE else 0.0
 
 
 def model_of(module: nn.Module, device: str = "cpu") -> Model:
@@ -241,7 +241,7 @@ def choose_end(
             best = (measured, end)
     assert best is not None  # there is at least one candidate
     trained, end = best
-    errors = 1 if recipe.views and len(before.ious) >= FEW else 0
+    errors = 1 if recipe.views and len(before.ious) >= MIN_MEDIAN_COUNT else 0
     if recipe.classes or gained(before, trained, errors):
         module = network_at(folder, recipe, state, end)
         return module, TuningOutcome(before, trained, trained, started=False), end

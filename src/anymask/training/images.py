@@ -29,8 +29,8 @@ from anymask.training.augment import FINEST_AT_SCALE, FINEST_CROP, resize_planes
 from anymask.training.channels import load_scaled
 from anymask.training.recipe import Recipe
 
-SMALLEST = 16  # minimum pixels of a mask, at the training size, to be used as a target
-DECODERS = 2  # threads; Pillow's decoders release the interpreter lock
+MIN_TARGET = 16  # minimum pixels of a mask, at the training size, to be used as a target
+DECODER_THREADS = 2  # threads; Pillow's decoders release the interpreter lock
 
 
 def enough(recipe: Recipe) -> int:
@@ -63,7 +63,7 @@ def has_trainable_mask(image: AnnotatedImage, recipe: Recipe, spec: ModelSpec) -
     scale = side / (FINEST_CROP * min(image.hw))
     if recipe.at_scale and side < spec.image_side:
         scale = max(scale, FINEST_AT_SCALE * spec.image_side / max(image.hw))
-    return any(rle_area(rle) * scale**2 >= SMALLEST / 2 for rle in image.rles)
+    return any(rle_area(rle) * scale**2 >= MIN_TARGET / 2 for rle in image.rles)
 
 
 class ImageStore:
@@ -90,7 +90,7 @@ class ImageStore:
         expected = {self.place(one.source): one for one in images if isinstance(one.source, Path)}
         for old in set(self.folder.iterdir()) - set(expected):
             old.unlink()
-        with ThreadPoolExecutor(DECODERS) as pool:
+        with ThreadPoolExecutor(DECODER_THREADS) as pool:
             for _ in pool.map(self._keep, expected, expected.values()):
                 pass
 

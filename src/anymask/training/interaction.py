@@ -50,7 +50,7 @@ FIRST_SLOTS = 3  # two box corners and a click; unused slots have the label -1
 BOX_AND_CLICK = 0.1  # fraction of the objects that get both
 TIGHT = 0.7  # fraction of the boxes that are nearly exact
 WITHOUT_CLICK = 0.3  # fraction of the corrections that only feed back the predicted mask
-MANY = 4  # rounds from which whole rounds do that instead
+MIN_ROUND_COUNT = 4  # rounds from which whole rounds do that instead
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ def shares_without_click(rounds: int, draws: Draws) -> list[float]:
 
     Many rounds follow appendix A: no click in the last round and in a random one before.
     """
-    if rounds < MANY:
+    if rounds < MIN_ROUND_COUNT:
         return [WITHOUT_CLICK] * (rounds - 1)
     shares = [0.0] * (rounds - 2) + [1.0]
     shares[int(draws.of_step.integers(rounds - 2))] = 1.0

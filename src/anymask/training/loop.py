@@ -49,7 +49,7 @@ from anymask.training.interaction import Draws
 from anymask.training.options import Parallel, Scenes
 from anymask.training.recipe import Recipe, check_shares
 from anymask.training.run_folder import (
-    IMAGES,
+    DECODED_FOLDER,
     TrainingProgress,
     TrainingTeller,
     append_log,
@@ -230,7 +230,7 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
     if sharded:
         index_shards(run.data, run.folder)
     elif recipe.decode_once and not clips:
-        store = ImageStore(run.folder / IMAGES, mix_of(recipe.channels), enough(recipe))
+        store = ImageStore(run.folder / DECODED_FOLDER, mix_of(recipe.channels), enough(recipe))
         store.keep([one for _, some in sets for one in some])
 
 
@@ -338,7 +338,7 @@ class TrainingWorker:
             if self.progress.ended:
                 return
             mix = mix_of(self.recipe.channels)
-            kept = ImageStore(self.sitting.folder / IMAGES, mix, enough(self.recipe))
+            kept = ImageStore(self.sitting.folder / DECODED_FOLDER, mix, enough(self.recipe))
             images = kept if self.recipe.decode_once or mix is not None else None
             coming: Iterator[Any]
             if self.recipe.learn == "memory":

@@ -82,7 +82,7 @@ def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> No
     for name, change in found.items():
         room = (1, 1) if isinstance(layers[name], nn.Conv2d) else ()
         for letter, tensor in (("A", change.lora_A), ("B", change.lora_B)):
-            key = f"{adapter_files.PREFIX}{name}.lora_{letter}.weight"
+            key = f"{adapter_files.PEFT_PREFIX}{name}.lora_{letter}.weight"
             tensors[key] = tensor.detach().reshape(*tensor.shape, *room).contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / adapter_files.TENSORS) as file:

@@ -24,8 +24,8 @@ from anymask.models.video_model import VideoModel
 from anymask.runtime import pick_device
 from anymask.track import VideoSession, open_session
 from anymask.training.clips import (
-    FEWEST,
-    FRAMES,
+    MIN_FRAMES,
+    WINDOW_FRAMES,
     annotated_part,
     clips_hash,
     draw_window,
@@ -57,10 +57,10 @@ from anymask.training.step import build_step
 from anymask.training.trainee import build_trainee, learning_mode, starting_module
 from anymask.training.weights import WEIGHTS, write_weights
 
-SIDE = 512  # of training frames, if the model's is larger
+MAX_FRAME_SIDE = 512  # of training frames, if the model's is larger
 CLIPS, CLIP_FRAMES = 4, 12  # evaluated clips, and annotated frames of each
 FEW_CLIPS = 5  # number of clips from which a fifth is held out
-DATA = "clips.json"  # in the run folder
+CLIPS_FILE = "clips.json"  # in the run folder
 SUPPORTED = {
     "data", "output", "model", "weights", "method", "val", "samples", "side", "keep", "device",
     "max_minutes", "bundle", "json", "accept_terms",
@@ -144,7 +144,7 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
     held, names = held_out_clips(clips, opened, skipped)
     if skipped:
         few = ", ".join(skipped)
-        print(f"Skipped {len(skipped)} clips with fewer than {FEWEST} annotated frames: {few}")
+        print(f"Skipped {len(skipped)} clips with fewer than {MIN_FRAMES} annotated frames: {few}")
     learned = [clip for clip in clips if clip.name not in names]
     frames = sum(len(clip.frames) for clip in learned)
     side = training_side(variant, options.side)
@@ -157,9 +157,9 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
         "clips": len(learned), "frames": frames, "evaluated": [clip.name for clip in held],
         "held_out": bool(names or opened), "sha256": clips_hash([*clips, *held]),
     }  # fmt: skip
-    check_same(folder / DATA, about)
+    check_same(folder / CLIPS_FILE, about)
     recipe = stored_recipe(options, made)
-    write_json(folder / DATA, about, indent=1)
+    write_json(folder / CLIPS_FILE, about, indent=1)
     frozen = FrozenOutputs(recipe.learn)
     evaluated = [annotated_part(clip, CLIP_FRAMES) for clip in held[:CLIPS]]
     scorer = ClipScorer(evaluated, recipe.stages[0].side, frozen)
@@ -168,7 +168,7 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
         minutes = minutes_of(recipe, folder, learned, frozen)
         print(
             f"Plan: fine-tune the memory and the mask decoder of {variant} for at most "
-            f"{recipe.steps} steps of {FRAMES} frames at {scorer.side} pixels, about "
+            f"{recipe.steps} steps of {WINDOW_FRAMES} frames at {scorer.side} pixels, about "
             f"{max(1, round(minutes))} min on a CPU, in addition to the evaluations.",
             flush=True,
         )
@@ -194,7 +194,7 @@ def training_side(variant: str, requested: int | None) -> int:
     with torch.device("meta"):
         config = cast(VideoModel, models.build(variant)).config
     own = models.spec(variant).image_side
-    side = requested or (own if config.perceiver is not None else min(own, SIDE))
+    side = requested or (own if config.perceiver is not None else min(own, MAX_FRAME_SIDE))
     step = 64 if config.perceiver is None else max(64, 16 * config.perceiver.side)
     if side % step or side > own:
         raise InputError(
@@ -250,8 +250,8 @@ def minutes_of(recipe: Recipe, folder: Path, clips: Sequence[Clip], frozen: Froz
     batch = draw_window(clips, spec, np.random.default_rng(recipe.seed))
     draws = Draws(recipe.seed, 0, range(1))
     first, later = seconds_of_steps(lambda: step(batch, 0.0, draws).loss, 2, one_core=True)
-    frames = min(sum(len(clip.frames) for clip in clips), recipe.steps * FRAMES)
-    return (recipe.steps * later + max(0.0, first - later) / FRAMES * frames) / 60
+    frames = min(sum(len(clip.frames) for clip in clips), recipe.steps * WINDOW_FRAMES)
+    return (recipe.steps * later + max(0.0, first - later) / WINDOW_FRAMES * frames) / 60
 
 
 @dataclass(frozen=True)

@@ -58,15 +58,15 @@ LEARN: dict[Method, Learn] = {
     "full": "all", "decoder": "decoder", "head": "neck", "lora": "lora", "hq": "hq",
     "adapter": "adapter", "no-prompt": "no-prompt", "memory": "memory",
 }  # fmt: skip
-ADDED: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model itself is frozen
-BESIDE = {one.name for one in list_settings(RunOptions)} | {"val", "split", "format", "images"}
+ADDED_LAYERS: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model is frozen
+RUN_ONLY = {one.name for one in list_settings(RunOptions)} | {"val", "split", "format", "images"}
 OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # recipe fields of the same name
 
 
 def run_options(options: TuningOptions) -> dict[str, Any]:
     """Return the options that affect training, except the data, as JSON values."""
     declared = list_settings(TuningOptions)
-    flags = {one.option: getattr(options, one.name) for one in declared if one.name not in BESIDE}
+    flags = {one.option: getattr(options, one.name) for one in declared if one.name not in RUN_ONLY}
     flags |= {"--model": options.model, "--rgb": options.rgb and list(options.rgb)}
     if options.weights is not None:
         return flags | {"--weights": str(options.weights.absolute())}
@@ -118,11 +118,11 @@ RATES: dict[Method, float] = {
     "full": 8e-4,
     "decoder": 8e-4,
     "head": 3e-4,
-    **dict.fromkeys(ADDED, 1e-3),
+    **dict.fromkeys(ADDED_LAYERS, 1e-3),
     "memory": 5e-5,
 }
 LARGE_RATE = 1e-4  # maximum for models trained on a million images (MedSAM tunes SAM at this rate)
-PATIENCE = 4
+PATIENCE_EPOCHS = 4
 BRIEF = 200  # images of a run up to which additional processes take longer to start than they save
 AVERAGED = 0.1  # fraction of a run over which its weights are averaged
 ONE_MEANING = 0.1  # fraction of nested masks up to which a click is unambiguous
@@ -136,13 +136,13 @@ TUNING = Recipe(
     boxes=0.4,
     balanced_steps=1,
     mask_loss="normalised",
-    patience=PATIENCE,
+    patience=PATIENCE_EPOCHS,
     at_scale=0.85,
 )
 
 
 # Fields of the recipe by kind of images.
-KINDS: dict[str, dict[str, float]] = {
+IMAGE_KINDS: dict[str, dict[str, float]] = {
     "photos": {},
     "microscopy": {"turns": 0.5},  # no preferred orientation: all eight are equal
     "medical": {"turns": 0.0, "boxes": 0.7},  # fixed orientation; MedSAM uses box prompts
@@ -211,11 +211,11 @@ def tuning_recipe(
         init: Weights file to start from, or "shipped".
         samples: Number of crops in the run. Defaults to a value that depends on `images`.
         nested: Fraction of the masks inside another one; near 0 a click is unambiguous.
-        kind: Kind of images, a key of `KINDS`.
+        kind: Kind of images, a key of `IMAGE_KINDS`.
     """
     stage, size = tuning_stage(model, images, samples, method), tuning_size(images, method)
     small, brief = bool(models.spec(model).pad_multiple), stage.steps * stage.images <= BRIEF
-    rate = RATES[method] if small or method in ADDED else min(RATES[method], LARGE_RATE)
+    rate = RATES[method] if small or method in ADDED_LAYERS else min(RATES[method], LARGE_RATE)
     fields: dict[str, Any] = {
         "rate": rate,
         "turns": size.turns,
@@ -224,7 +224,7 @@ def tuning_recipe(
         "prepare_ahead": not brief,
     }
     recipe = for_steps(replace(TUNING, model=model, init=init), method, stage, size, ema=0.9995)
-    recipe = replace(recipe, **fields | KINDS[kind])
+    recipe = replace(recipe, **fields | IMAGE_KINDS[kind])
     return for_few(recipe) if method == "head" else recipe
 
 

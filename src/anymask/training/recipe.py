@@ -20,7 +20,7 @@ from anymask.base import (
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
-SHIPPED = Path(__file__).parents[1] / "assets" / "recipes"
+BUNDLED_RECIPES = Path(__file__).parents[1] / "assets" / "recipes"
 
 MaskLoss = Literal["focal", "normalised"]
 Task = Literal["masks", "distil"]
@@ -219,12 +219,12 @@ class Recipe:
 
 def shipped_recipes() -> tuple[str, ...]:
     """Return the names of the bundled recipes."""
-    return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+    return tuple(sorted(path.stem for path in BUNDLED_RECIPES.glob("*.toml")))
 
 
 def find_recipe(word: str) -> Path:
     """Resolve a recipe file or the name of a bundled recipe. Raises ConfigError."""
-    for path in (Path(word), SHIPPED / f"{word}.toml"):
+    for path in (Path(word), BUNDLED_RECIPES / f"{word}.toml"):
         if path.is_file():
             return path
     names = ", ".join(shipped_recipes())

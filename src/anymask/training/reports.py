@@ -24,7 +24,7 @@ from anymask.training.frozen import FrozenOutputs
 from anymask.training.images import ImageStore, enough
 from anymask.training.interaction import Draws
 from anymask.training.recipe import Recipe
-from anymask.training.run_folder import IMAGES, LOG
+from anymask.training.run_folder import DECODED_FOLDER, LOG
 from anymask.training.samples import batches
 from anymask.training.step import build_step
 from anymask.training.trainee import build_trainee, learning_mode, multiplies_halves
@@ -208,7 +208,7 @@ def minutes_of(
     if frozen is not None:
         frozen.attach(model)
     mix = mix_of(recipe.channels)
-    store = None if mix is None else ImageStore(data.parent / IMAGES, mix, enough(recipe))
+    store = None if mix is None else ImageStore(data.parent / DECODED_FOLDER, mix, enough(recipe))
     batch = next(batches(one, data, store, rank=0, first_step=0))
     halves = one.bf16 and multiplies_halves(torch.device(device))
 

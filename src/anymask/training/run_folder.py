@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LAST = "last.pt"
-BEFORE = "before.pt"
+PREVIOUS = "before.pt"
 DRAFT = f".{LAST}.part"
 LOG = "log.jsonl"
-IMAGES = "photos"  # folder of decoded images
-KEPT = "step-{:09d}.pt"
+DECODED_FOLDER = "photos"  # folder of decoded images
+STEP_CHECKPOINT = "step-{:09d}.pt"
 
 
 @dataclasses.dataclass(eq=False)
@@ -73,15 +73,15 @@ def save_checkpoint(
     with whole_file(path) as file:
         torch.save(state, file)
         if path.exists():
-            path.replace(folder / BEFORE)
+            path.replace(folder / PREVIOUS)
     if keep:
-        name = folder / KEPT.format(progress.step)
+        name = folder / STEP_CHECKPOINT.format(progress.step)
         name.unlink(missing_ok=True)
         try:
             os.link(path, name)
         except OSError:
             shutil.copyfile(path, name)
-        for old in sorted(folder.glob(KEPT.replace("{:09d}", "*")))[:-keep]:
+        for old in sorted(folder.glob(STEP_CHECKPOINT.replace("{:09d}", "*")))[:-keep]:
             old.unlink()
     return path
 
@@ -142,7 +142,7 @@ def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     Raises:
         WeightsError: There are checkpoints but none is readable. A restart would overwrite them.
     """
-    paths = [path for path in (folder / LAST, folder / BEFORE) if path.is_file()]
+    paths = [path for path in (folder / LAST, folder / PREVIOUS) if path.is_file()]
     errors = []
     for path in paths:
         try:
@@ -230,8 +230,8 @@ def tidy(folder: Path) -> str:
 
     Decoded images can be recreated, and the last checkpoint is sufficient to continue.
     """
-    shutil.rmtree(folder / IMAGES, ignore_errors=True)
-    (folder / BEFORE).unlink(missing_ok=True)
+    shutil.rmtree(folder / DECODED_FOLDER, ignore_errors=True)
+    (folder / PREVIOUS).unlink(missing_ok=True)
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     state = sum(size for path, size in sizes.items() if path.suffix == ".pt")
     return (

@@ -28,7 +28,7 @@ from anymask.images import find_images, image_hw
 from anymask.masks import UNLABELED
 from anymask.training.augment import brighten, fit_square, recolor, turn
 from anymask.training.classes import class_numbers
-from anymask.training.images import SMALLEST, ImageStore, SmallMasks, has_trainable_mask
+from anymask.training.images import MIN_TARGET, ImageStore, SmallMasks, has_trainable_mask
 from anymask.training.options import Scenes
 from anymask.training.recipe import Recipe, RecipeStage
 from anymask.training.shards import ShardImages, is_sharded
@@ -37,9 +37,9 @@ from anymask.training.workers import prepared, shared_memory_free
 LOG = logging.getLogger(__name__)
 AHEAD = 3  # batches that are prepared in advance
 CROPS = 8  # attempts for an image before the next one is used, if images have an order
-SPOT = 8  # side in pixels of a target region if no object is known
-LARGEST = 0.95  # maximum fraction of a crop that a mask covers
-TRIES = 1000  # consecutive crops without an object before an error is raised
+DEFAULT_REGION_SIDE = 8  # side in pixels of a target region if no object is known
+MAX_COVER = 0.95  # maximum fraction of a crop that a mask covers
+MAX_TRIES = 1000  # consecutive crops without an object before an error is raised
 MAX_PER_IMAGE = 40  # masks that are decoded from one image
 
 
@@ -156,20 +156,20 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
             place: Number of the image, for data with an order. After several crops without an
                 object the next image is used.
         """
-        for attempt in range(TRIES):
+        for attempt in range(MAX_TRIES):
             image, masks = self._scene(rng, side, place + attempt // CROPS)
             kinds = masks[len(masks) - len(self.recipe.classes) :]
             masks = masks[: len(masks) - len(self.recipe.classes)]
             if not len(masks) and not self.recipe.needs_masks:
                 masks = spots((side, side), objects, rng)
             areas = masks.sum((1, 2), dtype=np.int64)
-            masks = masks[(areas >= SMALLEST) & (areas < LARGEST * side * side)]
+            masks = masks[(areas >= MIN_TARGET) & (areas < MAX_COVER * side * side)]
             if len(masks):
                 break
         else:
             raise DataError(
-                f"After {TRIES} attempts, no training crop of {side} x {side} pixels contained "
-                f"a mask between {SMALLEST} pixels and {LARGEST:.0%} of the crop. Split images "
+                f"After {MAX_TRIES} attempts, no training crop of {side} x {side} pixels contained "
+                f"a mask between {MIN_TARGET} pixels and {MAX_COVER:.0%} of the crop. Split images "
                 "with tiny objects into tiles, and remove masks that cover whole images."
             )
         chosen = np.resize(rng.permutation(len(masks))[:objects], objects)
@@ -262,7 +262,7 @@ class SetImages:
         sets = [(info, samples) for info, samples in left if samples]
         if not sets:
             raise DataError(
-                f"No mask in {data} covers {SMALLEST} pixels in a training crop of "
+                f"No mask in {data} covers {MIN_TARGET} pixels in a training crop of "
                 f"{recipe.largest_side} x {recipe.largest_side} pixels. Each crop shows at "
                 "least a third of the shorter side of an image. Split the images into tiles "
                 "around their objects."
@@ -372,8 +372,8 @@ def spots(hw: tuple[int, int], count: int, rng: Generator) -> UintImage:  # -> (
     """Create small squares at random positions, as targets if no object is known."""
     masks = np.zeros((count, *hw), np.uint8)
     for mask in masks:
-        y, x = (int(rng.integers(0, max(1, side - SPOT + 1))) for side in hw)
-        mask[y : y + SPOT, x : x + SPOT] = 1
+        y, x = (int(rng.integers(0, max(1, side - DEFAULT_REGION_SIDE + 1))) for side in hw)
+        mask[y : y + DEFAULT_REGION_SIDE, x : x + DEFAULT_REGION_SIDE] = 1
     return masks
 
 

@@ -30,7 +30,7 @@ from anymask.formats import AnnotatedImage, document_to_image, image_to_document
 from anymask.images import load_image
 
 FORMAT = 1
-INDEX, PLACES = "shards.json", "shards.npy"
+SHARD_INDEX, SAMPLE_OFFSETS = "shards.json", "shards.npy"
 WINDOW = 8  # shards whose images are shuffled together
 MB = 1_000_000
 
@@ -140,17 +140,17 @@ def index_shards(folder: Path, index: Path) -> None:
         rows += found
     if not rows:
         raise DataError(f"The shards in {folder} contain no images. Add NAME.jpg with NAME.json.")
-    with whole_file(index / PLACES) as file:
+    with whole_file(index / SAMPLE_OFFSETS) as file:
         np.save(file, np.array(rows, np.int64))
-    write_json(index / INDEX, {"format": FORMAT, "shards": shards, "counts": counts})
+    write_json(index / SHARD_INDEX, {"format": FORMAT, "shards": shards, "counts": counts})
 
 
 def _read_index(index: Path) -> tuple[dict[str, int], NDArray[np.int64], NDArray[np.int64]]:
     """Read sizes of the shards, counts (S,) and places (N, 4). Raises DataError if corrupted."""
-    with located(index / INDEX):
-        raw = parse_json((index / INDEX).read_bytes(), index / INDEX)
+    with located(index / SHARD_INDEX):
+        raw = parse_json((index / SHARD_INDEX).read_bytes(), index / SHARD_INDEX)
         shards, counts = raw["shards"], np.array(raw["counts"], np.int64)
-        places = np.load(index / PLACES, mmap_mode="r")
+        places = np.load(index / SAMPLE_OFFSETS, mmap_mode="r")
         stated = FORMAT, len(shards), np.int64, (sum(counts.tolist()), 4)
         inside = min(counts.min(), places.min()) >= 0 and places.max() <= max(shards.values())
         if (raw["format"], len(counts), places.dtype, places.shape) != stated or not inside:

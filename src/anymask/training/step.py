@@ -28,7 +28,7 @@ from anymask.masks import ModelSpec, TokenRoles
 from anymask.models.class_head import class_head_of, class_logits
 from anymask.models.mask_decoder import Decoded
 from anymask.models.rules import (
-    SURE,
+    MASK_LOGIT,
     MemoryBank,
     TrackingSettings,
     VideoMoment,
@@ -52,7 +52,7 @@ from anymask.training.interaction import (
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.recipe import MaskLoss, Recipe
 from anymask.training.samples import Batch
-from anymask.training.weights import HEAD, load_start
+from anymask.training.weights import TASK_HEAD, load_start
 
 QUALITY_WEIGHT = 2.0
 THIRD_CLICK = 0.4  # probability of an additional correction without gradient before the last one
@@ -221,12 +221,12 @@ def build_step(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 
 def add_head(model: nn.Module, recipe: Recipe) -> None:
-    """Add the layer that the task requires, if any: `HEAD`, a 1 x 1 convolution."""
+    """Add the layer that the task requires, if any: `TASK_HEAD`, a 1 x 1 convolution."""
     if recipe.task == "distil":
         head = nn.Conv2d(feature_channels(recipe.model), feature_channels(recipe.teacher), 1)
         for one in head.parameters():  # an untrained head must not affect the features
             nn.init.zeros_(one)
-        model.add_module(HEAD, head)
+        model.add_module(TASK_HEAD, head)
 
 
 def feature_channels(name: str) -> int:
@@ -310,7 +310,7 @@ class DistillationStep(TrainingStep):
         of_images = self.teacher.features(batch.images.to(features[0].device))
         self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in of_images)
         outcome = self.interaction_losses(batch, features, balance, draws)
-        made, expected = getattr(self.model, HEAD)(features[0].float()), of_images[0]
+        made, expected = getattr(self.model, TASK_HEAD)(features[0].float()), of_images[0]
         if made.shape[-2:] != expected.shape[-2:]:
             made = F.interpolate(made, expected.shape[-2:], mode="bilinear", align_corners=False)
         loss = F.mse_loss(made, expected)
@@ -410,7 +410,7 @@ def frame_loss(
     """
     tokens = slice(1, None) if several else slice(0, 1)
     # An ignored cell is predicted correctly.
-    logits = torch.where(void, (2 * targets - 1) * SURE, decoded.logits[:, tokens].float())
+    logits = torch.where(void, (2 * targets - 1) * MASK_LOGIT, decoded.logits[:, tokens].float())
     wrong = mask_losses(logits, targets, 0.0, kind).amin(dim=1)
     quality = decoded.quality[:, tokens].float()
     unsure = (quality - mask_iou(logits.detach(), targets)).abs().mean(dim=1)

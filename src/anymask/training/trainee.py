@@ -24,7 +24,7 @@ from anymask.training.channels import Trainee, add_channels, take_channels
 from anymask.training.lora import add_adapters, merge_adapters
 from anymask.training.recipe import Learn, Recipe, recipe_of
 from anymask.training.step import add_head
-from anymask.training.weights import HEAD, load_start
+from anymask.training.weights import TASK_HEAD, load_start
 
 HEAD_RATE = 10.0  # learning rate factor of a distillation's head, which starts at zero
 
@@ -130,8 +130,8 @@ def trained_module(state: dict[str, Any]) -> nn.Module:
             f"The checkpoint does not match {recipe.model}. Use a checkpoint of this model."
         ) from error
     merge_adapters(model)
-    if hasattr(model, HEAD):
-        delattr(model, HEAD)
+    if hasattr(model, TASK_HEAD):
+        delattr(model, TASK_HEAD)
     take_channels(model)
     return model.eval()
 
@@ -212,7 +212,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            share = HEAD_RATE if name.startswith(f"{HEAD}.") else decays(name)
+            share = HEAD_RATE if name.startswith(f"{TASK_HEAD}.") else decays(name)
             key = (name.startswith(parts.pretrained), -share, parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(

@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 
 DATA = "data"  # in the run folder
 TRAIN, HELD_OUT = "train", "held_out"
-REPORT = "data.json"
-NAMES = "names.json"  # original file names of the images
+DATA_JSON = "data.json"
+NAMES_FILE = "names.json"  # original file names of the images
 HELD_SHARE = 0.2  # fraction of the images that is held out by default
 FEW_HELD = 4  # with fewer held-out images, a gain is chance
 MAX_HELD = 50  # maximum number of images that are held out by default
-INSIDE = 0.8  # minimum fraction of a nested mask inside another one
+MIN_NESTED = 0.8  # minimum fraction of a nested mask inside another one
 NESTED_IMAGES = 200  # images that are checked for nested masks
-TINY = 16  # minimum pixels of a mask
-SAME = "Warning: the training and the validation data are the same images. A fifth is held out."
+MIN_PIXELS = 16  # minimum pixels of a mask
+SAME_SET = "Warning: the training and the validation data are the same images. A fifth is held out."
 
 
 @dataclass(kw_only=True)
@@ -65,7 +65,7 @@ class DataReport:
     labels: dict[str, int] = field(default_factory=dict)  # Number of masks by label
     classes: list[str] = field(default_factory=list)  # Class list of the data, in order
     empty: int = 0  # Skipped masks without a pixel
-    tiny: int = 0  # Skipped masks with fewer than `TINY` pixels
+    tiny: int = 0  # Skipped masks with fewer than `MIN_PIXELS` pixels
     unlabeled_images: int = 0  # Skipped images without a mask
     nested: float = 0.0  # Fraction of the masks that lie inside a larger one of their image
     duplicates: list[str] = field(default_factory=list)  # Skipped images with an identical file
@@ -99,7 +99,7 @@ class DataReport:
         counts = (
             (self.unlabeled_images, "images without a mask"),
             (self.empty, "empty masks"),
-            (self.tiny, f"masks smaller than {TINY} pixels"),
+            (self.tiny, f"masks smaller than {MIN_PIXELS} pixels"),
             (len(self.duplicates), "duplicate images"),
             (len(self.alike), "duplicate images in another encoding"),
             (len(self.leaks), "training images that are also held out"),
@@ -143,9 +143,9 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     Raises DataError for a corrupted source, InputError if too little is left or the folder was
     created from other data.
     """
-    if (folder / REPORT).is_file():
-        with located(folder / REPORT):
-            kept = DataReport(**parse_json((folder / REPORT).read_bytes(), folder / REPORT))
+    if (folder / DATA_JSON).is_file():
+        with located(folder / DATA_JSON):
+            kept = DataReport(**parse_json((folder / DATA_JSON).read_bytes(), folder / DATA_JSON))
             if [*map(type, asdict(kept).values())] != [*map(type, asdict(DataReport()).values())]:
                 raise DataError("a value has a wrong type")
             about = (one["option"] + _in_words(one) for one in kept.sources)
@@ -163,7 +163,7 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
         sources.append(_source_of(held_out, "--val", held))
         report.held_left = [f"{line} (validation data)" for line in of_held.left_out()]
     if held_out is None or {one.digest for one in held} == {one.digest for one in images}:
-        report.unread = [SAME] * (held_out is not None)
+        report.unread = [SAME_SET] * (held_out is not None)
         held, images = _divided(images)
     else:
         images = _not_held_out(images, prints, held, report)
@@ -183,10 +183,10 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     report.classes, notes = _class_list(streams)
     report.unread += [line for stream in streams for line in stream.unread_lines()] + notes
     report.content = hashlib.sha256("".join(sorted(p.digest for p in images)).encode()).hexdigest()
-    write_json(folder / NAMES, {p.name: p.image.file_name for p in (*images, *held)}, indent=1)
+    write_json(folder / NAMES_FILE, {p.name: p.image.file_name for p in (*images, *held)}, indent=1)
     _write_set(folder / TRAIN, images)
     _write_set(folder / HELD_OUT, held)
-    write_json(folder / REPORT, asdict(report))
+    write_json(folder / DATA_JSON, asdict(report))
     return report
 
 
@@ -211,7 +211,7 @@ def own_names(folder: Path) -> dict[str, str]:
 
     Raises DataError if the file is corrupted.
     """
-    path = folder / NAMES
+    path = folder / NAMES_FILE
     with located(path):
         return {name: str(own) for name, own in parse_json(path.read_bytes(), path).items()}
 
@@ -264,11 +264,11 @@ def _in_words(source: dict[str, Any] | None) -> str:
 
 
 def nested_part(images: Sequence[Sequence[Rle]]) -> float:
-    """Return the fraction of masks with at least `INSIDE` in one larger mask of the same image."""
+    """Return the fraction of masks with at least `MIN_NESTED` in a larger mask of the image."""
     nested = count = 0
     for rles in images[:NESTED_IMAGES]:
         areas = np.array([rle_area(rle) for rle in rles])
-        covered = rle_intersection(rles, rles) >= INSIDE * areas[:, None]
+        covered = rle_intersection(rles, rles) >= MIN_NESTED * areas[:, None]
         larger = areas[None] > areas[:, None]
         nested += int((covered & larger).any(1).sum())
         count += len(rles)
@@ -285,10 +285,10 @@ def _usable(source: Dataset, report: DataReport) -> list[_Image]:
     for image in source:
         sizes = [rle_area(rle) for rle in image.rles]
         report.empty += sum(size == 0 for size in sizes)
-        report.tiny += sum(0 < size < TINY for size in sizes)
-        rles = tuple(r for r, size in zip(image.rles, sizes, strict=True) if size >= TINY)
+        report.tiny += sum(0 < size < MIN_PIXELS for size in sizes)
+        rles = tuple(r for r, size in zip(image.rles, sizes, strict=True) if size >= MIN_PIXELS)
         labels = tuple(
-            one.label for one, size in zip(image.objects, sizes, strict=True) if size >= TINY
+            one.label for one, size in zip(image.objects, sizes, strict=True) if size >= MIN_PIXELS
         )
         if not rles:
             report.unlabeled_images += 1
@@ -376,8 +376,8 @@ def _write_set(folder: Path, images: list[_Image]) -> None:
     write_json(folder / "set.json", {"name": folder.name, "images": len(images)})
 
 
-IMAGES = 50  # images that are checked for masks of many parts
-MANY = 4  # minimum parts of a single mask that may be separate objects
+MAX_CHECKED_IMAGES = 50  # images that are checked for masks of many parts
+MIN_MANY_PARTS = 4  # minimum parts of a single mask that may be separate objects
 
 
 def doubts(
@@ -401,12 +401,12 @@ def doubts(
         )
 
     # A single mask of many parts per image: unnumbered objects, as in black and white masks.
-    some = subsample(images, IMAGES)
+    some = subsample(images, MAX_CHECKED_IMAGES)
     if any(len(image.rles) != 1 for image in some):
         return
     masks = (rle_to_mask(image.rles[0]).view(np.uint8) for image in some)
     parts = [cv2.connectedComponents(mask)[0] - 1 for mask in masks]
-    if parts and np.median(parts) >= MANY:
+    if parts and np.median(parts) >= MIN_MANY_PARTS:
         yield (
             "Every image has a single mask, which is trained as one object, but typically "
             f"consists of {np.median(parts):.0f} separate parts. If each part is an object, "
@@ -416,7 +416,7 @@ def doubts(
 
 SHEET_IMAGES = 24
 CELL = 320  # pixels of an image on the sheet
-MAX_MASKS = 200  # masks that are outlined on one image
+MAX_OUTLINED_MASKS = 200  # masks that are outlined on one image
 
 
 def write_sheet(
@@ -451,6 +451,6 @@ def outlined(pixels: AnnotatedImage, mix: ChannelMix | None = None) -> UintImage
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     masks = [
         cv2.resize(rle_to_mask(rle).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        for rle in pixels.rles[:MAX_MASKS]
+        for rle in pixels.rles[:MAX_OUTLINED_MASKS]
     ]
     return contours(small, np.stack(masks))

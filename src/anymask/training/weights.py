@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from anymask.base import AnymaskError, WeightsError, whole_file
 from anymask.models.bottlenecks import add_bottlenecks, has_bottlenecks
-from anymask.models.class_head import NAME as CLASSES
+from anymask.models.class_head import HEAD_NAME as CLASSES
 from anymask.runtime import (
-    ABOUT,
+    METADATA_KEY,
     adapter_folder,
     check_base,
     load_official,
@@ -35,8 +35,8 @@ from anymask.training.recipe import Learn, Recipe
 if TYPE_CHECKING:
     from anymask.masks import ModelSpec
 
-HEAD = "task_head"  # name of a task's layer in the model
-PASSING = (HEAD, MIX, CLASSES)  # name prefixes of tensors that only a run requires
+TASK_HEAD = "task_head"  # name of a task's layer in the model
+PASSING = (TASK_HEAD, MIX, CLASSES)  # name prefixes of tensors that only a run requires
 
 
 def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
@@ -92,7 +92,7 @@ def write_result(path: Path, module: nn.Module, variant: str, about: dict[str, A
     tensors = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
     text = json.dumps({"format": FORMAT, "variant": variant, **about})
     with whole_file(path) as file:
-        file.write(save(tensors, metadata={"format": "pt", ABOUT: text}))
+        file.write(save(tensors, metadata={"format": "pt", METADATA_KEY: text}))
 
 
 def check_result(path: Path, module: nn.Module) -> None:

@@ -32,14 +32,14 @@ from anymask.base import (
     unpacked_size,
     volume_bytes,
 )
-from anymask.base.arrays import MAX_TIMES, SMALL
+from anymask.base.arrays import ANY_RATIO_BYTES, MAX_TIMES
 from anymask.images import suggest_command
 from anymask.volumes.selected import import_library
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # deflated syntax: pydicom decompresses the whole file
 _META = 4096  # number of bytes that contain the transfer syntax
-_PARTS = 8  # a deflated slice may use 1/8 of the memory limit
+_MEMORY_DIVISOR = 8  # a deflated slice may use 1/8 of the memory limit
 _LONG_ELEMENT = 4096  # bytes
 _MAX_HEADERS = 32 << 20  # maximum total size of the headers of a series, in bytes
 _UNEVEN = 0.25  # tolerance of slice gaps, relative to the median: headers round positions
@@ -174,7 +174,7 @@ def _check_deflated(file: io.BufferedIOBase, name: str) -> None:
     file.seek(0)
     if not is_dicom(head) or _DEFLATED not in head:
         return
-    most = volume_bytes() // _PARTS
+    most = volume_bytes() // _MEMORY_DIVISOR
     file.seek(144 + int.from_bytes(head[140:144], "little"))  # skip the file meta information group
     try:
         size = unpacked_size(file.read(), most, partial(zlib.decompressobj, -zlib.MAX_WBITS))
@@ -182,7 +182,7 @@ def _check_deflated(file: io.BufferedIOBase, name: str) -> None:
         raise DataError(
             f"{name} is a corrupted DICOM file (deflated transfer syntax). Copy it again."
         ) from error
-    check_volume_bytes(size, name, _PARTS)
+    check_volume_bytes(size, name, _MEMORY_DIVISOR)
     file.seek(0)
 
 
@@ -245,7 +245,7 @@ def _files(path: Path) -> Iterator[_File]:
         with zipfile.ZipFile(path) as archive:
             members = [one for one in archive.infolist() if not one.is_dir()]
         unpacked = sum(one.file_size for one in members)
-        if unpacked > max(SMALL, MAX_TIMES * path.stat().st_size):
+        if unpacked > max(ANY_RATIO_BYTES, MAX_TIMES * path.stat().st_size):
             raise DataError(
                 f"{path.name!r} unpacks to {unpacked} bytes, which is too much for a "
                 "zip file of its size. Pass a zip file of DICOM slices."

@@ -33,7 +33,7 @@ SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 RT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 WHOLE_BITS = 64 << 23  # maximum size of a SEG with empty slices: 64 MiB
 MAKER = "anymask"
-_SHARED = (  # attributes of the first slice to copy to a structure set
+_COPIED_ATTRIBUTES = (  # attributes of the first slice to copy to a structure set
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate",
     "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName", "FrameOfReferenceUID",
     "PositionReferenceIndicator",
@@ -140,7 +140,7 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
     meta.MediaStorageSOPInstanceUID = generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    for name in _SHARED:
+    for name in _COPIED_ATTRIBUTES:
         if name in first:
             setattr(made, name, first[name].value)
     made.SOPClassUID, made.SOPInstanceUID = RT_CLASS, meta.MediaStorageSOPInstanceUID
@@ -226,7 +226,7 @@ def series_of(scan: Volume) -> DicomSlices:
     from pydicom.config import RAISE
     from pydicom.valuerep import validate_value
 
-    for name in _SHARED:
+    for name in _COPIED_ATTRIBUTES:
         if name in header:
             try:
                 validate_value(header[name].VR, header[name].value, RAISE)

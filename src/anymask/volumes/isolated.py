@@ -42,8 +42,8 @@ PIECE = 128 << 20  # bytes of voxels per block
 _MORE_MEMORY = 1 << 29  # additional memory limit besides voxels and libraries, in bytes
 _LOOK_S = 0.1  # polling interval
 _RESULT, _VOXELS, _HEADERS = "result.json", "voxels", "headers"
-_CODE = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
-_KINDS: dict[str, type[AnymaskError]] = {
+_PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
+_ERROR_TYPES: dict[str, type[AnymaskError]] = {
     one.__name__: one for one in (MissingExtra, LimitError, InputError, DataError, AnymaskError)
 }
 
@@ -72,7 +72,7 @@ class IsolatedScan:
         """
         (self.folder / _HEADERS).mkdir(exist_ok=True)
         words = asdict(self) | {"path": str(self.path), "folder": str(self.folder)}
-        command = [sys.executable, "-c", _CODE.format(__name__), json.dumps(sys.path)]
+        command = [sys.executable, "-c", _PROGRAM.format(__name__), json.dumps(sys.path)]
         process = subprocess.Popen(
             [*command, json.dumps(words)],
             stdin=subprocess.PIPE,  # closed when this process ends
@@ -122,7 +122,7 @@ class IsolatedScan:
             case "OSError":
                 raise OSError(number, message)
             case kind:
-                raise _KINDS[kind](message)
+                raise _ERROR_TYPES[kind](message)
 
     def load(self) -> tuple[Volume, Volume]:
         """Return the decoded voxels, and the scan that labels refer to: for DICOM its headers."""
@@ -167,7 +167,7 @@ def main() -> None:
         )
         result = {"kind": "LimitError", "message": message, "number": 0}
     except AnymaskError as error:
-        kind = next(name for name, one in _KINDS.items() if isinstance(error, one))
+        kind = next(name for name, one in _ERROR_TYPES.items() if isinstance(error, one))
         result = {"kind": kind, "message": str(error), "number": getattr(error, "size", 0)}
     except OSError as error:
         result = {"kind": "OSError", "message": error.strerror or str(error), "number": error.errno}

@@ -46,7 +46,7 @@ _TYPES = {  # type names without "signed", "int" and "_t"
     "float": "f4", "double": "f8",
 }  # fmt: skip
 _PACKED: dict[str, Any] = {"gzip": gzip, "gz": gzip, "bzip2": bz2, "bz2": bz2}
-_TEXT = ("ascii", "text", "txt")
+_TEXT_ENCODINGS = ("ascii", "text", "txt")
 _MAX_SKIPPED = 1 << 20  # maximum number of bytes to skip in a compressed stream
 
 
@@ -165,7 +165,7 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
             _check_holds(path, size, stored - start if start >= 0 else 0)
             return np.memmap(path, dtype, "r", start, tuple(shape), order="F")
         check_volume_bytes(size, repr(path.name))
-        if encoding in _TEXT:
+        if encoding in _TEXT_ENCODINGS:
             file.seek(max(skipped, 0), os.SEEK_CUR)
             _check_holds(path, math.prod(shape) * 2 - 1, stored - start)
             native = dtype.newbyteorder("=")

@@ -43,7 +43,7 @@ from anymask.volumes.nrrd import read_nrrd, sibling
 from anymask.volumes.selected import MILLIMETERS, explain, import_library, select
 from anymask.volumes.volume import LPS_TO_RAS, Volume, scaled_affine
 
-_HEAD = 544  # bytes to detect a format; the length of a NIfTI-2 header
+_DETECTION_BYTES = 544  # bytes to detect a format; the length of a NIfTI-2 header
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 UNPACKED_BYTES = 512 << 20  # maximum size of a compressed scan to decompress into memory
 _MAX_BEFORE = 64 << 20  # maximum size of the NIfTI header extensions, in bytes
@@ -105,11 +105,11 @@ def read_volume(
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(_HEAD)
+        head = file.read(_DETECTION_BYTES)
     if head[:2] == b"\x1f\x8b":
         try:
             with gzip.open(path) as packed:
-                return packed.read(_HEAD)
+                return packed.read(_DETECTION_BYTES)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"{path.name!r} is a corrupted gzip file. Copy it again.") from error
     return head
@@ -271,7 +271,7 @@ def _tiff_spacing(file: Any) -> tuple[float, float, float]:
     return sides[0], sides[1], sides[2]
 
 
-_PARTS = 8  # a chunk may use 1/8 of the memory limit
+_MEMORY_DIVISOR = 8  # a chunk may use 1/8 of the memory limit
 _BLOSC = b"\2"  # Blosc format version
 _STREAMS: dict[bytes, Callable[[], Any]] = {  # by magic bytes
     b"\x1f\x8b": partial(zlib.decompressobj, 16 + zlib.MAX_WBITS),
@@ -330,17 +330,17 @@ def _bounded_store(path: Path) -> Any:
             if found is not None:
                 data = found.to_bytes()
                 name = f"Chunk {key!r} of {path.name!r}"
-                most = volume_bytes() // _PARTS
-                check_volume_bytes(zstd_bound(data), name, _PARTS)
+                most = volume_bytes() // _MEMORY_DIVISOR
+                check_volume_bytes(zstd_bound(data), name, _MEMORY_DIVISOR)
                 if int.from_bytes(data[12:16], "little") == len(data) and data[:1] == _BLOSC:
-                    check_volume_bytes(int.from_bytes(data[4:8], "little"), name, _PARTS)
+                    check_volume_bytes(int.from_bytes(data[4:8], "little"), name, _MEMORY_DIVISOR)
                 make = next(
                     (make for head, make in _STREAMS.items() if data.startswith(head)), None
                 )
                 size = 0
                 with contextlib.suppress(Exception):  # the reader reports corrupted data
                     size = unpacked_size(data, most, make) if make else 0
-                check_volume_bytes(size, name, _PARTS)
+                check_volume_bytes(size, name, _MEMORY_DIVISOR)
             return found
 
     return Bounded(path, read_only=True)

@@ -24,7 +24,7 @@ from anymask.masks import preview_of
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SHEAR = 1e-3  # maximum cosine between two axes; allows for float32 and rounded headers
 _GOLDEN = 0.61803398875  # hue step that separates consecutive labels
-_SHOWN = (0.5, 99.5)  # percentiles of black and white without a window
+_PERCENTILES = (0.5, 99.5)  # percentiles of black and white without a window
 
 Color = tuple[int, int, int]
 
@@ -171,7 +171,7 @@ class Volume:
         pixels = self.slice(index, axis).astype(np.float64)
         finite = np.isfinite(pixels)
         if window is None:
-            low, high = np.percentile(pixels[finite], _SHOWN) if finite.any() else (0.0, 1.0)
+            low, high = np.percentile(pixels[finite], _PERCENTILES) if finite.any() else (0.0, 1.0)
         else:
             check_window(window)
             level, width = window

@@ -162,9 +162,9 @@ def mask_to_shape(kind: str, mask: BoolArray) -> list[float]:
     if kind == "rectangle":
         x0, y0, x1, y1 = rle_box_xyxy(rle)
         return [float(x0), float(y0), float(x1 + 1), float(y1 + 1)]
-    from anymask.masks import SMOOTH, mask_to_polygons, ring_area
+    from anymask.masks import TOLERANCE, mask_to_polygons, ring_area
 
-    polygons = mask_to_polygons(mask, SMOOTH, smooth=True)
+    polygons = mask_to_polygons(mask, TOLERANCE, smooth=True)
     rings: list[Any] = [polygon.exterior for polygon in polygons]
     largest = max(rings, key=lambda ring: abs(ring_area(ring)))
     flat: list[float] = np.asarray(largest, np.float64).ravel().tolist()

@@ -73,7 +73,7 @@ class TaskImages:
             return transfers.read_address(
                 full.geturl(), headers, limits.upload_bytes, answer_s=_PATIENCE, follow=False
             )
-        except transfers.FAILURES as error:
+        except transfers.TRANSFER_ERRORS as error:
             status = getattr(error, "code", None)
             why = f"HTTP status {status}" if status else "no response"
             message = (

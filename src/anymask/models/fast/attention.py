@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 Activation = Literal["relu", "gelu"]
 
-EXACT = "none"  # GELU by the error function, without approximation
+EXACT_GELU = "none"  # GELU by the error function, without approximation
 MIN_ROWS = 256  # below, the overhead of the call exceeds the gain
 
 
@@ -111,7 +111,7 @@ def convolved(x: Tensor, layer: nn.Module, activation: Activation | None = None)
     if isinstance(layer, nn.Conv2d) and _is_bare(layer) and fuses(x):
         return torch.ops.mkldnn._convolution_pointwise(
             x, layer.weight, layer.bias, layer.padding, layer.stride, layer.dilation, layer.groups,
-            activation or "none", [], EXACT,
+            activation or "none", [], EXACT_GELU,
         )  # fmt: skip
     return _in_turn(x, layer, activation)
 
@@ -145,7 +145,7 @@ def times_transposed(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _fused(x: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation or "none", [], EXACT)
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation or "none", [], EXACT_GELU)
 
 
 def single_thread_pool(threads: int, name: str) -> ThreadPoolExecutor:
@@ -165,7 +165,7 @@ def _compute_alone() -> None:
     torch.set_num_threads(1)
 
 
-QUERIES, KEYS = 1024, 512  # per block: 2 MiB of weights
+QUERY_BLOCK, KEY_BLOCK = 1024, 512  # per block: 2 MiB of weights
 BITS = math.log2(math.e)  # powers of two take a third of the time of exp
 
 
@@ -217,11 +217,11 @@ def attend_in_blocks(q: Tensor, k: Tensor, v: Tensor, extra: Tensor | None = Non
 
     def fill(block: tuple[int, int]) -> None:
         n, start = block
-        some = slice(start, start + QUERIES)
+        some = slice(start, start + QUERY_BLOCK)
         with torch.inference_mode():
             out[n, some] = _mean(q[min(n, len(q) - 1), some], k[n], v[n], extra)
 
-    blocks = [(n, start) for n in range(N) for start in range(0, L, QUERIES)]
+    blocks = [(n, start) for n in range(N) for start in range(0, L, QUERY_BLOCK)]
     threads = torch.get_num_threads()
     if threads == 1 or len(blocks) == 1:
         for block in blocks:
@@ -242,11 +242,11 @@ def _mean(q: Tensor, k: Tensor, values: Tensor, extra: Tensor | None) -> Tensor:
     sums = values.new_zeros(len(q), values.shape[1], dtype=torch.float32)
     total = sums.new_zeros(len(q), 1)
     largest = sums.new_full((len(q), 1), -torch.inf)
-    for start in range(0, len(k), KEYS):
-        keys, some = k[start : start + KEYS], values[start : start + KEYS]
+    for start in range(0, len(k), KEY_BLOCK):
+        keys, some = k[start : start + KEY_BLOCK], values[start : start + KEY_BLOCK]
         weights = times_transposed(q, keys).float()
         if extra is not None:
-            weights.add_(extra[start : start + KEYS])
+            weights.add_(extra[start : start + KEY_BLOCK])
         seen = torch.maximum(largest, weights.amax(dim=1, keepdim=True))
         faded = (largest - seen).exp2_()
         weights.sub_(seen).exp2_()

@@ -29,7 +29,7 @@ from anymask.masks import (
     rle_to_mask,
 )
 
-SURE = np.float32(12.0)  # limit of the absolute logits
+CLIP_AT = np.float32(12.0)  # limit of the absolute logits
 
 
 def object_box(prompt: Prompt, mask: BoolArray) -> Box | None:  # (H, W)
@@ -108,14 +108,14 @@ def mean_probability(near: FloatArray, far: FloatArray, weight: float) -> FloatA
         weight: Weight of the window; the other weight is the rest.
     """
     share = np.float32(weight)
-    inside, around = (1 / (1 + np.exp(-np.clip(each, -SURE, SURE))) for each in (near, far))
+    inside, around = (1 / (1 + np.exp(-np.clip(each, -CLIP_AT, CLIP_AT))) for each in (near, far))
     chance = share * inside + (1 - share) * around
     return (np.log(chance) - np.log1p(-chance)).astype(np.float32)
 
 
-SIDE = 248  # pixels of an object crop
+CROP_SIDE = 248  # pixels of an object crop
 CONTEXT = 1.8  # side of a crop relative to the mask's longer side
-FEWEST = 16  # minimum side of a crop in image pixels
+MIN_CROP_SIDE = 16  # minimum side of a crop in image pixels
 BEYOND = 128  # gray level outside the image
 
 
@@ -133,7 +133,7 @@ class CloseUp(NamedTuple):
 
 
 def close_up(
-    image: UintImage, rle: Rle, side: int = SIDE, context: float = CONTEXT
+    image: UintImage, rle: Rle, side: int = CROP_SIDE, context: float = CONTEXT
 ) -> CloseUp:  # (H, W, 3), of (H, W)
     """Square crop around a mask; for an empty mask around the image's first pixel.
 
@@ -145,7 +145,7 @@ def close_up(
     """
     height, width = rle.size
     x0, y0, x1, y1 = rle_box_xyxy(rle)
-    length = max(FEWEST, round(context * max(x1 + 1 - x0, y1 + 1 - y0)))
+    length = max(MIN_CROP_SIDE, round(context * max(x1 + 1 - x0, y1 + 1 - y0)))
     left, top = ((low + high + 1 - length) // 2 for low, high in ((x0, x1), (y0, y1)))
     inside = (max(left, 0), max(top, 0), min(left + length, width), min(top + length, height))
     part = _part(image, inside, (height, width))

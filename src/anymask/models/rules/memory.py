@@ -25,8 +25,8 @@ from anymask.masks import remove_small_regions
 
 ABSENT = -1024.0  # all logits of an absent object
 FILLED = 0.1  # logit of a filled hole
-OVERLAPPED = -10.0  # maximum logit of a pixel of another object
-SURE = 10.0  # logit of a pixel of a mask prompt
+OVERLAP_MAX_LOGIT = -10.0  # maximum logit of a pixel of another object
+MASK_LOGIT = 10.0  # logit of a pixel of a mask prompt
 MASK_LIMIT = 32.0  # limit of the absolute logits of a mask prompt, as in the reference
 PROMPTED_LIMIT = 4  # prompted frames that a frame reads and a bank keeps, to bound the memory
 
@@ -46,7 +46,7 @@ def fill_plane(plane: FloatArray, largest: int) -> FloatArray:  # (m, m) -> (m, 
 # flow and decoder. Its output is a correction of the first hint, so that an untrained network
 # returns it.
 
-PARTS = 4  # fine cells along a side of a coarse one: the stride of the decoder's masks
+FINE_CELLS = 4  # fine cells along a side of a coarse one: the stride of the decoder's masks
 LIMIT = 12.0  # of the hints' logits
 HINTS = ("mixed", "drawn", "carried", "matched", "last")  # the first two are logits, else 0..1
 MIXED, DRAWN, CARRIED, MATCHED, LAST = range(len(HINTS))

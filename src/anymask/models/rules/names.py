@@ -18,7 +18,7 @@ import numpy as np
 
 from anymask.base import BoolArray, FloatArray, InputError, IntArray
 
-NEAREST = 3  # names suggested in an error
+MAX_SUGGESTIONS = 3  # names suggested in an error
 LIKENESS = 0.5  # minimum similarity of the spelling of a suggested name (`difflib`)
 
 
@@ -90,7 +90,7 @@ class NameTable:
             place = self.also[other]
             return edit_distance(word, other), not self.learned[place], place
 
-        return sorted(known, key=unlikeliness)[:NEAREST]
+        return sorted(known, key=unlikeliness)[:MAX_SUGGESTIONS]
 
     def _place(self, label: str) -> int:
         if self.knows(label):

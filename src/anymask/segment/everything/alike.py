@@ -26,18 +26,18 @@ from anymask.masks import Mask, crop_to_rle, measure, rle_crop, rle_iou
 Plane = NDArray[np.float32]  # (H, W)
 Labels = NDArray[np.int32]  # (H, W), 0 is the background
 
-LARGEST = 0.15  # share of the image: larger masks are background
-FEWEST = 3  # minimum number of masks that define a kind
-ROUND = 0.85  # minimum solidity of masks that define the size
-SMALLEST, WIDEST = 0.12, 4.0  # limits of the area, relative to the median
-STANDS_OUT = 0.4  # minimum contrast of the foreground, relative to the median contrast
-NOISE = 3.0  # minimum contrast in standard deviations of the background
-SMOOTH = 0.06  # blur of the distances relative to the diameter, so that rough borders make no seeds
+MAX_OBJECT_SHARE = 0.15  # share of the image: larger masks are background
+MIN_KIND_MASKS = 3  # minimum number of masks that define a kind
+MIN_SOLIDITY = 0.85  # minimum solidity of masks that define the size
+MIN_RELATIVE_AREA, MAX_RELATIVE_AREA = 0.12, 4.0  # limits of the area, relative to the median
+PIECE_CONTRAST = 0.4  # minimum contrast of the foreground, relative to the median contrast
+MIN_SIGMAS = 3.0  # minimum contrast in standard deviations of the background
+SEED_BLUR = 0.06  # of the distances, relative to the diameter, so that rough borders make no seeds
 DEEP = 0.06  # depth of a waist relative to the diameter
-SAME = 0.5  # minimum IoU of a mask and a foreground piece of the same object
+PIECE_MATCH_IOU = 0.5  # minimum IoU of a mask and a foreground piece of the same object
 FOREIGN = 0.75  # color difference from each mask, relative to the contrast, of other objects
-ADDED = 0.7  # score of foreground pieces without a mask, relative to the median
-LEVELS = 48  # of the watershed
+PIECE_SCORE = 0.7  # score of foreground pieces without a mask, relative to the median
+WATERSHED_LEVELS = 48  # of the watershed
 
 
 class Alikeness(NamedTuple):
@@ -57,15 +57,15 @@ def only_alike(image: UintImage, found: Sequence[Mask]) -> list[Mask]:
     if found and image.shape[:2] != found[0].rle.size:
         height, width = found[0].rle.size
         image = cv2.resize(image, (width, height)).astype(np.uint8)
-    small = [one for one in found if 0 < one.coverage <= LARGEST]
-    learned = _learn(image, small) if len(small) >= FEWEST else None
+    small = [one for one in found if 0 < one.coverage <= MAX_OBJECT_SHARE]
+    learned = _learn(image, small) if len(small) >= MIN_KIND_MASKS else None
     if learned is None:
         return small or list(found)
     kind, members = learned
     pieces = _divide(_foreground(kind), kind.diameter)
     area = math.pi * kind.diameter**2 / 4
-    members = [one for one in members if SMALLEST <= one.area / area <= WIDEST]
-    objects = _pieces(pieces, SMALLEST * area)
+    members = [one for one in members if MIN_RELATIVE_AREA <= one.area / area <= MAX_RELATIVE_AREA]
+    objects = _pieces(pieces, MIN_RELATIVE_AREA * area)
     return _merge(members, _of_same_color(image, objects, members))
 
 
@@ -81,10 +81,10 @@ def _learn(image: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
     if usual < 2:  # of 255: no visible contrast
         return None
     members = [one for one, side in zip(small, sides, strict=True) if side > usual / 4]
-    if len(members) < FEWEST:
+    if len(members) < MIN_KIND_MASKS:
         return None
     plane = colors @ axis.astype(np.float32)
-    areas = [one.area for one in members if measure.measure_mask(one.rle).solidity >= ROUND]
+    areas = [one.area for one in members if measure.measure_mask(one.rle).solidity >= MIN_SOLIDITY]
     diameter = 2 * math.sqrt(float(np.median(areas or [one.area for one in members])) / math.pi)
     covered = np.zeros(plane.shape, np.bool_)
     for one in members:
@@ -135,9 +135,9 @@ def _ground(plane: Plane, covered: BoolArray, diameter: float) -> Plane:
 
 def _foreground(kind: Alikeness) -> BoolArray:  # (H, W)
     """Pixels with the contrast of the objects; small holes are filled, specks removed."""
-    ground = kind.plane[kind.plane < STANDS_OUT]
+    ground = kind.plane[kind.plane < PIECE_CONTRAST]
     deviation = 1.48 * float(np.median(np.abs(ground - np.median(ground)))) if len(ground) else 0.0
-    above = (kind.plane > max(STANDS_OUT, min(NOISE * deviation, 0.7))).astype(np.uint8)
+    above = (kind.plane > max(PIECE_CONTRAST, min(MIN_SIGMAS * deviation, 0.7))).astype(np.uint8)
     opening = _disc(max(1, round(0.05 * kind.diameter)))
     above = cv2.morphologyEx(above, cv2.MORPH_OPEN, opening).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - above, connectivity=4)
@@ -150,7 +150,7 @@ def _divide(inside: BoolArray, diameter: float) -> Labels:
     """Label the objects in the foreground: a watershed on the distance to its border."""
     padded = np.pad(inside, 1, mode="edge").astype(np.uint8)  # the image border is not a waist
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    smooth = cv2.GaussianBlur(distance, (0, 0), max(0.5, SMOOTH * diameter)).astype(np.float32)
+    smooth = cv2.GaussianBlur(distance, (0, 0), max(0.5, SEED_BLUR * diameter)).astype(np.float32)
     smooth[~inside] = 0
     # Seeds: maxima that exceed every path to a higher maximum by this depth.
     lower = np.maximum(smooth - np.float32(max(0.75, DEEP * diameter)), 0)
@@ -158,7 +158,7 @@ def _divide(inside: BoolArray, diameter: float) -> Labels:
     summits &= smooth >= cv2.dilate(lower, _disc(1))
     labels = cv2.connectedComponents(summits.astype(np.uint8), connectivity=8)[1].astype(np.int32)
     top = float(smooth.max())
-    for level in np.linspace(top, 0, LEVELS):
+    for level in np.linspace(top, 0, WATERSHED_LEVELS):
         labels = _grown(labels, inside & (smooth >= level))
     return labels
 
@@ -224,13 +224,13 @@ def _merge(members: Sequence[Mask], objects: Sequence[Mask]) -> list[Mask]:
     if not members:
         return list(objects)
     overlap = rle_iou([one.rle for one in members], [one.rle for one in objects])
-    score = ADDED * float(np.median([one.score for one in members]))
+    score = PIECE_SCORE * float(np.median([one.score for one in members]))
     rank = [one.objectness for one in members if one.objectness is not None]
-    objectness = ADDED * float(np.median(rank)) if rank else None
+    objectness = PIECE_SCORE * float(np.median(rank)) if rank else None
     merged = []
     for column, thing in enumerate(objects):
         row = int(overlap[:, column].argmax())
-        if overlap[row, column] >= SAME:
+        if overlap[row, column] >= PIECE_MATCH_IOU:
             merged.append(members[row])
         else:
             merged.append(replace(thing, score=score, objectness=objectness))

@@ -11,7 +11,7 @@ from anymask.runtime import ImageRuntime
 from anymask.segment.pipeline import PromptContext, decode_prompts, encode_image, refine_edges
 from anymask.segment.settings import SegmentSettings
 
-AT_ONCE = 64  # masks per batch of edge refinement, to limit memory
+REFINED_BATCH_SIZE = 64  # masks per batch of edge refinement, to limit memory
 AGAIN = 0.9  # minimum IoU of a mask and the prediction for its click
 AS_SHOWN = SegmentSettings(
     multimask=True,
@@ -44,8 +44,8 @@ def refine_record_edges(
     if not clicked:
         return kept
     features = encode_image(runtime, image) if encoded is None else encoded
-    for start in range(0, len(clicked), AT_ONCE):
-        some = clicked[start : start + AT_ONCE]
+    for start in range(0, len(clicked), REFINED_BATCH_SIZE):
+        some = clicked[start : start + REFINED_BATCH_SIZE]
         prompts = [Prompt.of(points=kept[index].points[:1]) for index in some]
         answers = decode_prompts(runtime, features, prompts, AS_SHOWN)
         for index, prompt, answer in zip(some, prompts, answers, strict=True):

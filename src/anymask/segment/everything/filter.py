@@ -48,8 +48,8 @@ Refine = Callable[[list[Mask]], list[Mask]]
 
 NEARLY_BEST = 0.8  # of the best rank: shown if no mask passes
 LITTLE = 0.1  # IoU
-PART = 0.1  # of the surrounding mask's objectness, from which a contained mask is kept
-TYPICAL, SHARE, POWER = 10, 0.5, 3.0  # threshold of `without_unlikely`
+PART_OBJECTNESS = 0.1  # of the surrounding mask's objectness, from which a contained mask is kept
+BEST_COUNT, MEAN_SHARE, MEAN_POWER = 10, 0.5, 3.0  # threshold of `without_unlikely`
 SPREAD = 0.4  # squared IoU at which `without_unlikely` divides the objectness by e
 
 
@@ -157,17 +157,17 @@ def _groups(length: int, geometry: Geometry, axis: int) -> tuple[IntArray, IntAr
 #
 # The predicted IoU measures how well a mask is drawn, not whether it is an object: for a cat, the
 # cat, its ear and the wall behind it all have good edges. Small networks predict the probability
-# that an annotated mask overlaps a mask with an IoU of 0.5 from: features of its shape (`SHAPE`),
-# the index of the candidate, the scores of all candidates, and the mean of the encoder's first map
-# inside the mask, in a ring around it and in the whole image. Each network uses the first features;
-# their mean score is converted to the probability. The weights are the table "objectness" of the
-# model's bundle, trained by `research/fit_objectness.py`, with the thresholds of the search.
+# that an annotated mask overlaps a mask with an IoU of 0.5 from: features of its shape
+# (`SHAPE_FEATURES`), the index of the candidate, the scores of all candidates, and the mean of the
+# encoder's first map inside the mask, in a ring around it and in the image. Each network uses the
+# first features; their mean score is converted to the probability. The weights are the table
+# "objectness" of the bundle, trained by `research/fit_objectness.py` with the search's thresholds.
 
-SURE = 1.0  # logits within this distance of the threshold are uncertain
-MOST = 6.0  # upper limit of the absolute logits
-RING = 2  # width of the ring in cells of the encoder's map
+UNSURE_LOGIT = 1.0  # logits within this distance of the threshold are uncertain
+MAX_ABS_LOGIT = 6.0  # upper limit of the absolute logits
+RING_CELLS = 2  # width of the ring in cells of the encoder's map
 
-SHAPE = (
+SHAPE_FEATURES = (
     "quality",  # predicted IoU
     "stability",  # certain area relative to possible area
     "size",  # logarithm of the share of the image
@@ -289,7 +289,7 @@ class Objectness:
     def _seen(self, masks: BoolArray) -> FloatArray:  # (n, h, w) -> (n, 3 C)
         """Mean of the feature map inside each mask, around it, and in the image."""
         channels, rows, columns = self._view.shape
-        kernel = np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)
+        kernel = np.ones((2 * RING_CELLS + 1, 2 * RING_CELLS + 1), np.uint8)
         inner = np.zeros((len(masks), rows * columns), np.float32)
         ring = np.zeros_like(inner)
         for inside, around, mask in zip(inner, ring, masks, strict=True):
@@ -304,13 +304,13 @@ class Objectness:
 
 
 def _shape_facts(planes: FloatArray, masks: BoolArray, quality: FloatArray) -> Floats:
-    """Shape features (n, 10) in the order of `SHAPE`."""
+    """Shape features (n, 10) in the order of `SHAPE_FEATURES`."""
     cells = masks.shape[1] * masks.shape[2]
-    found = np.zeros((len(masks), len(SHAPE)))
+    found = np.zeros((len(masks), len(SHAPE_FEATURES)))
     for row, plane, mask, number in zip(found, planes, masks, quality, strict=True):
         pixels = mask.view(np.uint8)
         area = max(int(np.count_nonzero(mask)), 1)
-        inner, outer = (int(np.count_nonzero(plane > at)) for at in (SURE, -SURE))
+        inner, outer = (int(np.count_nonzero(plane > at)) for at in (UNSURE_LOGIT, -UNSURE_LOGIT))
         padded = np.pad(pixels, 1)
         outline = area - int(np.count_nonzero(cv2.erode(padded, np.ones((3, 3), np.uint8))))
         lines = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
@@ -326,7 +326,7 @@ def _shape_facts(planes: FloatArray, masks: BoolArray, quality: FloatArray) -> F
             np.count_nonzero(rim),
             area / max(width * height, 1),
             np.log(max(outline, 1) ** 2 / area),
-            np.minimum(np.abs(plane), MOST).mean(),
+            np.minimum(np.abs(plane), MAX_ABS_LOGIT).mean(),
             parts[1:, cv2.CC_STAT_AREA].max(initial=1) / area,
             depth / np.sqrt(area),
         )
@@ -432,11 +432,11 @@ def without_contained(records: Sequence[Mask], threshold: float) -> list[Mask]:
     """Of two masks of which one contains a larger share of the other, keep the higher rank.
 
     Backgrounds (see `SURROUNDING`) are kept. If objectness is known, the other mask is also kept if
-    its objectness is at least `PART` of the better one's: a person on a horse is an object.
+    its objectness is at least `PART_OBJECTNESS` of the better one's: a person on a horse.
     """
     objects = [record for record in records if record.coverage <= SURROUNDING]
     judged = all(record.objectness is not None for record in objects)
-    weaker = PART if judged else 1.0
+    weaker = PART_OBJECTNESS if judged else 1.0
     kept = {id(record) for record in without_duplicates(objects, threshold, "smaller", weaker)}
     return [r for r in records if r.coverage > SURROUNDING or id(r) in kept]
 
@@ -446,8 +446,8 @@ def without_unlikely(records: Sequence[Mask], least: float = 0.0) -> list[Mask]:
 
     The objectness of a mask is multiplied by exp(-IoU^2 / `SPREAD`) for each better mask that is
     kept: soft non-maximum suppression (Bodla et al. 2017), in the order of the objectness. The
-    threshold of the product is `SHARE` of the mean of the `TYPICAL` best, raised to `POWER`: high
-    in an image of clear objects, low in one of many uncertain ones. The numbers were chosen on
+    threshold of the product is `MEAN_SHARE` of the mean of the `BEST_COUNT` best, raised to
+    `MEAN_POWER`: high in an image of clear objects, low in one of many uncertain ones. Chosen on
     coco_val and on sets where every object is labelled (docs/reference/results-automatic.md).
 
     Args:
@@ -468,8 +468,8 @@ def without_unlikely(records: Sequence[Mask], least: float = 0.0) -> list[Mask]:
             boxes[len(kept)] = mine
             kept.append(record)
             left.append(product)
-    best = sorted(left)[-TYPICAL:]
-    threshold = SHARE * float(np.mean(best)) ** POWER if best else 0.0
+    best = sorted(left)[-BEST_COUNT:]
+    threshold = MEAN_SHARE * float(np.mean(best)) ** MEAN_POWER if best else 0.0
     likely = {
         id(record) for record, product in zip(kept, left, strict=True) if product >= threshold
     }

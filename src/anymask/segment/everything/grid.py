@@ -93,7 +93,7 @@ def crop_boxes(
     return boxes, layers
 
 
-MAPS = 2  # number of feature maps used; later ones represent edges and colors more than objects
+GRID_MAPS = 2  # feature maps used; later ones represent edges and colors more than objects
 
 
 class Saliency:
@@ -115,12 +115,12 @@ class Saliency:
 
     def __init__(self, maps: Sequence[FloatArray], clicks: Floats, geometry: Geometry) -> None:
         places = points_to_model(clicks, geometry) / geometry.side
-        seen = [values_at(one, places) for one in maps[:MAPS]]
+        seen = [values_at(one, places) for one in maps[:GRID_MAPS]]
         seen = seen or [np.zeros((len(clicks), 1), np.float32)]
         for values in seen:
             values -= values.mean(0)
             values /= np.maximum(values.std(0), np.float32(1e-6))  # 0 for a constant channel
-        self._seen = [seen[min(index, len(seen) - 1)] for index in range(MAPS)]
+        self._seen = [seen[min(index, len(seen) - 1)] for index in range(GRID_MAPS)]
         self.unusual = np.stack([np.square(values).mean(1) for values in self._seen])
         self.new = np.full_like(self.unusual, np.inf)
 
@@ -158,16 +158,16 @@ def squares(places: FloatArray, others: FloatArray) -> FloatArray:  # (N, C), (n
     return apart
 
 
-CELLS = 32  # distances are in 32nds of the image's sides, the grid of the training
-NEAR, WIDE = 1.5, 3.0  # standard deviations of the spatial kernels
-CLOSE = 2.0  # standard deviation of the kernel around clicks whose mask nearly passed
-ALIKE, ABOUT = 0.15, 10.0  # variance of the kernel of the maps, and its spatial standard deviation
+GRID_CELLS = 32  # distances are in 32nds of the image's sides, the grid of the training
+NEAR_SIGMA, WIDE_SIGMA = 1.5, 3.0  # standard deviations of the spatial kernels
+NEAR_MISS_SIGMA = 2.0  # standard deviation of the kernel around clicks whose mask nearly passed
+FEATURE_VARIANCE, FEATURE_SIGMA = 0.15, 10.0  # of the kernel: over the maps, and in space
 DOUBT = 0.3  # weight of the global mean among clicks with similar features
-FEWEST = 1e-3  # lower limit of the sum of weights
-SMALL = 50.0  # a mask of 1 / SMALL of the image has 0.7 of the value of a tiny one
-APART = 0.02  # weight of a squared spatial distance relative to one of the maps
-LEAST, TINY, CROWD = 0.05, 1e-3, 0.1  # offsets inside logarithms
-RIM = 4.0  # upper limit of the distance to the image border
+MIN_WEIGHT_SUM = 1e-3  # lower limit of the sum of weights
+AREA_PENALTY = 50.0  # a mask of 1 / AREA_PENALTY of the image has 0.7 of the value of a tiny one
+DISTANCE_WEIGHT = 0.02  # weight of a squared spatial distance relative to one of the maps
+SALIENCE_OFFSET, AREA_OFFSET, CROWDING_OFFSET = 0.05, 1e-3, 0.1  # offsets inside logarithms
+MAX_BORDER_DISTANCE = 4.0  # upper limit of the distance to the image border
 
 
 @brief
@@ -214,7 +214,7 @@ class ExpectedGain:
         count = len(clicks)
         self._weights = weights
         at = np.divmod(np.arange(count), round(count**0.5))
-        self._at = (np.stack(at, 1) * (CELLS / count**0.5)).astype(np.float32)
+        self._at = (np.stack(at, 1) * (GRID_CELLS / count**0.5)).astype(np.float32)
         self._salience = Saliency(maps, clicks, geometry)
         self._far = np.full(count, np.inf, np.float32)
         self._smallest = np.ones(count)
@@ -236,12 +236,12 @@ class ExpectedGain:
         self._seen |= on
         self._smallest[on] = np.minimum(self._smallest[on], area)
         self._value[click] = max(self._value[click], value)
-        self._worth[click] = max(self._worth[click], value / np.sqrt(1 + SMALL * area))
+        self._worth[click] = max(self._worth[click], value / np.sqrt(1 + AREA_PENALTY * area))
         if value >= 1:
             self._passed += on
         else:
             apart = squares(self._at[on], self._at[[click]])[:, 0]
-            nearly = value * np.exp(-apart / (2 * CLOSE**2))
+            nearly = value * np.exp(-apart / (2 * NEAR_MISS_SIGMA**2))
             self._nearly[on] = np.maximum(self._nearly[on], nearly)
 
     def update(self, decoded: IntArray) -> None:
@@ -250,8 +250,8 @@ class ExpectedGain:
         unlike = self._salience.update(decoded)
         np.minimum(self._far, apart.min(1, initial=np.inf), out=self._far)
         expected_ious, value = self._worth[decoded], self._value[decoded]
-        near, wide = (np.exp(-apart / (2 * width**2)) for width in (NEAR, WIDE))
-        alike = np.exp(-unlike / (2 * ALIKE) - apart / (2 * ABOUT**2))
+        near, wide = (np.exp(-apart / (2 * width**2)) for width in (NEAR_SIGMA, WIDE_SIGMA))
+        alike = np.exp(-unlike / (2 * FEATURE_VARIANCE) - apart / (2 * FEATURE_SIGMA**2))
         for total, weights, of in zip(
             self._sums,
             (near, near, near, wide, wide, alike, alike),
@@ -274,18 +274,18 @@ class ExpectedGain:
         rim = np.minimum(self._at, self._at.max(0) - self._at).min(1)
         return np.stack(
             [
-                *np.log(self._salience.new + APART * self._far + LEAST),
-                *np.log(self._salience.unusual + LEAST),
+                *np.log(self._salience.new + DISTANCE_WEIGHT * self._far + SALIENCE_OFFSET),
+                *np.log(self._salience.unusual + SALIENCE_OFFSET),
                 np.where(self._seen, 0.0, 1.0),
-                np.log(self._smallest + TINY),
-                np.minimum(rim, RIM),
+                np.log(self._smallest + AREA_OFFSET),
+                np.minimum(rim, MAX_BORDER_DISTANCE),
                 np.full(count, self._decoded / count),
                 np.log1p(self._passed),
-                near_worth / (near + FEWEST),
+                near_worth / (near + MIN_WEIGHT_SUM),
                 self._nearly,
-                near_value / (near + FEWEST),
-                wide_worth / (wide + FEWEST),
-                np.log(near + CROWD),
+                near_value / (near + MIN_WEIGHT_SUM),
+                wide_worth / (wide + MIN_WEIGHT_SUM),
+                np.log(near + CROWDING_OFFSET),
                 np.full(count, mean),
                 (alike_worth + DOUBT * mean) / (alike + DOUBT),
             ],
@@ -294,15 +294,15 @@ class ExpectedGain:
 
 
 STEP = 4  # of the first clicks along each side
-SHARE = 3  # at most one of this number of clicks is decoded
-AT_ONCE = 8  # clicks per batch
+GRID_DIVISOR = 3  # at most one of this number of clicks is decoded
+GRID_BATCH_SIZE = 8  # clicks per batch
 PROMISING = 0.5  # of the score threshold: masks with a lower score are not observed
 
 
 def most_clicks(count: int) -> int:
     """Maximum number of decoded clicks of a grid of N clicks."""
     side = round(count**0.5)
-    return max(len(_first(side)), count // SHARE)
+    return max(len(_first(side)), count // GRID_DIVISOR)
 
 
 def _first(side: int) -> IntArray:
@@ -345,7 +345,7 @@ class Frontier:
         else:
             self._gain.update(self._last)
             gain = np.where(self._decoded, -np.inf, self._gain.of_clicks())
-            chosen = np.argsort(-gain, kind="stable")[: min(AT_ONCE, self._left)]
+            chosen = np.argsort(-gain, kind="stable")[: min(GRID_BATCH_SIZE, self._left)]
         self._decoded[chosen] = True
         self._left -= len(chosen)
         self._last = chosen

@@ -105,10 +105,10 @@ from anymask.segment.settings import (
 
 FOREGROUND = 0.5  # minimum probability of the foreground
 SEED = 0.5  # maximum center and boundary distance of a seed
-BLUR = 0.8  # standard deviation of the smoothing of the distances, in cells
+DISTANCE_SIGMA = 0.8  # standard deviation of the smoothing of the distances, in cells
 LEVELS = 64  # of the boundary distance in the watershed
-SMALLEST = 6  # cells of the smallest instance
-OUTSIDE = -10.0  # logit outside an instance
+MIN_INSTANCE_CELLS = 6  # cells of the smallest instance
+OUTSIDE_LOGIT = -10.0  # logit outside an instance
 CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -151,7 +151,7 @@ def separate(distances: Distances) -> IntArray:  # -> (h, w)
     """Separate instances: 0 in the background, instances numbered from 1."""
     inside = distances.foreground > FOREGROUND
     center, boundary = (
-        np.asarray(cv2.GaussianBlur(plane, (0, 0), BLUR), np.float32)
+        np.asarray(cv2.GaussianBlur(plane, (0, 0), DISTANCE_SIGMA), np.float32)
         for plane in (distances.center, distances.boundary)
     )
     seeds = inside & (center < SEED) & (boundary < SEED)
@@ -159,7 +159,7 @@ def separate(distances: Distances) -> IntArray:  # -> (h, w)
     _, numbered_seeds = cv2.connectedComponents(seeds.view(np.uint8), connectivity=4)
     labels = _flood(np.asarray(numbered_seeds, np.int32), boundary, inside)
     sizes = np.bincount(labels.ravel())
-    kept = sizes >= SMALLEST
+    kept = sizes >= MIN_INSTANCE_CELLS
     kept[0] = False
     numbers = np.cumsum(kept) * kept
     numbered: IntArray = numbers[labels].astype(np.int64)
@@ -214,7 +214,7 @@ def _each(
         window = np.s_[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
         near = cv2.dilate(own[window].view(np.uint8), np.ones((3, 3), np.uint8)) > 0
         near &= own[window] | (labels[window] == 0)
-        plane = np.full((side, side), OUTSIDE, np.float32)
+        plane = np.full((side, side), OUTSIDE_LOGIT, np.float32)
         plane[:rows, :columns][window][near] = logits[window][near]
         if bottom == rows:  # the padding continues the image, so that the edge is not rounded
             plane[rows : rows + 2] = plane[rows - 1]

@@ -42,7 +42,7 @@ from anymask.masks import (
 )
 from anymask.segment.everything.filter import without_duplicates
 
-DUPLICATE = 0.7  # minimum IoU of masks of two tiles that are one object
+TILE_DUPLICATE_IOU = 0.7  # minimum IoU of masks of two tiles that are one object
 COARSE_DUPLICATE = 0.5  # the same for a mask of a tile and one of the downscaled image
 
 
@@ -190,8 +190,8 @@ def _match_untruncated(
 
 def _deduplicate(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
     """Remove duplicates, best first; masks of tiles take precedence over coarse ones."""
-    fine = without_duplicates(sharp, DUPLICATE)
-    rough = without_duplicates(coarse, DUPLICATE)
+    fine = without_duplicates(sharp, TILE_DUPLICATE_IOU)
+    rough = without_duplicates(coarse, TILE_DUPLICATE_IOU)
     kept = [*fine, *(record for record in rough if not _is_among(record, fine))]
     return sorted(kept, key=lambda record: -record.rank)
 
