@@ -573,8 +573,12 @@ def test_commands_write_layers_with_the_bundled_model(
     ("command", "step", "roofs", "told"),
     [
         ("everything --model nano-roofs", 0.2, 4, ()),  # all are found
+        ("everything --model nano-roofs --gsd 0.1", 0.2, 4, ()),
+        ("everything --model nano-roofs --gsd 0.5", 0.2, 4, ()),
+        # Tiles of 100 m: 200 pixels become 512.
+        ("everything --model nano-roofs", 0.5, 0, ("0.19 m per", "than 6.2 m")),
         # 400 pixels become 512: 0.78 m, and 32 pixels are 25 m, more than a house has.
-        ("everything --model nano-roofs", 1.0, 4, ("0.78 m per", "than 25 m", "--gsd")),
+        ("everything --model nano-roofs --tile 400", 1.0, 4, ("0.78 m per", "than 25 m", "--tile")),
         ("everything --model nano --grid 4", 0.2, 0, ("--model nano-roofs", "--tile")),
         ("find building", 0.2, 0, ("nano-roofs", "--detector or --like", "roofs.tif --prompts")),
     ],
@@ -590,12 +594,13 @@ def test_little_on_a_map_for_its_resolution_is_told(
     ground = np.full((400, 400, 3), 65, np.uint8)
     for x, y in ((60, 60), (250, 80), (90, 260), (280, 290))[:roofs]:
         ground[y : y + 60, x : x + 80] += 140
-    path = write_map(tmp_path / "roofs.tif", ground, step=step)
-    name, *words = command.split()
-    assert run(name, path, *words, "-o", tmp_path / "a.gpkg") == 0
+    (name, *words), out = command.split(), tmp_path / "a.gpkg"
+    assert run(name, write_map(tmp_path / "roofs.tif", ground, step=step), *words, "-o", out) == 0
     said = capsys.readouterr().err
-    assert all(one in said for one in told), said
-    assert ("To find more" in said) == bool(told)
+    assert [one in said for one in ("To find more", *told)] == [bool(told)] + len(told) * [True]
+    assert told or [len(shapely.get_coordinates(one)) for one in read_layer(out)[0]] == 4 * [
+        5
+    ]  # rectangles
 
 
 def test_maps_of_different_places_are_not_compared(tmp_path: Path, ortho: Path) -> None:

@@ -33,8 +33,7 @@ def exact_distances(labels: np.ndarray) -> Distances:
         outside = np.stack([rows[~own], columns[~own]], axis=1)
         edge = np.array([np.hypot(*(outside - place).T).min() for place in zip(y, x, strict=True)])
         boundary[own] = 1 - edge / edge.max()
-    planes = ((labels > 0).astype(float), center, boundary)
-    return Distances(*(plane.astype(np.float32) for plane in planes))
+    return Distances(*(one.astype(np.float32) for one in (labels > 0, center, boundary)))
 
 
 def discs(places: list[tuple[int, int, int]], side: int = 64) -> np.ndarray:
@@ -156,14 +155,17 @@ def test_small_cells_are_counted_at_any_magnification(zoom: float) -> None:
 
 
 def test_nano_roofs_finds_every_roof_and_no_ground() -> None:
-    rng = np.random.default_rng(0)
-    image = rng.integers(50, 80, (400, 400, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(50, 80, (400, 400, 3)).astype(np.uint8)
     truth = np.zeros((400, 400), np.uint8)
     for number, (x, y) in enumerate(((60, 60), (250, 80), (90, 260), (280, 290)), 1):
         image[y : y + 60, x : x + 80] += 140
         truth[y : y + 60, x : x + 80] = number
-    found = anymask.load("nano-roofs", device="cpu").everything(image)
-    masks = [rle_to_mask(one.rle) > 0 for one in found]
+    model = anymask.load("nano-roofs", device="cpu")
+    masks = [rle_to_mask(one.rle) > 0 for one in model.everything(image)]
+    turned = sum(rle_to_mask(one.rle) for one in model.everything(np.rot90(image).copy()))
+    assert (sum(masks) != np.rot90(turned, -1)).mean() < 1e-3
+    with pytest.raises(InputError, match="nano-roofs requires the image"):
+        model.everything(model.encode(image))
     assert sorted(np.bincount(truth[mask]).argmax() for mask in masks) == [1, 2, 3, 4]
     for mask in masks:
         roof = truth == np.bincount(truth[mask]).argmax()
@@ -202,8 +204,7 @@ def test_an_export_of_a_field_model_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FIELD_MODELS)
 def test_a_field_model_is_small_and_has_a_card(name: str) -> None:
-    files = list((ASSETS / name).iterdir())
-    assert sum(file.stat().st_size for file in files) < MOST_BYTES
+    assert sum(file.stat().st_size for file in (ASSETS / name).iterdir()) < MOST_BYTES
     assert "## Evaluation" in (ASSETS / name / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 

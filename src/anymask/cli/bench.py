@@ -24,6 +24,7 @@ from anymask.cli.command import Argument, Command
 from anymask.cli.options import MODEL, read_count, read_model
 from anymask.cli.reports import JSON, write_report
 from anymask.evaluation.report import Report, Section, TextTable
+from anymask.models.rules import field_rules
 
 PROMPT_COUNTS = (1, 16, 64, 256)
 IMAGE_HW = (683, 1024)
@@ -215,12 +216,15 @@ def _measure_steps(args: argparse.Namespace, pixels: Path, notes: list[str]) -> 
             Measurement(what, runtime, statistics.median(seconds), turns=seconds)
             for (what, runtime), seconds in timed.items()
         ]
+    modes = BENCH_MODES if args.everything else {"": dict[str, Any]()}
     for runtime, (model, features) in opened.items():
-        modes = BENCH_MODES if args.everything else {"": dict[str, Any]()}
         for mode, settings in modes.items():
             column = f"{runtime}, {mode}" if mode else runtime
             start = time.perf_counter()
-            found = model.everything(features, **{"grid": args.grid, **settings})
+            found = model.everything(
+                image if field_rules(model.name).turns > 1 else features,
+                **{"grid": args.grid, **settings},
+            )
             spent = time.perf_counter() - start
             figures.append(Measurement("everything", column, spent, turns=(spent,)))
             figures.append(Measurement("number of automatic masks", column, len(found), ""))

@@ -29,9 +29,9 @@ HOUSE = 10.0  # side of a small house in meters
 MIN_COVERAGE, COARSE_COVERAGE = 0.05, 0.5  # of a map, and of one that is too coarse for houses
 
 
-def read_map(args: argparse.Namespace) -> MapSettings:
-    """Read the map options. Raises InputError."""
-    return MapSettings(**read_options(args, MapSettings))
+def read_map(args: argparse.Namespace, **usual: Any) -> MapSettings:
+    """Read the map options, with other defaults. Raises InputError."""
+    return MapSettings(**usual | read_options(args, MapSettings))
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def advise_on_map(
     say(
         f"The {counted(report.objects, 'object')} cover {percent(report.coverage)} of the map. At "
         f"{pixel:.2g} m per pixel of the model's input, most objects smaller than {smallest:.2g} m "
-        f"are missed. To find more, use {other}a smaller --tile or --gsd, or a point or box for "
+        f"are missed. To find more, use {other}a smaller --tile, or a point or box for "
         f"each object: anymask segment {source} --prompts LAYER.gpkg -o objects.gpkg"
     )
 
@@ -86,7 +86,6 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
         prompt = ", ".join(one.prompt for one in phrases or ()) or (
             "everything" if phrases is None else "similar to an exemplar"
         )
-        nested = bool({"granularity", "layout"} & set(getattr(task, "arrangement", ())))
         processor = TileProcessor(
             scene,
             work.model,
@@ -94,15 +93,15 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
             about=work.about,
             prompt=prompt,
             tile=TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile,
-            nested=nested,
+            nested=bool({"granularity", "layout"} & set(getattr(task, "arrangement", ()))),
         )
-        report = write_survey(args, scene, processor, settings)
-        other = "--detector or --like, " * (phrases is not None) + (
-            f"anymask everything --model {ROOFS} for buildings, " * (work.model.name != ROOFS)
-        )
+        roofs = work.model.name == ROOFS
+        report = write_survey(args, scene, processor, read_map(args, right_angles=roofs))
         advise_on_map(
-            report, scene, work.model.spec.image_side, processor.side, args.sources[0], other
-        )
+            report, scene, work.model.spec.image_side, processor.side, args.sources[0],
+            "--detector or --like, " * (phrases is not None)
+            + f"anymask everything --model {ROOFS} for buildings, " * (not roofs),
+        )  # fmt: skip
 
 
 def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:

@@ -433,7 +433,11 @@ class MapSettings:
         ),
     ] = None
     right_angles: Annotated[
-        bool, Setting("draw an outline with right angles if it is similar to the mask")
+        bool,
+        Setting(
+            "draw an outline with right angles if it is similar to the mask",
+            default="no; with nano-roofs, yes",
+        ),
     ] = False
     min_area: Annotated[
         float, Setting("minimum area of an object on the ground", ge=0, unit="m2")

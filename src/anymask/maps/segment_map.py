@@ -37,11 +37,11 @@ from anymask.maps.tile_store import (
     open_worksheet,
 )
 from anymask.masks import Mask, Prompt, Tile, Window, joining, tile_boxes
-from anymask.models.rules import FIELD_MODELS
-from anymask.runtime import split_side
+from anymask.models.rules import field_rules
 from anymask.segment import Model
 
 DEFAULT_TILE_SIDE = 1024  # default tile size in pixels
+DEFAULT_SIDES = 64, 4096  # smallest and largest default
 GROUND = 0.25  # minimum share of a map of an object that is its background
 
 
@@ -262,8 +262,8 @@ class TileProcessor:
             `Model.find`.
         about: Settings that affect results, except the model.
         prompt: Value of the attribute `prompt` in the output.
-        tile: Tile size in scene pixels. "auto": that of the training images of a model for one
-            field, else DEFAULT_TILE_SIDE. None: the whole map at once.
+        tile: Tile size in scene pixels. "auto": DEFAULT_TILE_SIDE, or that in which a
+            model for one field finds its objects (`FieldRules`). None: the whole map at once.
     """
 
     joins = True
@@ -284,8 +284,13 @@ class TileProcessor:
     ) -> None:
         self.scene, self.model, self.find = scene, model, find
         self.prompt, self.nested = prompt, nested
-        usual = FIELD_MODELS.get(split_side(model.name)[0], DEFAULT_TILE_SIDE)
-        self.side = pick_side(usual if tile == "auto" else tile, scene.image_hw)
+        side, meters = field_rules(model.name)[:2]
+        usual = (
+            np.clip(meters / max(scene.ground), *DEFAULT_SIDES)
+            if meters
+            else side or DEFAULT_TILE_SIDE
+        )
+        self.side = pick_side(int(usual) if tile == "auto" else tile, scene.image_hw)
         self.about: dict[str, Any] = {
             "model": model_about(model),
             "find": about,
@@ -328,18 +333,8 @@ class Cutting(NamedTuple):
                 x, y = shapely.get_coordinates(shapely.point_on_surface(outline))[0].tolist()
             box = last_pixels(bounds_of(outline))
             cut = bool(joining.cut_bands(box, self.window, self.image_hw))
-            found.append(
-                Fragment(
-                    self.window,
-                    outline,
-                    cut,
-                    mask.score,
-                    mask.rank,
-                    mask.label,
-                    self.prompt,
-                    (x, y),
-                )
-            )
+            about = mask.score, mask.rank, mask.label, self.prompt, (x, y)
+            found.append(Fragment(self.window, outline, cut, *about))
         return found
 
 

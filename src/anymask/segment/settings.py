@@ -23,7 +23,7 @@ from anymask.masks import (
     parse_region_size,
     point_grid,
 )
-from anymask.models.rules import GRID_IN_WORDS, Family
+from anymask.models.rules import GRID_IN_WORDS, Family, field_rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,7 +172,6 @@ DEFAULT_SETTINGS = SegmentSettings()
 Mode = Literal["adaptive", "exact", "instances"]
 GridPrecision = Literal["auto", "model", "mixed"]
 
-INSTANCE_SCORE = 0.4  # default score threshold of the mode "instances"
 WIDER = 0.5  # of the score threshold, for the second attempt
 MAX_AT_ONCE = 64  # clicks per batch; larger batches are not faster
 
@@ -347,7 +346,7 @@ def grid_of(family: Family, given: GridDict) -> Grid:
     judging = family.tables.get("objectness")
     mode = given.get("mode", "instances" if "instances" in family.tables else "adaptive")
     if mode == "instances":
-        least = INSTANCE_SCORE, 0.0
+        least = field_rules(family.spec.name).score, 0.0
     elif judging is None or mode != "adaptive":
         least = family.grid.score, family.grid.stability
     else:

@@ -68,8 +68,7 @@ from anymask.masks import (
     rle_to_polygons,
     save_image,
 )
-from anymask.models.rules import FIELD_MODELS
-from anymask.runtime import split_side
+from anymask.models.rules import field_rules
 from anymask.segment import EncodedImage, Prediction, count_passes
 from anymask.studio.errors import CLIENT_CLOSED, RequestError, going_down, unknown_hash
 from anymask.studio.inference import (
@@ -604,7 +603,7 @@ def check_cost(
 ) -> None:
     """Raise Refusal if settings require too many points on this image, InputError."""
     height, width = _image_hw(image)
-    cost = cost_of((height, width), settings, FIELD_MODELS.get(split_side(model)[0]))
+    cost = cost_of((height, width), settings, field_rules(model).side)
     if cost > limits.clicks:
         raise RequestError(
             422,
@@ -637,8 +636,9 @@ def cost_of(
     side, layers = whole("grid", 32 if trained_side is None else 1), whole("crop_n_layers", 0)
     factor = max(1, whole("crop_n_points_downscale_factor", 1))
     clicks = [max(1, side // factor**layer) ** 2 for layer in range(layers + 1)]
-    cost: int = sum(4**layer * (count + ENCODING_COST) for layer, count in enumerate(clicks))
-    return count_passes(settings.get("tile", "auto"), image_hw, trained_side) * cost
+    return count_passes(settings.get("tile", "auto"), image_hw, trained_side) * sum(
+        4**layer * (count + ENCODING_COST) for layer, count in enumerate(clicks)
+    )
 
 
 # Responses in the requested format.

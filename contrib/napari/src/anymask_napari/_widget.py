@@ -183,7 +183,7 @@ class AnymaskWidget(QWidget):
         """Label all objects of the slice and replace its labels."""
         layer = self.source_image()
         number, labels = self.number(layer), self.labels(layer)
-        found = self.model().everything(self.features(layer, number))
+        found = self.model().everything(self.slice_of(layer, number))
         whole = labels.data if labels.data.ndim == 2 else labels.data[number]
         whole[:] = 0
         for label, one in enumerate(sorted(found, key=lambda one: -one.area), start=1):

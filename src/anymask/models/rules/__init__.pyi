@@ -43,7 +43,6 @@ from anymask.models.rules.registry import DEFAULT_VIDEO_MODEL as DEFAULT_VIDEO_M
 from anymask.models.rules.registry import FIELD_MODELS as FIELD_MODELS
 from anymask.models.rules.registry import GRID_IN_WORDS as GRID_IN_WORDS
 from anymask.models.rules.registry import MODEL_VARIABLE as MODEL_VARIABLE
-from anymask.models.rules.registry import OBJECT_SIZES as OBJECT_SIZES
 from anymask.models.rules.registry import SHIPPED as SHIPPED
 from anymask.models.rules.registry import Family as Family
 from anymask.models.rules.registry import NanoFamily as NanoFamily
@@ -52,6 +51,7 @@ from anymask.models.rules.registry import SamFamily as SamFamily
 from anymask.models.rules.registry import check_prompt as check_prompt
 from anymask.models.rules.registry import default_model as default_model
 from anymask.models.rules.registry import family_names as family_names
+from anymask.models.rules.registry import field_rules as field_rules
 from anymask.models.rules.registry import group_prompts as group_prompts
 from anymask.models.rules.registry import mask_on_image as mask_on_image
 from anymask.models.rules.registry import open_family as open_family

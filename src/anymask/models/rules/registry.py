@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -346,12 +346,33 @@ LOG = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[2] / "assets"
 BUNDLED_MODELS = ("nano", "small")  # bundled models, each a folder of `SHIPPED`
-# Bundled models with an instance head for one field, and the median longer side of their training
-# images in pixels: larger images have tiles of this size.
-FIELD_MODELS = {"nano-cells": 256, "nano-roofs": 416}
-# Field models that search small objects in tiles in which they have the usual size: the diameter
-# below which objects are small, and the usual one, relative to the longer side of image or tile.
-OBJECT_SIZES = {"nano-cells": (20 / 512, 26 / 512)}
+
+
+class FieldRules(NamedTuple):
+    """How a model with an instance head searches an image."""
+
+    # Median longer side of the training images in pixels: larger images have tiles of this size
+    side: int | None = None
+    ground: float = 0.0  # side of the tiles of a map in meters, if not 0
+    # To search small objects in tiles in which they have the usual size: the diameter below which
+    # they are small, and the usual one, relative to the longer side of image or tile
+    sizes: tuple[float, float] | None = None
+    turns: int = 1  # number of quarter turns of the image, from none, whose planes are averaged
+    seed: float = 0.5  # maximum center and boundary distance of a seed
+    score: float = 0.4  # default of the minimum score
+
+
+FIELD_MODELS = {  # bundled models with an instance head for one field
+    "nano-cells": FieldRules(256, sizes=(20 / 512, 26 / 512)),
+    "nano-roofs": FieldRules(416, 100.0, turns=4, seed=0.6, score=0.3),
+}
+
+
+def field_rules(name: str) -> FieldRules:
+    """Rules of a model by its name, with or without an input side; the defaults for most models."""
+    return FIELD_MODELS.get(name.partition("@")[0], FieldRules())
+
+
 DEFAULT_IMAGE_MODEL = "small"  # default for images
 DEFAULT_VIDEO_MODEL = "nano"  # default for videos, scans, offline pages and training
 MODEL_VARIABLE = "ANYMASK_MODEL"  # environment variable with another default for images

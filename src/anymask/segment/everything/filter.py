@@ -65,8 +65,7 @@ def good_enough(score: FloatArray, settings: Grid) -> BoolArray:  # (N, K) -> (N
     """Whether each candidate exceeds the score threshold."""
     if not settings.score:
         return np.ones_like(score, np.bool_)
-    good: BoolArray = score > settings.score
-    return good
+    return score > settings.score
 
 
 def make_record(
@@ -137,8 +136,7 @@ def stability_range(
 def _least(logits: FloatArray, first: IntArray, last: IntArray, axis: int) -> FloatArray:
     """Minimum of each group's logits along an axis; a group spans at most three of them."""
     ends = np.minimum(np.take(logits, first, axis), np.take(logits, last, axis))
-    least: FloatArray = np.minimum(ends, np.take(logits, np.minimum(first + 1, last), axis))
-    return least
+    return np.minimum(ends, np.take(logits, np.minimum(first + 1, last), axis))
 
 
 @lru_cache(maxsize=16)

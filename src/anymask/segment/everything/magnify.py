@@ -34,7 +34,7 @@ def magnifying_side(
         image: Image (H, W, 3), or None if only its embedding is known.
         image_hw: Height and width of the image.
         found: Masks of the image.
-        sizes: `OBJECT_SIZES` of the model.
+        sizes: `FieldRules.sizes` of the model.
         trained_side: Side of the training images, and of the tiles if objects are merged.
 
     Raises:
@@ -49,7 +49,7 @@ def magnifying_side(
         window = max(smallest, round(diameter / usual)) if is_small else window // 2
         if window >= side or (not is_small and window < MERGED_WINDOW):
             break
-        dense = densest_window(require_image(image, image_hw, window), found, window)
+        dense = densest_window(require_image(image, image_hw, f"tile={window}"), found, window)
         measured = median_diameter(scanner.everything(dense))
         if is_small:
             side, diameter = window, measured

@@ -48,13 +48,12 @@ from anymask.masks import (
     points_to_model,
     tile_side,
 )
-from anymask.models.rules import DEFAULT_VIDEO_MODEL, FIELD_MODELS, OBJECT_SIZES, Family
+from anymask.models.rules import DEFAULT_VIDEO_MODEL, Family, field_rules
 from anymask.runtime import (
     ImageRuntime,
     Sweep,
     open_sweep,
     require,
-    split_side,
 )
 from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import (
@@ -104,7 +103,6 @@ from anymask.segment.settings import (
 # Letters: h w the cells of the planes, H W the image, n instances.
 
 FOREGROUND = 0.5  # minimum probability of the foreground
-SEED = 0.5  # maximum center and boundary distance of a seed
 DISTANCE_SIGMA = 0.8  # standard deviation of the smoothing of the distances, in cells
 LEVELS = 64  # of the boundary distance in the watershed
 MIN_INSTANCE_CELLS = 6  # cells of the smallest instance
@@ -121,49 +119,53 @@ class Distances(NamedTuple):
 
 
 def find_instances(
-    runtime: ImageRuntime, place: Features, view: CropView, settings: Grid
+    runtime: ImageRuntime, places: Sequence[Features], view: CropView, settings: Grid
 ) -> list[Mask]:
     """Find all instances in a view of an image.
 
     Args:
         runtime: Runtime of the model.
-        place: Embedding of the view.
+        places: Embeddings of the view and of its next quarter turns, whose planes are averaged.
         view: The view.
         settings: Settings of the search; `score` and `stability` filter the instances.
 
     Raises ModelError if the model has no instance head.
     """
-    planes = require(runtime, runtime.instance_planes, "instance planes")(place.encoder_output)
-    side = planes.shape[-1]
-    rows, columns = place.geometry.filled_cells(side)
-    foreground, center, boundary = planes[:, :rows, :columns]
-    distances = Distances(foreground, center, boundary)
-    labels = separate(distances)
+    read, every = require(runtime, runtime.instance_planes, "instance planes"), list[FloatArray]()
+    for turn, place in enumerate(places):
+        planes = read(place.encoder_output)
+        side = planes.shape[-1]
+        rows, columns = place.geometry.filled_cells(side)
+        every.append(np.rot90(planes[:, :rows, :columns], -turn, (1, 2)))
+    distances = Distances(*np.mean(every, axis=0))
+    labels = separate(distances, field_rules(runtime.spec.name).seed)
+    (rows, columns), image_hw = labels.shape, places[0].image_hw
     found: list[Mask] = []
     for logits, score, (x, y) in _each(labels, distances, side):
         if score > settings.score or not settings.score:
-            click = np.array([x / columns * place.image_hw[1], y / rows * place.image_hw[0]])
+            click = np.array([x / columns * image_hw[1], y / rows * image_hw[0]])
             found += make_record(logits, score, click, view, settings)
     return found
 
 
-def separate(distances: Distances) -> IntArray:  # -> (h, w)
-    """Separate instances: 0 in the background, instances numbered from 1."""
+def separate(distances: Distances, seed: float = 0.5) -> IntArray:  # -> (h, w)
+    """Separate instances: 0 in the background, instances numbered from 1.
+
+    Args:
+        seed: Maximum center and boundary distance of a seed.
+    """
     inside = distances.foreground > FOREGROUND
     center, boundary = (
         np.asarray(cv2.GaussianBlur(plane, (0, 0), DISTANCE_SIGMA), np.float32)
         for plane in (distances.center, distances.boundary)
     )
-    seeds = inside & (center < SEED) & (boundary < SEED)
+    seeds = inside & (center < seed) & (boundary < seed)
     seeds |= _without_seed(inside, seeds)
     _, numbered_seeds = cv2.connectedComponents(seeds.view(np.uint8), connectivity=4)
     labels = _flood(np.asarray(numbered_seeds, np.int32), boundary, inside)
-    sizes = np.bincount(labels.ravel())
-    kept = sizes >= MIN_INSTANCE_CELLS
+    kept = np.bincount(labels.ravel()) >= MIN_INSTANCE_CELLS
     kept[0] = False
-    numbers = np.cumsum(kept) * kept
-    numbered: IntArray = numbers[labels].astype(np.int64)
-    return numbered
+    return (np.cumsum(kept) * kept)[labels].astype(np.int64)
 
 
 def _without_seed(inside: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -172,8 +174,7 @@ def _without_seed(inside: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArra
     seeded = np.zeros(regions.max() + 1, np.bool_)
     seeded[regions[seeds]] = True
     seeded[0] = True
-    without: NDArray[np.bool_] = ~seeded[regions]
-    return without
+    return ~seeded[regions]
 
 
 def _flood(
@@ -221,8 +222,7 @@ def _each(
         if right == columns:
             plane[:, columns : columns + 2] = plane[:, columns - 1 : columns]
         middle = distances.center[own].argmin()
-        clear = 1 - float(distances.center[own].min())
-        score = float(distances.foreground[own].mean()) * clear
+        score = float(distances.foreground[own].mean()) * (1 - float(distances.center[own].min()))
         found.append((plane, score, (float(x[middle]) + 0.5, float(y[middle]) + 0.5)))
     return found
 
@@ -251,6 +251,7 @@ def find_everything(
     Raises PromptError if the model does not support points, InputError for crops of an embedding.
     """
     spec, family = runtime.spec, runtime.family
+    turns = field_rules(spec.name).turns if settings.mode == "instances" else 1
     check_clicks(spec)
     if settings.crop_n_layers and isinstance(features, Features):
         raise InputError(
@@ -266,13 +267,15 @@ def find_everything(
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
             if isinstance(features, Features):
-                place = features
+                places = [features]
             else:
                 x0, y0, x1, y1 = window
-                place = encode_image(runtime, features[y0:y1, x0:x1])
+                turned = (np.rot90(features[y0:y1, x0:x1], turn) for turn in range(turns))
+                places = [encode_image(runtime, np.ascontiguousarray(one)) for one in turned]
+            place = places[0]
             view = CropView(window, image_hw, place.geometry, spec.mask_threshold)
             if settings.mode == "instances":
-                masks = find_instances(runtime, place, view, settings)
+                masks = find_instances(runtime, places, view, settings)
                 clock.add(len(grid))
             else:
                 sweep = open_sweep(
@@ -515,11 +518,10 @@ def find_masks(
     requested = mask_filter_of(grid, of_arrangement, default_min_objectness(runtime.family))
     loose = mask_filter_of(grid, of_arrangement)
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
-    trained_side, magnifies = None, False
-    if grid.mode == "instances":
-        field = split_side(runtime.spec.name)[0]
-        trained_side = FIELD_MODELS.get(field, runtime.spec.image_side)
-        magnifies = field in OBJECT_SIZES and tiling.tile == "auto" and not grid.crop_n_layers
+    reads, rules = grid.mode == "instances", field_rules(runtime.spec.name)
+    trained_side = (rules.side or runtime.spec.image_side) if reads else None
+    magnifies = reads and rules.sizes and tiling.tile == "auto" and not grid.crop_n_layers
+    turns = reads and rules.turns > 1
     if features is None:
         assert image is not None
         image_hw = (image.shape[0], image.shape[1])
@@ -530,11 +532,11 @@ def find_masks(
     side_if_empty, side = side, None if magnifies else side
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
-        if side is not None:
-            require_image(image, image_hw, side)
+        if side is not None or turns:
+            require_image(image, image_hw, runtime.spec.name if turns else f"tile={side}")
             features = None
     whole = image if side is None else None
-    once = not grid.crop_n_layers and "point" in runtime.spec.accepts
+    once = not grid.crop_n_layers and not turns and "point" in runtime.spec.accepts
     if features is None and whole is not None and once:
         features = encode_image(runtime, whole)
 
@@ -620,12 +622,11 @@ def _search_magnified(
     """
     found = find_everything(runtime, features, grid, None, log, least)
     image_hw, (trained_side, side) = features.image_hw, sides
-    if found:
-        sizes = OBJECT_SIZES[split_side(runtime.spec.name)[0]]
+    if found and (sizes := field_rules(runtime.spec.name).sizes):
         scanner = WindowScanner(runtime, grid)
         side = magnifying_side(scanner, image, image_hw, found, sizes, trained_side)
     if side is not None:
-        image = require_image(image, image_hw, side)
+        image = require_image(image, image_hw, f"tile={side}")
         return _search(runtime, image, None, side, grid, log, tell)
     if tell is not None:
         tell(1, 1)

@@ -60,11 +60,11 @@ def count_passes(tile: Tile, image_hw: tuple[int, int], trained_side: int | None
     return 1 if side is None else len(tile_boxes(image_hw, side, int(side * joining.OVERLAP))) + 1
 
 
-def require_image(image: UintImage | None, image_hw: tuple[int, int], side: int) -> UintImage:
+def require_image(image: UintImage | None, image_hw: tuple[int, int], what: str) -> UintImage:
     """Return the image. Raises InputError if it is missing or does not have the given size."""
     if image is None or image.shape[:2] != image_hw:
         raise InputError(
-            f"tile={side} requires the image, but only its embedding was passed. Pass the image."
+            f"{what} requires the image, but only its embedding was passed. Pass the image."
         )
     return image
 
