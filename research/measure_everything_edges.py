@@ -39,11 +39,9 @@ def main() -> None:
     for name in args.sets:
         samples = load_set(args.data / name)[1]
         some = samples[:: max(1, len(samples) // args.images)][: args.images]
-        rows, seconds, shown, extra = [], 0.0, 0, 0.0
-        for sample in some:
-            found, (one, more, count) = measure(model, sample)
-            rows += found
-            seconds, extra, shown = seconds + one, extra + more, shown + count
+        found = [measure(model, sample) for sample in some]
+        rows = [row for one, _ in found for row in one]
+        seconds, extra, shown = np.sum([spent for _, spent in found], axis=0)
         own, fine, band, rim = np.array(rows, np.float64).reshape(-1, 4).mean(axis=0)
         print(
             f"{name:24}{len(rows):7d}{own:8.3f}{fine - own:+8.3f}{band:8.3f}{rim - band:+8.3f}"

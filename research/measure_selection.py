@@ -25,7 +25,7 @@ import anymask
 from anymask.base import BoolArray, Floats
 from anymask.formats import AnnotatedImage
 from anymask.formats.sets import iter_samples
-from anymask.masks import Mask, Prompt, Rle, center_click, rle_iou, rle_to_mask
+from anymask.masks import Mask, Prompt, Rle, center_click, open_box, rle_iou, rle_to_mask
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.segment import MaskFilter, SegmentSettings, default_min_objectness, grid_of
 from anymask.segment.everything.filter import filter_masks
@@ -54,11 +54,6 @@ def hits(rles: Sequence[Rle], truths: Sequence[Rle]) -> BoolArray:  # n, M -> (M
     return found
 
 
-def _box(mask: BoolArray) -> tuple[float, float, float, float]:
-    y, x = np.nonzero(mask)
-    return (float(x.min()), float(y.min()), float(x.max() + 1), float(y.max() + 1))
-
-
 def measure(model: anymask.Model, sample: AnnotatedImage) -> tuple[Floats, list[int]]:
     """One image: rows (M, 1 + S + 3) of size and hits, and the number of masks after each step."""
     runtime, truths = model.runtime, sample.rles
@@ -71,7 +66,7 @@ def measure(model: anymask.Model, sample: AnnotatedImage) -> tuple[Floats, list[
     # Whether each object is found by each of `PROMPTS`, (M, 3).
     masks = [rle_to_mask(rle) for rle in truths]
     clicks = [Prompt.of(points=[center_click(mask)]) for mask in masks]
-    boxes = [Prompt.of(box=_box(mask)) for mask in masks]
+    boxes = [Prompt.of(box=open_box(mask)) for mask in masks]
     plain = SegmentSettings(refine_edges=False, zoom=False)
     answers = decode_prompts(model.runtime, features, clicks, replace(plain, multimask=True))
     boxed = decode_prompts(model.runtime, features, boxes, replace(plain, multimask=False))

@@ -34,7 +34,7 @@ from anymask.track import FramePrediction, StateArrays, Tracker, TrackMoment
 GAP = 2  # number of consecutive rejected slices that end an object
 MIN_AREA = 0.15  # minimum area, relative to the median of the last areas
 MIN_CONTRAST = 0.5  # minimum contrast, relative to the prompted slice, unless it fades slowly
-SLOWLY = 0.6  # minimum contrast of slow fading, relative to the last accepted slice
+SLOWLY = 0.4  # minimum contrast of slow fading, relative to the last accepted slice
 FAINTEST = 0.2  # minimum contrast of slow fading, relative to the prompted slice
 STANDS_OUT = 1.0  # minimum prompted contrast to evaluate, in standard deviations of the inside
 GRAY_JUMP = 1.5  # maximum change of mean and contrast, in standard deviations of the inside

@@ -52,7 +52,7 @@ from anymask.track import (
 from anymask.volumes.ending import GAP, EndingTracker, SliceState
 from anymask.volumes.reading import read_volume
 from anymask.volumes.volume import Color, Volume, check_window, scaled_affine
-from anymask.volumes.writing import label_volume, write_labels
+from anymask.volumes.writing import LabelMeasure, label_volume, measure_labels, write_labels
 
 # Fill slices between known masks, and merge the masks of several axes.
 #
@@ -84,10 +84,8 @@ def fill_slices(
         return stack
     full = np.asarray(stack.any(axis=(1, 2)), np.bool_)
     requested = np.zeros(len(stack), np.bool_)
-    for first, last in pairwise(drawn):
-        between = range(first + 1, last)
-        weak = [way == "always" or not full[index] or index in unsure for index in between]
-        requested[first + 1 : last] = weak
+    for index in {*range(min(drawn, default=0), max(drawn, default=0))} - {*drawn}:
+        requested[index] = way == "always" or not full[index] or index in unsure
     known = np.flatnonzero(full & ~requested)
     if way == "auto":
         for first, last in pairwise(known.tolist()):
@@ -155,20 +153,27 @@ def _distances(part: AlongAxis, spacing: Sequence[float]) -> FloatArray:
 # Tracks of objects along one axis of a scan, and the choice between them.
 #
 # Every prompted slice of an object is tracked on its own, in both directions. A new prompt leaves
-# the other tracks as they are, and each slice shows the track with the highest confidence: 1 on its
-# own slice, the IoU with the prompted mask on another prompted slice, and in between by distance.
-# If two are equal, the nearest prompt decides.
+# the other tracks as they are. A slice keeps the mask of an earlier track unless the confidence of
+# a later one is higher by MARGIN. The confidence of a track is
+#
+# - on its own slice the trust in the prompted mask, by its predicted IoU, relative to the first one
+# - on another prompted slice lower by the difference from the mask there, as far as that is trusted
+# - in between interpolated by distance.
 #
 # Letters: H W a slice.
 
-TRACKS = 1 << 16  # a track is numbered object + TRACKS * (prompted slice + 1)
+TRACKS = 1 << 16  # a track is numbered object + TRACKS * n, in the order of the prompts
+MARGIN = 0.1  # minimum gain in confidence to replace the mask of an earlier track
+UNTRUSTED, TRUSTED = 0.7, 0.84  # predicted IoU of masks with the lowest and the highest trust
+LEAST_TRUST = 0.2
 
 
 @dataclass(frozen=True, eq=False)
 class ShownSlice:
-    """Mask of an object on a slice, and the confidence of its track there."""
+    """Mask of an object on a slice, its track, and the confidence of the track there."""
 
     mask: ObjectMask
+    track: int
     confidence: float
 
 
@@ -195,9 +200,9 @@ class AxisTracks:
 
     def track_at(self, number: int, index: int) -> int:
         """Number of the track with a prompt on a slice, or of a new one."""
-        tracks = self.tracks(number).items()
-        new = number + TRACKS * (index + 1)
-        return next((track for track, own in tracks if index in own), new)
+        tracks = self.tracks(number)
+        new = max(tracks, default=number) + TRACKS
+        return next((track for track, own in tracks.items() if index in own), new)
 
     def slices(self, number: int) -> list[int]:
         """Slices with masks of an object."""
@@ -216,28 +221,29 @@ class AxisTracks:
     def _shown(self, number: int, indices: Iterable[int]) -> Iterator[tuple[int, ShownSlice]]:
         tracks = self.tracks(number)
         known = self._known(tracks)
-
-        def rank(track: int, index: int) -> tuple[float, int]:
-            places = sorted(known[track])
-            values = [known[track][place] for place in places]
-            away = min(abs(index - own) for own in tracks[track])
-            return round(float(np.interp(index, places, values)), 3), -away
-
         for index in indices:
-            objects = self.video.result(index).objects
-            if candidates := tracks.keys() & objects.keys():
-                (confidence, _), track = max((rank(one, index), one) for one in candidates)
-                yield index, ShownSlice(objects[track], confidence)
+            objects, best = self.video.result(index).objects, None
+            for track in (track for track in tracks if track in objects):
+                places, values = zip(*sorted(known[track].items()), strict=True)
+                confidence = float(np.interp(index, places, values)) + (index in tracks[track])
+                if best is None or confidence > best.confidence + MARGIN:
+                    best = ShownSlice(objects[track], track, confidence)
+            if best is not None:
+                yield index, best
 
     def _known(self, tracks: dict[int, list[int]]) -> dict[int, dict[int, float]]:
         """Confidence of each track on the prompted slices of all."""
-        known = {track: dict.fromkeys(own, 1.0) for track, own in tracks.items()}
-        for owner, index in [(owner, index) for owner, own in tracks.items() for index in own]:
-            objects = self.video.result(index).objects
-            for track in (tracks.keys() & objects.keys()) - {owner}:
-                first, last = objects[track], objects[owner]
-                iou = float(rle_iou([first.rle], [last.rle])[0, 0])
-                known[track][index] = iou if first.area or last.area else 1.0
+        owners = {index: owner for owner, own in tracks.items() for index in own}
+        masks = {index: self.video.result(index).objects for index in owners}
+        quality = [masks[index][owner].quality for index, owner in owners.items()]
+        trust = np.interp(quality, (UNTRUSTED, TRUSTED), (LEAST_TRUST, 1.0))
+        trusted = dict(zip(owners, np.minimum(trust / trust[:1], 1.0).tolist(), strict=True))
+        known: dict[int, dict[int, float]] = {track: {} for track in tracks}
+        for index, owner in owners.items():
+            for track in tracks.keys() & masks[index].keys():
+                first, last = masks[index][track].rle, masks[index][owner].rle
+                iou = 1.0 if first == last else float(rle_iou([first], [last])[0, 0])
+                known[track][index] = trusted[tracks[track][0]] * (1 - trusted[index] * (1 - iou))
         return known
 
 
@@ -246,8 +252,7 @@ IN_MEMORY = 512 << 20  # maximum size of a scan to keep in memory, in bytes
 LOOKED_AT = 24  # number of slices sampled for the default window
 Window = tuple[float, float]
 Fill = Literal["auto", "always", "never"]
-SURE = 0.9  # minimum confidence of a track between prompted slices; below, interpolate
-UNSURE = frozenset({"score", "area", "jump", "gone"})  # doubts that mark a slice for interpolation
+SURE = 0.6  # minimum confidence of a track between prompted slices; below, interpolate
 
 
 def _parse_window(text: str) -> Window:
@@ -412,9 +417,9 @@ class VolumeSession:
     ) -> ObjectMask:
         """Prompt an object on a slice, or correct its mask there, and return the mask.
 
-        Every prompted slice is tracked on its own along its axis. A slice shows the track that
-        agrees best with the other prompted slices, weighted by distance. Clicks and scribbles
-        correct the mask that the object has on the slice, as in `VideoSession.add`.
+        Every prompted slice is tracked on its own along its axis. A further prompt changes the
+        other slices only where its track agrees better with the prompted slices. Clicks and
+        scribbles correct the mask of the object on the slice, as in `VideoSession.add`.
 
         Args:
             slice: Slice index along the axis, from 0.
@@ -552,11 +557,9 @@ class VolumeSession:
         """
         found = []
         for axis, one in sorted(self._axes.items()):
-            if not (prompted := one.prompts(id)):
-                continue
-            for place, backward, step in ((0, True, 1), (-1, False, -1)):
-                track = one.track_at(id, prompted[place])
-                state = one.video.state_of(track, backward=backward)
+            tracks = [shown.track for _, shown in one.shown(id)]
+            for track, backward, step in ((tracks[:1], True, 1), (tracks[-1:], False, -1)):
+                state = one.video.state_of(*track, backward=backward) if track else None
                 if isinstance(state, SliceState) and (first := state.past.first) is not None:
                     last, name = first.slice + step, AXES[axis]
                     found.append(f"{name} {last} ({name} {first.slice}: {first.describe()})")
@@ -605,7 +608,7 @@ class VolumeSession:
             one = shown.mask
             if one.area:
                 stack[index] = one.mask
-            if not one.prompted and (shown.confidence < SURE or UNSURE & set(one.doubts)):
+            if not one.prompted and shown.confidence < SURE:
                 unsure.append(index)
         drawn = [index for index in tracks.prompts(number) if stack[index].any()]
         return fill_slices(stack, drawn, unsure, self.settings.fill)
@@ -630,6 +633,10 @@ class VolumeSession:
         """Total area of an object on all tracked slices, in pixels."""
         shown = (found for one in self._axes.values() for found in one.shown(number))
         return sum(one.mask.area for _, one in shown)
+
+    def measure(self, names: Mapping[int, str] | None = None) -> list[LabelMeasure]:
+        """Measure the objects in mm, mm2 and ml. See `measure_labels`."""
+        return measure_labels(self.labels(names))
 
     def save(self, path: str | Path, names: Mapping[int, str] | None = None) -> None:
         """Write the labels. See `write_labels`."""
