@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from anymask.base import InputError, UintImage, csv_text, file_suffix, whole_file
 from anymask.masks import measure, save_image
-from anymask.track.outputs import MaskWriter, ReadFrame, VideoFacts, cut_objects, draw_matte
+from anymask.track.outputs import MaskWriter, ReadFrame, cut_objects, draw_matte
 from anymask.track.records import ObjectMask, TrackedFrame
 
 NUMBER = "{n}"  # placeholder in a file name
@@ -75,17 +73,18 @@ class SequenceWriter(MaskWriter):
     Damaged frames are skipped but keep their number, so that images stay in sync with the video.
 
     Args:
-        style: Fields of `edit.CutoutSettings`. None: white on black.
+        style: Fields of `edit.CutoutSettings`. None: a luma matte.
     """
 
-    def __init__(self, path: Path, facts: VideoFacts, style: Mapping[str, Any] | None) -> None:
+    shows_frames = True
+
+    def __init__(self, path: Path, style: Mapping[str, Any] | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._hw, self._look = path, facts.hw, style
-        self.shows_frames = style is not None
+        self._path, self._look = path, style
 
     def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
         drawn: UintImage = (
-            draw_matte(frame, np.zeros((*self._hw, 3), np.uint8))[..., 0]
+            draw_matte(frame, image())[..., 0]
             if self._look is None
             else cut_objects(frame, image(), self._look)
         )

@@ -48,13 +48,13 @@ def open_writers(
                 writers.append(TableWriter(path, names))
             case ".png":
                 look = None if cutout is None else cutout.settings
-                writers.append(SequenceWriter(path, facts, look))
+                writers.append(SequenceWriter(path, look))
             case "" if cutout is not None and cutout.folders:
-                writers.append(SequenceWriter(path / f"{STEM}.png", facts, cutout.settings))
+                writers.append(SequenceWriter(path / f"{STEM}.png", cutout.settings))
             case "":
                 writers.append(palette_writer(path, facts))
             case _ if is_matte(path):
-                writers.append(VideoWriter(path, facts, draw_matte))
+                writers.append(VideoWriter(path, facts, draw_matte, "matte"))
             case _ if cutout is not None:
                 cut = partial(cut_objects, style=cutout.settings)
                 writers.append(VideoWriter(path, facts, cut, cutout.video))
@@ -89,9 +89,8 @@ def check_paths(paths: Sequence[Path], cutout: CutoutStyle | None = None) -> Non
                 "such as masks.jsonl."
             )
         if ending in OUTPUT_VIDEO_SUFFIXES:
-            check_video_output(
-                path, "picture" if cutout is None or is_matte(path) else cutout.video
-            )
+            style = "picture" if cutout is None else cutout.video
+            check_video_output(path, "matte" if is_matte(path) else style)
         elif not is_sequence(path) and ending not in ("", ".json", ".jsonl", ".csv"):
             raise InputError(
                 f"Unsupported output {str(path)!r}. Use .json (SA-V), .jsonl, .csv, "
