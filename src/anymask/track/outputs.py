@@ -135,10 +135,12 @@ def palette_writer(folder: Path, facts: VideoFacts) -> MaskWriter:
 
 def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
     """Convert a frame to JSON: COCO run-lengths, scores, states and doubts."""
-    objects = [object_to_json(number, one) for number, one in frame.objects.items()]
-    named = {"file": frame.name} if frame.name else {}
-    about = {"frame": frame.source_frame, **named, "seconds": round(frame.seconds, 6)}
-    return {**about, "objects": objects}
+    return {
+        "frame": frame.source_frame,
+        **({"file": frame.name} if frame.name else {}),
+        "seconds": round(frame.seconds, 6),
+        "objects": [object_to_json(number, one) for number, one in frame.objects.items()],
+    }
 
 
 def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
@@ -189,8 +191,7 @@ def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colo
 
 def draw_matte(frame: TrackedFrame, image: UintImage) -> UintImage:
     """Draw the alpha of all objects of a frame (H, W, 3) in gray values, as `cut_objects` does."""
-    alpha = cut_objects(frame, image)[..., 3:]
-    return np.repeat(alpha, 3, axis=2)
+    return np.repeat(cut_objects(frame, image)[..., 3:], 3, axis=2)
 
 
 class VideoWriter(MaskWriter):
@@ -243,17 +244,16 @@ class VideoWriter(MaskWriter):
             rate = Fraction(self.rate).limit_denominator(1001)
             self._stream = self._out.add_stream(self._codec, rate=rate, options=options)
             self._stream.height, self._stream.width = height, width
-            even = height % 2 == 0 and width % 2 == 0
-            plain = "yuv422p10le" if prores else "yuv420p" if even or webm else "yuv444p"
+            odd = (height % 2 or width % 2) and not webm
+            plain = "yuv422p10le" if prores else "yuv444p" if odd else "yuv420p"
             self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
             self._stream.codec_context.time_base = Fraction(1, CLOCK)
             if prores:  # has no full range
                 self._colors = (self._colors[0], _BT709[1], *self._colors[2:])
             for name, value in zip(_TAGS, self._colors, strict=True):
                 setattr(self._stream.codec_context, name, value)
-        form = "rgba" if image.shape[2] == 4 else "rgb24"
+        form, (matrix, span) = "rgba" if image.shape[2] == 4 else "rgb24", self._colors[:2]
         whole = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
-        matrix, span = self._colors[:2]
         shown = whole.reformat(
             width=self._size[1], height=self._size[0],  # the resolution of the video may change
             format=self._stream.pix_fmt, dst_colorspace=_MATRICES[matrix],

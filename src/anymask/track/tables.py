@@ -59,9 +59,10 @@ class TableWriter(MaskWriter):
     def _row(self, number: int, one: ObjectMask) -> list[object]:
         shape = measure.measure_mask(one.rle)
         center = [measure.table_cell(float(side)) for side in (shape.x, shape.y)]
-        box = [shape.x0, shape.y0, shape.x1, shape.y1]
-        name, score = self._names.get(number, ""), round(one.score, 4)
-        return [name, one.area, *center, *box, score, one.state]
+        return [
+            self._names.get(number, ""), one.area, *center, shape.x0, shape.y0, shape.x1, shape.y1,
+            round(one.score, 4), one.state,
+        ]  # fmt: skip
 
     def close(self) -> None:
         self._file.close()
@@ -88,8 +89,8 @@ class SequenceWriter(MaskWriter):
             if self._look is None
             else cut_objects(frame, image(), self._look)
         )
-        name = self._path.name.replace(NUMBER, f"{frame.index:0{DIGITS}}")
-        name = name.replace(STEM, frame.stem)
+        number = f"{frame.index:0{DIGITS}}"
+        name = self._path.name.replace(NUMBER, number).replace(STEM, frame.stem)
         with whole_file(self._path.with_name(name)) as file:
             save_image(file, drawn)
 
@@ -111,9 +112,8 @@ def is_sequence(path: Path) -> bool:
 def sequence_files(path: Path) -> list[Path]:
     """Existing files of a sequence."""
     begin, _, end = path.name.partition(NUMBER)
-    found = path.parent.iterdir() if path.parent.is_dir() else ()
     return sorted(
-        one for one in found
+        one for one in (path.parent.iterdir() if path.parent.is_dir() else ())
         if one.name.startswith(begin) and one.name.endswith(end)
         and one.name[len(begin) : len(one.name) - len(end)].isdecimal()
     )  # fmt: skip

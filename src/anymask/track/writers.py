@@ -47,8 +47,7 @@ def open_writers(
             case ".csv":
                 writers.append(TableWriter(path, names))
             case ".png":
-                look = None if cutout is None else cutout.settings
-                writers.append(SequenceWriter(path, look))
+                writers.append(SequenceWriter(path, None if cutout is None else cutout.settings))
             case "" if cutout is not None and cutout.folders:
                 writers.append(SequenceWriter(path / f"{STEM}.png", cutout.settings))
             case "":
@@ -56,8 +55,8 @@ def open_writers(
             case _ if is_matte(path):
                 writers.append(VideoWriter(path, facts, draw_matte, "matte"))
             case _ if cutout is not None:
-                cut = partial(cut_objects, style=cutout.settings)
-                writers.append(VideoWriter(path, facts, cut, cutout.video))
+                draw = partial(cut_objects, style=cutout.settings)
+                writers.append(VideoWriter(path, facts, draw, cutout.video))
             case _:
                 palette = dict(zip(facts.objects, colors(len(facts.objects)), strict=True))
                 writers.append(VideoWriter(path, facts, partial(draw_objects, palette=palette)))
