@@ -43,9 +43,10 @@ from anymask.evaluation.datasets import SetQuery
 from anymask.evaluation.metrics import cluster_mean
 from anymask.evaluation.protocols import Segmenter
 from anymask.evaluation.report import markdown_table
-from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_images
+from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.masks import Polygon, Prompt, iou, mask_to_polygons, next_click, polygons_to_mask
 from research.command import exit_status
+from research.shared import iterate_images
 
 AIM, CORNER, CHECK = 2.4, 0.9, 1.0  # seconds
 TOLERANCES = 24 * 0.92 ** np.arange(50)  # of a polygon, in pixels

@@ -34,11 +34,12 @@ from anymask.formats import load_set
 from anymask.masks import mask_nms, rle_iou
 from anymask.models.rules import SHIPPED
 from anymask.runtime import open_sweep, read_manifest
-from anymask.runtime.manifest import read_tables, write_tables
+from anymask.runtime.manifest import read_tables
 from anymask.segment import Grid, encode_image, grid_of
 from anymask.segment.everything.filter import good_enough, make_record
 from anymask.segment.everything.grid import CropView, Frontier, TanhNetwork, adaptive_table
 from anymask.segment.everything.search import grid_prompts
+from research.shared import write_tables
 
 Floats = NDArray[np.float64]
 

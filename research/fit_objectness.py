@@ -40,7 +40,7 @@ from anymask.formats import AnnotatedImage, load_set
 from anymask.masks import Rle, mask_nms, rle_area, rle_intersection, rle_iou
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, SHIPPED
 from anymask.runtime import open_sweep, read_manifest
-from anymask.runtime.manifest import read_tables, write_tables
+from anymask.runtime.manifest import read_tables
 from anymask.segment import Grid, encode_image, grid_of
 from anymask.segment.everything.filter import (
     PART_OBJECTNESS,
@@ -52,6 +52,7 @@ from anymask.segment.everything.grid import CropView, TanhNetwork
 from anymask.segment.everything.search import ProgressCounter, ViewDecoder, search_view
 from anymask.segment.settings import ADAPTIVE_NMS, CONTAINED, SURROUNDING
 from research.nano.proposals import COMPLETE, ROUND, SAME, judge_proposals
+from research.shared import write_tables
 
 Floats = NDArray[np.floating[Any]]
 

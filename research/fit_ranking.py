@@ -50,8 +50,8 @@ from anymask.masks.answer import (
     without_parts,
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, SHIPPED, group_prompts, shipped_tables
-from anymask.runtime.manifest import write_tables
 from anymask.segment import encode_image
+from research.shared import write_tables
 
 Arrays = NDArray[Any]
 

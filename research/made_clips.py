@@ -1,5 +1,10 @@
 """Made clips with exact truth: cut-outs of the bundled samples that move over another sample.
 
+    python -m research.made_clips PHOTOS FOLDER --seed 7
+
+writes ten clips of one object, FOLDER/NAME/images and masks: the subject of a photo of PHOTOS turns
+and grows over another photo, alone, with its double, behind a pillar, or on spoked wheels.
+
 Each scene is a function of the frame number, so that frames are drawn on demand and a clip of any
 length takes constant memory. Sprites are drawn in order; a later one hides an earlier one.
 
@@ -8,14 +13,20 @@ Letters: H W a frame, h w a sprite. Positions are x, y of a sprite's centre in p
 
 from __future__ import annotations
 
+import argparse
+import pathlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 import numpy as np
+from PIL import Image
 
 import anymask
 from anymask.base import BoolArray, FloatArray, UintImage
+from anymask.edit.subject import main_subject
+from anymask.images import list_images
 
 HW = (180, 240)
 FRAMES = 60
@@ -32,12 +43,14 @@ class Sprite:
         alpha: Share of the object in each pixel (h, w).
         path: Function from the frame number to the centre.
         number: Number of the object. 0: scenery, which is no object of the truth.
+        pose: Function from the frame number to an angle in degrees and a scale.
     """
 
     colors: UintImage
     alpha: FloatArray
     path: Path
     number: int
+    pose: Path = lambda frame: (0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +93,9 @@ class MadeScene:
         drawn, masks, whole = self.grounds[shot].astype(np.float32), dict[int, BoolArray](), {}
         for sprite in self.sprites[shot]:
             (h, w), (x, y) = sprite.alpha.shape, sprite.path(frame)
-            matrix = np.array([[1, 0, x - (w - 1) / 2], [0, 1, y - (h - 1) / 2]], np.float32)
+            middle = (w - 1) / 2, (h - 1) / 2
+            matrix = cv2.getRotationMatrix2D(middle, *sprite.pose(frame))
+            matrix[:, 2] += (x - middle[0], y - middle[1])
             size = (drawn.shape[1], drawn.shape[0])
             alpha = cv2.warpAffine(sprite.alpha, matrix, size)
             layer = cv2.warpAffine(sprite.colors, matrix, size)
@@ -88,7 +103,7 @@ class MadeScene:
             mask = np.asarray(alpha > 0.5)
             masks = {number: one & ~mask for number, one in masks.items()}
             if sprite.number:
-                masks[sprite.number] = mask
+                masks[sprite.number] = mask | masks.get(sprite.number, False)
                 whole[sprite.number] = int((sprite.alpha > 0.5).sum())
         masks = {number: one for number, one in masks.items() if one.any()}
         noise = np.random.default_rng(frame).normal(0, 2, drawn.shape)
@@ -193,3 +208,83 @@ def scenes() -> list[MadeScene]:
         MadeScene("entering", {0: coffee}, {0: entering}),
         MadeScene("shots", {0: rocket, 30: cat}, {0: before, 30: after}),
     ]
+
+
+# Clips from photos.
+
+WILD_HW = (240, 320)
+KINDS = ("alone", "double", "pillar", "wheels")
+
+
+def wild_scene(
+    name: str, rng: np.random.Generator, thing: tuple[UintImage, FloatArray], photo: UintImage
+) -> MadeScene:
+    """A cut-out over a photo; the name ends with one of `KINDS`."""
+    (high, wide), h = WILD_HW, thing[1].shape[0]
+    middle, empty = (wide / 2, high / 2), np.zeros((*WILD_HW, 3), np.uint8)
+    spread, solid = rng.uniform((-25, -0.4), (25, 0.4)), np.ones(photo.shape[:2], np.float32)
+    place = swing(middle, (rng.uniform(50, 110), rng.uniform(10, 40)), rng.uniform(40, 90))
+    waves = swing((0, 0), (spread[0], spread[1]), rng.uniform(30, 80))
+    pan = swing(middle, (0.1 * wide, 0.1 * high), rng.uniform(60, 160))
+    size = 1.3 * max(high / photo.shape[0], wide / photo.shape[1])
+    angle, rate = rng.uniform(0, 360), rng.uniform(4, 16)
+
+    def pose(frame: int) -> tuple[float, float]:
+        return waves(frame)[0], float(np.exp(waves(frame)[1]))
+
+    def axle(frame: int, offset: complex) -> tuple[float, float]:
+        turn, scale = pose(frame)
+        offset *= scale * np.exp(-1j * np.radians(turn))
+        return place(frame)[0] + offset.real, place(frame)[1] + offset.imag
+
+    sprites = [
+        Sprite(photo, solid, pan, 0, lambda frame: (0.0, size)),
+        Sprite(*thing, place, 1, pose),
+    ]
+    if name.endswith("double"):
+        way = swing(middle, (-rng.uniform(50, 110), 30), rng.uniform(40, 90))
+        sprites.insert(1, Sprite(thing[0][:, ::-1].copy(), thing[1][:, ::-1].copy(), way, 0))
+    elif name.endswith("pillar"):
+        post = np.full((high, 36, 3), rng.integers(40, 200, 3), np.uint8)
+        sprites.append(Sprite(post, np.ones((high, 36), np.float32), line(middle, (0, 0)), 0))
+    elif name.endswith("wheels"):
+        wheel = textured("disc", 48, int(rng.integers(180)), int(rng.integers(1000)))[0] // 2
+        rim = cv2.circle(np.zeros((48, 48), np.float32), (24, 24), 21, (1,), 3, cv2.LINE_AA)
+        for spoke in 21 * np.exp(1j * np.arange(3) * np.pi / 3).view(np.float64).reshape(3, 2):
+            cv2.line(rim, (24 - spoke).astype(int), (24 + spoke).astype(int), (1,), 2, cv2.LINE_AA)
+        sprites += [
+            Sprite(
+                wheel, rim, partial(axle, offset=h * complex(0.5 * side, 0.45)), 1,
+                lambda frame: (angle + rate * frame, 0.016 * h * pose(frame)[1]),
+            )
+            for side in (-1, 1)
+        ]  # fmt: skip
+    return MadeScene(name, {0: empty}, {0: tuple(sprites)}, 50)
+
+
+def main() -> None:
+    """Write clips, for `anymask evaluate videos`."""
+    parser = argparse.ArgumentParser(description="Write clips of one object with exact masks.")
+    parser.add_argument("photos", type=pathlib.Path)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--seed", type=int, default=7)
+    args = parser.parse_args()
+    rng, model = np.random.default_rng(args.seed), anymask.load("small")
+    files = list_images(args.photos)
+    photos = (anymask.load_image(files[n]) for n in rng.permutation(len(files)))
+    for number in range(10):
+        name, mask = f"{number:02d}-{KINDS[number % len(KINDS)]}", None
+        while mask is None:
+            mask = main_subject(model, photo := next(photos))
+        thing = subject(photo, mask.mask, int(rng.integers(60, 110)))
+        scene = wild_scene(name, rng, thing, next(photos))
+        for frame in range(scene.frames):
+            truth = scene.masks(frame).get(1, np.zeros(WILD_HW, np.bool_))
+            for kind, drawn in (("images", scene.image(frame)), ("masks", truth)):
+                file = args.folder / name / kind / f"{frame:05d}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(drawn).save(file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,11 +1,10 @@
 """Measures whether doubts find the bad frames of tracked masks.
 
     python -m research.measure_doubts --clips ../shared/data/video
-    python -m research.measure_doubts --made ../shared/data/train --count 12
 
 A frame is bad whose mask has an IoU under 0.5 with the truth. Printed are the share of bad frames
-with a doubt, and the share of good ones. `--made`: clips of made motion, some with occluders and
-look-alikes (`research.nano.motion`). Each object is begun with its true mask on the first frame.
+with a doubt, and the share of good ones. Each object is begun with its true mask on the first
+frame. `research.made_clips` writes other clips.
 """
 
 from __future__ import annotations
@@ -20,12 +19,8 @@ from PIL import Image
 import anymask
 from anymask.base import BoolArray, UintImage
 from anymask.masks import iou
-from anymask.training import Recipe
-from anymask.training.samples import TrainingImages
-from research.nano.motion import make_clip
 
 BAD = 0.5
-SEED = 7
 
 
 def stored_clips(folder: Path) -> Iterator[tuple[str, UintImage, BoolArray]]:
@@ -38,14 +33,6 @@ def stored_clips(folder: Path) -> Iterator[tuple[str, UintImage, BoolArray]]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
-
-
-def made_clips(data: Path, count: int, frames: int) -> Iterator[tuple[str, UintImage, BoolArray]]:
-    """The same of made motion."""
-    source = TrainingImages(Recipe(), data)
-    for number in range(count):
-        clip = make_clip(source, np.random.default_rng([SEED, number]), frames=frames)
-        yield f"made {number}", clip.frames, clip.masks
 
 
 def judged(
@@ -64,18 +51,13 @@ def judged(
 def main() -> None:
     """Print a row for each clip and one for all."""
     parser = argparse.ArgumentParser(description="Do doubts find the bad frames?")
-    parser.add_argument("--clips", type=Path, help="a folder of clips: NAME/images, NAME/masks")
-    parser.add_argument("--made", type=Path, help="training sets that made clips are cut from")
-    parser.add_argument("--count", type=int, default=12, help="made clips")
-    parser.add_argument("--frames", type=int, default=20, help="of a made clip")
+    parser.add_argument(
+        "--clips", type=Path, required=True, help="a folder of clips: NAME/images, NAME/masks"
+    )
     parser.add_argument("--model", default="nano")
     args = parser.parse_args()
-    if (args.clips is None) == (args.made is None):
-        parser.error("give --clips or --made")
-    clips = stored_clips(args.clips) if args.clips else None
-    clips = clips or made_clips(args.made, args.count, args.frames)
     model, rows = anymask.load(args.model), []
-    for name, frames, truth in clips:
+    for name, frames, truth in stored_clips(args.clips):
         found = list(judged(model, frames, truth))
         rows += found
         print(name, told(found), flush=True)

@@ -23,11 +23,12 @@ import numpy as np
 import anymask
 from anymask.base import FloatArray, Floats
 from anymask.evaluation import box_scores, click_rounds
-from anymask.evaluation.selection import EvalSettings, iterate_images
+from anymask.evaluation.selection import EvalSettings
 from anymask.masks import Decode, Geometry, ModelPrompts, Multimask, Ranking
 from anymask.masks.answer import is_single_click
 from anymask.models.rules import NanoFamily
 from research.paper.suite import read_suite
+from research.shared import iterate_images
 
 WITHOUT = {
     "all rules": (),

@@ -36,10 +36,11 @@ from anymask.models.memory_reader import LABELS_PER_CELL, Cells, MemoryReader
 from anymask.models.rules import FINE_CELLS, HINTS, NameTable
 from anymask.models.rules import crops as close_up
 from anymask.runtime import NAME_VECTORS, REFINER_WEIGHTS, GraphInfo, GraphNames, read_manifest
-from anymask.runtime.onnx import OnnxMemory, table_to_arrays
+from anymask.runtime.onnx import OnnxMemory
 from anymask.segment.prediction import MIN_WINDOW_CELLS
 from anymask.training.export_folder import enter_graphs
 from anymask.training.export_graphs import Letters, round_to_half, store_half, write_graph
+from research.shared import table_to_arrays
 
 MIN_SCALE = 2.0**-14  # of weights in 8 bits: some channels are empty
 CONVOLUTIONS = ("Conv", "FusedConv")  # the latter with what follows, by ONNX Runtime

@@ -44,8 +44,9 @@ from anymask.evaluation.results import (
     shares_to_metric,
     values_to_metric,
 )
-from anymask.evaluation.selection import EvalImage, EvalSet, EvalSettings, iterate_images
+from anymask.evaluation.selection import EvalImage, EvalSet, EvalSettings
 from anymask.masks import center_click, iou
+from research.shared import iterate_images
 
 QUALITY_BINS = 10
 CLEAR_DIFFERENCE = 0.05

@@ -24,8 +24,9 @@ from anymask.base import DataError, Floats, IntArray, OnProgress, parse_text, re
 from anymask.evaluation.metrics import draw_images
 from anymask.evaluation.protocols import PROMPTS_A_CALL, NotMeasured, Segmenter, click_rounds
 from anymask.evaluation.results import DetailTable, MetricValue, SetResult, values_to_metric
-from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_images
+from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.formats import AnnotatedImage
+from research.shared import iterate_images
 
 LARGEST_GAP = 0.05
 LEAST_MASKS = 10  # of a group that is reported

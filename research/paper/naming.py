@@ -16,9 +16,10 @@ from anymask.base import BoolArray, InputError, ModelError, OnProgress, UintImag
 from anymask.evaluation import tight_box
 from anymask.evaluation.protocols import NotMeasured, Segmenter
 from anymask.evaluation.results import SetResult, values_to_metric
-from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_images
+from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.masks import Prompt, rle_to_mask
 from anymask.models.rules import LabelSuggestion
+from research.shared import iterate_images
 
 TOPS = (1, 5)
 DRAWN, BOXED = "drawn", "box"

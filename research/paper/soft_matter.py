@@ -25,10 +25,11 @@ from anymask.evaluation.protocols import (
     tight_box,
 )
 from anymask.evaluation.results import SetResult, values_to_metric
-from anymask.evaluation.selection import EvalSet, EvalSettings, iterate_images
+from anymask.evaluation.selection import EvalSet, EvalSettings
 from anymask.masks import Prompt
 from research.matting import sad
 from research.paper.hard_scenes import GROUPS, render
+from research.shared import iterate_images
 
 COLUMNS = ("SAD", "SAD hard", "SAD true mask")
 SOFT = tuple(one.__name__ for one in GROUPS["soft"])

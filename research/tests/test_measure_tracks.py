@@ -92,3 +92,18 @@ def test_the_scenes_have_what_they_are_named_for(scene: MadeScene) -> None:
     else:
         areas = [int(scene.masks(frame)[1].sum()) for frame in range(scene.frames)]
         assert min(areas) < 0.7 * max(areas)
+
+
+def test_a_part_turns_with_its_object_and_joins_its_mask() -> None:
+    whole = textured("box", 20, 60, 1)
+    shape = whole[1] > 0.5
+    parts = [
+        Sprite(*whole, line((20.5 + 30 * n, 20.5), (0, 0)), 1, lambda frame: (90.0 * frame, 1.0))
+        for n in range(2)
+    ]
+    scene = MadeScene("parts", {0: np.zeros((60, 80, 3), np.uint8)}, {0: tuple(parts)})
+    for frame in range(2):
+        expected = np.zeros((60, 80), np.bool_)
+        for left in (11, 41):
+            expected[11:31, left : left + 20] = np.rot90(shape, frame)
+        assert (scene.masks(frame)[1] == expected).all()

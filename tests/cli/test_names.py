@@ -19,8 +19,9 @@ from anymask.runtime import (
     manifest_to_json,
     read_manifest,
 )
-from anymask.runtime.onnx import read_table, table_to_arrays
+from anymask.runtime.onnx import read_table
 from anymask.training import copy_bundle
+from research.shared import table_to_arrays
 from tests.conftest import CommandLine
 
 WORDS = ("cat", "dog", "lamp")

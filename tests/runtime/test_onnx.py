@@ -12,7 +12,7 @@ from anymask.runtime import (
     OnnxRuntime,
     TorchRuntime,
 )
-from anymask.runtime.manifest import write_tables
+from research.shared import write_tables
 from tests.runtime.stand_in import build, some_prompts
 
 

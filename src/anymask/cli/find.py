@@ -125,7 +125,7 @@ COMMAND = Command(run, (
     Argument("--every", metavar="N", type=read_count,
         help="detect on every N-th frame of a video, and track in between; of a folder of frames, "
              "too. -o is then .json (COCO; group_id is the object number), .jsonl, .csv, .mp4 .mov "
-             ".mkv .webm, NAME_{n}.png (white on black), or a folder (palette PNGs and "
+             ".mkv .webm, NAME_{n}.png (luma matte), or a folder (palette PNGs and "
              "things.json) (default: 10 for a video file)"),
     OVERLAY,
     map_options(),

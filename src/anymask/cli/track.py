@@ -78,8 +78,9 @@ COMMAND = Command(run, (
         Argument("-o --output", metavar="OUT", action="append", dest="outputs", required=True,
             help=".json (SA-V), .jsonl (one line per frame), .csv (one row per object and frame: "
                  "area, centroid, box, score), .mp4 .mov .mkv .webm (masks drawn on the video, "
-                 "sound kept; NAME.mask.mp4: white on black), NAME_{n}.png (white on black, "
-                 "numbered NAME_00000.png), or a folder (DAVIS palette PNGs); repeatable"),
+                 "sound kept; NAME.mask.mp4: luma matte; NAME.mask.mov: ProRes), NAME_{n}.png "
+                 "(luma matte, numbered NAME_00000.png), or a folder (DAVIS palette PNGs); "
+                 "repeatable"),
         Argument("--cutout", action="store_true",
             help="draw only the objects, with soft alpha (.webm, .mov or NAME_{n}.png)"),
         Argument("--direction", choices=("forward", "backward", "both"), default="forward",

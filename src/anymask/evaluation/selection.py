@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
@@ -18,13 +18,12 @@ from anymask.base import (
     BoolArray,
     InputError,
     IntArray,
-    OnProgress,
     Setting,
     UintImage,
     brief,
     describe_settings,
 )
-from anymask.evaluation.protocols import NotMeasured, Segmenter, TruthMask
+from anymask.evaluation.protocols import Segmenter, TruthMask
 from anymask.formats import AnnotatedImage, ReadSettings, SetInfo
 from anymask.masks import rle_area, rle_to_mask
 
@@ -179,25 +178,3 @@ def mask_limit(method: Segmenter, settings: EvalSettings) -> float:
     """Return the maximum number of masks of a dataset for this method."""
     slow = getattr(method, "slow", False)
     return settings.slow if slow and settings.slow is not None else math.inf
-
-
-def iterate_images(
-    method: Segmenter, one: EvalSet, settings: EvalSettings, progress: OnProgress | None = None
-) -> Iterator[EvalImage]:
-    """Yield the images with their selected masks of at least the minimum area.
-
-    Raises NotMeasured if no mask is left.
-
-    Args:
-        progress: Progress callback (images done, images in total).
-    """
-    chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
-    keep = (chosen.area >= settings.min_area) & (chosen.rank < mask_limit(method, settings))
-    places = np.unique(chosen.image[keep])
-    if not len(places):
-        raise NotMeasured(f"{one.plan.name} has no mask of at least {settings.min_area} pixels.")
-    for done, place in enumerate(places, start=1):
-        masks = chosen.mask[keep & (chosen.image == place)]
-        yield EvalImage(int(place), one.samples[int(place)], masks)
-        if progress:
-            progress(done, len(places))

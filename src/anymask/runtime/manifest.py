@@ -20,7 +20,6 @@ from anymask.base import (
     file_sha256,
     load_plugin,
     parse_json,
-    write_whole,
 )
 from anymask.masks import (
     MAX_POINTS,
@@ -335,16 +334,6 @@ def _is_like(value: Any, form: Any, most: float = 9.0) -> bool:
     if isinstance(form, dict):
         return all(name in value and _is_like(value[name], form[name]) for name in form)
     return isinstance(form, str) or all(map(_is_like, value, form, [1e6] * len(form)))
-
-
-def write_tables(folder: Path, tables: Tables) -> None:
-    """Replace the tables of a bundle and update its manifest. Raises WeightsError."""
-    manifest = read_manifest(folder)
-    path = folder / TABLES
-    write_whole(path, json.dumps(tables) + "\n")
-    hashes = {**manifest.sha256, TABLES: file_sha256(path)}
-    changed = replace(manifest, sha256=hashes)
-    write_whole(folder / MANIFEST, manifest_to_json(changed))
 
 
 def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:

@@ -11,7 +11,6 @@ length of a name's vector.
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
 import weakref
@@ -601,17 +600,6 @@ class OnnxNames:
 
 # names.npz contains only numeric arrays: `words` is UTF-8 text, a JSON object of `words` (a list)
 # and `also` (other spellings to indices); `vectors` (N, D), `learned` (N,) and `scale`.
-
-
-def table_to_arrays(table: NameTable) -> dict[str, NDArray[Any]]:
-    """Arrays of `names.npz`."""
-    text = json.dumps({"words": table.words, "also": dict(table.also)}, ensure_ascii=False)
-    return {
-        "words": np.frombuffer(text.encode(), np.uint8),
-        "vectors": table.vectors.astype(np.float16),
-        "learned": table.learned,
-        "scale": np.array(table.scale, np.float32),
-    }
 
 
 def read_table(path: Path, network: str = "") -> NameTable:

@@ -6,6 +6,7 @@ of the area, or a jump to a position that the object cannot have reached.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -83,8 +84,7 @@ def check_tracked(
 
 
 def _area(prediction: FramePrediction) -> int:
-    height, width = prediction.rle.size
-    return -(-1_000_000 * rle_area(prediction.rle) // (height * width))
+    return -(-1_000_000 * rle_area(prediction.rle) // math.prod(prediction.rle.size))
 
 
 def _center(prediction: FramePrediction) -> tuple[float, float, float]:

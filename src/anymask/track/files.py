@@ -158,10 +158,11 @@ def track_files(
             with open_session(model_now, source, **settings) as session:
                 _begin(model_now, session, job, words)
                 leave = True
-                tell, notes = progress or _ignore, []
+                ignore: OnProgress = lambda done, total: None  # noqa: E731
+                tell, notes = progress or ignore, []
                 if job.masklets is not None:
                     notes.append(str(propose_masklets(session, model_now, job.masklets, tell)))
-                    tell = _ignore  # the frames were counted; writing them takes little time
+                    tell = ignore  # the frames were counted; writing them takes little time
                 notes += _write(session, job, tell)
                 complete = not session.frames.damage
             leave = kept is not None
@@ -172,10 +173,6 @@ def track_files(
             with contextlib.suppress(OSError):  # the home folder may be read-only
                 journal.end([stamp, _state_of(job.paths)])
         return notes
-
-
-def _ignore(done: int, total: int | None) -> None:
-    """Discard the progress."""
 
 
 def _state_of(paths: Sequence[Path]) -> str:
@@ -255,7 +252,7 @@ def _prompt_record(one: Any) -> dict[str, Any]:
 def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> None:
     """Add the prompts that no earlier run has added.
 
-    Points on a later frame correct the mask that is tracked up to that frame.
+    A prompt on a later frame corrects the mask that is tracked up to that frame.
     """
     stored = session.metadata("command")
     if stored == words:
@@ -282,8 +279,7 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
         taken = session.frames.source_frame(place)
         if taken != frame:
             LOG.warning("Frame %d is not sampled. Its prompts are used on frame %d.", frame, taken)
-        is_correction = one.box is None and one.mask is None and one.lasso is None
-        if is_correction and any(other < place for other in session.prompts(number)):
+        if any(other < place for other in session.prompts(number)):
             for _ in session.propagate(stop=place):
                 pass
         session.add(

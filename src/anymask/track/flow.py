@@ -27,8 +27,7 @@ def reduce_frame(image: UintImage) -> UintImage:  # (H, W, 3) -> (h, w)
 
 def carry_along(soft: FloatArray, flow: FloatArray) -> FloatArray:  # (h, w), (h, w, 2) -> (h, w)
     """Warp the soft mask of the previous frame by the flow."""
-    height, width = flow.shape[:2]
-    columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    columns, rows = (np.arange(side, dtype=np.float32) for side in flow.shape[1::-1])
     moved = cv2.remap(
         soft, columns + flow[..., 0], rows[:, None] + flow[..., 1], cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,

@@ -39,6 +39,7 @@ from anymask.masks import (
     mask_to_model,
     mask_to_rle,
     open_box,
+    pairwise_box_iou,
     point_pixels,
     rle_area,
     rle_box_xyxy,
@@ -183,6 +184,7 @@ BLEND = 2.5  # weight of the prior's log-odds
 PADDING_LOGIT = -10.0  # logit of the padding
 KNOWN = 0.2  # minimum mean matching share inside a mask; below it the object is missing
 MIN_OBJECT_SHARE = 0.0002  # minimum object area, as a share of the frame
+FITTING = 0.9  # IoU of a box with that of the tracked mask from which the box corrects that mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,8 +235,16 @@ class ImageTracker:
                 return FramePrediction(mask_to_rle(mask), 1.0, 1.0, soft_of(mask, features))
             if mask.any():
                 return self._correct(features, prompt, mask)
+        prompts, box = [prompt], prompt.box
+        if earlier is not None and prompt.mask is None and box is not None:
+            known = np.add([rle_box_xyxy(earlier)], (0, 0, 1, 1))
+            if pairwise_box_iou(known, box[None])[0, 0] >= FITTING:
+                prompts.append(replace(prompt, mask=rle_to_mask(earlier)))
         inputs = self.model.runtime, features.image, features.embedding
-        first = answer_prompts(*inputs, [prompt], USUAL)[0].first
+        first = max(
+            (one.first for one in answer_prompts(*inputs, prompts, USUAL)),
+            key=lambda one: one.score,
+        )
         return FramePrediction(first.rle(), 1.0, first.score, soft_of(first.pixels(), features))
 
     def _correct(self, features: MatchFrame, prompt: Prompt, mask: BoolArray) -> FramePrediction:
@@ -376,10 +386,8 @@ class ImageTracker:
         share = float(prior.matched.max(initial=0))
         if drawing is None:
             return nothing_found(features, share / 2)
-        wide = cv2.resize(
-            _sigmoid(drawing.mixed), features.gray.shape[::-1], interpolation=cv2.INTER_LINEAR
-        )
-        soft = np.asarray(wide, np.float32)
+        size = features.gray.shape[::-1]
+        soft = cv2.resize(_sigmoid(drawing.mixed), size, interpolation=cv2.INTER_LINEAR)
         inside = soft > 0.5
         if not inside.any() or prior.matched[inside].mean() < KNOWN:
             return nothing_found(features, share / 2)

@@ -5,7 +5,7 @@
     folder    DAVIS: one palette PNG per frame whose values are object numbers, named like the
               frame's image, or by frame number: 00012.png
     video     the video with the masks drawn on it, with its frame rate and sound; with `cutout`
-              the objects only, with alpha; NAME.mask.mp4: a luma matte, masks white on black
+              the objects only, with alpha; NAME.mask.mp4: a luma matte, the alpha white on black
     .csv, NAME_{n}.png  see `tables`
 
 All formats are written frame by frame, and no frame is kept in memory. SA-V is the exception:
@@ -44,7 +44,7 @@ _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "au
 _MATRICES = {1: 1, 2: 5, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 _TAGS = ("colorspace", "color_range", "color_primaries", "color_trc")
 _BT709: tuple[int, ...] = (1, 1, 1, 1)  # with limited range
-VideoStyle = Literal["picture", "cutout"]
+VideoStyle = Literal["picture", "cutout", "matte"]
 Drawing = Callable[[TrackedFrame, UintImage], UintImage]
 ReadFrame = Callable[[], UintImage]  # reads the frame (H, W, 3) on demand
 
@@ -135,10 +135,12 @@ def palette_writer(folder: Path, facts: VideoFacts) -> MaskWriter:
 
 def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
     """Convert a frame to JSON: COCO run-lengths, scores, states and doubts."""
-    objects = [object_to_json(number, one) for number, one in frame.objects.items()]
-    named = {"file": frame.name} if frame.name else {}
-    about = {"frame": frame.source_frame, **named, "seconds": round(frame.seconds, 6)}
-    return {**about, "objects": objects}
+    return {
+        "frame": frame.source_frame,
+        **({"file": frame.name} if frame.name else {}),
+        "seconds": round(frame.seconds, 6),
+        "objects": [object_to_json(number, one) for number, one in frame.objects.items()],
+    }
 
 
 def object_to_json(number: int, one: ObjectMask) -> dict[str, Any]:
@@ -188,11 +190,8 @@ def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colo
 
 
 def draw_matte(frame: TrackedFrame, image: UintImage) -> UintImage:
-    """Draw all masks of a frame (H, W, 3) white on black."""
-    drawn = np.zeros_like(image)
-    for mask in frame.masks.values():
-        drawn[mask] = 255
-    return drawn
+    """Draw the alpha of all objects of a frame (H, W, 3) in gray values, as `cut_objects` does."""
+    return np.repeat(cut_objects(frame, image)[..., 3:], 3, axis=2)
 
 
 class VideoWriter(MaskWriter):
@@ -204,7 +203,8 @@ class VideoWriter(MaskWriter):
     if the encoder of the sound is missing.
 
     Args:
-        path: .mp4, .mov, .mkv or .webm. Cut-outs with alpha: .webm (VP9) or .mov (ProRes).
+        path: .mp4, .mov, .mkv or .webm. Cut-outs with alpha: .webm (VP9) or .mov (ProRes 4444).
+            Mattes in .mov are ProRes 422 HQ.
         draw: Function that draws the image (H, W, 3) of a frame, or (H, W, 4) of a cut-out.
     """
 
@@ -239,21 +239,21 @@ class VideoWriter(MaskWriter):
         if self._stream is None:
             height, width = self._size = image.shape[0], image.shape[1]
             alpha, webm = self.look == "cutout", self._codec == "libvpx-vp9"
-            options = _FAST_VP9 if webm else {} if alpha else {"crf": "20", "preset": "veryfast"}
+            prores = self._codec == "prores_ks"
+            options = _FAST_VP9 if webm else {} if prores else {"crf": "20", "preset": "veryfast"}
             rate = Fraction(self.rate).limit_denominator(1001)
             self._stream = self._out.add_stream(self._codec, rate=rate, options=options)
             self._stream.height, self._stream.width = height, width
-            even = height % 2 == 0 and width % 2 == 0
-            plain = "yuv420p" if even or webm else "yuv444p"
+            odd = (height % 2 or width % 2) and not webm
+            plain = "yuv422p10le" if prores else "yuv444p" if odd else "yuv420p"
             self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
             self._stream.codec_context.time_base = Fraction(1, CLOCK)
-            if self._codec == "prores_ks":  # has no full range
+            if prores:  # has no full range
                 self._colors = (self._colors[0], _BT709[1], *self._colors[2:])
             for name, value in zip(_TAGS, self._colors, strict=True):
                 setattr(self._stream.codec_context, name, value)
-        form = "rgba" if image.shape[2] == 4 else "rgb24"
+        form, (matrix, span) = "rgba" if image.shape[2] == 4 else "rgb24", self._colors[:2]
         whole = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
-        matrix, span = self._colors[:2]
         shown = whole.reformat(
             width=self._size[1], height=self._size[0],  # the resolution of the video may change
             format=self._stream.pix_fmt, dst_colorspace=_MATRICES[matrix],
@@ -389,7 +389,8 @@ def encoder_of(path: Path, style: VideoStyle) -> str:
     """FFmpeg name of the video encoder for a path."""
     if path.suffix.lower() == ".webm":
         return "libvpx-vp9"
-    return "prores_ks" if style == "cutout" else "libx264"
+    is_prores = style == "cutout" or (style == "matte" and path.suffix.lower() == ".mov")
+    return "prores_ks" if is_prores else "libx264"
 
 
 def check_encoder(path: Path, codec: str) -> None:

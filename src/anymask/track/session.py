@@ -4,8 +4,9 @@ While objects are tracked on a frame, a background thread decodes and encodes th
 are the same as without it. Only one thread at a time reads the source.
 
 A prompt applies from its frame to the object's next prompt, and only results that it affects are
-recomputed. Results are stored in a file (`store`), frames are read on demand, and one state per
-object and direction is in memory: memory use is constant.
+recomputed. A correction of a tracked mask is also tracked back to the previous prompt. Results are
+stored in a file (`store`), frames are read on demand, and one state per object and direction is in
+memory: memory use is constant.
 """
 
 from __future__ import annotations
@@ -39,7 +40,15 @@ from anymask.base import (
     preview_html,
     refuse_text,
 )
-from anymask.masks import ALL_KINDS, Prompt, Rle, merged_prompts, rle_to_mask, warn_of_cut_boxes
+from anymask.masks import (
+    ALL_KINDS,
+    Prompt,
+    Rle,
+    merged_prompts,
+    rle_iou,
+    rle_to_mask,
+    warn_of_cut_boxes,
+)
 from anymask.segment import Model
 from anymask.track.confidence import TrackCheck, TrackMonitor, check_prompted, check_tracked
 from anymask.track.flow import is_cut, reduce_frame
@@ -191,8 +200,10 @@ class VideoSession:
         self._closed, self._unsaved, self._saved = False, 0, time.monotonic()
         store.check_tracker(tracker.name)
         self._stepped = int(store.about("stepped") or -1)
-        missing = parse_json(store.about("missing") or "[]", "the missing frames")
-        self._missing = set(map(int, missing))  # indices of sampled frames
+        # Indices of sampled frames; corrections to track back, as (object, frame)
+        self._missing = set(map(int, parse_json(store.about("missing") or "[]", "missing frames")))
+        corrections = parse_json(store.about("corrections") or "[]", "the corrections")
+        self._corrections = {(int(number), int(frame)) for number, frame in corrections}
         for number, backward, held in store.states():
             state = tracker.unpack(held.arrays)
             self._live[number, backward] = _Live(held.frame, state, held.monitor)
@@ -242,7 +253,8 @@ class VideoSession:
 
         A negative point removes the part of a tracked mask that it is on, a positive one adds a
         part; a box is a new prompt. Masks up to the object's next prompted frame are discarded, and
-        computed again by `propagate`. A generator or camera cannot go back to earlier frames.
+        computed again by `propagate`, which also improves those back to its previous prompt. A
+        generator or camera cannot go back to earlier frames.
 
         Args:
             frame: Index of the frame, from 0.
@@ -280,6 +292,8 @@ class VideoSession:
         prediction = self.tracker.answer(prefetched.features, whole, earlier)
         self._store.write_prompt(id, frame, whole, earlier)
         self._forget_around(id, frame)
+        if earlier is not None and self.prompts(id)[0] < frame:
+            self._note_corrections(self._corrections | {(id, frame)})
         if frame == self._stepped:  # the next step continues from this frame
             return self._begin(prefetched.features, TrackMoment(frame), id)
         return self._write(id, frame, prediction, check_prompted(prediction), prompted=True)
@@ -433,9 +447,55 @@ class VideoSession:
             found = self._work(TrackMoment(frame, backward))
             if found is not None:
                 yield found
+                if not backward and self.frames.length is not None:
+                    self._settle_corrections(frame, stop)
             elif not self.is_missing(frame):
                 return
             frame += step
+
+    def _note_corrections(self, corrections: set[tuple[int, int]]) -> None:
+        """Store which corrections are to be tracked back, as (object, frame)."""
+        self._corrections = corrections
+        self._store.tell("corrections", json.dumps(sorted(corrections)))
+
+    def _settle_corrections(self, first: int, stop: int | None) -> None:
+        """Track corrections back whose object has its previous prompt on the frame `first`."""
+        for number, last in sorted(self._corrections):
+            prompted = [one for one in self.prompts(number) if one <= last]
+            if prompted[-2:] == [first, last] and (stop is None or last <= stop):
+                self._track_back(number, first, last)
+                self._note_corrections(self._corrections - {(number, last)})
+
+    def _track_back(self, number: int, first: int, last: int) -> None:
+        """Track an object from a correction to its previous prompt, and keep the trusted masks.
+
+        A direction is trusted by the predicted IoU of the mask at which it begins, by the distance
+        to it, by the IoU of its mask with the prompt that it reaches, and by its score.
+        """
+        for frame in range(first + 1, last + 1):
+            self._work(TrackMoment(frame))
+        stored = self._store.prompt(number, last)
+        assert stored is not None
+        back = VideoSession(self.tracker, self.frames, SessionStore(None), self.monitoring)
+        back._prefetcher, back._missing = self._prefetcher, self._missing
+        back._store.write_prompt(number, last, *stored)
+        back._live[number, True] = _Live(
+            INVALID_FRAME, self._remembered(TrackMoment(last), number), TrackMonitor()
+        )
+        masks = {one.index: one.objects[number] for one in back.propagate("backward", last, first)}
+        back._store.close()
+        begun, given = (self.result(frame).objects[number] for frame in (first, last))
+        agreed = rle_iou(
+            (masks.pop(first).rle, stored[1] or given.rle), (begun.rle, given.rle)
+        ).diagonal()
+        for frame, one in masks.items():
+            forward, way = self.result(frame).objects.get(number), (frame - first) / (last - first)
+            trust = (
+                given.quality * (1 - (1 - agreed[0]) * (1 - way)),
+                begun.quality * (1 - (1 - agreed[1]) * way),
+            )
+            if forward is None or trust[0] * one.score > trust[1] * forward.score:
+                self._store.write_mask(number, frame, one)
 
     def step(self, image: UintImage | None = None) -> TrackedFrame | None:
         """Track into the next frame. Returns None after the last one.

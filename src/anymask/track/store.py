@@ -309,8 +309,9 @@ def _first_fingerprint(text: str) -> tuple[int, str, bytes]:
 def _masked(
     number: int, mask: str, score: float, quality: float, state: Any, doubts: Any, prompted: int
 ) -> tuple[int, ObjectMask]:
-    rle, known = _text_rle(mask), tuple(doubts.split())
-    return number, ObjectMask(rle, score, quality, state, known, bool(prompted))
+    return number, ObjectMask(
+        _text_rle(mask), score, quality, state, tuple(doubts.split()), bool(prompted)
+    )
 
 
 def _stated(

@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from anymask.base import InputError, UintImage, csv_text, file_suffix, whole_file
 from anymask.masks import measure, save_image
-from anymask.track.outputs import MaskWriter, ReadFrame, VideoFacts, cut_objects, draw_matte
+from anymask.track.outputs import MaskWriter, ReadFrame, cut_objects, draw_matte
 from anymask.track.records import ObjectMask, TrackedFrame
 
 NUMBER = "{n}"  # placeholder in a file name
@@ -61,9 +59,10 @@ class TableWriter(MaskWriter):
     def _row(self, number: int, one: ObjectMask) -> list[object]:
         shape = measure.measure_mask(one.rle)
         center = [measure.table_cell(float(side)) for side in (shape.x, shape.y)]
-        box = [shape.x0, shape.y0, shape.x1, shape.y1]
-        name, score = self._names.get(number, ""), round(one.score, 4)
-        return [name, one.area, *center, *box, score, one.state]
+        return [
+            self._names.get(number, ""), one.area, *center, shape.x0, shape.y0, shape.x1, shape.y1,
+            round(one.score, 4), one.state,
+        ]  # fmt: skip
 
     def close(self) -> None:
         self._file.close()
@@ -75,22 +74,23 @@ class SequenceWriter(MaskWriter):
     Damaged frames are skipped but keep their number, so that images stay in sync with the video.
 
     Args:
-        style: Fields of `edit.CutoutSettings`. None: white on black.
+        style: Fields of `edit.CutoutSettings`. None: a luma matte.
     """
 
-    def __init__(self, path: Path, facts: VideoFacts, style: Mapping[str, Any] | None) -> None:
+    shows_frames = True
+
+    def __init__(self, path: Path, style: Mapping[str, Any] | None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._hw, self._look = path, facts.hw, style
-        self.shows_frames = style is not None
+        self._path, self._look = path, style
 
     def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
         drawn: UintImage = (
-            draw_matte(frame, np.zeros((*self._hw, 3), np.uint8))[..., 0]
+            draw_matte(frame, image())[..., 0]
             if self._look is None
             else cut_objects(frame, image(), self._look)
         )
-        name = self._path.name.replace(NUMBER, f"{frame.index:0{DIGITS}}")
-        name = name.replace(STEM, frame.stem)
+        number = f"{frame.index:0{DIGITS}}"
+        name = self._path.name.replace(NUMBER, number).replace(STEM, frame.stem)
         with whole_file(self._path.with_name(name)) as file:
             save_image(file, drawn)
 
@@ -112,9 +112,8 @@ def is_sequence(path: Path) -> bool:
 def sequence_files(path: Path) -> list[Path]:
     """Existing files of a sequence."""
     begin, _, end = path.name.partition(NUMBER)
-    found = path.parent.iterdir() if path.parent.is_dir() else ()
     return sorted(
-        one for one in found
+        one for one in (path.parent.iterdir() if path.parent.is_dir() else ())
         if one.name.startswith(begin) and one.name.endswith(end)
         and one.name[len(begin) : len(one.name) - len(end)].isdecimal()
     )  # fmt: skip

@@ -47,17 +47,16 @@ def open_writers(
             case ".csv":
                 writers.append(TableWriter(path, names))
             case ".png":
-                look = None if cutout is None else cutout.settings
-                writers.append(SequenceWriter(path, facts, look))
+                writers.append(SequenceWriter(path, None if cutout is None else cutout.settings))
             case "" if cutout is not None and cutout.folders:
-                writers.append(SequenceWriter(path / f"{STEM}.png", facts, cutout.settings))
+                writers.append(SequenceWriter(path / f"{STEM}.png", cutout.settings))
             case "":
                 writers.append(palette_writer(path, facts))
             case _ if is_matte(path):
-                writers.append(VideoWriter(path, facts, draw_matte))
+                writers.append(VideoWriter(path, facts, draw_matte, "matte"))
             case _ if cutout is not None:
-                cut = partial(cut_objects, style=cutout.settings)
-                writers.append(VideoWriter(path, facts, cut, cutout.video))
+                draw = partial(cut_objects, style=cutout.settings)
+                writers.append(VideoWriter(path, facts, draw, cutout.video))
             case _:
                 palette = dict(zip(facts.objects, colors(len(facts.objects)), strict=True))
                 writers.append(VideoWriter(path, facts, partial(draw_objects, palette=palette)))
@@ -89,9 +88,8 @@ def check_paths(paths: Sequence[Path], cutout: CutoutStyle | None = None) -> Non
                 "such as masks.jsonl."
             )
         if ending in OUTPUT_VIDEO_SUFFIXES:
-            check_video_output(
-                path, "picture" if cutout is None or is_matte(path) else cutout.video
-            )
+            style = "picture" if cutout is None else cutout.video
+            check_video_output(path, "matte" if is_matte(path) else style)
         elif not is_sequence(path) and ending not in ("", ".json", ".jsonl", ".csv"):
             raise InputError(
                 f"Unsupported output {str(path)!r}. Use .json (SA-V), .jsonl, .csv, "
