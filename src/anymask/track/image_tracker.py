@@ -235,16 +235,14 @@ class ImageTracker:
                 return FramePrediction(mask_to_rle(mask), 1.0, 1.0, soft_of(mask, features))
             if mask.any():
                 return self._correct(features, prompt, mask)
-        prompts, box = [prompt], prompt.box
-        if earlier is not None and prompt.mask is None and box is not None:
-            known = np.add([rle_box_xyxy(earlier)], (0, 0, 1, 1))
-            if pairwise_box_iou(known, box[None])[0, 0] >= FITTING:
+        prompts = [prompt]
+        if earlier is not None and prompt.mask is None and prompt.box is not None:
+            known = np.add(rle_box_xyxy(earlier), (0, 0, 1, 1))
+            if pairwise_box_iou([known], [prompt.box])[0, 0] >= FITTING:
                 prompts.append(replace(prompt, mask=rle_to_mask(earlier)))
         inputs = self.model.runtime, features.image, features.embedding
-        first = max(
-            (one.first for one in answer_prompts(*inputs, prompts, USUAL)),
-            key=lambda one: one.score,
-        )
+        answers = (one.first for one in answer_prompts(*inputs, prompts, USUAL))
+        first = max(answers, key=lambda one: one.score)
         return FramePrediction(first.rle(), 1.0, first.score, soft_of(first.pixels(), features))
 
     def _correct(self, features: MatchFrame, prompt: Prompt, mask: BoolArray) -> FramePrediction:

@@ -203,8 +203,7 @@ class VideoWriter(MaskWriter):
     if the encoder of the sound is missing.
 
     Args:
-        path: .mp4, .mov, .mkv or .webm. Cut-outs with alpha: .webm (VP9) or .mov (ProRes 4444).
-            Mattes in .mov are ProRes 422 HQ.
+        path: .mp4, .mov, .mkv or .webm. Cut-outs with alpha: .webm (VP9) or .mov (ProRes).
         draw: Function that draws the image (H, W, 3) of a frame, or (H, W, 4) of a cut-out.
     """
 

@@ -3,10 +3,9 @@
 While objects are tracked on a frame, a background thread decodes and encodes the next one. Results
 are the same as without it. Only one thread at a time reads the source.
 
-A prompt applies from its frame to the object's next prompt, and only results that it affects are
-recomputed. A correction of a tracked mask is also tracked back to the previous prompt. Results are
-stored in a file (`store`), frames are read on demand, and one state per object and direction is in
-memory: memory use is constant.
+A prompt applies from its frame to the object's next prompt, a correction also back to the previous
+one. Only results that it affects are recomputed. Results are stored in a file (`store`), frames are
+read on demand, and one state per object and direction is in memory: memory use is constant.
 """
 
 from __future__ import annotations
@@ -159,6 +158,7 @@ class FramePrefetcher:
 LOG = logging.getLogger("anymask.track.session")
 FRAMES = 50  # maximum number of frames between checkpoints
 SECONDS = 10.0  # maximum time between checkpoints
+CHANGED = 0.8  # IoU of a correction and the tracked mask below which earlier frames change, too
 INVALID_FRAME = -10  # frame of a state that is no longer valid at its position
 
 
@@ -253,8 +253,8 @@ class VideoSession:
 
         A negative point removes the part of a tracked mask that it is on, a positive one adds a
         part; a box is a new prompt. Masks up to the object's next prompted frame are discarded, and
-        computed again by `propagate`, which also improves those back to its previous prompt. A
-        generator or camera cannot go back to earlier frames.
+        computed again by `propagate`, which also improves those since its previous prompt, but not
+        of a generator or camera, which cannot go back.
 
         Args:
             frame: Index of the frame, from 0.
@@ -292,7 +292,11 @@ class VideoSession:
         prediction = self.tracker.answer(prefetched.features, whole, earlier)
         self._store.write_prompt(id, frame, whole, earlier)
         self._forget_around(id, frame)
-        if earlier is not None and self.prompts(id)[0] < frame:
+        if (
+            earlier is not None
+            and self.prompts(id)[0] < frame
+            and rle_iou([earlier], [prediction.rle])[0, 0] < CHANGED
+        ):
             self._note_corrections(self._corrections | {(id, frame)})
         if frame == self._stepped:  # the next step continues from this frame
             return self._begin(prefetched.features, TrackMoment(frame), id)
@@ -454,15 +458,14 @@ class VideoSession:
             frame += step
 
     def _note_corrections(self, corrections: set[tuple[int, int]]) -> None:
-        """Store which corrections are to be tracked back, as (object, frame)."""
         self._corrections = corrections
         self._store.tell("corrections", json.dumps(sorted(corrections)))
 
     def _settle_corrections(self, first: int, stop: int | None) -> None:
-        """Track corrections back whose object has its previous prompt on the frame `first`."""
         for number, last in sorted(self._corrections):
-            prompted = [one for one in self.prompts(number) if one <= last]
-            if prompted[-2:] == [first, last] and (stop is None or last <= stop):
+            if (stop is None or last <= stop) and [
+                one for one in self.prompts(number) if one <= last
+            ][-2:] == [first, last]:
                 self._track_back(number, first, last)
                 self._note_corrections(self._corrections - {(number, last)})
 

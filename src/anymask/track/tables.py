@@ -89,8 +89,7 @@ class SequenceWriter(MaskWriter):
             if self._look is None
             else cut_objects(frame, image(), self._look)
         )
-        number = f"{frame.index:0{DIGITS}}"
-        name = self._path.name.replace(NUMBER, number).replace(STEM, frame.stem)
+        name = self._path.name.replace(NUMBER, f"{frame.index:0{DIGITS}}").replace(STEM, frame.stem)
         with whole_file(self._path.with_name(name)) as file:
             save_image(file, drawn)
 
