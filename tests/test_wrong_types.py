@@ -212,7 +212,7 @@ def test_text_is_no_number_of_an_object_or_a_frame() -> None:
     wrong: Any = "1"
     with model().track([IMAGE, IMAGE]) as session:
         session.add(0, 1, points=[(3, 4)])
-        for call in (session.remove, session.prompts, session.known, session.result):
+        for call in (session.remove, session.prompts, session.frame_ranges, session.result):
             with pytest.raises(PromptError, match="Use a whole number"):
                 call(wrong)
         with pytest.raises(PromptError, match="Use a whole number"):
@@ -220,6 +220,6 @@ def test_text_is_no_number_of_an_object_or_a_frame() -> None:
         assert session.objects == [1]
     with model().volume(np.stack([IMAGE[..., 0]] * 4)) as scan:
         scan.add(1, 1, points=[(3, 4)])
-        for look in (scan.known, scan.ends, scan.prompts, scan.remove):
+        for look in (scan.slice_ranges, scan.ends, scan.prompts, scan.remove):
             with pytest.raises(PromptError, match="Use a whole number"):
                 look(wrong)

@@ -44,4 +44,5 @@ def test_the_words_of_other_tools_lead_to_keywords_that_there_are() -> None:
         ours |= set(signature(call).parameters)
     ours |= BatchKeywords.__optional_keys__ | EverythingKeywords.__optional_keys__
     ours |= {*PromptKeywords.__annotations__, *TuningSettings.__annotations__, "color", "colors"}
+    ours |= {*signature(anymask.convert).parameters}
     assert {our_word(other) for other in ARGUMENTS} <= ours

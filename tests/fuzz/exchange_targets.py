@@ -13,7 +13,7 @@ from PIL import Image
 
 from anymask import evaluate
 from anymask.formats import read_annotations, write_annotations
-from anymask.track.track_files import read_tracks
+from anymask.track.stored_tracks import read_tracks
 from tests.formats.annotated import rings
 from tests.formats.test_cvat_tracks import box, polygon, track, video
 from tests.formats.test_label_studio_exports import ROW

@@ -247,7 +247,7 @@ def sessions(root: Path) -> list[Target]:
     def use(path: Path) -> None:
         with open_session(model, given, session=path) as session:
             for number in session.objects:
-                session.known(number)
+                session.frame_ranges(number)
             for one in session.results():
                 repr(one)
 

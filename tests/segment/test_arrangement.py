@@ -67,9 +67,9 @@ def test_adaptive_mode_drops_what_is_nearly_the_same_and_exact_mode_does_not() -
 def test_who_asks_for_parts_and_wholes_gets_both() -> None:
     for given in ({"layout": "tree"}, {"granularity": "all"}, {"max_containment": 1.0}):
         chosen = mask_filter_of(Grid(mode="adaptive"), given)
-        assert chosen.contained == 1
+        assert chosen.max_containment == 1
     chosen = mask_filter_of(Grid(mode="adaptive"), {"nms_iou": 0.7})
-    assert chosen.contained == 0.9
+    assert chosen.max_containment == 0.9
 
 
 def test_of_a_part_and_its_whole_the_better_one_stays() -> None:

@@ -140,7 +140,7 @@ def test_a_slice_keeps_its_mask_unless_a_later_track_agrees_better(
     video: Any = SimpleNamespace(
         objects=list(tracks),
         prompts=lambda track: [track // TRACKS - 1],
-        known=lambda _: [(0, 4)],
+        frame_ranges=lambda _: [(0, 4)],
         result=lambda z: SimpleNamespace(objects={n: row[z] for n, row in tracks.items()}),
     )
     found = dict(AxisTracks(video).shown(1))

@@ -40,7 +40,7 @@ from anymask.track.settings import GROUPS
 from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
 from anymask.track.tables import NUMBER, sequence_files
-from anymask.track.track_files import read_tracks
+from anymask.track.stored_tracks import read_tracks
 from anymask.track.writers import check_paths, open_writers
 
 LOG = logging.getLogger(__name__)
