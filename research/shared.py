@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 
 from anymask.base import OnProgress, file_sha256, write_whole
 from anymask.evaluation.protocols import NotMeasured, Segmenter
-from anymask.evaluation.selection import (
-    EvalImage,
-    EvalSet,
-    EvalSettings,
-    choose_masks,
-    mask_limit,
-)
+from anymask.evaluation.selection import EvalImage, EvalSet, EvalSettings, choose_masks, mask_limit
 from anymask.masks import Tables
 from anymask.models.rules import NameTable
 from anymask.runtime.manifest import MANIFEST, TABLES, manifest_to_json, read_manifest

@@ -24,11 +24,7 @@ from docs.site.stubs import public_value
 PAGE = "reference/python.md"
 HEADING = re.compile(r"^### `([\w.]+)`\n(?:\n<!-- members: ([\w, ]+) -->\n)?", re.MULTILINE)
 TYPES = re.compile(r"^\| ((?:`\w+`(?:, )?)+) \|", re.MULTILINE)  # rows of the section "Types"
-GOOGLE: Any = {
-    "warnings": False,
-    "returns_multiple_items": False,
-    "returns_named_value": False,
-}
+GOOGLE: Any = {"warnings": False, "returns_multiple_items": False, "returns_named_value": False}
 PROPERTIES = (property, cached_property, types.MemberDescriptorType)
 WIDTH = 90  # of a signature on one line
 

@@ -25,14 +25,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    SequencePlace,
-    find_place,
-    located,
-    read_hw,
-    read_json,
-)
+from anymask.formats import AnnotatedImage, SequencePlace, find_place, located, read_hw, read_json
 from anymask.formats.annotations import annotated_image
 from anymask.formats.documents import checked_hw, find_in_folders
 from anymask.masks import Mask, coco_polygons_to_rle, mask_to_rle

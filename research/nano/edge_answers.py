@@ -83,11 +83,7 @@ def gather_windows(
 
 
 def _store(
-    writer: WindowWriter,
-    image: LabeledImage,
-    truth: BoolArray,
-    prompt: Prompt,
-    answer: Candidate,
+    writer: WindowWriter, image: LabeledImage, truth: BoolArray, prompt: Prompt, answer: Candidate
 ) -> None:
     cells = answer.shown_logits - np.float32(answer.threshold)
     window = window_around(cells, answer.geometry)

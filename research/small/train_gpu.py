@@ -35,14 +35,7 @@ from anymask.training.interaction import SimulatedPrompts
 from anymask.training.losses import mask_iou, mask_losses, prompt_loss, quality_loss
 from anymask.training.step import QUALITY_WEIGHT, THIRD_CLICK, best_shown
 from research.small.gpu_images import ImagesOnDevice, Objects, corrected
-from research.small.image_pool import (
-    FORK,
-    Crops,
-    ImagePool,
-    compose_scenes,
-    draw_crops,
-    open_pool,
-)
+from research.small.image_pool import FORK, Crops, ImagePool, compose_scenes, draw_crops, open_pool
 
 ROLES = TokenRoles(clear=(0,), ambiguous=(1, 2, 3))
 WEIGHTS = {

@@ -511,10 +511,7 @@ class MaskGeneration:
     model: Model
 
     def __call__(
-        self,
-        inputs: ImageSource | list[ImageSource],
-        points_per_batch: int = 64,
-        **settings: Any,
+        self, inputs: ImageSource | list[ImageSource], points_per_batch: int = 64, **settings: Any
     ) -> Any:
         """{"masks": [(H, W) bool, ...], "scores": (N,) float32}; a list of them for a list.
 

@@ -61,10 +61,7 @@ def test_an_unknown_total_counts_upwards_until_it_becomes_known() -> None:
         progress.update(5)
         clock.now += 10
         progress.update(10, 20)
-    assert stream.getvalue().splitlines() == [
-        "bytes 5, 10s",
-        "bytes 10/20, 20s, 20s left",
-    ]
+    assert stream.getvalue().splitlines() == ["bytes 5, 10s", "bytes 10/20, 20s, 20s left"]
 
 
 @pytest.mark.parametrize(

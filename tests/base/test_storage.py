@@ -10,13 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from anymask.base import (
-    InputError,
-    storage,
-    whole_file,
-    write_json,
-    write_whole,
-)
+from anymask.base import InputError, storage, whole_file, write_json, write_whole
 from tests.patience import PATIENCE_S
 
 DIES = """

@@ -50,11 +50,7 @@ def test_losses_are_printed_and_written(source: Path, cli: CommandLine) -> None:
     ],
 )
 def test_the_format_is_inferred_and_its_case_does_not_matter(
-    source: Path,
-    words: list[str],
-    form: str,
-    monkeypatch: pytest.MonkeyPatch,
-    cli: CommandLine,
+    source: Path, words: list[str], form: str, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.chdir(source.parent)
     assert f"sa1b to {form}" in cli.err(["convert", "in", *words])

@@ -180,10 +180,7 @@ def test_one_picture_is_learned_from_and_nothing_is_reported(
     ("options", "reason"),
     [
         (["--teacher", "mobile_samm"], "mobile_sam"),
-        (
-            ["--teacher", "mobile_sam", "--data", "nowhere"],
-            "is not a folder",
-        ),
+        (["--teacher", "mobile_sam", "--data", "nowhere"], "is not a folder"),
         (["--teacher", "mobile_sam", "--samples", "0"], "samples must be a whole number"),
         (["--teacher", "mobile_sam", "--held-out", "-1"], "--held-out must be a whole number"),
         (["--teacher", "nano", "--data", "."], "contains no images"),

@@ -85,10 +85,7 @@ def test_a_search_counts_its_classes(images: Path, capsys: pytest.CaptureFixture
             ("project", "init", ".", "--set", "confident=70"),
             "confident must be a number from 0 to ",
         ),
-        (
-            ("project", "init", ".", "--set", "score=2"),
-            "score must be a number from 0",
-        ),
+        (("project", "init", ".", "--set", "score=2"), "score must be a number from 0"),
         (("project", "init", ".", "--set", "held_out=1"), "held_out must be a number, 0 or more a"),
         (
             ("project", "init", ".", "--set", "batch=0"),

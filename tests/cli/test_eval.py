@@ -73,10 +73,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     [
         (["--resume"], "requires an output file"),
         (["--json", "x.csv", "--resume"], "Set --json FILE.json"),
-        (
-            ["--model", "a", "--model", "b", "--weights", "w"],
-            "use --model NAME=WEIGHTS",
-        ),
+        (["--model", "a", "--model", "b", "--weights", "w"], "use --model NAME=WEIGHTS"),
         (["--model", "a", "--model", "a"], "Duplicate model a"),
         (["--measure", "smell"], "Unknown measure 'smell' in measures"),
         (["--only"], "--only requires at least one"),

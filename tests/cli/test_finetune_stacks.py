@@ -122,11 +122,7 @@ def test_the_example_of_the_bundle_takes_the_same_channels(
     ],
 )
 def test_channels_that_cannot_be_meant_are_one_error(
-    tuned: Path,
-    tmp_path: Path,
-    cli: CommandLine,
-    options: list[str],
-    reason: str,
+    tuned: Path, tmp_path: Path, cli: CommandLine, options: list[str], reason: str
 ) -> None:
     command = ["finetune", "--data", str(tuned / "stacks"), "-o", str(tmp_path / "run")]
     assert reason in cli.refused([*command, *options])

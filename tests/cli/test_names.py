@@ -12,13 +12,7 @@ from anymask.base import file_sha256
 from anymask.cli.main import main
 from anymask.masks import mask_to_rle, rle_to_string
 from anymask.models.rules import NameTable
-from anymask.runtime import (
-    ASSETS,
-    MANIFEST,
-    NAME_VECTORS,
-    manifest_to_json,
-    read_manifest,
-)
+from anymask.runtime import ASSETS, MANIFEST, NAME_VECTORS, manifest_to_json, read_manifest
 from anymask.runtime.onnx import read_table
 from anymask.training import copy_bundle
 from research.shared import table_to_arrays

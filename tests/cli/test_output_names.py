@@ -60,19 +60,10 @@ REFUSALS = [
     (["convert", "in.json", "x.tar.gz", "--to", "yolo"], ["'x.tar.gz'. Remove .gz"]),
     (["convert", "in.json", "x.xyz", "--to", "coco"], ["coco is written as a file ending in"]),
     (["convert", "in.json", "x.xml", "--to", "labelme"], ["one image, or a folder, got 'x.xml'"]),
-    (
-        ["convert", "in.json", "x.jsno"],
-        ["Did you mean x.json? Or pass one, with --to: "],
-    ),
-    (
-        ["export", "nano", "-o", "x.onnx"],
-        ["'x.onnx' is a file name. Pass a folder", "x.onnx/"],
-    ),
+    (["convert", "in.json", "x.jsno"], ["Did you mean x.json? Or pass one, with --to: "]),
+    (["export", "nano", "-o", "x.onnx"], ["'x.onnx' is a file name. Pass a folder", "x.onnx/"]),
     (["audit", "in.json", "-o", "x.html"], ["'x.html' is a file name. Pass a folder"]),
-    (
-        ["train", "nano", "--data", ".", "-o", "x.pt"],
-        ["'x.pt' is a file name. Pass a folder"],
-    ),
+    (["train", "nano", "--data", ".", "-o", "x.pt"], ["'x.pt' is a file name. Pass a folder"]),
     (["serve", "--static", "x.html"], ["--static: 'x.html' is a file name. Pass a folder"]),
     (
         ["evaluate", "labels.json", "--json", "x.xml"],

@@ -54,10 +54,7 @@ def parser() -> CommandParser:
             ["a", "--zoom", "Aut"],
             "--zoom: Invalid value 'Aut'. Expected yes, no, auto or .* Did you mean 'auto'",
         ),
-        (
-            ["a", "--mirror", "off"],
-            "--mirror: Invalid value 'off'. .* Did you mean 'no'?",
-        ),
+        (["a", "--mirror", "off"], "--mirror: Invalid value 'off'. .* Did you mean 'no'?"),
         (["--mirror=on", "a"], "--mirror: Invalid value 'on'. .* Did you mean 'yes'?"),
         (
             ["a", "--zoom", "--mirror", "b"],

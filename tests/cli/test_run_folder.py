@@ -73,10 +73,7 @@ def test_a_file_states_its_licence_itself_and_checkpoints_lead_to_their_start(
 
 @pytest.mark.parametrize("command", [["finetune"], ["distill", "--teacher", "tiny"]])
 def test_several_processes_of_torchrun_do_not_write_one_folder(
-    command: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    cli: CommandLine,
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -41,11 +41,7 @@ def test_a_sample_becomes_a_photo_that_the_first_command_reads(
     ],
 )
 def test_what_cannot_be_written_is_one_line(
-    words: list[str],
-    told: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    cli: CommandLine,
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: CommandLine
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("there.jpg").write_text("mine")

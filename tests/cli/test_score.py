@@ -221,10 +221,7 @@ def test_a_broken_result_is_one_sentence(
     [
         (["video", "nothing", "."], "'nothing' does not exist. Check the path"),
         (["volume", ".", ".", "--rules", "all-frames"], "apply only to videos"),
-        (
-            ["video", ".", ".", "--rules", "loose"],
-            "Use one of: davis, all-frames,",
-        ),
+        (["video", ".", ".", "--rules", "loose"], "Use one of: davis, all-frames,"),
         (["sound", ".", "."], "Invalid choice 'sound'. Choose from: video, volume"),
     ],
 )

@@ -91,20 +91,14 @@ def test_an_interrupted_run_goes_on(clip: Path, monkeypatch: pytest.MonkeyPatch)
     ("words", "message"),
     [
         (["clip.mkv", "-o", "a.json"], "No prompt was passed"),
-        (
-            ["clip.mkv", "--point", "5", "-o", "a.json"],
-            "Invalid --point [PLACE]X,Y '5'",
-        ),
+        (["clip.mkv", "--point", "5", "-o", "a.json"], "Invalid --point [PLACE]X,Y '5'"),
         (["clip.mkv", "--box", "90:1:1,1,5,5", "-o", "a.json"], "Frame 90 is out of range"),
         (["clip.mkv", "--point", "5,5", "-o", "a.xml"], "Use .json (SA-V), .jsonl"),
         (
             ["clip.mkv", "--point", "5,5", "--cutout", "-o", "a.mp4"],
             "Unsupported format for cut-outs",
         ),
-        (
-            ["clip.mkv", "--point", "5,5", "--cutout", "-o", "a.json"],
-            "requires a video output",
-        ),
+        (["clip.mkv", "--point", "5,5", "--cutout", "-o", "a.json"], "requires a video output"),
         (
             ["clip.mkv", "--negative", "5,5", "-o", "a.json"],
             "--negative requires an object to subtract from",

@@ -35,10 +35,7 @@ from tests.conftest import CommandLine
     ("options", "reason"),
     [
         (["--method", "half"], "half"),
-        (
-            ["--method", "hq"],
-            "nano has no HQ token to train. Use a model such",
-        ),
+        (["--method", "hq"], "nano has no HQ token to train. Use a model such"),
         (["--method", "hq", "--model", "sam2_hiera_t"], "sam2_hiera_t has no HQ token"),
         (["--model", "samm"], "samm"),
         (["--samples", "0"], "samples must be a whole number of at least 1"),

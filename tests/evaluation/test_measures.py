@@ -10,13 +10,7 @@ import pytest
 from anymask.base import ConfigError, this_machine
 from anymask.evaluation import measures as module
 from anymask.evaluation.image_report import report_images
-from anymask.evaluation.measures import (
-    MASK_MEASURES,
-    MEASURES,
-    Measure,
-    check_measures,
-    score_set,
-)
+from anymask.evaluation.measures import MASK_MEASURES, MEASURES, Measure, check_measures, score_set
 from anymask.evaluation.metrics import Shares, cluster_mean, mean_of_means
 from anymask.evaluation.protocols import NotMeasured
 from anymask.evaluation.results import (

@@ -9,12 +9,7 @@ import pytest
 
 from anymask.base import DataError, this_machine, write_json
 from anymask.evaluation.image_report import report_images
-from anymask.evaluation.results import (
-    Evaluation,
-    SetScores,
-    evaluation_to_json,
-    sets_from_json,
-)
+from anymask.evaluation.results import Evaluation, SetScores, evaluation_to_json, sets_from_json
 from anymask.evaluation.selection import EvalSettings
 
 

@@ -15,13 +15,7 @@ from anymask.evaluation import FromFunction, page
 from anymask.evaluation.image_report import ANSWER, TRUTH, draw_worst_cases, report_images
 from anymask.evaluation.measures import score_set
 from anymask.evaluation.protocols import CLICK_KINDS
-from anymask.evaluation.results import (
-    Curve,
-    DetailTable,
-    Evaluation,
-    SetResult,
-    values_to_metric,
-)
+from anymask.evaluation.results import Curve, DetailTable, Evaluation, SetResult, values_to_metric
 from anymask.evaluation.selection import EvalSet, EvalSettings, SetPlan
 from anymask.formats import load_set
 from tests.evaluation.small_sets import perfect, same_color, write_set

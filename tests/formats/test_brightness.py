@@ -18,10 +18,7 @@ tifffile = pytest.importorskip("tifffile")
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
-@given(
-    arrays.arrays(np.bool_, SHAPES, elements=st.booleans()),
-    st.integers(0, 2**32 - 1),
-)
+@given(arrays.arrays(np.bool_, SHAPES, elements=st.booleans()), st.integers(0, 2**32 - 1))
 def test_brightness_is_that_of_scikit_image(mask: np.ndarray, seed: int) -> None:
     values = np.random.default_rng(seed).integers(0, 4000, (*mask.shape, 2), np.uint16)
     (found,) = measure.measure_brightness([mask_to_rle(mask)], values)

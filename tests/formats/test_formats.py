@@ -109,14 +109,7 @@ def test_no_picture_and_a_picture_without_masks_are_fine(name: str, tmp_path: Pa
     assert (found.hw, found.masks) == ((3, 4), [])
 
 
-OUTLINES = (
-    "yolo",
-    "coco-polygon",
-    "labelme-polygon",
-    "label-studio-polygon",
-    "svg",
-    "geojson",
-)
+OUTLINES = ("yolo", "coco-polygon", "labelme-polygon", "label-studio-polygon", "svg", "geojson")
 
 
 @pytest.mark.parametrize("name", OUTLINES)

@@ -160,9 +160,7 @@ def test_davis_keeps_the_void(tmp_path: Path) -> None:
     values[1], values[2] = 2, 255
     void = Mask(mask_to_rle(values == 255), "void", crowd=True)
     image = AnnotatedImage(
-        file_name="cars/00000.jpg",
-        hw=(4, 5),
-        masks=(Mask(mask_to_rle(values == 2), id=2), void),
+        file_name="cars/00000.jpg", hw=(4, 5), masks=(Mask(mask_to_rle(values == 2), id=2), void)
     )
     assert not written(tmp_path, [image], davis=True)
     assert label_images.read_davis(tmp_path, LossReport()) == [image]

@@ -13,13 +13,7 @@ import shapely
 from PIL import Image, ImageDraw
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    labelme,
-    read,
-    read_annotations,
-)
+from anymask.formats import AnnotatedImage, LossReport, labelme, read, read_annotations
 from anymask.masks import Mask
 from tests.formats.annotated import pixels, rings, written
 

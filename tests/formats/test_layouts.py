@@ -9,12 +9,7 @@ from PIL import Image
 
 from anymask.base import DataError, InputError
 from anymask.cli.main import main
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    load_clips,
-    load_dataset,
-)
+from anymask.formats import AnnotatedImage, LossReport, load_clips, load_dataset
 from anymask.formats.layouts import LAYOUTS, find_layout, iter_dataset, recognize_layout
 from anymask.masks import rle_to_mask
 from tests.formats import published

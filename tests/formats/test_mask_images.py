@@ -14,13 +14,7 @@ from anymask.formats import convert, read, read_annotations
 from anymask.formats.label_images import voc_palette
 from anymask.masks import iou, rle_to_mask
 from tests.conftest import CommandLine
-from tests.images.test_mask_files import (
-    HW,
-    NUMBERS,
-    OBJECT,
-    THREE,
-    white,
-)
+from tests.images.test_mask_files import HW, NUMBERS, OBJECT, THREE, white
 
 
 def photo(path: Path, size: tuple[int, int] = HW[::-1]) -> Path:
@@ -34,8 +28,7 @@ def masks_of(image: object) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    "suffix",
-    [".jpg", ".gif", ".bmp", ".webp", ".tif", ".png", ".avif", ".jp2", ".pgm", ".jfif"],
+    "suffix", [".jpg", ".gif", ".bmp", ".webp", ".tif", ".png", ".avif", ".jp2", ".pgm", ".jfif"]
 )
 def test_masks_of_every_format_are_found_beside_their_photos(tmp_path: Path, suffix: str) -> None:
     photo(tmp_path / "images" / "a.jpg")

@@ -8,13 +8,7 @@ import pytest
 from PIL import Image
 
 from anymask.base import InputError, whole_file
-from anymask.formats import (
-    Kind,
-    LossReport,
-    output_kind,
-    write_masks,
-    yolo,
-)
+from anymask.formats import Kind, LossReport, output_kind, write_masks, yolo
 from anymask.images import MaskValues, load_mask
 from anymask.masks import ImageInMemory, Mask, Masks, Prompt, image_format, mask_to_rle
 

@@ -9,12 +9,7 @@ from tests.formats.annotated import rings, written
 def test_the_keys_are_the_data_set_s(tmp_path: Path) -> None:
     written(tmp_path, [rings()], "sa1b")
     document = json.loads((tmp_path / "rings.json").read_text())
-    assert document["image"] == {
-        "image_id": 1,
-        "width": 12,
-        "height": 9,
-        "file_name": "rings.png",
-    }
+    assert document["image"] == {"image_id": 1, "width": 12, "height": 9, "file_name": "rings.png"}
     assert set(document["annotations"][0]) == {
         "id",
         "segmentation",

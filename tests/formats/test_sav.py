@@ -10,13 +10,7 @@ from PIL import Image
 from pycocotools import mask as peer
 
 from anymask.base import DataError
-from anymask.formats import (
-    AnnotatedImage,
-    LossReport,
-    SequencePlace,
-    read_annotations,
-    sav,
-)
+from anymask.formats import AnnotatedImage, LossReport, SequencePlace, read_annotations, sav
 from anymask.formats.registry import recognize
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from tests.formats.annotated import written

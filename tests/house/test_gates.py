@@ -72,11 +72,7 @@ def test_imports_that_go_down_pass(package: Path, file: str, line: str) -> None:
             "anymask/formats/sets.py:1: formats/ imports anymask; "
             "it may import base, images, masks",
         ),
-        (
-            "tools/x.py",
-            "",
-            "anymask/tools/x.py:1: tools/ is no room of the house (see design.md)",
-        ),
+        ("tools/x.py", "", "anymask/tools/x.py:1: tools/ is no room of the house (see design.md)"),
     ],
 )
 def test_imports_that_climb_are_named(package: Path, file: str, line: str, complaint: str) -> None:

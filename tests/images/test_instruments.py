@@ -10,13 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from anymask.base import ImageError
-from anymask.images import (
-    image_hw,
-    load_channels,
-    load_image,
-    read_pages,
-    read_planes,
-)
+from anymask.images import image_hw, load_channels, load_image, read_pages, read_planes
 
 BITPIX = {"u1": 8, "i2": 16, "i4": 32, "i8": 64, "f4": -32, "f8": -64}
 MODES = {"i1": 0, "i2": 1, "f4": 2, "u2": 6, "f2": 12}

@@ -21,8 +21,7 @@ def stack(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "page"),
-    [("z0c0", 0), ("z0c1", 1), ("z1", 2), ("c1", 1), ("z2c1", 5), ("C1Z2", 5)],
+    ("text", "page"), [("z0c0", 0), ("z0c1", 1), ("z1", 2), ("c1", 1), ("z2c1", 5), ("C1Z2", 5)]
 )
 def test_a_place_is_the_page_of_its_axes(stack: Path, text: str, page: int) -> None:
     assert resolve_position(stack, text) == (page, None)

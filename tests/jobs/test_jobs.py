@@ -188,10 +188,7 @@ def test_bands_and_stretch_travel_with_the_job(
         ({"worker": 2}, "Unknown argument 'worker'"),
         ({"model": 7}, "model must be text, got 7"),
         ({"folder": "empty"}, "'empty' contains no images"),
-        (
-            {"folder": "a.jpg", "out": "a.jpg"},
-            "must be a folder, but 'a.jpg' is a file",
-        ),
+        ({"folder": "a.jpg", "out": "a.jpg"}, "must be a folder, but 'a.jpg' is a file"),
         ({"out": "a.jpg/out"}, "Cannot create the output folder 'a.jpg/out'"),
         ({"out": "photos"}, "The output folder 'photos' contains the images"),
     ],

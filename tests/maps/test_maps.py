@@ -146,10 +146,7 @@ def test_a_thing_larger_than_tiles_is_joined_and_one_that_no_tile_saw_whole_is_a
 
 def test_two_processes_do_not_write_one_layer(tmp_path: Path, ortho: Path) -> None:
     out = tmp_path / "a.gpkg"
-    with (
-        open_worksheet(out, {}),
-        pytest.raises(InputError, match="Another process"),
-    ):
+    with open_worksheet(out, {}), pytest.raises(InputError, match="Another process"):
         search(ortho, out)
 
 

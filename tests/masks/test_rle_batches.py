@@ -6,14 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anymask.base import DataError
-from anymask.masks import (
-    mask_to_rle,
-    rle_area,
-    rle_batches,
-    rle_merge,
-    rle_to_string,
-    union_areas,
-)
+from anymask.masks import mask_to_rle, rle_area, rle_batches, rle_merge, rle_to_string, union_areas
 
 
 @st.composite

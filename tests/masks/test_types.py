@@ -48,15 +48,9 @@ def test_empty_points_beside_a_box_are_no_points() -> None:
 @pytest.mark.parametrize(
     ("given_prompt", "message"),
     [
-        (
-            {},
-            r"The prompt is empty.*points=\[\(x, y\)",
-        ),
+        ({}, r"The prompt is empty.*points=\[\(x, y\)"),
         ({"points": []}, "prompt is empty"),
-        (
-            {"points": (3, 4)},
-            r"shape \(2,\).*\(P, 2\).*points=\[\(x, y\)\]",
-        ),
+        ({"points": (3, 4)}, r"shape \(2,\).*\(P, 2\).*points=\[\(x, y\)\]"),
         ({"points": [(1, 2, 3)]}, r"points of shape \(1, 3\)"),
         ({"points": [[(1, 2)]]}, r"\(1, 1, 2\).*Prompt.of\(points=one\) for"),
         ({"points": [(1, 2), (3,)]}, "Invalid points"),
@@ -204,10 +198,7 @@ def rewritten(path: Path, about: Any = None, **arrays: Any) -> Path:
         ({"about": {"maps": 3}}, "incomplete or corrupted"),
         ({"about": [1]}, "is not an embedding file"),
         ({"features": None}, "incomplete or corrupted"),
-        (
-            {"features": np.zeros((4, 4), np.float32)},
-            "incomplete or corrupted",
-        ),
+        ({"features": np.zeros((4, 4), np.float32)}, "incomplete or corrupted"),
         ({"features": np.zeros((1, 4, 4), np.int64)}, "incomplete or corrupted"),
     ],
 )

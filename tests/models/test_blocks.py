@@ -4,11 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from anymask.models.prompt_encoder import (
-    EFFICIENT_SAM_NAMES,
-    PromptEncoder,
-    PromptEncoderConfig,
-)
+from anymask.models.prompt_encoder import EFFICIENT_SAM_NAMES, PromptEncoder, PromptEncoderConfig
 from anymask.models.two_way import DownscaledAttention, TwoWayConfig, TwoWayTransformer
 
 EFFICIENT_PROMPTS = PromptEncoderConfig(

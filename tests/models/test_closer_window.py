@@ -16,12 +16,7 @@ def look(*, margin: float = 1.0, gain: float = 0.0, least: int = 96) -> CropRefi
 
 
 @quickly
-@given(
-    sizes(200),
-    st.tuples(*[st.floats(0, 1)] * 4),
-    st.floats(0, 2),
-    st.integers(1, 100),
-)
+@given(sizes(200), st.tuples(*[st.floats(0, 1)] * 4), st.floats(0, 2), st.integers(1, 100))
 @example(size=(1, 2), shares=(0.5, 0.75, 0.0, 0.0), margin=0.0, least=1)
 def test_a_window_holds_its_box_and_stays_inside(
     size: tuple[int, int], shares: tuple[float, ...], margin: float, least: int

@@ -33,22 +33,14 @@ def disc(cells: int = 40, radius: float = 12) -> torch.Tensor:
 def test_it_has_few_weights_and_changes_nothing_before_it_learned() -> None:
     refiner = EdgeRefiner().eval()
     assert sum(one.numel() for one in refiner.parameters()) <= 500_000
-    change = refiner(
-        torch.rand(1, 3, SIDE, SIDE) * 255,
-        disc(),
-        torch.zeros(1, 2, SIDE, SIDE),
-    )
+    change = refiner(torch.rand(1, 3, SIDE, SIDE) * 255, disc(), torch.zeros(1, 2, SIDE, SIDE))
     assert not change.any()
 
 
 def test_nothing_changes_far_from_the_edge() -> None:
     logits = disc()
     with torch.no_grad():
-        change = loud()(
-            torch.rand(1, 3, SIDE, SIDE) * 255,
-            logits,
-            torch.zeros(1, 2, SIDE, SIDE),
-        )
+        change = loud()(torch.rand(1, 3, SIDE, SIDE) * 255, logits, torch.zeros(1, 2, SIDE, SIDE))
     far = enlarged(logits).abs() > 2 * (
         GATE_RADIUS + 2
     )  # this disc's logits are cells from the edge

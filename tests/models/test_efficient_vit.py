@@ -8,17 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from anymask.models.efficient_vit import (
-    TINY,
-    EfficientVit,
-    EfficientVitConfig,
-    grid_positions,
-)
-from tests.models.encoder_parity import (
-    noise,
-    randomise,
-    relative_error,
-)
+from anymask.models.efficient_vit import TINY, EfficientVit, EfficientVitConfig, grid_positions
+from tests.models.encoder_parity import noise, randomise, relative_error
 
 
 def tiny(config: EfficientVitConfig = TINY) -> EfficientVit:

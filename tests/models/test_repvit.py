@@ -7,11 +7,7 @@ from torch import nn
 
 from anymask.models.fast import fuse
 from anymask.models.repvit import EDGE_SAM, RepDepthwise, RepViT, SqueezeExcite
-from tests.models.encoder_parity import (
-    noise,
-    randomise,
-    relative_error,
-)
+from tests.models.encoder_parity import noise, randomise, relative_error
 
 
 @settings(deadline=None, max_examples=15)

@@ -9,17 +9,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from anymask.models.fast import fuse
-from anymask.models.tiny_vit import (
-    TINY,
-    AttentionBlock,
-    TinyViT,
-    WindowAttention,
-)
-from tests.models.encoder_parity import (
-    noise,
-    randomise,
-    relative_error,
-)
+from anymask.models.tiny_vit import TINY, AttentionBlock, TinyViT, WindowAttention
+from tests.models.encoder_parity import noise, randomise, relative_error
 
 
 def tiny() -> TinyViT:

@@ -11,14 +11,7 @@ from anymask import models
 from anymask.models.efficient_vit import EfficientVit, EfficientVitConfig
 from anymask.models.fast import attend, attend_in_blocks
 from anymask.models.memory_attention import RecalledMemories, log_counts, pool_map
-from anymask.models.positions import (
-    RotaryAngles,
-    grid_turns,
-    in_halves,
-    no_turns,
-    turn,
-    turned,
-)
+from anymask.models.positions import RotaryAngles, grid_turns, in_halves, no_turns, turn, turned
 from anymask.models.rules import Memory, MemoryBank, VideoMoment
 from anymask.models.variants import TINY_VIDEO
 from anymask.models.video_model import (

@@ -13,13 +13,7 @@ import anymask
 from anymask.base import ModelError, WeightsError
 from anymask.cli.main import main
 from anymask.masks import ModelPrompts
-from anymask.runtime import (
-    OnnxRuntime,
-    TorchRuntime,
-    find_converted,
-    open_runtime,
-    store,
-)
+from anymask.runtime import OnnxRuntime, TorchRuntime, find_converted, open_runtime, store
 from anymask.runtime.converted import (
     FAILURE_FILE,
     RUNTIME_FEATURES,

@@ -6,8 +6,7 @@ from anymask.runtime import pick_device
 
 
 @pytest.mark.parametrize(
-    ("cuda", "mps", "best"),
-    [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+    ("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
 )
 def test_auto_prefers_cuda_then_mps_then_cpu(
     monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, best: str

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 
 from anymask.base import InputError, WeightsError, file_sha256
-from anymask.runtime import (
-    OnnxRuntime,
-    TorchRuntime,
-)
+from anymask.runtime import OnnxRuntime, TorchRuntime
 from research.shared import write_tables
 from tests.runtime.stand_in import build, some_prompts
 

@@ -6,12 +6,7 @@ torch = pytest.importorskip("torch", reason="models need torch")
 
 from anymask import models  # noqa: E402 - after the skip
 from anymask.base.errors import WeightsError  # noqa: E402
-from anymask.runtime.checkpoints import (  # noqa: E402
-    MAX_DIFFERENCES,
-    detect_variant,
-    load_official,
-    shapes_of,
-)
+from anymask.runtime.checkpoints import MAX_DIFFERENCES, detect_variant, load_official, shapes_of  # noqa: E402
 
 
 class Tiny(torch.nn.Module):

@@ -11,13 +11,7 @@ import anymask
 from anymask.base import InputError, WeightsError
 from anymask.edit import main_subject
 from anymask.jobs import ModelSettings
-from anymask.runtime import (
-    ASSETS,
-    OnnxRuntime,
-    onnx,
-    read_manifest,
-    store,
-)
+from anymask.runtime import ASSETS, OnnxRuntime, onnx, read_manifest, store
 from anymask.runtime.checkpoints import from_8_bits
 from anymask.studio.pages import model_files, page_bundle, write_static
 

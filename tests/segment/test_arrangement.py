@@ -86,10 +86,7 @@ def test_surroundings_are_no_rivals_of_what_lies_in_them() -> None:
     """The car covers 39 % of the picture."""
     for quality in (0.1, 0.95):
         car = replace(RECORDS[0], score=quality)
-        assert filter_masks([car, RECORDS[1]], MaskFilter(max_containment=0.9)) == [
-            car,
-            RECORDS[1],
-        ]
+        assert filter_masks([car, RECORDS[1]], MaskFilter(max_containment=0.9)) == [car, RECORDS[1]]
 
 
 def test_what_is_shown_of_everything_lies_in_nothing_better() -> None:
@@ -126,10 +123,7 @@ def test_small_shares_are_dropped() -> None:
     [
         ({"nms_iou": -0.1}, "nms_iou must be a number from 0 to 1, got -0.1"),
         ({"min_mask_area": "x"}, "min_mask_area must be a number of pixels, 0 or more, got 'x'"),
-        (
-            {"max_hole_area": float("nan")},
-            "Invalid max_hole_area nan",
-        ),
+        ({"max_hole_area": float("nan")}, "Invalid max_hole_area nan"),
         ({"granularity": "car"}, "Invalid granularity 'car'"),
         ({"layout": "list"}, 'layout must be "flat", "partition" or "tree", got \'list\''),
     ],

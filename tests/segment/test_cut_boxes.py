@@ -57,10 +57,7 @@ def test_videos_and_scans_tell_it_too(model: Model, caplog: pytest.LogCaptureFix
 
 
 def test_the_command_line_tells_it(
-    model: Model,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(anymask, "load", lambda *_, **__: model)

@@ -10,12 +10,7 @@ from anymask.segment import Grid, Model, grid_of
 from anymask.segment.settings import MAX_AT_ONCE
 from tests.segment.fakes import ColorRuntime, Modest, discs, iou, with_spec
 
-EASY = {
-    "mode": "exact",
-    "score": 0.3,
-    "stability": 0.3,
-    "grid": 10,
-}
+EASY = {"mode": "exact", "score": 0.3, "stability": 0.3, "grid": 10}
 
 IMAGE, MASKS = discs((90, 120), [(30, 45, 20), (90, 45, 22)])
 
@@ -137,10 +132,7 @@ def test_nothing_found_is_an_empty_list() -> None:
         ({"grid": 0}, "grid must be .* at least 1 and at most 1024, got 0"),
         ({"grid": 1.5}, "grid must be a whole number .* got 1.5"),
         ({"grid": 10**9}, "grid must be .* at most 1024, got 1000"),
-        (
-            {"mode": "fast"},
-            'mode must be "adaptive", "exact" or "instances", got \'fast\'',
-        ),
+        ({"mode": "fast"}, 'mode must be "adaptive", "exact" or "instances", got \'fast\''),
         (
             {"decoder_precision": "fp8"},
             'decoder_precision must be "auto", "model" or "mixed", got \'fp8\'',
@@ -148,10 +140,7 @@ def test_nothing_found_is_an_empty_list() -> None:
         ({"memory_limit": 0}, "memory_limit must be a number of megabytes above 0, got 0"),
         ({"points_per_batch": -1}, "points_per_batch must be a whole number .* got -1"),
         ({"crop_n_layers": -1}, "crop_n_layers must be a whole number .* at most 6, got -1"),
-        (
-            {"crop_overlap_ratio": 1},
-            "crop_overlap_ratio must be a number, .* less than 1, got 1",
-        ),
+        ({"crop_overlap_ratio": 1}, "crop_overlap_ratio must be a number, .* less than 1, got 1"),
         ({"min_mask_region_area": float("inf")}, "must be a whole number of at least 0"),
         ({"score": -0.1}, "score must be a number, 0 or more and .* got -0.1.$"),
         ({"score": 7}, "less than 2, got 7; for 7 % write 0.07"),

@@ -126,13 +126,7 @@ def test_a_ragged_batch_equals_one_by_one(asked: list) -> None:
 
 def test_one_bad_photo_does_not_stop_the_others() -> None:
     off = Prompt.of(points=[(999, 1)])
-    asked = [
-        (IMAGE, CLICK),
-        (b"no photo", CLICK),
-        (IMAGE, off),
-        (WIDE, [CLICK, BOX]),
-        (WIDE, []),
-    ]
+    asked = [(IMAGE, CLICK), (b"no photo", CLICK), (IMAGE, off), (WIDE, [CLICK, BOX]), (WIDE, [])]
     model = Model(ColorRuntime())
     good, broken, outside, bad_box, nothing = segment_each(model, asked, on_error="return")
     assert_same(good, model.segment(IMAGE, points=[(35, 40)]))

@@ -7,14 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anymask.base import FloatArray
-from anymask.masks import (
-    ALL_KINDS,
-    EncoderOutput,
-    Mask,
-    ModelPrompts,
-    ModelSpec,
-    mask_to_rle,
-)
+from anymask.masks import ALL_KINDS, EncoderOutput, Mask, ModelPrompts, ModelSpec, mask_to_rle
 from anymask.masks.joining import cut_bands
 from anymask.models.rules import open_family
 from anymask.runtime import ImageRuntime

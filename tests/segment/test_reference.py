@@ -55,11 +55,7 @@ def test_the_embedding_agrees(embedding: Features, reference: dict[str, np.ndarr
 @pytest.mark.parametrize("case", ["point", "points", "box", "boxpoint"])
 @pytest.mark.parametrize("multimask", [True, False])
 def test_every_prompt_is_answered_as_the_reference_answers(
-    case: str,
-    multimask: bool,
-    model: Model,
-    embedding: Features,
-    reference: dict[str, np.ndarray],
+    case: str, multimask: bool, model: Model, embedding: Features, reference: dict[str, np.ndarray]
 ) -> None:
     answer = model.segment(embedding, multimask=multimask, **prompt(reference, case))
     key = f"{case}_{'multi' if multimask else 'single'}"

@@ -18,14 +18,7 @@ from starlette.testclient import TestClient
 from anymask.base import FloatArray
 from anymask.masks import EncoderOutput, ModelPrompts
 from anymask.segment import EmbeddingCache, Model
-from anymask.studio import (
-    Inference,
-    Server,
-    ServerParts,
-    address_of,
-    create_app,
-    open_socket,
-)
+from anymask.studio import Inference, Server, ServerParts, address_of, create_app, open_socket
 from anymask.studio.limits import Limits
 from anymask.studio.middleware import Access
 from tests.conftest import REPOSITORY

@@ -206,12 +206,7 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
             413,
             "pixels allowed",
         ),
-        (
-            "segment",
-            {"image": "PIC", "box": "1,2"},
-            422,
-            "box: Input should be",
-        ),
+        ("segment", {"image": "PIC", "box": "1,2"}, 422, "box: Input should be"),
         (
             "everything",
             {"image": "PIC", "settings": {"memory_limit": 9}},
@@ -229,12 +224,7 @@ def test_a_model_that_cannot_be_loaded_is_told() -> None:
         ("segment", {"image": "PIC", "bbox": [1, 2]}, 422, "Did you mean 'box'?"),
         ("segment", {"image": "PIC", "granularty": [1, 2]}, 422, "Did you mean 'granularity'?"),
         ("everything", {"image": "PIC", "grid": 4}, 422, "Supported: image, settings. See /docs"),
-        (
-            "segment?format=jpeg",
-            {"image": "PIC"} | CLICK,
-            422,
-            "format: Input should be",
-        ),
+        ("segment?format=jpeg", {"image": "PIC"} | CLICK, 422, "format: Input should be"),
         ("segment?format=polygons&tolerance=-1", {"image": "PIC"} | CLICK, 422, "tolerance: "),
     ],
 )

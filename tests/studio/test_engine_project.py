@@ -18,12 +18,7 @@ from anymask.studio.options import ExportSettings
 from anymask.studio.project import Project
 from anymask.studio.records import Provenance
 from anymask.studio.report import to_report
-from anymask.studio.review import (
-    batch_states,
-    give_verdict,
-    next_for_review,
-    withdraw_verdict,
-)
+from anymask.studio.review import batch_states, give_verdict, next_for_review, withdraw_verdict
 from tests.studio.disc_projects import SECONDS, SIDE, add, label
 
 DISC = [{"name": "disc 0", "color": "#3d8bff", "masks": 0}]

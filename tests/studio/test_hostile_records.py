@@ -16,13 +16,7 @@ from anymask.studio import create_project, image_routes
 from anymask.studio.inference import IMAGE_THREADS
 from anymask.studio.project import Project
 from tests.patience import PATIENCE_S
-from tests.studio.servers import (
-    IMAGE,
-    LEFT,
-    error_of,
-    in_thread,
-    png,
-)
+from tests.studio.servers import IMAGE, LEFT, error_of, in_thread, png
 from tests.studio.test_serving_project import body
 
 

@@ -31,12 +31,7 @@ def project(tmp_path: Path) -> Project:
     small = {"imagej": True, "metadata": about, "resolution": (0.5, 0.5)}
     tifffile.imwrite(tmp_path / "stack.tif", PLANES, **small)
     Image.fromarray(IMAGE).save(tmp_path / "plain.png")
-    settings = {
-        "grid": 6,
-        "confident": 0.1,
-        "score": 0,
-        "stability": 0,
-    }
+    settings = {"grid": 6, "confident": 0.1, "score": 0, "stability": 0}
     return create_project(tmp_path, name="cells", labels=["disc"], settings=settings)
 
 

@@ -22,13 +22,7 @@ from anymask.studio import ServerParts
 from anymask.studio.middleware import Access
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
-from tests.studio.servers import (
-    CLICK,
-    IMAGE,
-    inference,
-    listening,
-    png,
-)
+from tests.studio.servers import CLICK, IMAGE, inference, listening, png
 
 EXAMPLES = 25
 IMAGE_BASE64 = base64.b64encode(png(IMAGE)).decode()
@@ -109,12 +103,7 @@ def project_schema(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     folder = tmp_path_factory.mktemp("project")
     (folder / "a.png").write_bytes(png(IMAGE))
-    settings = {
-        "grid": 6,
-        "confident": 0.1,
-        "score": 0,
-        "stability": 0,
-    }
+    settings = {"grid": 6, "confident": 0.1, "score": 0, "stability": 0}
     project = create_project(folder, name="discs", labels=["disc"], settings=settings)
 
     site = ServedProject(project, "ann")

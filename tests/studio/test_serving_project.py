@@ -22,16 +22,7 @@ from anymask.studio.project_routes import ServedProject
 from anymask.studio.tables import EventRow
 from tests.patience import PATIENCE_S
 from tests.segment.fakes import NamingRuntime
-from tests.studio.servers import (
-    IMAGE,
-    LEFT,
-    RIGHT,
-    GatedRuntime,
-    client,
-    in_thread,
-    inference,
-    png,
-)
+from tests.studio.servers import IMAGE, LEFT, RIGHT, GatedRuntime, client, in_thread, inference, png
 
 
 @pytest.fixture

@@ -31,10 +31,7 @@ SCOPE: dict[str, Any] = {
 @contextlib.contextmanager
 def connecting(limits: Limits) -> Iterator[Callable[[], socket.socket]]:
     """A server; what is given connects to it."""
-    with (
-        listening(ServerParts(inference()), limits) as address,
-        contextlib.ExitStack() as stack,
-    ):
+    with listening(ServerParts(inference()), limits) as address, contextlib.ExitStack() as stack:
         place = urlsplit(address)
 
         def connect() -> socket.socket:

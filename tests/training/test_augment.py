@@ -7,14 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anymask.masks import ModelSpec, geometry
-from anymask.training.augment import (
-    brighten,
-    crop_at_scale,
-    fit_square,
-    letterbox,
-    resize,
-    turn,
-)
+from anymask.training.augment import brighten, crop_at_scale, fit_square, letterbox, resize, turn
 
 SPEC = ModelSpec(
     name="x", image_side=64, mask_side=16, resample="area", mean=(127.5,) * 3, std=(127.5,) * 3

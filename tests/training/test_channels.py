@@ -140,10 +140,7 @@ def test_a_run_learns_the_mix_and_leaves_it_in_the_spec(
     [
         ({"synthetic": 0.5}, "requires synthetic = 0"),
         ({"task": "distil", "synthetic": 0.0}, "task = 'masks'"),
-        (
-            {"channels": {"lows": [1]}, "synthetic": 0.0},
-            "Set lows, highs, weights",
-        ),
+        ({"channels": {"lows": [1]}, "synthetic": 0.0}, "Set lows, highs, weights"),
     ],
 )
 def test_a_recipe_that_cannot_be_meant_is_refused(

@@ -13,12 +13,7 @@ from torch.nn import functional
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from anymask.base import InputError, file_sha256
-from anymask.runtime import (
-    GraphInfo,
-    OnnxRuntime,
-    TensorInfo,
-    read_manifest,
-)
+from anymask.runtime import GraphInfo, OnnxRuntime, TensorInfo, read_manifest
 from anymask.training import export_graphs
 from anymask.training import export_graphs as graphs
 from anymask.training.export_graphs import export_bundle

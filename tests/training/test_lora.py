@@ -13,12 +13,7 @@ from anymask.runtime import merge_files, read_adapters
 from anymask.runtime.adapters import TENSORS
 from anymask.training import LAST
 from anymask.training.loop import TrainingRun, train
-from anymask.training.lora import (
-    adapters_of,
-    add_adapters,
-    merge_adapters,
-    save_adapters,
-)
+from anymask.training.lora import adapters_of, add_adapters, merge_adapters, save_adapters
 from anymask.training.run_folder import read_state
 from tests.training.test_families import TINY, one_step
 

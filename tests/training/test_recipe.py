@@ -44,10 +44,7 @@ def test_a_recipe_is_found_by_its_name_or_its_path_or_the_names_are_told(tmp_pat
         ({}, "no \\[\\[stage\\]\\]"),
         ({"stage": [STAGE], "ratte": 1}, "Unknown key 'ratte'.*Known keys: .*rate"),
         ({"stage": [{**STAGE, "side": 50}]}, "Invalid side 50"),
-        (
-            {"stage": [{**STAGE, "images": 3}]},
-            r"images \(3\) must be divisible by workers",
-        ),
+        ({"stage": [{**STAGE, "images": 3}]}, r"images \(3\) must be divisible by workers"),
         ({"stage": [{"steps": 1}]}, "Missing side in r.toml, stage 1"),
         ({"stage": [{**STAGE, "steps": 0}]}, "steps must be a whole number of at least 1, got 0"),
         (

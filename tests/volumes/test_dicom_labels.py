@@ -12,13 +12,7 @@ from anymask.base import InputError
 from anymask.masks import Polygon, polygons_to_mask
 from anymask.volumes import Volume, label_volume, write_labels
 from anymask.volumes.volume import scaled_affine
-from tests.volumes.test_volumes import (
-    RAS_AND_LPS,
-    SHAPE,
-    orientations,
-    some_labels,
-    write_slice,
-)
+from tests.volumes.test_volumes import RAS_AND_LPS, SHAPE, orientations, some_labels, write_slice
 
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")

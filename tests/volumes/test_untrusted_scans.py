@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import anymask
-from anymask.base import (
-    DataError,
-    ImageError,
-    InputError,
-    LimitError,
-    zstd_bound,
-)
+from anymask.base import DataError, ImageError, InputError, LimitError, zstd_bound
 from anymask.images import load_image, tiff
 from tests.volumes.test_volumes import write_slice
 

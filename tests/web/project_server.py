@@ -371,10 +371,7 @@ ROUTES: list[tuple[str, Route]] = [
     (f"GET {IMAGE}/planes", Handler.planes),
     (f"GET {IMAGE}/values", Handler.values),
     (f"GET {IMAGE}/embedding", lambda it, project, name: embedding_bytes(it.shown(project, name))),
-    (
-        f"GET {IMAGE}/records",
-        lambda _, project, name: {"version": 1, "records": project.of(name)},
-    ),
+    (f"GET {IMAGE}/records", lambda _, project, name: {"version": 1, "records": project.of(name)}),
     (f"GET {IMAGE}/changes", lambda _, project, name: unchanged(name in project.done)),
     (f"POST {IMAGE}/records", Handler.create),
     (f"PUT {RECORD}", Handler.update),

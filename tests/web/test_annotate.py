@@ -126,10 +126,7 @@ def test_two_servers_on_one_folder_share_its_project(
     image_files: list[Path], people: Callable[[str], Annotator]
 ) -> None:
     folder = image_files[0].parent
-    with (
-        annotate(folder, "--user", "ann") as first,
-        annotate(folder, "--user", "bob") as second,
-    ):
+    with annotate(folder, "--user", "ann") as first, annotate(folder, "--user", "bob") as second:
         ann, bob = people(first), people(second)
         for one, row in ((ann, 60), (bob, 120)):
             one.begin("s.editor !== null")

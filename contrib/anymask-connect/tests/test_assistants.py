@@ -290,9 +290,7 @@ def test_the_command_speaks_over_standard_input_and_output(desk: Path, repositor
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(repository / "src"), *sys.path])},
     )
     listed, clicked = ask(
-        started,
-        ("list_images", {}),
-        ("click", {"image": "coffee.jpg", "points": [[290, 120]]}),
+        started, ("list_images", {}), ("click", {"image": "coffee.jpg", "points": [[290, 120]]})
     )
     assert facts(listed)["count"] == 3
     assert facts(clicked)["masks"][0]["area"] > 1000

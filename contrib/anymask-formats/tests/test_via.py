@@ -109,11 +109,7 @@ def test_points_and_lines_are_reported(tmp_path: Path) -> None:
         ({"colour": "red", "class": "cat"}, "cat", {"attributes": {"colour": "red"}}),
         ({"Type": "cat", "note": ""}, "cat", {}),
         ({"colour": "red", "size": "big"}, "red", {"attributes": {"size": "big"}}),
-        (
-            {"class": {"cat": True, "dog": True}},
-            "cat",
-            {"attributes": {"class": ["cat", "dog"]}},
-        ),
+        ({"class": {"cat": True, "dog": True}}, "cat", {"attributes": {"class": ["cat", "dog"]}}),
         ({"class": {"cat": False, "dog": True}}, "dog", {}),
         ({"class": "1"}, "car", {}),
         ({}, None, {}),

@@ -263,10 +263,7 @@ def segment_image(model: Model, job: Job, item: ImageItem, targets: Sequence[Tar
 
 
 def predict(
-    model: Model,
-    image: Any,
-    prompts: Sequence[Prompt],
-    settings: SegmentSettingsDict,
+    model: Model, image: Any, prompts: Sequence[Prompt], settings: SegmentSettingsDict
 ) -> list[Prediction]:
     """Predict masks for each prompt; a mask without other prompts is refined."""
     alone = [one.mask is not None and one.points is None and one.box is None for one in prompts]

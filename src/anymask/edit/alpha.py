@@ -201,11 +201,7 @@ def _means(
 
 
 def _out_of_focus(
-    image: UintImage,
-    mask: BoolArray,
-    distance: FloatArray,
-    blurred: BoolArray,
-    settled: BoolArray,
+    image: UintImage, mask: BoolArray, distance: FloatArray, blurred: BoolArray, settled: BoolArray
 ) -> tuple[FloatArray, FloatArray]:
     """Alpha of edges out of focus, and its share in the result, 0..1."""
     hard = mask.astype(np.float32)

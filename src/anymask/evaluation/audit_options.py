@@ -41,8 +41,7 @@ class AuditOptions(ReadSettings):
         float, Setting("report masks with a grade below this as suspects", le=1, metavar="GRADE")
     ] = 0.5
     top: Annotated[
-        int,
-        Setting("maximum number of suspect masks, and of missing objects, in the report", ge=1),
+        int, Setting("maximum number of suspect masks, and of missing objects, in the report", ge=1)
     ] = 20
     grid: Annotated[
         int,

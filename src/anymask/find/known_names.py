@@ -168,10 +168,7 @@ def find_by_name(
 
 
 def name_records(
-    records: Sequence[Mask],
-    scores: Floats,
-    passed: BoolArray,
-    phrases: Sequence[Phrase],
+    records: Sequence[Mask], scores: Floats, passed: BoolArray, phrases: Sequence[Phrase]
 ) -> list[Mask]:
     """Masks that pass for a phrase, each with the label of the best such phrase.
 

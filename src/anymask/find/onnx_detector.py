@@ -16,13 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import (
-    InputError,
-    UintImage,
-    WeightsError,
-    import_offline,
-    pick_threads,
-)
+from anymask.base import InputError, UintImage, WeightsError, import_offline, pick_threads
 from anymask.find.grounding import (
     CPU_SIDE,
     ResizeRule,

@@ -114,10 +114,7 @@ class WordFinder:
     """
 
     def __init__(
-        self,
-        model: Model,
-        phrases: Sequence[Phrase],
-        settings: FindSettings = FindSettings(),
+        self, model: Model, phrases: Sequence[Phrase], settings: FindSettings = FindSettings()
     ) -> None:
         if settings.method is not None:
             raise InputError("Option method applies only to exemplars. Omit it with a text prompt.")

@@ -57,16 +57,7 @@ from anymask.formats.label_images import image_bytes
 from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy, box_ring, plain_rings, ring_to_rle, with_area
 from anymask.images import open_image
-from anymask.masks import (
-    UNLABELED,
-    Mask,
-    Masks,
-    Rle,
-    crop_to_rle,
-    ellipse_ring,
-    rle_area,
-    rle_crop,
-)
+from anymask.masks import UNLABELED, Mask, Masks, Rle, crop_to_rle, ellipse_ring, rle_area, rle_crop
 
 VERSION = "5.5.0"  # version of labelme with this layout
 OF_DOCUMENT = ExceptKeys("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")

@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 
 from anymask.base import AmbiguousMaskError, AnymaskError, DataError, UintImage
 from anymask.formats.loss_report import LossReport
-from anymask.images import (
-    MICROSCOPES,
-    SUFFIXES,
-    MaskImage,
-    MaskValues,
-    open_image,
-    read_mask_image,
-)
+from anymask.images import MICROSCOPES, SUFFIXES, MaskImage, MaskValues, open_image, read_mask_image
 from anymask.images.mask_values import colors_to_numbers as colors_to_numbers
 from anymask.masks import Rle, runs_to_rle
 

@@ -25,14 +25,7 @@ import shapely
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 
-from anymask.base import (
-    AnymaskError,
-    FloatArray,
-    Floats,
-    InputError,
-    PromptError,
-    whole_file,
-)
+from anymask.base import AnymaskError, FloatArray, Floats, InputError, PromptError, whole_file
 from anymask.formats import suffix_instead
 from anymask.maps.scene import WGS_84, Scene
 from anymask.maps.shapes import on_map

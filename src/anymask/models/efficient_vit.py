@@ -47,9 +47,7 @@ class EfficientVitConfig:
 EFFICIENT_SAM_TI = EfficientVitConfig()
 EFFICIENT_SAM_S = EfficientVitConfig(width=384, heads=6)
 EFFICIENT_TAM_TI = EfficientVitConfig(
-    out_channels=0,
-    windowed=(0, 1, 3, 4, 6, 7, 9, 10),
-    mlp_names=("layers.0", "layers.1"),
+    out_channels=0, windowed=(0, 1, 3, 4, 6, 7, 9, 10), mlp_names=("layers.0", "layers.1")
 )
 EFFICIENT_TAM_S = replace(EFFICIENT_TAM_TI, width=384, heads=6)
 TINY = EfficientVitConfig(width=12, heads=3, depth=2, patch=4, pretrained=3, out_channels=8)

@@ -252,12 +252,7 @@ class NanoConfig:
 
 
 SMALL = NanoConfig(
-    name="small",
-    backbone="efficientnet_vit",
-    dim=192,
-    fine_dims=(64, 24),
-    heads=6,
-    mlp_dim=768,
+    name="small", backbone="efficientnet_vit", dim=192, fine_dims=(64, 24), heads=6, mlp_dim=768
 )
 TINY = NanoConfig(dim=32, fine_dims=(16, 8), depth=1, heads=2, mlp_dim=64, mixers=1, image_side=128)
 

@@ -150,11 +150,7 @@ EFFICIENT_SAM_TI = Variant(
 # MedSAM is ViT-B on squares whose own range becomes 0..1. It was fine-tuned for one box per image;
 # the other prompts of ViT-B remain available for further fine-tuning.
 MEDSAM = SAM_VIT_B.renamed(
-    "medsam",
-    fit="square",
-    resample="medsam",
-    mean=(0.0, 0.0, 0.0),
-    std=(255.0, 255.0, 255.0),
+    "medsam", fit="square", resample="medsam", mean=(0.0, 0.0, 0.0), std=(255.0, 255.0, 255.0)
 )
 
 # SAM-Med2D is ViT-B at 256 px with adapters; images are resized by nearest pixel.

@@ -13,14 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from anymask.base import (
-    DataError,
-    WeightsError,
-    brief,
-    file_sha256,
-    load_plugin,
-    parse_json,
-)
+from anymask.base import DataError, WeightsError, brief, file_sha256, load_plugin, parse_json
 from anymask.masks import (
     MAX_POINTS,
     ChannelMix,

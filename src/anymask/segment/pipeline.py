@@ -406,10 +406,7 @@ def _finish(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Pr
 
 
 def _decode(
-    runtime: ImageRuntime,
-    features: Features,
-    prompts: Sequence[Prompt],
-    settings: SegmentSettings,
+    runtime: ImageRuntime, features: Features, prompts: Sequence[Prompt], settings: SegmentSettings
 ) -> Iterator[tuple[int, Prediction]]:
     """Yield the index of each prompt and the selection of its masks by the model family."""
     where, spec = features.geometry, runtime.spec

@@ -233,8 +233,7 @@ class Grid:
         ),
     ] = 500.0
     grid: Annotated[
-        int,
-        Setting("number of grid points along each side of the image", ge=1, le=1024),
+        int, Setting("number of grid points along each side of the image", ge=1, le=1024)
     ] = 32
     points_per_batch: Annotated[
         int | None,
@@ -302,8 +301,7 @@ class Grid:
         ),
     ] = 512 / 1500
     crop_n_points_downscale_factor: Annotated[
-        int,
-        Setting("factor by which points_per_side is divided in each crop layer", ge=1),
+        int, Setting("factor by which points_per_side is divided in each crop layer", ge=1)
     ] = 1
     min_mask_region_area: Annotated[
         int,
@@ -532,16 +530,14 @@ class PartSettings:
         InputError: A value is out of range.
     """
 
-    min_share: Annotated[
-        float,
-        Setting("minimum area of a part as a share of the mask", le=1),
-    ] = 0.001
+    min_share: Annotated[float, Setting("minimum area of a part as a share of the mask", le=1)] = (
+        0.001
+    )
     max_parts: Annotated[int, Setting("maximum number of parts of a mask", ge=1)] = 50
     nms_iou: Annotated[
         float,
         Setting(
-            "if two parts have an IoU above this, remove the worse one; 1 keeps all parts",
-            le=1,
+            "if two parts have an IoU above this, remove the worse one; 1 keeps all parts", le=1
         ),
     ] = ADAPTIVE_NMS
     grid: Annotated[

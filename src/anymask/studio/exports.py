@@ -42,12 +42,7 @@ from anymask.formats import (
 from anymask.images import ImageFile, page_as_png
 from anymask.masks import UNLABELED, Mask, Masks, Rle, counted, rle_area
 from anymask.studio.concepts import concepts, phrase_keys
-from anymask.studio.exchange import (
-    annotated_images,
-    image_name,
-    project_terms,
-    source_of,
-)
+from anymask.studio.exchange import annotated_images, image_name, project_terms, source_of
 from anymask.studio.options import ExportSettings, State
 from anymask.studio.records import Action, ClipEntry
 from anymask.studio.review import batch_states
@@ -101,10 +96,7 @@ def accept_rest(project: Project, who: str) -> int:
 
 
 def export_masks(
-    project: Project,
-    target: Path,
-    name: str,
-    settings: ExportSettings | None = None,
+    project: Project, target: Path, name: str, settings: ExportSettings | None = None
 ) -> list[str]:
     """Write masks in any format. Returns messages about exported, skipped and lost data.
 
@@ -289,10 +281,7 @@ def _image_place(target: Path, name: str, part: str, file_name: str) -> Path:
 
 
 def export_archive(
-    project: Project,
-    name: str,
-    archive: Path,
-    settings: ExportSettings | None = None,
+    project: Project, name: str, archive: Path, settings: ExportSettings | None = None
 ) -> list[str]:
     """Export to a ZIP file. Raises as `export_masks`."""
     root = archive.with_suffix("")

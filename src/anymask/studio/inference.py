@@ -35,14 +35,7 @@ from anymask.base import AnymaskError, FloatArray, ModelError, OnProgress, UintI
 from anymask.find import Detector
 from anymask.masks import Mask, ModelPrompts, Prompt, Rle, warn_of_cut_boxes
 from anymask.models.rules import NameTable
-from anymask.runtime import (
-    ImageRuntime,
-    MaskNaming,
-    MemoryChoice,
-    Sweep,
-    SweepOutput,
-    VideoRuntime,
-)
+from anymask.runtime import ImageRuntime, MaskNaming, MemoryChoice, Sweep, SweepOutput, VideoRuntime
 from anymask.segment import (
     EmbeddingCache,
     EncodedImage,

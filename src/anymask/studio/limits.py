@@ -124,13 +124,9 @@ class Limits:
             ge=1, option="--volume-megabytes", metavar="N", parse=parse_mega, default="1024",
         ),
     ] = 1024 * MEGA  # fmt: skip
-    volume_seconds: Annotated[
-        float,
-        Setting(
-            "time limit for reading a scan, in seconds",
-            gt=0,
-        ),
-    ] = 300.0
+    volume_seconds: Annotated[float, Setting("time limit for reading a scan, in seconds", gt=0)] = (
+        300.0
+    )
     video_idle_seconds: Annotated[
         float, Setting("idle time in seconds after which a session is closed", gt=0)
     ] = 600.0

@@ -464,8 +464,7 @@ def read_image(
 def too_large(got: str, limits: Limits) -> RequestError:
     """The error for an image with too many pixels."""
     return RequestError(
-        413,
-        f"The image has {got} pixels, but at most {limits.pixels} are allowed (megapixels).",
+        413, f"The image has {got} pixels, but at most {limits.pixels} are allowed (megapixels)."
     )
 
 

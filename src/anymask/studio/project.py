@@ -150,9 +150,7 @@ class Project:
         return batch_states(self.store, self.settings)
 
     def retrain(
-        self,
-        tuning: Tuning | None = None,
-        report: Callable[[dict[str, Any]], None] | None = None,
+        self, tuning: Tuning | None = None, report: Callable[[dict[str, Any]], None] | None = None
     ) -> RoundOutcome:
         """Fine-tune on accepted masks, evaluate on held-out images, and promote a better model.
 
@@ -175,12 +173,7 @@ class Project:
         train = trainer(tuning, report)
         return retrain(self, train, judge_on(self.folder))
 
-    def export(
-        self,
-        target: str | Path,
-        format: str = "coco",
-        **settings: Any,
-    ) -> list[str]:
+    def export(self, target: str | Path, format: str = "coco", **settings: Any) -> list[str]:
         """Export the accepted masks. Returns messages about exported, skipped and lost data.
 
         Args:

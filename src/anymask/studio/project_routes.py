@@ -163,9 +163,7 @@ async def answer_late(request: Request, error: Exception) -> Response:
 
 
 @router.get(
-    "/images/{image_id}/records",
-    response_model=KeptMasksBody,
-    response_model_exclude_unset=True,
+    "/images/{image_id}/records", response_model=KeptMasksBody, response_model_exclude_unset=True
 )
 def records(image_id: ImageId, project: ProjectDep, who: Who) -> dict[str, Any]:
     """Return the masks of an image. `version` increases when the status of the image changes."""
@@ -190,9 +188,7 @@ def add_record(
 
 
 @router.put(
-    "/images/{image_id}/records",
-    response_model=SavedAnswers,
-    response_model_exclude_unset=True,
+    "/images/{image_id}/records", response_model=SavedAnswers, response_model_exclude_unset=True
 )
 def save_records(
     image_id: ImageId, body: SavedBodies, project: ProjectDep, who: Who

@@ -72,8 +72,7 @@ class ProjectSettings:
         Setting("minimum IoU with the reviewed version for a proposed mask to count as good", le=1),
     ] = 0.9
     good_share: Annotated[
-        float,
-        Setting("minimum share of good masks in the sample of a batch", le=1),
+        float, Setting("minimum share of good masks in the sample of a batch", le=1)
     ] = 0.9
     sample: Annotated[int, Setting("number of random masks per batch that must be reviewed")] = 20
     double_every: Annotated[

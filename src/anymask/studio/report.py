@@ -147,9 +147,7 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         (mask for mask in masks if mask.state != "rejected"), key=attrgetter("image_id", "page")
     )
     labels, groups = _name_counts(
-        kept,
-        [mask.label or NO_LABEL for mask in kept],
-        [mask.group or UNGROUPED for mask in kept],
+        kept, [mask.label or NO_LABEL for mask in kept], [mask.group or UNGROUPED for mask in kept]
     )
     return Figures(
         name=name,

@@ -185,9 +185,7 @@ def batch_states(store: Store, settings: ProjectSettings) -> list[BatchState]:
 
 
 def judged_batches(
-    masks: Iterable[Sequence[Any]],
-    verdicts: Iterable[VerdictRow],
-    settings: ProjectSettings,
+    masks: Iterable[Sequence[Any]], verdicts: Iterable[VerdictRow], settings: ProjectSettings
 ) -> list[BatchState]:
     """Like `batch_states`, for masks that were already read.
 

@@ -354,9 +354,7 @@ def _current(
     session: Session, row: TrackRow, first: int, last: int | None
 ) -> Sequence[TrackMaskRow]:
     query = select(TrackMaskRow).where(
-        TrackMaskRow.track_id == row.id,
-        TrackMaskRow.until.is_(None),
-        TrackMaskRow.frame >= first,
+        TrackMaskRow.track_id == row.id, TrackMaskRow.until.is_(None), TrackMaskRow.frame >= first
     )
     if last is not None:
         query = query.where(TrackMaskRow.frame <= last)

@@ -47,18 +47,9 @@ from anymask.studio.session_routes import (
 )
 from anymask.studio.video_schemas import NamedObjectBody, ObjectBody, SessionBody, object_body
 from anymask.studio.video_sessions import own_file
-from anymask.studio.volume_sessions import (
-    AXES,
-    OpenScan,
-)
+from anymask.studio.volume_sessions import AXES, OpenScan
 from anymask.track import Direction
-from anymask.volumes import (
-    LabelMeasure,
-    TrackedSlice,
-    Volume,
-    measure_labels,
-    write_labels,
-)
+from anymask.volumes import LabelMeasure, TrackedSlice, Volume, measure_labels, write_labels
 
 Axis = Literal["z", "y", "x"]
 Ending = Literal[".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".tif", ".zip", ".dcm", ".scan"]

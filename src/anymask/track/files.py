@@ -39,8 +39,8 @@ from anymask.track.session import VideoSession, open_session
 from anymask.track.settings import GROUPS
 from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
-from anymask.track.tables import NUMBER, sequence_files
 from anymask.track.stored_tracks import read_tracks
+from anymask.track.tables import NUMBER, sequence_files
 from anymask.track.writers import check_paths, open_writers
 
 LOG = logging.getLogger(__name__)
@@ -122,10 +122,7 @@ class TrackFiles:
 
 
 def track_files(
-    load: Callable[[], Model],
-    job: TrackFiles,
-    model: str = "",
-    progress: OnProgress | None = None,
+    load: Callable[[], Model], job: TrackFiles, model: str = "", progress: OnProgress | None = None
 ) -> list[str]:
     """Track objects through a video and write their masks. Returns messages about the run.
 

@@ -24,14 +24,7 @@ from typing import Annotated
 
 import numpy as np
 
-from anymask.base import (
-    FloatArray,
-    InputError,
-    OnProgress,
-    Setting,
-    describe_settings,
-    parse_json,
-)
+from anymask.base import FloatArray, InputError, OnProgress, Setting, describe_settings, parse_json
 from anymask.formats import located
 from anymask.masks import empty_rle, rle_iou
 from anymask.segment import Model
@@ -181,8 +174,7 @@ class MaskletSettings:
     key_every: Annotated[
         int,
         Setting(
-            "propose masks on every n-th frame, where the shot changes, and on the last frame",
-            ge=1,
+            "propose masks on every n-th frame, where the shot changes, and on the last frame", ge=1
         ),
     ] = 15
     max_objects: Annotated[
@@ -202,8 +194,7 @@ class MaskletSettings:
         int, Setting("drop objects that are visible on fewer frames", ge=1, unit="frames")
     ] = 5
     max_unsure: Annotated[
-        float,
-        Setting("drop objects with a larger share of low-confidence frames", le=1),
+        float, Setting("drop objects with a larger share of low-confidence frames", le=1)
     ] = 0.5
 
 

@@ -23,8 +23,8 @@ from anymask.track.outputs import Drawing, VideoFacts, VideoWriter, check_video_
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.settings import FrameSampling
 from anymask.track.sources import ListedFrames, SampledFrames, frame_files, open_source
-from anymask.track.text_tracking import VideoFindKeywords, find_in_video, write_finds
 from anymask.track.stored_tracks import KnownTracks, read_tracks
+from anymask.track.text_tracking import VideoFindKeywords, find_in_video, write_finds
 
 if TYPE_CHECKING:
     from anymask.edit import Hiding, RedactedCopy

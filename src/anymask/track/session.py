@@ -651,13 +651,7 @@ class VideoSession:
             self._write(number, at.frame, prediction, check, prompted=False)
 
     def _write(
-        self,
-        number: int,
-        frame: int,
-        found: FramePrediction,
-        check: TrackCheck,
-        *,
-        prompted: bool,
+        self, number: int, frame: int, found: FramePrediction, check: TrackCheck, *, prompted: bool
     ) -> ObjectMask:
         one = ObjectMask(found.rle, found.score, found.quality, check.state, check.doubts, prompted)
         self._store.write_mask(number, frame, one)

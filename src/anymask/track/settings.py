@@ -11,13 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, TypedDict
 
-from anymask.base import (
-    InputError,
-    Setting,
-    describe_settings,
-    installed_plugins,
-    load_plugin,
-)
+from anymask.base import InputError, Setting, describe_settings, installed_plugins, load_plugin
 from anymask.runtime import MemoryChoice
 
 TRACKERS = ("auto", "memory", "match", "points")  # plug-ins add others
@@ -83,14 +77,10 @@ class FrameSampling:
     """Selection of source frames. Raises InputError if a value is out of range."""
 
     every: Annotated[int, Setting("use every n-th frame", ge=1)] = 1
-    fps: Annotated[
-        float | None,
-        Setting("use this many frames per second", gt=0),
-    ] = None
+    fps: Annotated[float | None, Setting("use this many frames per second", gt=0)] = None
     start: Annotated[int, Setting("first frame to use, counted from 0", ge=0, unit="frame")] = 0
     end: Annotated[
-        int | None,
-        Setting("frame to stop before", ge=1, unit="frame", default="after the last"),
+        int | None, Setting("frame to stop before", ge=1, unit="frame", default="after the last")
     ] = None
 
     def __post_init__(self) -> None:
@@ -124,16 +114,13 @@ class MonitorSettings:
     area_jump: Annotated[
         float,
         Setting(
-            "predictions have low confidence if their area changes by more than this factor",
-            ge=1,
+            "predictions have low confidence if their area changes by more than this factor", ge=1
         ),
     ] = 2.5
     lost_after: Annotated[
         int,
         Setting(
-            "number of frames without the object after which it counts as lost",
-            ge=1,
-            unit="frames",
+            "number of frames without the object after which it counts as lost", ge=1, unit="frames"
         ),
     ] = 15
     write_unsure: Annotated[

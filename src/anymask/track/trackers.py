@@ -24,13 +24,7 @@ from anymask.masks import (
     rle_to_mask,
 )
 from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, check_prompt
-from anymask.runtime import (
-    ASSETS,
-    VideoOutput,
-    VideoRuntime,
-    open_runtime,
-    read_manifest,
-)
+from anymask.runtime import ASSETS, VideoOutput, VideoRuntime, open_runtime, read_manifest
 from anymask.segment import Model
 from anymask.track.image_tracker import ImageTracker
 from anymask.track.records import FramePrediction, StateArrays, Tracker, TrackMoment
@@ -91,11 +85,7 @@ class MemoryTracker:
         return replace(self._predictions(features, outputs)[0], score=1.0)
 
     def begin(
-        self,
-        features: FrameHandle,
-        at: TrackMoment,
-        prediction: FramePrediction,
-        known: Any | None,
+        self, features: FrameHandle, at: TrackMoment, prediction: FramePrediction, known: Any | None
     ) -> Any:
         moment = (at.frame, at.backward)
         return self._steps.remember(features.handle, known, prediction.soft, moment, True)

@@ -18,12 +18,7 @@ from torch import nn
 
 from anymask.base import FloatArray, ModelError, brief
 from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou, pad_input
-from anymask.runtime import (
-    ImageRuntime,
-    OnnxRuntime,
-    TorchRuntime,
-    load_module,
-)
+from anymask.runtime import ImageRuntime, OnnxRuntime, TorchRuntime, load_module
 
 IMAGE_SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # part of S x S that an image fills, h and w
 N_PROMPTS = (1, 3, 17)

@@ -18,12 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import (
-    AnymaskError,
-    DataError,
-    InputError,
-    check_volume_bytes,
-)
+from anymask.base import AnymaskError, DataError, InputError, check_volume_bytes
 from anymask.masks import mask_to_polygons, polygon_to_ring
 from anymask.volumes.dicom import DicomSlices, check_deflated
 from anymask.volumes.selected import import_library

@@ -68,10 +68,7 @@ class VolumeFiles:
 
 
 def track_volume_file(
-    load: Callable[[], Model],
-    job: VolumeFiles,
-    model: str = "",
-    progress: OnProgress | None = None,
+    load: Callable[[], Model], job: VolumeFiles, model: str = "", progress: OnProgress | None = None
 ) -> list[str]:
     """Track objects through a scan and write their labels. Returns messages about the run.
 

@@ -20,13 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import (
-    DEFLATE_RATIO,
-    DataError,
-    InputError,
-    check_volume_bytes,
-    read_into,
-)
+from anymask.base import DEFLATE_RATIO, DataError, InputError, check_volume_bytes, read_into
 from anymask.volumes.selected import import_library, select
 from anymask.volumes.volume import Color, Volume
 

@@ -614,9 +614,7 @@ class VolumeSession:
         return fill_slices(stack, drawn, unsure, self.settings.fill)
 
     def labels(
-        self,
-        names: Mapping[int, str] | None = None,
-        colors: Mapping[int, Color] | None = None,
+        self, names: Mapping[int, str] | None = None, colors: Mapping[int, Color] | None = None
     ) -> Volume:
         """Return the objects as labels (Z, Y, X) of the scan. The value is the object number.
 

@@ -216,9 +216,7 @@ def label_studio_routes(images: TaskImages) -> APIRouter:
 
     @routes.post("/predict")
     async def predict(
-        body: PredictBody,
-        inference: model_routes.ModelDep,
-        limits: model_routes.LimitsDep,
+        body: PredictBody, inference: model_routes.ModelDep, limits: model_routes.LimitsDep
     ) -> dict[str, list[dict[str, Any]]]:
         """Segment the points and boxes in `params.context`. Without these, the result is empty."""
         tag = read_config(body.label_config)

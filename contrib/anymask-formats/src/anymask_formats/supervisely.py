@@ -45,16 +45,7 @@ from anymask.formats import (
     with_area,
 )
 from anymask.images import open_image
-from anymask.masks import (
-    MAX_PIXELS,
-    UNLABELED,
-    Mask,
-    Masks,
-    Rle,
-    crop_to_rle,
-    rle_area,
-    rle_crop,
-)
+from anymask.masks import MAX_PIXELS, UNLABELED, Mask, Masks, Rle, crop_to_rle, rle_area, rle_crop
 
 _META = "meta.json"
 _OF_META = fields.ExceptKeys("classes", "tags", "projectType")
@@ -227,11 +218,7 @@ def _object(mask: Mask) -> dict[str, Any]:
     stamp.save(buffer, "PNG", transparency=0)
     data = base64.b64encode(zlib.compress(buffer.getvalue())).decode("ascii")
     return (
-        {
-            "description": "",
-            "geometryType": "bitmap",
-            "tags": _tags(mask.extra),
-        }
+        {"description": "", "geometryType": "bitmap", "tags": _tags(mask.extra)}
         | fields.held(mask.extra, _HELD[1:])
         | {
             "classTitle": mask.label or UNLABELED,

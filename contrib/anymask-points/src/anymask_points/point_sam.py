@@ -347,9 +347,7 @@ class PointModel(nn.Module):
 
 
 POINT_SAM_L = ModelSpec(
-    name="point_sam_l",
-    accepts=frozenset({"point", "negative_point", "mask"}),
-    family="point_sam",
+    name="point_sam_l", accepts=frozenset({"point", "negative_point", "mask"}), family="point_sam"
 )
 
 # For tests: 16 patches of 8 points.

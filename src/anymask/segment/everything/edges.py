@@ -14,11 +14,7 @@ from anymask.segment.settings import SegmentSettings
 REFINED_BATCH_SIZE = 64  # masks per batch of edge refinement, to limit memory
 AGAIN = 0.9  # minimum IoU of a mask and the prediction for its click
 AS_SHOWN = SegmentSettings(
-    multimask=True,
-    ranking="own",
-    max_hole_area=CLEAN,
-    min_island_area=CLEAN,
-    refine_edges=True,
+    multimask=True, ranking="own", max_hole_area=CLEAN, min_island_area=CLEAN, refine_edges=True
 )
 
 

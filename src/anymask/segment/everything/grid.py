@@ -205,11 +205,7 @@ class ExpectedGain:
     """
 
     def __init__(
-        self,
-        clicks: Floats,
-        geometry: Geometry,
-        maps: Sequence[FloatArray],
-        weights: TanhNetwork,
+        self, clicks: Floats, geometry: Geometry, maps: Sequence[FloatArray], weights: TanhNetwork
     ) -> None:
         count = len(clicks)
         self._weights = weights

@@ -49,12 +49,7 @@ from anymask.masks import (
     tile_side,
 )
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, Family, field_rules
-from anymask.runtime import (
-    ImageRuntime,
-    Sweep,
-    open_sweep,
-    require,
-)
+from anymask.runtime import ImageRuntime, Sweep, open_sweep, require
 from anymask.segment.everything.edges import refine_record_edges
 from anymask.segment.everything.filter import (
     Objectness,
