@@ -97,16 +97,13 @@ def run_folder(
     )
     if empty and summary.empty:
         counts += f", {summary.empty} of those done without a result"
-    pace = f"; {clock_text(summary.seconds)}, {_rate(summary.rate)} images per second"
+    rate = f"{summary.rate:.2g}" if summary.rate < 10 else f"{summary.rate:.0f}"
+    pace = f"; {clock_text(summary.seconds)}, {rate} images per second"
     pace += f"; written to folder {job.output}"
     say(counts + (pace if summary.done else ""))
     if summary_file:
         write_json(summary_file, summary.to_json(job), indent=2)
     summary.check(job)
-
-
-def _rate(rate: float) -> str:
-    return f"{rate:.2g}" if rate < 10 else f"{rate:.0f}"
 
 
 def run_image(

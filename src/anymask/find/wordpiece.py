@@ -85,7 +85,10 @@ def split_words(text: str) -> Iterator[str]:
         kind = unicodedata.category(letter)
         if kind == "Mn" or (kind in ("Cc", "Cf") and not letter.isspace()) or letter in "\0\ufffd":
             continue  # an accent, or invisible
-        alone = _is_punctuation(letter, kind) or _is_cjk(ord(letter))
+        # Punctuation of the released code: all ASCII except letters, digits and spaces
+        symbol = "!" <= letter <= "~" and not letter.isalnum()
+        ideograph = any(first <= ord(letter) <= last for first, last in _CJK)
+        alone = symbol or kind.startswith("P") or ideograph
         if (letter.isspace() or alone) and word:
             yield word
             word = ""
@@ -95,12 +98,3 @@ def split_words(text: str) -> Iterator[str]:
             word += letter
     if word:
         yield word
-
-
-def _is_punctuation(letter: str, kind: str) -> bool:
-    """Punctuation of the released code: all ASCII except letters, digits and spaces."""
-    return kind.startswith("P") or ("!" <= letter <= "~" and not letter.isalnum())
-
-
-def _is_cjk(code: int) -> bool:
-    return any(first <= code <= last for first, last in _CJK)

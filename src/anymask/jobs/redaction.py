@@ -75,7 +75,9 @@ class RedactLabels:
             )
         if folder is not None and is_track_file(path):
             return cls(path.name, _of_frames(folder, path, names))
-        stream = labels if isinstance(labels, Dataset) else _read(path, folder, mask_values)
+        stream = labels
+        if not isinstance(stream, Dataset):  # crowd regions must be hidden, too
+            stream = read(path, images=folder, boxes=True, crowd="keep", mask_values=mask_values)
         images: dict[str, AnnotatedImage] = {}
         for image in stream:
             if folder is None:
@@ -100,11 +102,6 @@ class RedactLabels:
     def of(self, source: Path) -> AnnotatedImage | None:
         """Labels of an image, or None if it is not labeled."""
         return self.images.get(os.path.realpath(source)) or self.images.get(source.name)
-
-
-def _read(path: Path, folder: Path | None, mask_values: MaskValues) -> Dataset:
-    """Read labels, including crowd regions, which must also be hidden."""
-    return read(path, images=folder, boxes=True, crowd="keep", mask_values=mask_values)
 
 
 def _of_frames(folder: Path, tracks: Path, names: Sequence[str]) -> dict[str, AnnotatedImage]:

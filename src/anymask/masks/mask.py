@@ -317,7 +317,9 @@ class Mask:
             score=read_key("predicted_iou", _finite, 0.0),
             id=read_key("group_id", int),
             stability=read_key("stability_score", _finite),
-            points=read_key("point_coords", _points, ()),
+            points=read_key(
+                "point_coords", lambda value: tuple((_finite(x), _finite(y)) for x, y in value), ()
+            ),
             crop_box=(x, y, x + width, y + height),
             objectness=read_key("objectness", _finite),
             label_probability=read_key("label_probability", _finite),
@@ -341,10 +343,6 @@ def _finite(value: Any) -> float:
 def _box_xywh(value: Any) -> Box:
     x, y, width, height = map(_finite, value)
     return x, y, width, height
-
-
-def _points(value: Any) -> tuple[tuple[float, float], ...]:
-    return tuple((_finite(x), _finite(y)) for x, y in value)
 
 
 def _label_and_score(value: Any) -> tuple[str, float]:
