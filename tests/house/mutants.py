@@ -1,13 +1,12 @@
 """Breaks the package in 60 places, one at a time, and records which tests notice it.
 
     python -m tests.house.mutants choose              # write the mutants to mutants.json
-    python -m tests.house.mutants run [--order CSV]   # find a killing test of each; resumes
+    python -m tests.house.mutants run                 # find a killing test of each; resumes
     python -m tests.house.mutants check               # run each against its killing test
 
 `run` and `check` change files of the checkout in which they start, and restore them: use a separate
 clone or worktree. A mutant is a changed operator, constant or condition. It is found again by its
 file and the text of its line, so that other changes do not invalidate the list.
-`--order` is a table of test and seconds; quick tests run first.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import random
 import re
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,28 +102,6 @@ def room_tests(file: str) -> str:
     return folder if (ROOT / folder).is_dir() else "tests"
 
 
-def tests_of(mutant: dict[str, Any], order: Path | None) -> list[str]:
-    """Return the test files of a mutant's room, quick ones first."""
-    folder = room_tests(mutant["file"])
-    if order is None:
-        return [folder]
-    seconds: dict[str, float] = defaultdict(float)
-    for line in order.read_text("utf-8").splitlines():
-        test, _, cost = line.rpartition(",")
-        seconds[test.partition("::")[0]] += float(cost)
-    stem = Path(mutant["file"]).stem
-
-    def far(file: str) -> bool:
-        return stem not in (ROOT / file).read_text("utf-8") and stem not in file
-
-    files = sorted(
-        ((far(file), cost), file)
-        for file, cost in seconds.items()
-        if file.startswith(f"{folder}/") and (ROOT / file).is_file()
-    )
-    return [file for _, file in files] or [folder]
-
-
 def fails(mutant: dict[str, Any], tests: list[str]) -> list[str] | None:
     """Apply a mutant and return the tests that fail, [] if all pass; None if it is gone."""
     path = next((
@@ -166,7 +142,6 @@ def main() -> None:
     """Choose, run or check the mutants."""
     parser = argparse.ArgumentParser(description="which tests notice a broken line")
     parser.add_argument("action", choices=("choose", "run", "check"))
-    parser.add_argument("--order", type=Path, metavar="CSV", help="seconds of each test")
     args = parser.parse_args()
     if args.action == "choose":
         mutants = choose()
@@ -174,7 +149,7 @@ def main() -> None:
         mutants = json.loads(FILE.read_text("utf-8"))
     for one in mutants:
         if args.action == "run" and "killed_by" not in one:
-            one["killed_by"] = fails(one, tests_of(one, args.order))
+            one["killed_by"] = fails(one, [room_tests(one["file"])])
         elif args.action == "check" and one.get("killed_by"):
             one["now"] = fails(one, one["killed_by"])
             print(one["file"], one["line"], one["now"], flush=True)

@@ -63,6 +63,7 @@ ARGUMENTS = _by_other_name(
         "points=[(x, y), ...]": "point_coords input_points",
         "points=[(x, y)]": "point",
         "point_labels=[1, 0, ...]": "labels input_labels",
+        "labels=[1, 0, ...]": "point_labels",
         "box=(x0, y0, x1, y1)": "bbox",
         "boxes=[(x0, y0, x1, y1), ...]": "bboxes input_boxes",
         "mask=prediction.logits[0]": "mask_input input_masks",

@@ -59,7 +59,8 @@ def redact(image: UintImage, what: Where, how: Hiding = "solid", color: str = "b
         x, y, width, height = (int(value) for value in boxes[number][:4])
         here = np.s_[y : y + height, x : x + width]
         part = np.ascontiguousarray(image[here][..., :3])
-        hidden = _hazy(part) if how == "blur" else _in_cells(part)
+        sigma = max(1.0, max(part.shape[:2]) / HAZE)
+        hidden = cv2.GaussianBlur(part, (0, 0), sigma) if how == "blur" else _in_cells(part)
         out[here] = np.where((labels[here] == number)[..., None], hidden, out[here])
     return whole
 
@@ -122,12 +123,6 @@ def _in_cells(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
     few = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
     large = cv2.resize(few, (width, height), interpolation=cv2.INTER_NEAREST)
     return np.asarray(large.reshape(height, width, 3), np.uint8)
-
-
-def _hazy(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)
-    """Blur strongly."""
-    sigma = max(1.0, max(part.shape[:2]) / HAZE)
-    return np.asarray(cv2.GaussianBlur(part, (0, 0), sigma), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,10 @@ def registration(first: Scene, second: Scene) -> Floats | None:
     transform = _coarse(first, second)
     if max(first.image_hw) > _REGISTRATION_SIDES[-1]:
         transform = _refined(first, second, transform)
-    corners = _corners(first)
-    moved = np.linalg.norm(apply_transform(transform, corners) - corners, axis=1).max()
+    height, width = first.image_hw
+    corners = np.array([(0, 0), (width, 0), (0, height), (width, height)], np.float64)
+    warped = corners @ transform[:2, :2].T + transform[:2, 2]
+    moved = np.linalg.norm(warped - corners, axis=1).max()
     return transform if _NEAREST < moved < _FARTHEST * max(first.image_hw) else None
 
 
@@ -82,16 +84,6 @@ def sample_windows(scene: Scene) -> list[Window]:
         (x, y, min(x + SAMPLE_SIDE, width), min(y + SAMPLE_SIDE, height))
         for x, y in product(columns, rows)
     ]
-
-
-def apply_transform(transform: Floats, points: Floats) -> Floats:  # (3, 3), (n, 2) -> (n, 2)
-    """Apply an affine transform to points."""
-    return points @ transform[:2, :2].T + transform[:2, 2]
-
-
-def _corners(scene: Scene) -> Floats:  # (4, 2)
-    height, width = scene.image_hw
-    return np.array([(0, 0), (width, 0), (0, height), (width, height)], np.float64)
 
 
 def _coarse(first: Scene, second: Scene) -> Floats:

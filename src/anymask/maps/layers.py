@@ -175,7 +175,11 @@ def _write_labels(draft: Path, scene: Scene, work: TileStore) -> None:
             height = min(rows, source.height - top)
             strip = np.zeros((height, source.width), np.int32)
             shapes = [
-                (_in_strip(one.shape, scene.step, top), label_value(one.number, missing))
+                # The value of an object is its number, but the nodata value is skipped.
+                (
+                    _in_strip(one.shape, scene.step, top),
+                    one.number + (missing is not None and 0 < missing <= one.number),
+                )
                 for one in work.in_rows(top / scene.step[1], (top + height) / scene.step[1])
             ]
             if shapes:
@@ -192,11 +196,6 @@ def _label_nodata(scene: Scene) -> int | None:
     if value is None:
         return None
     return int(value) if np.isfinite(value) and abs(value) < 2**31 and value == int(value) else 0
-
-
-def label_value(number: int, missing: int | None) -> int:
-    """Pixel value of an object: its number, skipping the nodata value."""
-    return number + (missing is not None and 0 < missing <= number)
 
 
 def _in_strip(shape: shapely.Geometry, step: tuple[float, float], top: int) -> shapely.Geometry:

@@ -521,7 +521,9 @@ class NanoDecoder(nn.Module):
         x = shuffle(self.upscale8(image)) + seen.permute(0, 2, 3, 1) + added
         x = F.relu(self.upscale_norm(x))  # (N, 2h, 2w, C8)
         h, w = x.shape[1:3]
-        skip = unshuffle(fine4.permute(0, 2, 3, 1))
+        # Inverse of `shuffle`: each 2 x 2 square becomes the four quarters of a cell.
+        squares = fine4.permute(0, 2, 3, 1).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+        skip = squares.permute(0, 1, 3, 2, 4, 5).flatten(3)
         y = F.relu(self.upscale4(x).unflatten(-1, (4, -1)) + skip.unflatten(-1, (4, -1)))
         weights = torch.stack([mlp(tokens[:, i]) for i, mlp in enumerate(self.hyper)], dim=1)
         masks = y.flatten(1, 3) @ weights[..., :-1].transpose(1, 2) + weights[:, None, :, -1]
@@ -530,11 +532,6 @@ class NanoDecoder(nn.Module):
 
 # Channels last: a transposition that moves whole rows of channels is several times as fast in ONNX
 # Runtime as one of six dimensions that moves single values.
-
-
-def unshuffle(x: Tensor) -> Tensor:  # (N, 2h, 2w, C) -> (N, h, w, 4 * C)
-    """Inverse of `shuffle`: each 2 x 2 square becomes the four quarters of a cell."""
-    return x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 2, 4, 5).flatten(3)
 
 
 def shuffle(x: Tensor) -> Tensor:  # (N, h, w, 4 * C) -> (N, 2h, 2w, C)

@@ -130,10 +130,6 @@ class Candidate:
         """Copy with other logits (h, w), also used as mask prompt."""
         return replace(self, logits=logits, cleaned=None, finished=None, tidied=False)
 
-    def with_cleaned(self, logits: FloatArray) -> Candidate:
-        """Copy with cleaned logits (h, w); the mask prompt is unchanged."""
-        return replace(self, cleaned=logits, finished=None, tidied=False)
-
     def with_pixels(self, pixels: BoolArray, *, tidied: bool = False) -> Candidate:
         """Copy with final pixels (H, W); the mask prompt is unchanged."""
         return replace(self, finished=mask_to_rle(pixels), tidied=tidied)
@@ -494,7 +490,8 @@ def without_small_regions(
         logits = clean_logits(
             mask.shown_logits, mask.geometry, cells, shares, mask.threshold, OPENCV
         )
-        mask = mask if logits is mask.shown_logits else mask.with_cleaned(logits)
+        if logits is not mask.shown_logits:  # the mask prompt is unchanged
+            mask = replace(mask, cleaned=logits, finished=None, tidied=False)
     if holes.pixels or islands.pixels:
         cleaned = clean_except_clicked(mask.pixels(), clicks, holes.pixels, islands.pixels)
         mask = mask.with_pixels(cleaned, tidied=True)

@@ -39,6 +39,7 @@ from anymask.base import (
     preview_html,
     refuse_text,
 )
+from anymask.formats import located
 from anymask.masks import (
     ALL_KINDS,
     Prompt,
@@ -199,11 +200,12 @@ class VideoSession:
         self._prefetcher = FramePrefetcher(tracker, frames)
         self._closed, self._unsaved, self._saved = False, 0, time.monotonic()
         store.check_tracker(tracker.name)
-        self._stepped = int(store.about("stepped") or -1)
-        # Indices of sampled frames; corrections to track back, as (object, frame)
-        self._missing = set(map(int, parse_json(store.about("missing") or "[]", "missing frames")))
-        corrections = parse_json(store.about("corrections") or "[]", "the corrections")
-        self._corrections = {(int(number), int(frame)) for number, frame in corrections}
+        with located("the session"):
+            self._stepped = int(store.about("stepped") or -1)
+            # Indices of sampled frames; corrections to track back, as (object, frame)
+            self._missing = set(map(int, parse_json(store.about("missing") or "[]", "frames")))
+            corrections = parse_json(store.about("corrections") or "[]", "the corrections")
+            self._corrections = {(int(number), int(frame)) for number, frame in corrections}
         for number, backward, held in store.states():
             state = tracker.unpack(held.arrays)
             self._live[number, backward] = _Live(held.frame, state, held.monitor)
@@ -262,7 +264,7 @@ class VideoSession:
             prompt: points (P, 2) in pixels, added to those already given on this frame, and their
                 labels (P,), 1 foreground, 0 background; box (4,), which replaces an earlier box;
                 mask, used unchanged without other prompts; scribble and lasso, lines (K, 2) along
-                or around the object, in pixels; anew=True discards the earlier prompts of this
+                or around the object, in pixels; replace=True discards the earlier prompts of this
                 object on this frame.
 
         Raises:
@@ -582,7 +584,8 @@ class VideoSession:
         ]
         before = replace(at, frame=self._beyond(at.frame, -step))
         tracked = [n for n in self.objects if n not in known and self._is_live(n, before)]
-        if not (begun or tracked) and self._exists(at.frame):
+        within = self.frames.length is not None and at.frame < self.frames.length
+        if not (begun or tracked) and (within or self._store.followed(at.frame)):  # it exists
             return self.result(at.frame)
         earlier, begins = self._prefetcher.last, time.monotonic()
         prefetched = self._prefetcher.fetch(at.frame)
@@ -610,11 +613,6 @@ class VideoSession:
         if frame not in self._missing and self.frames.is_missing(frame):
             self._missing.add(frame)
             self._store.tell("missing", json.dumps(sorted(self._missing)))
-
-    def _exists(self, frame: int) -> bool:
-        """Whether a frame is known to exist, so that it need not be read."""
-        length = self.frames.length
-        return (length is not None and frame < length) or bool(self._store.followed(frame))
 
     def _begin(self, features: Any, at: TrackMoment, number: int) -> ObjectMask:
         stored = self._store.prompt(number, at.frame)

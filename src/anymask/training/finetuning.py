@@ -214,11 +214,12 @@ def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
         minutes = minutes_of(recipe, folder / DATA, len(learned), device, frozen)
         print(plan_in_words(recipe, len(learned), len(held), minutes), flush=True)
 
-    def measure_start() -> Measured:
-        start = starting_module(folder, recipe)
-        return measure(model_of(start if frozen is None else frozen.attach(start)), held)
-
-    before = measured_once(folder / INITIAL_METRICS, CLICKS, measure_start)
+    attach = frozen.attach if frozen is not None else lambda module: module
+    before = measured_once(
+        folder / INITIAL_METRICS,
+        CLICKS,
+        lambda: measure(model_of(attach(starting_module(folder, recipe))), held),
+    )
     print(f"before: {_in_words(before)}", flush=True)
     return TuningRun(options, recipe, report, held, before, frozen, device)
 

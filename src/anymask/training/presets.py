@@ -225,7 +225,11 @@ def tuning_recipe(
     }
     recipe = for_steps(replace(TUNING, model=model, init=init), method, stage, size, ema=0.9995)
     recipe = replace(recipe, **fields | IMAGE_KINDS[kind])
-    return for_few(recipe) if method == "head" else recipe
+    if method != "head":
+        return recipe
+    # A small pool of crops would be memorized in a longer run.
+    few = {"views": VIEWS, "patience": FEW_PATIENCE, "at_scale": 0.0, "prepare_ahead": False}
+    return replace(recipe, **few)  # type: ignore[arg-type]  # of several types
 
 
 def for_steps(
@@ -247,12 +251,6 @@ def for_steps(
         judge_every=judging,
         ema=min(ema, max(0.8, 1 - 1 / max(1.0, AVERAGED * steps))),
     )
-
-
-def for_few(recipe: Recipe) -> Recipe:
-    """Train on a small pool of crops, which would be memorized in a longer run."""
-    few = {"views": VIEWS, "patience": FEW_PATIENCE, "at_scale": 0.0, "prepare_ahead": False}
-    return replace(recipe, **few)  # type: ignore[arg-type]  # of several types
 
 
 def tuning_stage(
