@@ -131,7 +131,9 @@ def tables(markdown: str) -> list[str]:
     """
     parts = markdown.strip().split("\n\n")
     return [
-        f"{sentence(before.partition(': ')[2] or before)}:\n\n{part}" if is_title(before) else part
+        f"{sentence(before.partition(': ')[2] or before)}:\n\n{part}"
+        if before and before[0] not in "|-"
+        else part
         for before, part in zip(["", *parts], parts, strict=False)
         if part.startswith("|") and not part.startswith(NO_FIGURES)
     ]
@@ -140,11 +142,6 @@ def tables(markdown: str) -> list[str]:
 def sentence(text: str) -> str:
     """A text that starts with a capital letter."""
     return text[:1].upper() + text[1:]
-
-
-def is_title(line: str) -> bool:
-    """Whether a part of a report is the line above a table."""
-    return bool(line) and line[0] not in "|-"
 
 
 def rows_of(markdown: str) -> Iterator[dict[str, str]]:

@@ -60,7 +60,7 @@ def corrupt(
         elsewhere: Mask of another image, of any size, for "swapped".
     """
     around = tuple(others)
-    made: BoolArray | None
+    made: BoolArray | None = None
     if kind == "merged":
         return _merge_nearest(mask, around)
     reach = max(1, round(THICKNESS * float(np.sqrt(np.count_nonzero(mask)))))
@@ -88,8 +88,9 @@ def corrupt(
         tolerance = max(1.5, COARSE_TOLERANCE * float(np.sqrt(mask.sum())))
         rings = [Polygon(one.exterior) for one in mask_to_polygons(mask, tolerance, min_area=4)]
         made = polygons_to_mask(rings, (mask.shape[0], mask.shape[1])) if rings else None
-    else:
-        made = None if elsewhere is None else _stretch_mask(elsewhere, mask.shape)
+    elif elsewhere is not None:
+        width_high, nearest = mask.shape[::-1], cv2.INTER_NEAREST
+        made = cv2.resize(elsewhere.astype(np.uint8), width_high, interpolation=nearest) > 0
     if made is None or not made.any() or np.array_equal(made, mask):
         return None
     return CorruptedMask(made, around)
@@ -120,10 +121,3 @@ def _merge_nearest(mask: BoolArray, others: tuple[BoolArray, ...]) -> CorruptedM
     nearest = min(fitting, key=lambda n: gaps[n])
     kept = tuple(other for n, other in enumerate(others) if n != nearest)
     return CorruptedMask(mask | others[nearest], kept)
-
-
-def _stretch_mask(mask: BoolArray, size: tuple[int, ...]) -> BoolArray:
-    stretched: BoolArray = (
-        cv2.resize(mask.astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST) > 0
-    )
-    return stretched

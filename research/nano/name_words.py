@@ -117,7 +117,8 @@ def read_name_words(folder: Path) -> NameWords:
     words, texts = [plain_word(name) for name in coco_names], [coco_texts]
     also = {word: place for place, word in enumerate(words)}
     known = {SAME.get(word, word): place for word, place in also.items()}
-    short = [_short(plain_word(entry["name"])) for entry in entries]
+    brackets = re.compile(r"\s*\(.*\)$")
+    short = [brackets.sub("", plain_word(entry["name"])) for entry in entries]
     for entry, brief, text in zip(entries, short, lvis_texts, strict=True):
         full = plain_word(entry["name"])
         spelled = [full, *map(plain_word, entry["synonyms"])]
@@ -136,11 +137,6 @@ def read_name_words(folder: Path) -> NameWords:
             words.append(word)
             texts.append(np.zeros((1, texts[0].shape[1]), np.float32))
     return NameWords(tuple(words), np.concatenate(texts).astype(np.float32), also)
-
-
-def _short(word: str) -> str:
-    """Without what stands in brackets."""
-    return re.sub(r"\s*\(.*\)$", "", word)
 
 
 def _read(folder: Path, which: str) -> tuple[list[Any], FloatArray]:
