@@ -43,7 +43,10 @@ def test_masks_go_in_and_come_out(images: Path, capsys: pytest.CaptureFixture[st
         "0 new masks\nskipped, already in the project: 6 masks\n"
     )
     refused = said(capsys, "project", "export", images, "-o", out, code=2)
-    assert "none of 2 images is marked as done" in refused
+    assert (
+        "of 2 images, none is marked as done, 0 have accepted masks, and 2 masks or proposals"
+        in refused
+    )
     assert not out.exists()
     project = Project(images)
     for _ in range(4):

@@ -151,8 +151,8 @@ def test_a_project_keeps_the_list_from_import_to_export(tmp_path: Path) -> None:
     try:
         project.add_folder()
         project.import_masks(labels)
-        project.export(tmp_path / "o.json", "coco", only="labelled")
-        project.export(tmp_path / "p.json", "coco", only="labelled", classes=("dog", "car"))
+        project.export(tmp_path / "o.json", "coco", only="labeled")
+        project.export(tmp_path / "p.json", "coco", only="labeled", classes=("dog", "car"))
     finally:
         project.close()
     assert [*listed(tmp_path / "o.json")] == [*CATEGORIES]

@@ -133,7 +133,7 @@ def project_file(folder: Path) -> Path:
     Image.new("RGB", (100, 80)).save(folder / "photos" / "a.jpg")
     project = studio.create_project(folder / "photos")
     assert not project.import_masks(cvat_file(folder)).unread
-    project.export(folder / "a.json", only="labelled")
+    project.export(folder / "a.json", only="labeled")
     return folder / "a.json"
 
 

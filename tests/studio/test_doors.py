@@ -339,7 +339,7 @@ def test_each_door_makes_and_reads_the_same_splits(
     assert main(["convert", "python", "val.json", "--split", "val"]) == 0
     assert names("val.json") == held
     assert main(["project", "import", "other", "python", "--split", "val"]) == 0
-    assert main(["project", "export", "other", "-o", "other.json", "--only", "labelled"]) == 0
+    assert main(["project", "export", "other", "-o", "other.json", "--only", "labeled"]) == 0
     assert names("other.json") == held
     run("boxes", "python", "--split", "val", "-o", "boxes")
     assert names("boxes") == held

@@ -136,7 +136,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     project: Project, tmp_path: Path
 ) -> None:
     add(project, 8, state="proposed")
-    expected = ExportSettings(proposals=True, only="labelled")
+    expected = ExportSettings(proposals=True, only="labeled")
     with pytest.raises(
         NotAllowedError,
         match=r"batch 1 do not meet .* 3 must be reviewed.* 0 of the random sample are reviewed",
@@ -157,7 +157,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     first, left, told, nameless = export_masks(project, tmp_path / "out.json", "coco")
     assert first == "1 image, 7 masks"
     assert left.startswith("not exported: 3 images not marked as done")
-    labeled = ExportSettings(only="labelled")
+    labeled = ExportSettings(only="labeled")
     _, left, *_ = export_masks(project, tmp_path / "labelled.json", "coco", labeled)
     assert left == "not exported: 3 images without accepted masks and not marked as done"
     assert "Not kept: labels (7 times)" in told
@@ -168,7 +168,7 @@ def test_a_batch_may_leave_when_enough_of_a_random_sample_is_good(
     with pytest.raises(NotAllowedError, match="batch 2 do not meet"):
         check_rule(project)
     export_masks(project, tmp_path / "accepted.json", "coco")  # what was accepted may leave
-    forced = ExportSettings(proposals=True, only="labelled", force=True)
+    forced = ExportSettings(proposals=True, only="labeled", force=True)
     first, *_ = export_masks(project, tmp_path / "forced.json", "coco", forced)
     assert first == "2 images, 12 masks"
 

@@ -40,11 +40,11 @@ def finished(project: Project, *numbers: int) -> None:
 def test_only_finished_photos_leave_unless_others_are_asked_for(
     project: Project, tmp_path: Path
 ) -> None:
-    expected = r"none of 4 images is marked as done \(1 have masks.*`only`: labelled"
+    expected = r"of 4 images, none is marked as done, 1 have accepted masks.*only=\"labeled\""
     project.store.add_records(1, [block()], "ann")
     with pytest.raises(InputError, match=expected):
         export_masks(project, tmp_path / "a", "yolo")
-    export_masks(project, tmp_path / "b", "yolo", ExportSettings(only="labelled"))
+    export_masks(project, tmp_path / "b", "yolo", ExportSettings(only="labeled"))
     assert [p.name for p in sorted((tmp_path / "b" / "labels").iterdir())] == ["0.txt"]
     project.store.mark_image(2, "done", "ann")  # looked at, and empty
     project.store.mark_image(1, "done", "ann")

@@ -191,7 +191,7 @@ def test_how_far_everything_is_can_be_asked_while_it_is_searched(project: Projec
 def test_an_export_is_imported_again(ask: TestClient) -> None:
     ask.post("/api/images/1/records", json=body(LEFT, label="disc"))
     ask.post("/api/images/1/records", json=body(RIGHT, "k2", label=None))
-    wish = {"format": "coco", "only": "labelled", "images": True}
+    wish = {"format": "coco", "only": "labeled", "images": True}
     asked = ask.post("/api/export", json=wish | {"unlabeled": "ask"})
     assert (asked.status_code, asked.json()["error"]["message"]) == (428, "1 mask has no class.")
     archive = ask.post("/api/export", json=wish | {"unlabeled": "skip"}).content
@@ -220,7 +220,7 @@ def test_review_opens_the_gate(ask: TestClient) -> None:
     assert "0 of the random sample are reviewed, none good" in error["message"]
     assert "export anyway" in error["message"]  # as the page has it, no word of the command line
     assert "--" not in error["message"]
-    forced = {"format": "coco", "proposals": True, "only": "labelled", "force": True}
+    forced = {"format": "coco", "proposals": True, "only": "labeled", "force": True}
     assert ask.post("/api/export", json=forced).status_code == 200
     late = ask.post("/api/records/1/verdict", json={"verdict": "reject"}, headers={"If-Match": "7"})
     assert late.status_code == 409
@@ -237,7 +237,7 @@ def test_review_opens_the_gate(ask: TestClient) -> None:
     answered = ask.post("/api/review/concept", json=concept | {"answer": "complete"})
     assert answered.json() == concept | {"answer": "complete"}
     assert ask.get("/api/review/concept").status_code == 204
-    opened = ask.post("/api/export", json={"format": "sa1b", "only": "labelled", "images": True})
+    opened = ask.post("/api/export", json={"format": "sa1b", "only": "labeled", "images": True})
     assert opened.status_code == 200
     assert "1 image, 1 mask" in unquote(opened.headers["X-Summary"])
     with zipfile.ZipFile(io.BytesIO(opened.content)) as archive:

@@ -59,7 +59,7 @@ def test_terms_of_several_imports_and_of_the_folder_are_joined(
     filled.import_masks(other, None, who="ann")
     filled.import_masks(other, None, who="ann")
     (filled.folder / "terms.jsonl").write_text('{"info": {"consent": "by mail"}}\n')
-    export_masks(filled, tmp_path / "o.json", "coco", ExportSettings(only="labelled"))
+    export_masks(filled, tmp_path / "o.json", "coco", ExportSettings(only="labeled"))
     facts = stated(tmp_path / "o.json", "coco", filled.folder)
     assert facts.info["source"] == "harbour; quay"
     assert facts.info["consent"] == "given; by mail"

@@ -235,7 +235,8 @@ def review(args: argparse.Namespace) -> None:
     """Print the state of the batches under the acceptance rule."""
     project = opened(args)
     for state in project.batches():
-        verdict = f"acceptance rule {'' if state.met else 'not '}met"
+        review = f"not met. Review: anymask annotate {args.folder} --stage review"
+        verdict = f"acceptance rule {'met' if state.met else review}"
         good = "none" if state.good is None else f"{100 * state.good:.0f} %"
         doubtful = (
             (f" ({state.doubtful} uncertain masks were reviewed and do not count)")

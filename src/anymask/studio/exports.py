@@ -70,7 +70,7 @@ def check_rule(project: Project) -> None:
                 f"The proposals of batch {one.batch} do not meet the acceptance rule: {one.needed} "
                 f"must be reviewed, and at least {100 * settings.good_share:.0f} % of these must "
                 f"be good. So far, {one.sampled} of the random sample are reviewed, {good} good. "
-                "Review more, export without proposals, or export anyway (`force`)."
+                "Review more, export without proposals, or export anyway (force=True)."
             )
 
 
@@ -133,7 +133,7 @@ def export_masks(
     lines = [f"{counted(len(images), 'image')}, {counted(masks, 'mask')}"]
     if left:
         why = "not marked as done"
-        if settings.only == "labelled":
+        if settings.only == "labeled":
             why = f"without {'' if settings.proposals else 'accepted '}masks and not marked as done"
         lines.append(f"not exported: {counted(left, 'image')} {why}")
     if name == "yolo" and not settings.images:
@@ -175,17 +175,15 @@ def _leaving(project: Project, settings: ExportSettings) -> tuple[list[Annotated
         image
         for image in every
         if status.get(image.file_name, status.get(image_name(image.file_name))) == "done"
-        or (settings.only == "labelled" and image.masks)
+        or (settings.only == "labeled" and image.masks)
     ]
     if not leaving:
         labeled = sum(bool(image.masks) for image in every)
-        requested, remedy = "marked as done", "all images with masks (`only`: labelled)"
-        if settings.only == "labelled":
-            requested, remedy = "annotated", "also proposals (`proposals`)"
+        proposed = sum(bool(i.masks) for i in annotated_images(project, proposals=True))
         raise InputError(
-            f"No image to export: none of {len(every)} images is {requested} ({labeled} have "
-            "masks). "
-            f"Mark images as done, or export {remedy}."
+            f"No image to export: of {len(every)} images, none is marked as done, {labeled} have "
+            f"accepted masks, and {proposed} masks or proposals. Mark images as done, or export "
+            'images with masks (only="labeled"), and proposals, too (proposals=True).'
         )
     return leaving, len(every) - len(leaving)
 

@@ -23,7 +23,7 @@ STAGES: dict[Stage, str] = {
     "auto": "the model works without a person; people review samples",
 }
 GENTLE_RATE, GENTLE_SIDE, GENTLE_IMAGES = 2e-4, 384, 4
-Only = Literal["done", "labelled"]
+Only = Literal["done", "labeled"]
 Unlabeled = Literal["object", "skip"]
 
 
@@ -66,7 +66,7 @@ class ExportSettings:
     only: Annotated[
         Only,
         Setting(
-            'which images to export. "done": images marked as done; "labelled": also '
+            'which images to export. "done": images marked as done; "labeled": also '
             "other images with masks"
         ),
     ] = "done"

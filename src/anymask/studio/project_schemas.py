@@ -447,7 +447,7 @@ class ImportedBody(Strict):
 class ExportBody(BaseModel):
     """A format of `anymask convert`, and the settings of the export."""
 
-    model_config = example(format="coco", only="labelled")
+    model_config = example(format="coco", only="labeled")
 
     format: str
     force: bool = False

@@ -278,7 +278,7 @@ def _opened(path: Path, options: TuningOptions, scratch: Path) -> Dataset:
 
     project, exported = Project(path), scratch / path.resolve().name
     try:
-        project.export(exported, "set", only="labelled", images=True)
+        project.export(exported, "set", only="labeled", images=True)
     finally:
         project.close()
     return read(exported)

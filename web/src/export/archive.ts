@@ -61,7 +61,7 @@ function leaving({ images, records }: Work, { only }: ExportWish): ImageEntry[] 
     records.filter((record) => record.state === "accepted").map((record) => record.image),
   );
   const chosen = images.filter(
-    ({ id, status }) => status === "done" || (only === "labelled" && labeled.has(id)),
+    ({ id, status }) => status === "done" || (only === "labeled" && labeled.has(id)),
   );
   if (chosen.length) return chosen;
   const wanted = only === "done" ? "marked as done" : "annotated";

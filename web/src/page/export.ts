@@ -177,7 +177,7 @@ function chooseImages(session: Session) {
       `Images marked as done (${done} of ${session.images.length}; D or the tick marks one)`,
       true,
     ),
-    one("labelled", `All images with masks, or marked as done (${labeled.length})`, false),
+    one("labeled", `All images with masks, or marked as done (${labeled.length})`, false),
   );
   const value = () =>
     element.querySelector<HTMLInputElement>("input:checked")!.value as ExportWish["only"];

@@ -81,7 +81,7 @@ export interface ExampleBody {
 export interface ExportBody {
   format: string;
   force?: boolean;
-  only?: "done" | "labelled";
+  only?: "done" | "labeled";
   proposals?: boolean;
   split?: string | null;
   images?: boolean;
