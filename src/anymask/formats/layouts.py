@@ -165,7 +165,7 @@ def all_layouts() -> dict[str, DatasetLayout]:
 
 
 def find_layout(name: str) -> DatasetLayout:
-    """Return the layout of this name. Raises InputError that lists all, MissingPlugin."""
+    """Return the layout of this name. Raises InputError if it is unknown, MissingPlugin."""
     if (chosen := LAYOUTS.get(name) or layout_of_plugin(name)) is None:
         names = ", ".join(all_layouts())
         raise InputError(f"Unknown layout {name!r}. Choose from: auto, set, {names}")

@@ -424,7 +424,7 @@ class FindTask:
 
     @classmethod
     def plan(cls, source: Images, settings: dict[str, Any]) -> tuple[Source, FindTask]:
-        """A detector must be a name or folder, because it is loaded in the workers."""
+        """Images and task of a call. A detector is a name or a folder: the workers load it."""
         from anymask.find import FindSettings, one_question, read_phrases
 
         own = ["words", "like", "unlike", "overlay"]

@@ -218,7 +218,7 @@ def _finish(
 def prompts_without(
     scene: Scene, prompts: Sequence[Prompt], work: TileStore
 ) -> tuple[tuple[str, str], ...]:
-    """Prompts without an object in the output, and the reason."""
+    """Prompts that have no object in the output, each with the reason."""
     answered, written = work.prompts_of("fragment"), work.prompts_of("object")
     without = []
     for one in prompts:

@@ -543,7 +543,7 @@ class VideoSession:
             yield self.result(frame)
 
     def is_missing(self, frame: int) -> bool:
-        """Whether a frame is known to be damaged and is skipped."""
+        """Whether a frame has turned out to be damaged and is skipped; False if it was not read."""
         return frame in self._missing or self.frames.is_missing(frame)
 
     def _beyond(self, frame: int, step: int) -> int:

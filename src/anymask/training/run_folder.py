@@ -226,7 +226,7 @@ class TrainingTeller:
 
 
 def tidy(folder: Path) -> str:
-    """Delete files that a finished run no longer needs; describe the size of its folder.
+    """Delete old checkpoints and decoded images of a finished run; describe its folder's size.
 
     Decoded images can be recreated, and the last checkpoint is sufficient to continue.
     """

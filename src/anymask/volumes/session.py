@@ -199,7 +199,7 @@ class AxisTracks:
         return sorted({index for own in self.tracks(number).values() for index in own})
 
     def track_at(self, number: int, index: int) -> int:
-        """Number of the track with a prompt on a slice, or of a new one."""
+        """Number of the object's track with a prompt on a slice, or an unused number."""
         tracks = self.tracks(number)
         new = max(tracks, default=number) + TRACKS
         return next((track for track, own in tracks.items() if index in own), new)
