@@ -72,7 +72,7 @@ class SessionStore:
             ) from error
         if (held := self.about("format")) not in (None, FORMAT):
             raise DataError(
-                f"{path} has the format {held!r}, but this version reads {FORMAT!r}. Choose "
+                f"{path} has the format {held[:60]!r}, but this version reads {FORMAT!r}. Choose "
                 "another session file."
             )
         self.tell("format", FORMAT)
