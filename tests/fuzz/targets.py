@@ -287,7 +287,7 @@ def projects(root: Path) -> list[Target]:
             opened.describe("me")
             opened.figures()
             opened.records(1)
-            opened.lead()
+            opened.current_model()
         finally:
             opened.store.database.dispose()
             for name in ("project.db-wal", "project.db-shm"):

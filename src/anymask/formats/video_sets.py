@@ -182,9 +182,8 @@ def read_sav_clips(root: Path, split: str) -> list[Clip]:
     clips = []
     for name in names:
         folder = frames.parent / "Annotations_6fps" / name
-        layers = {
-            int(path.name): path for path in sorted(folder.glob("*/")) if path.name.isdecimal()
-        }
+        with located(listed):  # a name may be no file name
+            layers = {int(p.name): p for p in sorted(folder.glob("*/")) if p.name.isdecimal()}
         if not layers:
             raise DataError(
                 f"{folder}: The folder contains no masks, such as {name}/000/00000.png."
