@@ -12,9 +12,9 @@ change and fade gradually among objects of similar gray. Each voxel is the mean 
 The first box is on the middle slice. Two more boxes or, apart from them, two masks follow on the
 slices at 1/6 and 5/6 of the object. A prompt lowers other slices if their Dice falls by more than
 FALL, all slices without a prompt together. "copied" is the mask of the first box copied to every
-slice between the true ends, which nobody knows. An object ends early if the mask of one box lacks
-more than one slice at an end. --memory tracks through 512 x 512 x 200 and prints the peak of the
-process.
+slice between the true ends (users do not know the ends). An object ends early if the mask of one
+box lacks more than one slice at an end. --memory tracks through 512 x 512 x 200 and prints the peak
+of the process.
 """
 
 from __future__ import annotations

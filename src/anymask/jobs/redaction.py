@@ -75,19 +75,18 @@ class RedactLabels:
             )
         if folder is not None and is_track_file(path):
             return cls(path.name, _of_frames(folder, path, names))
-        stream = labels
-        if not isinstance(stream, Dataset):  # crowd regions must be hidden, too
-            stream = read(path, images=folder, boxes=True, crowd="keep", mask_values=mask_values)
+        if not isinstance(labels, Dataset):  # crowd regions must be hidden, too
+            labels = read(path, images=folder, boxes=True, crowd="keep", mask_values=mask_values)
         images: dict[str, AnnotatedImage] = {}
-        for image in stream:
+        for image in labels:
             if folder is None:
                 images[Path(image.file_name).name] = image
                 continue
             try:
-                images[os.path.realpath(stream.image_path(image))] = image
+                images[os.path.realpath(labels.image_path(image))] = image
             except DataError:
                 continue  # the labels may contain other images
-        stream.lost.refuse_records(
+        labels.lost.refuse_records(
             path,
             "Fix these records, or choose other labels. The objects of skipped records "
             "would stay visible.",
@@ -97,7 +96,7 @@ class RedactLabels:
                 f"{path}: None of these labels belongs to an image in {folder}. "
                 "Pass the folder of the labeled images."
             )
-        return cls(stream.name, only_named(images, names))
+        return cls(labels.name, only_named(images, names))
 
     def of(self, source: Path) -> AnnotatedImage | None:
         """Labels of an image, or None if it is not labeled."""

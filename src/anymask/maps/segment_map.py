@@ -284,11 +284,11 @@ class TileProcessor:
     ) -> None:
         self.scene, self.model, self.find = scene, model, find
         self.prompt, self.nested = prompt, nested
-        side, meters = field_rules(model.name)[:2]
+        rules = field_rules(model.name)
         usual = (
-            np.clip(meters / max(scene.ground), *DEFAULT_SIDES)
-            if meters
-            else side or DEFAULT_TILE_SIDE
+            np.clip(rules.ground / max(scene.ground), *DEFAULT_SIDES)
+            if rules.ground
+            else rules.side or DEFAULT_TILE_SIDE
         )
         self.side = pick_side(int(usual) if tile == "auto" else tile, scene.image_hw)
         self.about: dict[str, Any] = {

@@ -251,7 +251,8 @@ class VideoWriter(MaskWriter):
                 self._colors = (self._colors[0], _BT709[1], *self._colors[2:])
             for name, value in zip(_TAGS, self._colors, strict=True):
                 setattr(self._stream.codec_context, name, value)
-        form, (matrix, span) = "rgba" if image.shape[2] == 4 else "rgb24", self._colors[:2]
+        form = "rgba" if image.shape[2] == 4 else "rgb24"
+        matrix, span = self._colors[:2]
         whole = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format=form)
         shown = whole.reformat(
             width=self._size[1], height=self._size[0],  # the resolution of the video may change

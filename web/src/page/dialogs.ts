@@ -32,10 +32,10 @@ const firstField = (element: HTMLElement) =>
     (field) => !field.disabled && field.type !== "color",
   );
 
-/** Names of formats, their titles, and what is said of the chosen one. */
+/** Names, titles and descriptions of formats. */
 export type Formats = readonly (readonly [name: string, title: string, about: string])[];
 
-/** The choice of a format, with what is said of it. */
+/** A select element for the format, with the description of the chosen one. */
 export function formatChoice(id: string, formats: Formats) {
   const about = h("p", { class: "dim small" });
   const tell = () => (about.textContent = formats.find(([name]) => name === format.value)![2]);

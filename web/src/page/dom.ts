@@ -41,7 +41,7 @@ export function checkbox(props: Props, ...label: Child[]) {
   return { input, element: h("label", { class: "check" }, input, ...label) };
 }
 
-/** A form that is sent to nobody: `run` has what is in it. */
+/** A form that is not submitted to a server: `run` handles it. */
 export function form(props: Props, run: () => void, ...children: Child[]): HTMLFormElement {
   const onsubmit = (event: SubmitEvent) => {
     event.preventDefault();

@@ -78,7 +78,7 @@ class Beside {
   ) {
     this.element = h("button", { class: "plane-beside", type: "button" });
     const resized = () => {
-      this.view.hw = [0, 0]; // fitted anew
+      this.view.hw = [0, 0]; // fitted again
       this.draw();
     };
     this.canvases = addLayers(this.element, this.view, ["image", "masks", "over"], resized);

@@ -15,7 +15,7 @@ export interface Shown {
 }
 
 export abstract class Screen extends Speaker {
-  /** What it is made of, and what it is; for what is said of it. */
+  /** Nouns for messages: a part of the medium, and the whole. */
   readonly words: Readonly<{ part: string; whole: string }> = { part: "frame", whole: "video" };
   readonly frameCache: FrameCache;
   frame = 0; // where one is

@@ -1,4 +1,4 @@
-/** What is told to the user, and those who watch what changes. */
+/** Messages to the user, and the callbacks that are called when they change. */
 
 export interface Message {
   text: string;
