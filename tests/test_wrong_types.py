@@ -5,6 +5,7 @@ a `raise` of anymask raises, not one that Python or NumPy raises in the middle o
 also raise an error by which Python refuses a type.
 """
 
+import ast
 import inspect
 import linecache
 from collections.abc import Callable, Iterator
@@ -17,14 +18,14 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, InputError, PromptError
-from anymask.edit import CutoutKeywords
 from anymask.find import FindKeywords
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model
 from anymask.studio import create_project
 from anymask.studio.server_options import ServerOptions
-from anymask.track import TrackOptions, open_session
-from anymask.volumes import VolumeOptions, open_volume_session
+from anymask.track import open_session
+from anymask.volumes import open_volume_session
+from tests.house.keywords import FILE
 from tests.segment.fakes import ColorRuntime
 
 SOURCES = str(Path(anymask.__file__).parent)
@@ -87,13 +88,33 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 MORE = {
-    "find": FindKeywords, "track": TrackOptions, "volume": VolumeOptions, "cutout": CutoutKeywords
+    "find": "FindKeywords", "track": "TrackOptions", "volume": "VolumeOptions",
+    "cutout": "CutoutKeywords",
 }  # fmt: skip
+
+
+def typed_dicts() -> dict[str, list[str]]:
+    """The keywords of each type of `anymask/keywords.pyi`, and of `find`."""
+    known = {"FindKeywords": [*FindKeywords.__annotations__]}
+    classes = [node for node in ast.parse(FILE.read_text("utf-8")).body
+               if isinstance(node, ast.ClassDef)]  # fmt: skip
+    while classes:
+        node = classes.pop(0)
+        bases = [ast.unparse(base) for base in node.bases if ast.unparse(base) != "TypedDict"]
+        if known.keys() >= {*bases}:
+            own = [ast.unparse(row.target) for row in node.body if isinstance(row, ast.AnnAssign)]
+            known[node.name] = [name for base in bases for name in known[base]] + own
+        else:
+            classes.append(node)
+    return known
+
+
+TYPED_DICTS = typed_dicts()
 
 
 def keywords_of(call: Call) -> Iterator[str]:
     """The names of all parameters, those of a TypedDict behind ** too."""
-    yield from MORE[call.__name__].__annotations__ if call.__name__ in MORE else ()
+    yield from TYPED_DICTS[MORE[call.__name__]] if call.__name__ in MORE else ()
     hints = inspect.get_annotations(call)
     for parameter in inspect.signature(call).parameters.values():
         if parameter.kind is not parameter.VAR_KEYWORD:
@@ -101,7 +122,7 @@ def keywords_of(call: Call) -> Iterator[str]:
         elif (hint := hints[parameter.name]) != "Any":
             name = str(hint).removeprefix("Unpack[").removesuffix("]")
             inner: Any = inspect.unwrap(call).__globals__.get(name)
-            yield from () if inner is None else inner.__annotations__
+            yield from TYPED_DICTS.get(name, ()) if inner is None else inner.__annotations__
 
 
 def innermost(trace: TracebackType | None) -> tuple[str, str]:

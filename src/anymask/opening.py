@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anymask.find import Phrases
+    from anymask.keywords import TrackOptions, VolumeOptions
     from anymask.masks import Masks
-    from anymask.track import TrackOptions, VideoFindKeywords, VideoSession
-    from anymask.volumes import VolumeOptions, VolumeSession
+    from anymask.track import VideoFindKeywords, VideoSession
+    from anymask.volumes import VolumeSession
 
 
 @explain_keywords

@@ -41,10 +41,12 @@ from anymask.masks import (
     points_to_model,
 )
 from anymask.models.rules import BUNDLED_MODELS, DEFAULT_VIDEO_MODEL, default_model
-from anymask.segment import GridDict, Model, Prediction
+from anymask.segment import Model, Prediction
 
 if TYPE_CHECKING:
     import torch
+
+    from anymask.keywords import GridDict
 
 
 Answer = tuple[NDArray[Any], FloatArray, FloatArray]  # masks, qualities, low-resolution logits
@@ -496,7 +498,7 @@ class SamAutomaticMaskGenerator:
             for name, value in vars(self).items()
             if name not in given and value is not None
         }
-        grid = GridDict(mode="exact", **settings)  # type: ignore[typeddict-item]  # fields above
+        grid: GridDict = {"mode": "exact", **settings}  # type: ignore[typeddict-item]  # fields above
         found = self.opened.everything(image, **grid, tile=None)
         return [record.to_sa1b(None, self.output_mode) for record in found]
 

@@ -8,9 +8,9 @@ import anymask
 from anymask.base import InputError, check_keywords, our_word
 from anymask.base.synonyms import ARGUMENTS
 from anymask.segment import Model
-from anymask.segment.settings import BatchKeywords, EverythingKeywords
+from anymask.segment.settings import Grid, MaskFilter, SegmentSettings
 from anymask.track import PromptKeywords
-from anymask.training.options import TuningSettings
+from anymask.training.options import TuningOptions
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,8 @@ def test_the_words_of_other_tools_lead_to_keywords_that_there_are() -> None:
         anymask.Masks.filter,
     ):
         ours |= set(signature(call).parameters)
-    ours |= BatchKeywords.__optional_keys__ | EverythingKeywords.__optional_keys__
-    ours |= {*PromptKeywords.__annotations__, *TuningSettings.__annotations__, "color", "colors"}
+    for settings in (SegmentSettings, Grid, MaskFilter, TuningOptions):
+        ours |= settings.__dataclass_fields__.keys()
+    ours |= {*PromptKeywords.__annotations__, "color", "colors", "boxes"}
     ours |= {*signature(anymask.convert).parameters}
     assert {our_word(other) for other in ARGUMENTS} <= ours

@@ -1,31 +1,18 @@
 """Options of `anymask finetune`: what cannot be meant, and what a run was begun with."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import get_type_hints
 
 import pytest
 import torch
 
 from anymask import models
-from anymask.base import InputError, list_settings, write_json
+from anymask.base import InputError, write_json
 from anymask.cli.main import main
-from anymask.evaluation.audit_options import AuditOptions, AuditSettings
-from anymask.studio.server_options import ServerOptions, ServerSettings
 from anymask.training import finetuning as finetune
 from anymask.training import presets
-from anymask.training.by_recipe import TrainOptions, TrainSettings
-from anymask.training.options import (
-    OPTIONS,
-    DistillOptions,
-    DistillSettings,
-    RunOptions,
-    RunSettings,
-    TuningOptions,
-    TuningSettings,
-    refuse_other_options,
-)
+from anymask.training.options import OPTIONS, TuningOptions, refuse_other_options
 from anymask.training.presets import run_options, with_fields
 from anymask.training.weights import write_result
 from tests.conftest import CommandLine
@@ -75,20 +62,6 @@ def test_a_tuned_model_is_named_by_its_file(coco: Path, tmp_path: Path) -> None:
     begun = json.loads((run / "recipe.json").read_text("utf-8"))
     assert (begun["model"], begun["init"]) == ("nano", str(tmp_path / "w.safetensors"))
     assert main([*command, "nano"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("options", "settings"),
-    [
-        (RunOptions, RunSettings), (TrainOptions, TrainSettings), (TuningOptions, TuningSettings),
-        (DistillOptions, DistillSettings), (AuditOptions, AuditSettings),
-        (ServerOptions, ServerSettings),
-    ],
-)  # fmt: skip
-def test_keywords_are_those_of_the_options(options: type, settings: type) -> None:
-    declared = {one.name for one in list_settings(options)}
-    known = {one.name for one in fields(options)}
-    assert declared <= get_type_hints(settings).keys() <= known
 
 
 def test_two_processes_that_cannot_share_a_step_become_one() -> None:

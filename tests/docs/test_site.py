@@ -6,7 +6,7 @@ import pytest
 
 import anymask
 from anymask.cli import main as command_line
-from anymask.segment.settings import BatchKeywords
+from anymask.segment import SegmentSettings
 from docs.site import build, charts, generated, reference
 from tests.extras import run_with
 
@@ -33,7 +33,7 @@ def test_segment_has_its_calls_types_and_every_keyword() -> None:
     assert '| `box` | <code><a href="#types">ArrayLike</a> &#124; None</code> | Box (4,)' in entry
     assert '<code><a href="#prediction">Prediction</a></code> | Candidate masks' in entry
     rows = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| .*? \|", entry, re.MULTILINE))))
-    assert BatchKeywords.__optional_keys__ - rows == set()
+    assert {*SegmentSettings.__dataclass_fields__, "boxes", "text", "bgr"} - rows == set()
 
 
 def test_the_python_page_is_the_same_where_packages_are_missing() -> None:

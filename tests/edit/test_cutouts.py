@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import anymask
 from anymask.base import InputError
 from anymask.edit import CutoutSettings, cut_out
-from anymask.edit.cutouts import CutoutDict, box_slices, covering
+from anymask.edit.cutouts import box_slices, covering
 from anymask.segment import Model
 from tests.evaluation.small_sets import rectangle
 from tests.segment.fakes import ColorRuntime, discs, iou
@@ -111,7 +110,3 @@ def test_a_model_cuts_out_what_is_clicked() -> None:
     boxed = model.cutout(pixels, points=[(30, 30)], soft=False, crop=True, background="white")
     assert boxed.mode == "RGB"
     assert max(boxed.size) < 45
-
-
-def test_settings_and_their_keywords_agree() -> None:
-    assert set(CutoutDict.__optional_keys__) == {one.name for one in fields(CutoutSettings)}

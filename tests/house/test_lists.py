@@ -1,9 +1,11 @@
-"""The lists of slow tests and of flows name tests that exist."""
+"""Lists name tests that exist, and types of keywords are up to date."""
 
 import ast
 from pathlib import Path
 
 import pytest
+
+from tests.house import keywords
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,3 +25,7 @@ def test_every_line_names_a_function(name: str) -> None:
         if function not in defined:
             unknown.append(line)
     assert unknown == []
+
+
+def test_the_types_of_keywords_are_those_of_the_settings() -> None:
+    assert keywords.FILE.read_text("utf-8").endswith(keywords.written()[1])

@@ -6,9 +6,8 @@
         side: Annotated[int, Setting("pixels along each side", least=1)] = 32
 
 The field is the single definition of the setting's name, type, range, default and description. The
-command line (`cli.options`) and the tables of the documentation are generated from it. The
-TypedDict for keyword arguments is written by hand, because type checkers cannot derive it, and a
-test compares it with the dataclass.
+command line (`cli.options`), the tables of the documentation and, for type checkers, the types of
+keyword arguments (`keywords.pyi`) are generated from it.
 """
 
 from __future__ import annotations

@@ -56,9 +56,10 @@ from anymask.segment import PartSettings, SegmentSettings
 
 if TYPE_CHECKING:
     from anymask.formats import ImageKind
+    from anymask.keywords import PartSettingsDict, SegmentSettingsDict
     from anymask.masks import Mask, Prompt
     from anymask.models.rules import ChosenNames
-    from anymask.segment import Model, PartSettingsDict, Prediction, SegmentSettingsDict
+    from anymask.segment import Model, Prediction
 
 EMBEDDING_SUFFIX = ".npz"  # suffix of files written by `anymask encode`
 LABEL_MAP_ENDING = ".classes.png"  # default ending of label maps

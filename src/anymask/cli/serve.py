@@ -6,7 +6,7 @@ import argparse
 import os
 import tempfile
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from anymask.base import say
 from anymask.cli.command import Argument, Command, Group, Settings
@@ -14,7 +14,10 @@ from anymask.cli.options import MODEL, read_default_model, read_model, read_opti
 from anymask.cli.outputs import new_folder
 from anymask.studio.limits import Limits
 from anymask.studio.options import need_server
-from anymask.studio.server_options import TOKEN, ServerOptions, ServerSettings
+from anymask.studio.server_options import TOKEN, ServerOptions
+
+if TYPE_CHECKING:
+    from anymask.keywords import ServerSettings
 
 OF_LIMITS = ("upload_bytes", "pixels", "volume_bytes")
 

@@ -1,4 +1,3 @@
-from anymask.edit.cutouts import CutoutKeywords as CutoutKeywords
 from anymask.edit.cutouts import CutoutSettings as CutoutSettings
 from anymask.edit.cutouts import cut_image as cut_image
 from anymask.edit.cutouts import cut_out as cut_out

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, Unpack
 
 import cv2
 import numpy as np
@@ -30,7 +30,8 @@ from anymask.images import ImageSource, display_image, load_image, strips
 from anymask.masks import TRANSPARENT, Masks, image_format, save_image
 
 if TYPE_CHECKING:
-    from anymask.find import Examples, Phrases
+    from anymask.find import Phrases
+    from anymask.keywords import CutoutDict, CutoutKeywords
     from anymask.segment import Model
 
 Background = str | Path | UintImage | Literal["blur"] | None
@@ -70,25 +71,6 @@ def check_background(background: object) -> None:
             raise InputError(
                 f"Invalid background {str(background)[:60]!r}. {remedy} In Python, pass a Path."
             ) from None
-
-
-class CutoutDict(TypedDict, total=False):
-    """Keyword arguments of `CutoutSettings`; a test keeps both in sync."""
-
-    soft: bool
-    background: Background
-    shadow: bool
-    crop: bool
-    margin: int
-
-
-class CutoutKeywords(CutoutDict, total=False):
-    """Keyword arguments of `Model.cutout` in addition to the image, the prompt and the text."""
-
-    like: Examples | None
-    unlike: Examples | None
-    bgr: bool
-    allow_url: bool
 
 
 @describe_settings
@@ -150,7 +132,8 @@ def cut_image(
         words: Text prompt, or None.
         settings: Keywords of `Model.cutout`.
     """
-    check_keywords(settings, [*prompt, "words", *sorted(CutoutKeywords.__optional_keys__)])
+    own = sorted(["like", "unlike", "bgr", "allow_url", *CutoutSettings.__dataclass_fields__])
+    check_keywords(settings, [*prompt, "words", *own])
     rest: dict[str, Any] = dict(settings)
     sought = {"words": words, "like": rest.pop("like", None), "unlike": rest.pop("unlike", None)}
     source = {name: rest.pop(name) for name in ("bgr", "allow_url") if name in rest}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from anymask.base import InputError, Setting, describe_settings, refuse_text
-from anymask.formats import ReadKeywords, ReadSettings
+from anymask.formats import ReadSettings
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
 
@@ -73,19 +73,3 @@ class AuditOptions(ReadSettings):
             raise InputError(
                 "Options `to` and `accept` require `proposals`. Set it to a new folder."
             )
-
-
-class AuditSettings(ReadKeywords, total=False):
-    """The fields of `AuditOptions` as keyword arguments."""
-
-    format: str | None
-    split: str | None
-    images: str | Path | None
-    limit: int | None
-    below: float
-    top: int
-    grid: int
-    proposals: str | Path | None
-    to: str | None
-    accept: Collection[int] | None
-    grades: str | Path | None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from anymask.base import (
     AnymaskError,
@@ -30,7 +30,7 @@ from anymask.evaluation.audit_images import (
     examine_image,
     hash_masks,
 )
-from anymask.evaluation.audit_options import AuditOptions, AuditSettings
+from anymask.evaluation.audit_options import AuditOptions
 from anymask.evaluation.audit_report import AuditResult, draw_suspect, report_audit, suspect_to_json
 from anymask.evaluation.label_errors import Suspect, apply_proposals, grade_masks, list_suspects
 from anymask.evaluation.page import jpeg_bytes
@@ -47,6 +47,9 @@ from anymask.jobs import ModelSettings, model_settings
 from anymask.masks import contact_sheet, counted
 from anymask.models.rules import DEFAULT_VIDEO_MODEL
 from anymask.segment import Model
+
+if TYPE_CHECKING:
+    from anymask.keywords import AuditSettings
 
 AUDIT_LOG = "photos.jsonl"  # intermediate results
 AUDIT_JSON, AUDIT_HTML, SHEET, SUSPECTS = "audit.json", "audit.html", "suspects.jpg", "suspects"

@@ -49,8 +49,9 @@ if TYPE_CHECKING:
 
     from anymask.base import FloatArray, UintImage
     from anymask.find import Examples, FindSettings, Phrase
+    from anymask.keywords import EverythingDict, GridDict
     from anymask.masks import Mask, Masks
-    from anymask.segment import EverythingDict, GridDict, Model
+    from anymask.segment import Model
 
 Images = str | Path | Sequence[str | Path]  # a folder, an image, or several images
 Source = Path | tuple[Path, ...] | PlacedImages

@@ -24,16 +24,12 @@ from anymask.segment.prediction import Candidate as Candidate
 from anymask.segment.prediction import Prediction as Prediction
 from anymask.segment.prediction import without_small_regions as without_small_regions
 from anymask.segment.settings import DEFAULT_SETTINGS as DEFAULT_SETTINGS
-from anymask.segment.settings import EverythingDict as EverythingDict
 from anymask.segment.settings import Granularity as Granularity
 from anymask.segment.settings import Grid as Grid
-from anymask.segment.settings import GridDict as GridDict
 from anymask.segment.settings import MaskFilter as MaskFilter
 from anymask.segment.settings import PartSettings as PartSettings
-from anymask.segment.settings import PartSettingsDict as PartSettingsDict
 from anymask.segment.settings import RefineEdges as RefineEdges
 from anymask.segment.settings import SegmentSettings as SegmentSettings
-from anymask.segment.settings import SegmentSettingsDict as SegmentSettingsDict
 from anymask.segment.settings import Zoom as Zoom
 from anymask.segment.settings import grid_of as grid_of
 from anymask.segment.settings import wider_grid as wider_grid

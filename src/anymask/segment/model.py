@@ -64,28 +64,32 @@ from anymask.segment.pipeline import (
 from anymask.segment.prediction import Prediction, Previous
 from anymask.segment.settings import (
     DEFAULT_SETTINGS,
-    BatchKeywords,
-    EverythingDict,
-    EverythingKeywords,
-    PartKeywords,
+    Grid,
+    MaskFilter,
     PartSettings,
-    PartSettingsDict,
-    SegmentKeywords,
     SegmentSettings,
-    SegmentSettingsDict,
-    SourceDict,
-    TextKeywords,
 )
 
 if TYPE_CHECKING:
-    from anymask.edit import CutoutKeywords
     from anymask.find import Examples, FindKeywords, Phrases
+    from anymask.keywords import (
+        BatchKeywords,
+        CutoutKeywords,
+        EverythingDict,
+        EverythingKeywords,
+        PartKeywords,
+        SegmentKeywords,
+        SourceDict,
+        TextKeywords,
+        TrackOptions,
+        VolumeOptions,
+    )
     from anymask.masks import LabelMap, LazyImage, Masks
     from anymask.models.rules import LabelSuggestion
     from anymask.segment.everything.log import SearchLog
     from anymask.segment.labels import FoundMasks, Nameable, Names
-    from anymask.track import TrackOptions, VideoSession
-    from anymask.volumes import VolumeOptions, VolumeSession
+    from anymask.track import VideoSession
+    from anymask.volumes import VolumeSession
 
 
 GIVEN_MASK = -1  # in `Prediction.order`: the given mask, not a prediction
@@ -122,7 +126,7 @@ def refining_prompts(mask: BoolArray, spec: ModelSpec) -> list[Prompt]:  # (H, W
 
 T = TypeVar("T")
 
-SOURCE_WORDS = tuple(sorted(SourceDict.__optional_keys__))
+SOURCE_WORDS = ("allow_url", "bgr")
 PROMPT_WORDS = (
     "points", "point_labels", "box", "boxes", "names", "mask", "text", "prompts", "previous",
     "detector", "scribble", "lasso", "on_error", "progress",
@@ -143,7 +147,7 @@ def split_source(given: Mapping[str, Any]) -> tuple[SourceDict, dict[str, Any]]:
     """Split keywords into image options and the rest."""
     source = {name: value for name, value in given.items() if name in SOURCE_WORDS}
     rest = {name: value for name, value in given.items() if name not in SOURCE_WORDS}
-    return cast(SourceDict, source), rest
+    return cast("SourceDict", source), rest
 
 
 def split_segment(
@@ -156,8 +160,7 @@ def split_segment(
     if not given:
         return {}, DEFAULT_SETTINGS
     source, rest = split_source(given)
-    own = sorted(SegmentSettingsDict.__optional_keys__)
-    check_keywords(rest, [*also, *own, *SOURCE_WORDS])
+    check_keywords(rest, [*also, *sorted(SegmentSettings.__dataclass_fields__), *SOURCE_WORDS])
     return source, SegmentSettings(**{name: rest[name] for name in rest if name not in also})
 
 
@@ -611,8 +614,8 @@ class Model:
         from anymask.masks import Masks
         from anymask.segment.everything.search import TilingOptions, find_masks
 
-        own = ("progress", "tile", *sorted(EverythingDict.__optional_keys__))
-        check_keywords(settings, [*own, *SOURCE_WORDS])
+        own = sorted(Grid.__dataclass_fields__ | MaskFilter.__dataclass_fields__)
+        check_keywords(settings, ["progress", "tile", *own, *SOURCE_WORDS])
         if is_several(image):
             return (
                 self.everything(one, tile=tile, **settings) for one in each_image(image, progress)
@@ -649,7 +652,7 @@ class Model:
         from anymask.masks import Masks
         from anymask.segment.parts import find_parts
 
-        check_keywords(settings, [*sorted(PartSettingsDict.__optional_keys__), *SOURCE_WORDS])
+        check_keywords(settings, [*sorted(PartSettings.__dataclass_fields__), *SOURCE_WORDS])
         source, given = split_source(settings)
         chosen = PartSettings(**given)
         pixels, features, source_image, image_hw = self._unencoded(image, source)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -53,7 +54,10 @@ from anymask.segment.everything.search import (
 from anymask.segment.labels import Nameable, rles_of
 from anymask.segment.pipeline import encode_image
 from anymask.segment.prediction import Prediction
-from anymask.segment.settings import Grid, MaskFilterDict, PartSettings, grid_of, mask_filter_of
+from anymask.segment.settings import Grid, PartSettings, grid_of, mask_filter_of
+
+if TYPE_CHECKING:
+    from anymask.keywords import MaskFilterDict
 
 MIN_INSIDE = 0.8  # minimum share of a part inside the mask, as in a tree of masks
 MAX_PART_SHARE = 0.9  # share of the mask above which a candidate is the mask itself

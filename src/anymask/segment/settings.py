@@ -6,10 +6,10 @@ appendix B; `SamAutomaticMaskGenerator` (Apache-2.0).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import numpy as np
 
@@ -26,14 +26,8 @@ from anymask.masks import (
 from anymask.models.rules import GRID_IN_WORDS, Family, field_rules
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import ArrayLike
-
-    from anymask.base import Progress
-    from anymask.find import Detector
+    from anymask.keywords import EverythingDict, GridDict, MaskFilterDict
     from anymask.runtime import SweepPrecision
-    from anymask.segment.prediction import Previous
 
 Level = Literal["part", "whole", "all"]
 Granularity = Level | float
@@ -61,19 +55,6 @@ def check_granularity(granularity: object) -> None:
 
 def _check_area(name: str) -> Callable[[object], object]:
     return lambda given: given == "auto" or parse_region_size(given, name)
-
-
-class SegmentSettingsDict(TypedDict, total=False):
-    """Keyword arguments of `SegmentSettings`; a test keeps both in sync."""
-
-    multimask: Multimask
-    zoom: Zoom
-    mirror: bool
-    granularity: Granularity
-    ranking: Ranking
-    max_hole_area: RegionSize
-    min_island_area: RegionSize
-    refine_edges: RefineEdges
 
 
 @describe_settings
@@ -174,25 +155,6 @@ GridPrecision = Literal["auto", "model", "mixed"]
 
 WIDER = 0.5  # of the score threshold, for the second attempt
 MAX_AT_ONCE = 64  # clicks per batch; larger batches are not faster
-
-
-class GridDict(TypedDict, total=False):
-    """Keyword arguments of `Grid`; a test keeps both in sync."""
-
-    mode: Mode
-    decoder_precision: GridPrecision
-    memory_limit: float
-    grid: int
-    points_per_batch: int | None
-    score: float
-    stability: float
-    stability_score_offset: float
-    box_nms_thresh: float
-    crop_n_layers: int
-    crop_nms_thresh: float
-    crop_overlap_ratio: float
-    crop_n_points_downscale_factor: int
-    min_mask_region_area: int
 
 
 @describe_settings
@@ -349,7 +311,7 @@ def grid_of(family: Family, given: GridDict) -> Grid:
         least = family.grid.score, family.grid.stability
     else:
         least = float(judging["quality"]), float(judging["stability"])
-    merged = GridDict(mode=mode, score=least[0], stability=least[1])
+    merged: GridDict = {"mode": mode, "score": least[0], "stability": least[1]}
     merged.update(given)
     return Grid(**merged)
 
@@ -381,21 +343,6 @@ def check_level(level: object) -> None:
     """Raises InputError if the level is invalid."""
     if level not in GRANULARITIES:
         raise InputError(f'Invalid granularity {level!r}. Use "part", "whole" or "all".')
-
-
-class MaskFilterDict(TypedDict, total=False):
-    """Keyword arguments of `MaskFilter`; a test keeps both in sync."""
-
-    min_objectness: float
-    nms_iou: float
-    max_containment: float
-    min_mask_area: float
-    min_island_area: RegionSize
-    max_hole_area: RegionSize
-    refine_edges: RefineEdges
-    dominant_kind: bool
-    granularity: Level
-    layout: Structure
 
 
 @describe_settings
@@ -497,7 +444,7 @@ def mask_filter_of(grid: Grid, given: MaskFilterDict, least: float = 0.0) -> Mas
         given: Settings of the user.
         least: Default min_objectness of the model.
     """
-    merged = MaskFilterDict()
+    merged: MaskFilterDict = {}
     if grid.mode == "adaptive":
         merged["min_objectness"] = least
         merged["nms_iou"] = ADAPTIVE_NMS
@@ -509,16 +456,6 @@ def mask_filter_of(grid: Grid, given: MaskFilterDict, least: float = 0.0) -> Mas
 
 
 # Settings of `parts`.
-
-
-class PartSettingsDict(TypedDict, total=False):
-    """Keyword arguments of `PartSettings`; a test keeps both in sync."""
-
-    min_share: float
-    max_parts: int
-    nms_iou: float
-    grid: int
-    granularity: Level
 
 
 @describe_settings
@@ -559,55 +496,9 @@ class PartSettings:
     ] = "all"
 
 
-# Keyword arguments of the methods of `Model`.
-
-
-class EverythingDict(GridDict, MaskFilterDict, total=False):
-    """Keyword arguments of `Grid` and `MaskFilter`."""
-
-
-class SourceDict(TypedDict, total=False):
-    """Image options of `images.load_image`."""
-
-    bgr: bool
-    allow_url: bool
-
-
-class SegmentKeywords(SegmentSettingsDict, SourceDict, total=False):
-    """Keyword arguments of `Model.segment` in addition to points, box and mask."""
-
-    scribble: ArrayLike | None
-    lasso: ArrayLike | None
-
-
-class TextKeywords(SegmentKeywords, total=False):
-    """`SegmentKeywords`, and a text prompt with the detector that finds it."""
-
-    text: str | None
-    detector: str | Path | Detector | None
-
-
-class BatchKeywords(TextKeywords, total=False):
-    """`TextKeywords`, and arguments for several objects (N boxes and names) or images."""
-
-    boxes: ArrayLike | None
-    names: Sequence[str | None] | None
-    previous: Previous
-    on_error: Literal["raise", "return"]
-    progress: Progress
-
-
-class EverythingKeywords(EverythingDict, SourceDict, total=False):
-    """Keyword arguments of `Model.everything` in addition to the image."""
-
-
-class PartKeywords(PartSettingsDict, SourceDict, total=False):
-    """Keyword arguments of `Model.parts` in addition to the image and the mask."""
-
-
 def split_settings(given: EverythingDict) -> tuple[GridDict, MaskFilterDict]:
     """Split keywords into those of `Grid` (including unknown ones) and of `MaskFilter`."""
     ours = {field.name for field in fields(MaskFilter)}
     grid = {name: value for name, value in given.items() if name not in ours}
     arrangement = {name: value for name, value in given.items() if name in ours}
-    return cast(GridDict, grid), cast(MaskFilterDict, arrangement)
+    return cast("GridDict", grid), cast("MaskFilterDict", arrangement)

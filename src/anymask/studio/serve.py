@@ -25,10 +25,11 @@ from anymask.studio.pages import page_bundle
 from anymask.studio.project import Project, create_project
 from anymask.studio.project_routes import ServedProject
 from anymask.studio.server import address_of, open_socket, run_server
-from anymask.studio.server_options import ServerOptions, ServerSettings, named_videos
+from anymask.studio.server_options import ServerOptions, named_videos
 
 if TYPE_CHECKING:
     from anymask.find import Detector
+    from anymask.keywords import ServerSettings
 
 LOG = logging.getLogger("anymask.studio")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated
 
 from anymask.base import InputError, Setting, check_settings, refuse_text
 from anymask.jobs import ModelSettings
@@ -96,26 +96,6 @@ class ServerOptions:
         """Model, weights and device."""
         weights = None if self.weights is None else Path(self.weights).expanduser().absolute()
         return ModelSettings(str(name), weights, self.device, self.precision, self.runtime)
-
-
-class ServerSettings(TypedDict, total=False):
-    """The fields of `ServerOptions` as keyword arguments."""
-
-    weights: str | Path | None
-    device: str
-    precision: str
-    runtime: str
-    host: str
-    port: int
-    token: str
-    origins: Sequence[str]
-    frames: Sequence[str]
-    memory: float
-    videos: Sequence[str | Path]
-    volumes: Sequence[str | Path]
-    limits: Limits
-    detector: str | Path | None
-    ready: Callable[[str], None]
 
 
 def named_videos(paths: Sequence[str | Path], what: str = "video") -> dict[str, Path]:

@@ -48,7 +48,6 @@ from anymask.track.settings import MemorySettings as MemorySettings
 from anymask.track.settings import MonitorSettings as MonitorSettings
 from anymask.track.settings import SessionFile as SessionFile
 from anymask.track.settings import TrackerSetting as TrackerSetting
-from anymask.track.settings import TrackOptions as TrackOptions
 from anymask.track.settings import TrackSettings as TrackSettings
 from anymask.track.sources import FrameSource as FrameSource
 from anymask.track.sources import first_readable as first_readable

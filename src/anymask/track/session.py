@@ -22,7 +22,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import cv2
 import numpy as np
@@ -65,12 +65,14 @@ from anymask.track.settings import (
     FrameSampling,
     MemorySettings,
     MonitorSettings,
-    TrackOptions,
     TrackSettings,
 )
 from anymask.track.sources import FrameSource, SampledFrames, first_readable, open_source
 from anymask.track.store import SessionStore, StoredState
 from anymask.track.trackers import open_tracker
+
+if TYPE_CHECKING:
+    from anymask.keywords import TrackOptions
 
 
 @dataclass(frozen=True, eq=False)

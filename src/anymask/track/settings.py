@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from anymask.base import InputError, Setting, describe_settings, installed_plugins, load_plugin
 from anymask.runtime import MemoryChoice
@@ -185,28 +185,6 @@ class MemorySettings:
         return MemoryChoice(
             stride=self.memory_stride, pool=self.pool_memory, fill_gaps=self.fill_gaps
         )
-
-
-class TrackOptions(TypedDict, total=False):
-    """Keyword arguments of `Model.track`, the fields of four settings groups."""
-
-    tracker: str
-    tracker_weights: Path | str | None
-    refine_edges: bool
-    session: Path | str | None
-    every: int
-    fps: float | None
-    start: int
-    end: int | None
-    least_score: float
-    least_agreement: float
-    area_jump: float
-    lost_after: int
-    write_unsure: bool
-    least_quality: float
-    fill_gaps: bool
-    memory_stride: int | None
-    pool_memory: int
 
 
 GROUPS = (TrackSettings, FrameSampling, MonitorSettings, MemorySettings)

@@ -32,11 +32,11 @@ from anymask.track.matching import compare_masks, maps_to_keys, match_best
 from anymask.track.outputs import CutoutStyle, MaskWriter, coco_writer
 from anymask.track.records import TrackedFrame
 from anymask.track.session import VideoSession, open_session
-from anymask.track.settings import TrackOptions
 from anymask.track.writers import check_paths, open_writers
 
 if TYPE_CHECKING:
     from anymask.find import Phrases
+    from anymask.keywords import TrackOptions
 
 KEY_INTERVAL = 10  # default interval of key frames
 FIND_IOU = 0.3  # minimum IoU to match a detection and a track

@@ -18,16 +18,10 @@ from anymask.base import (
     say,
     write_whole,
 )
-from anymask.training.options import (
-    Parallel,
-    RunOptions,
-    RunSettings,
-    Scenes,
-    check_end,
-    need_torch,
-)
+from anymask.training.options import Parallel, RunOptions, Scenes, check_end, need_torch
 
 if TYPE_CHECKING:
+    from anymask.keywords import TrainSettings
     from anymask.training.recipe import Recipe
 
 MB = 1_000_000
@@ -53,14 +47,6 @@ class TrainOptions(RunOptions):
     ] = "ddp"
     # Generator of synthetic images, if the recipe has `synthetic` ones (research/nano/scenes.py)
     scenes: Scenes | None = None
-
-
-class TrainSettings(RunSettings, total=False):
-    """Keyword arguments of `train`."""
-
-    source: str | Path | None
-    parallel: Parallel
-    scenes: Scenes | None
 
 
 def train(

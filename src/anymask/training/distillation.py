@@ -36,7 +36,6 @@ from anymask.training.loop import TrainingRun, train_with_progress
 from anymask.training.options import (
     OPTIONS,
     DistillOptions,
-    DistillSettings,
     check_end,
     need_torch,
     refuse_other_options,
@@ -60,6 +59,7 @@ from anymask.training.weights import WEIGHTS, write_weights
 if TYPE_CHECKING:
     from anymask.base import Floats
     from anymask.formats import AnnotatedImage
+    from anymask.keywords import DistillSettings
     from anymask.segment import Model
     from anymask.training.held_out import Measured
 

@@ -35,7 +35,7 @@ from anymask.training.held_out import (
 )
 from anymask.training.loop import TrainingRun, train_with_progress
 from anymask.training.lora import save_adapters
-from anymask.training.options import TuningOptions, TuningSettings, check_end, need_torch
+from anymask.training.options import TuningOptions, check_end, need_torch
 from anymask.training.recipe import Recipe
 from anymask.training.reports import PAGE, RESULT, minutes_of, plan_in_words, write_page
 from anymask.training.run_folder import (
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from anymask.formats import AnnotatedImage, Dataset
+    from anymask.keywords import TuningSettings
     from anymask.segment import Model
 
 PROJECT_FOLDER = ".anymask"  # in the folder of a project

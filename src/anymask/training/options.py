@@ -1,8 +1,7 @@
 """Options of training, fine-tuning and distillation; each option is declared once.
 
-The command line is generated from the fields of the dataclasses. The TypedDicts repeat names and
-types, because type checkers cannot derive them; a test compares both. A run folder stores the
-options of its first call, and later calls for the same folder require the same options.
+The command line and the types of keyword arguments are generated from the fields. A run folder
+stores the options of its first call, and later calls for the same folder require the same options.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from numpy.random import Generator
 
@@ -66,15 +65,6 @@ class RunOptions:
     json: Annotated[
         Path | None, Setting("also write the metrics to this JSON file", default="none")
     ] = None
-
-
-class RunSettings(TypedDict, total=False):
-    """Keyword arguments of every training run."""
-
-    device: str
-    max_minutes: float | None
-    bundle: str | Path | None
-    json: str | Path | None
 
 
 @describe_settings
@@ -198,31 +188,6 @@ class TuningOptions(RunOptions):
             )
 
 
-class TuningSettings(RunSettings, total=False):
-    """Keyword arguments of `finetune`."""
-
-    weights: str | Path | None
-    method: Method
-    val: str | Path | None
-    split: str | None
-    format: str | None
-    images: str | Path | None
-    on_bad: OnBad
-    crowd: Crowd
-    mask_values: MaskValues
-    accept_terms: bool
-    samples: int | None
-    kind: Kind
-    classes: str | None
-    channels: int | None
-    rgb: tuple[int, ...] | None
-    side: int | None
-    keep: int | None
-    accumulate: int | None
-    lora_rank: int | None
-    lora_alpha: float | None
-
-
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class DistillOptions(RunOptions):
@@ -250,16 +215,6 @@ class DistillOptions(RunOptions):
                 "training and no report is written",
                 default="a fifth of the images, at most 50"),
     ] = None  # fmt: skip
-
-
-class DistillSettings(RunSettings, total=False):
-    """Keyword arguments of `distill`."""
-
-    teacher_weights: str | Path | None
-    weights: str | Path | None
-    samples: int
-    side: int | None
-    held_out: int | None
 
 
 def check_end(data: Path, options: RunOptions) -> None:

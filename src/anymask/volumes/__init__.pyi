@@ -4,7 +4,6 @@ from anymask.volumes.files import track_volume_file as track_volume_file
 from anymask.volumes.isolated import IsolatedScan as IsolatedScan
 from anymask.volumes.reading import read_volume as read_volume
 from anymask.volumes.session import TrackedSlice as TrackedSlice
-from anymask.volumes.session import VolumeOptions as VolumeOptions
 from anymask.volumes.session import VolumeSession as VolumeSession
 from anymask.volumes.session import VolumeSettings as VolumeSettings
 from anymask.volumes.session import open_volume_session as open_volume_session

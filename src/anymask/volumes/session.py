@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 import cv2
 import numpy as np
@@ -53,6 +53,9 @@ from anymask.volumes.ending import GAP, EndingTracker, SliceState
 from anymask.volumes.reading import read_volume
 from anymask.volumes.volume import Color, Volume, check_window, scaled_affine
 from anymask.volumes.writing import LabelMeasure, label_volume, measure_labels, write_labels
+
+if TYPE_CHECKING:
+    from anymask.keywords import VolumeOptions
 
 # Fill slices between known masks, and merge the masks of several axes.
 #
@@ -300,17 +303,6 @@ class VolumeSettings:
         bool, Setting("snap mask boundaries to the edges in each slice (only with image models)")
     ] = False
     session: SessionFile = None
-
-
-class VolumeOptions(TypedDict, total=False):
-    """Keyword arguments of `Model.volume`, the fields of `VolumeSettings`."""
-
-    window: Window | None
-    stop: bool
-    fill: Fill
-    tracker: str
-    refine_edges: bool
-    session: Path | str | None
 
 
 @brief

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -78,7 +78,6 @@ from anymask.segment.everything.magnify import magnifying_side
 from anymask.segment.everything.tiles import find_in_tiles, require_image
 from anymask.segment.pipeline import decode_prompts, encode_image, image_hash
 from anymask.segment.settings import (
-    EverythingDict,
     Grid,
     SegmentSettings,
     grid_of,
@@ -86,6 +85,9 @@ from anymask.segment.settings import (
     split_settings,
     wider_grid,
 )
+
+if TYPE_CHECKING:
+    from anymask.keywords import EverythingDict
 
 # Instances from predicted distances: seeds, then a watershed, instead of a grid of clicks.
 #
