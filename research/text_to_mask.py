@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -189,13 +189,6 @@ def measure(
     return {kind: round(float(np.mean(values)), 4) for kind, values in scores.items()}
 
 
-def set_images(folder: Path, most: int | None) -> Iterator[tuple[UintImage, Sequence[Mask]]]:
-    """Images and masks of a set; `most` images."""
-    _, samples = load_set(folder)
-    for sample in samples[:most]:
-        yield sample.image(), sample.objects
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Train, measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -218,8 +211,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.manual_seed(args.seed)
     sets = {
         name: read_examples(
-            module, clip, (one for place in places for one in set_images(place, args.most)), rng,
-            args.least,
+            module, clip, ((one.image(), one.objects) for place in places
+                           for one in load_set(place)[1][: args.most]), rng, args.least,
         )
         for name, places in (("train", args.train), ("test", args.test))
     }  # fmt: skip

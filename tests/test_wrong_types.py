@@ -9,6 +9,7 @@ import ast
 import inspect
 import linecache
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,6 @@ import pytest
 
 import anymask
 from anymask.base import AnymaskError, InputError, PromptError
-from anymask.find import FindKeywords
 from anymask.masks import Mask, mask_to_rle
 from anymask.segment import Model
 from anymask.studio import create_project
@@ -39,16 +39,12 @@ SLOW = {"ask", "follow", "begin", "scan", "runtime"}  # callables that a test ha
 Call = Callable[..., Any]
 
 
-def begin_session(model: Model, source: Any, named: Any, **settings: Any) -> Any:
-    return open_session(model, source, **settings)
-
-
-def begin_volume(model: Model, scan: Any, named: Any, **settings: Any) -> Any:
-    return open_volume_session(model, scan, **settings)
-
-
 def model() -> Model:
-    return Model(ColorRuntime(), begin_session, scan=begin_volume)
+    return Model(
+        ColorRuntime(),
+        lambda model, source, named, **settings: open_session(model, source, **settings),
+        scan=lambda model, scan, named, **settings: open_volume_session(model, scan, **settings),
+    )
 
 
 # A call that works, or ends at a path that does not exist.
@@ -93,28 +89,24 @@ MORE = {
 }  # fmt: skip
 
 
-def typed_dicts() -> dict[str, list[str]]:
-    """The keywords of each type of `anymask/keywords.pyi`, and of `find`."""
-    known = {"FindKeywords": [*FindKeywords.__annotations__]}
-    classes = [node for node in ast.parse(FILE.read_text("utf-8")).body
-               if isinstance(node, ast.ClassDef)]  # fmt: skip
-    while classes:
-        node = classes.pop(0)
-        bases = [ast.unparse(base) for base in node.bases if ast.unparse(base) != "TypedDict"]
-        if known.keys() >= {*bases}:
-            own = [ast.unparse(row.target) for row in node.body if isinstance(row, ast.AnnAssign)]
-            known[node.name] = [name for base in bases for name in known[base]] + own
-        else:
-            classes.append(node)
-    return known
+CLASSES = {
+    node.name: node
+    for node in ast.parse(FILE.read_text("utf-8")).body
+    if isinstance(node, ast.ClassDef)
+}
 
 
-TYPED_DICTS = typed_dicts()
+def typed_keywords(name: str) -> Iterator[str]:
+    """The keywords of a type of `anymask/keywords.pyi`."""
+    if name in CLASSES:
+        yield from chain.from_iterable(typed_keywords(ast.unparse(b)) for b in CLASSES[name].bases)
+        yield from (ast.unparse(row.target) for row in CLASSES[name].body
+                    if isinstance(row, ast.AnnAssign))  # fmt: skip
 
 
 def keywords_of(call: Call) -> Iterator[str]:
     """The names of all parameters, those of a TypedDict behind ** too."""
-    yield from TYPED_DICTS[MORE[call.__name__]] if call.__name__ in MORE else ()
+    yield from typed_keywords(MORE.get(call.__name__, ""))
     hints = inspect.get_annotations(call)
     for parameter in inspect.signature(call).parameters.values():
         if parameter.kind is not parameter.VAR_KEYWORD:
@@ -122,7 +114,7 @@ def keywords_of(call: Call) -> Iterator[str]:
         elif (hint := hints[parameter.name]) != "Any":
             name = str(hint).removeprefix("Unpack[").removesuffix("]")
             inner: Any = inspect.unwrap(call).__globals__.get(name)
-            yield from TYPED_DICTS.get(name, ()) if inner is None else inner.__annotations__
+            yield from typed_keywords(name) if inner is None else inner.__annotations__
 
 
 def innermost(trace: TracebackType | None) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from anymask.base import InputError, ProgressBar, this_machine, write_json
 from anymask.cli import MODEL, read_model
 from anymask.evaluation.audit_grading import grader_to_json, load_grader
-from anymask.formats import is_set, load_set
+from anymask.formats import load_set
 from research.audit import self_test_report as report
 from research.audit.corruptions import CORRUPTIONS
 from research.audit.self_test import CLEAN, DeletedMask, SelfTestCase, fit_grader, run_self_test
@@ -34,7 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def run_trial(args: argparse.Namespace) -> None:
     """Try each set, fit if asked for, print the table. Raises DataError for what is no set."""
-    sets = [load_set(find_set(source)) for source in args.sources]
+    sets = [load_set(source) for source in args.sources]
     grader = None if args.fit else load_grader(args.grades)
     model = read_model(args).load()
     cases: list[SelfTestCase] = []
@@ -61,16 +61,6 @@ def run_trial(args: argparse.Namespace) -> None:
     print(report.self_test_to_markdown(result), end="")
     print(f"\n- tried: {tried}\n- grades: fitted to {grader.about}\n- weights {weights}")
     print(f"- machine: {this_machine().line()}")
-
-
-def find_set(source: Path) -> Path:
-    """The folder of a set of ours. Raises InputError for anything else."""
-    if not is_set(source):
-        raise InputError(
-            f"wanted sets of ours (a folder with masks.jsonl and images/), got "
-            f"{str(source)!r}; `anymask convert {source} DIR --to set` makes one"
-        )
-    return source
 
 
 if __name__ == "__main__":

@@ -118,7 +118,9 @@ def read_ndd20(root: Path, split: str) -> Iterator[AnnotatedImage]:
             image = find_in_folders(str(row["filename"]), [root / split])
             hw = read_hw(image)
             found = []
-            for number, region in enumerate(_regions(row)):
+            regions = row.get("regions") or []  # in the annotator's first version by number
+            regions = regions.values() if isinstance(regions, dict) else regions
+            for number, region in enumerate(regions):
                 with located(f"region {number}"):
                     shape = region["shape_attributes"]
                     xs, ys = shape["all_points_x"], shape["all_points_y"]
@@ -128,9 +130,3 @@ def read_ndd20(root: Path, split: str) -> Iterator[AnnotatedImage]:
                     label = region.get("region_attributes", {}).get("species")
                     found.append(Mask(coco_polygons_to_rle([ring], hw), label or None))
             yield annotated_image(image, hw, found)
-
-
-def _regions(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The annotator's regions: a list, or in its first version an object of numbers."""
-    regions = row.get("regions") or []
-    return list(regions.values()) if isinstance(regions, dict) else list(regions)

@@ -46,7 +46,13 @@ def list_baselines() -> Baselines:
         *EDGE_BASELINES,
         FromFunction("grabcut", BOX_KINDS, grabcut_box, slow=True),
         FromFunction("filled box", BOX_KINDS, filled_box),
-        FromFunction("flood", CLICK_KINDS, flood_clicks, _smooth_image),
+        # Without the JPEG noise that would stop a flood at every block
+        FromFunction(
+            "flood",
+            CLICK_KINDS,
+            flood_clicks,
+            lambda image: np.asarray(cv2.GaussianBlur(image, (5, 5), 0), np.uint8),
+        ),
         FromFunction("grabcut click", CLICK_KINDS, grabcut_clicks, slow=True),
     ]
     if find_spec("skimage"):
@@ -62,7 +68,7 @@ def list_baselines() -> Baselines:
 def filled_box(image: UintImage, prompt: Prompt) -> BoolArray:  # (H, W, 3) -> (H, W)
     """Every pixel whose centre lies in the box."""
     mask = np.zeros(image.shape[:2], np.bool_)
-    x0, y0, x1, y1 = _corners(prompt, image.shape[:2])
+    x0, y0, x1, y1 = np.round(np.asarray(prompt.box)).astype(int).clip(0)
     mask[y0:y1, x0:x1] = True
     return mask
 
@@ -113,12 +119,6 @@ def flood_clicks(image: UintImage, prompt: Prompt) -> BoolArray:  # (H, W, 3) ->
     return mask
 
 
-def _smooth_image(image: UintImage) -> UintImage:
-    """Without the JPEG noise that would stop a flood at every block."""
-    blurred = cv2.GaussianBlur(image, (5, 5), 0)
-    return np.asarray(blurred, np.uint8)
-
-
 def superpixel_click(regions: NDArray[Any], prompt: Prompt) -> BoolArray:  # (H, W) -> (H, W)
     """The region under the last positive click."""
     x, y, _ = [click for click in _clicks(prompt) if click[2]][-1]
@@ -162,8 +162,3 @@ def _clicks(prompt: Prompt) -> list[tuple[int, int, int]]:
     labels = np.ones(len(points), int) if prompt.labels is None else np.asarray(prompt.labels)
     pairs = zip(points, labels, strict=True)
     return [(int(point[0]), int(point[1]), int(label)) for point, label in pairs]
-
-
-def _corners(prompt: Prompt, hw: tuple[int, int]) -> tuple[int, int, int, int]:
-    x0, y0, x1, y1 = np.round(np.asarray(prompt.box)).astype(int)
-    return max(x0, 0), max(y0, 0), min(x1, hw[1]), min(y1, hw[0])

@@ -99,7 +99,13 @@ def measure_edges(
         raise NotMeasured("edges need a set whose masks say who drew them")
     rows = []
     for done, sample in enumerate(samples, start=1):
-        rows.append(count_edges(_edge_map(method, sample.image()), sample_to_edges(sample)))
+        image = sample.image()
+        edges = (
+            method.function(image)
+            if isinstance(method, EdgeDetector)
+            else model_edges(method, image)
+        )
+        rows.append(count_edges(edges, sample_to_edges(sample)))
         progress(done, len(samples))
     counts = EdgeCounts(*np.stack(rows, axis=1))
     precision, recall, _ = counts_to_f(*(part.sum(axis=0) for part in _parts(counts)))
@@ -108,12 +114,6 @@ def measure_edges(
         curves=(
             Curve(title="edges", x=recall, y=precision, x_label="recall", y_label="precision"),
         ),
-    )
-
-
-def _edge_map(method: Segmenter, image: UintImage) -> FloatArray:
-    return (
-        method.function(image) if isinstance(method, EdgeDetector) else model_edges(method, image)
     )
 
 

@@ -25,7 +25,6 @@ from anymask.evaluation.metrics import draw_images
 from anymask.evaluation.protocols import PROMPTS_A_CALL, NotMeasured, Segmenter, click_rounds
 from anymask.evaluation.results import DetailTable, MetricValue, SetResult, values_to_metric
 from anymask.evaluation.selection import EvalSet, EvalSettings
-from anymask.formats import AnnotatedImage
 from research.shared import iterate_images
 
 LARGEST_GAP = 0.05
@@ -112,7 +111,11 @@ def measure_fairness(
     parts: list[Floats] = []
     image: list[int] = []
     for pixels in iterate_images(method, one, settings, progress):
-        rows = [_groups_of(pixels.sample, int(mask), table) for mask in pixels.masks]
+        rows = [
+            table.of(pixels.sample.name, mask) if table
+            else (pixels.sample.objects[mask].label or "",)
+            for mask in pixels.masks.tolist()
+        ]  # fmt: skip
         if not any(map(any, rows)):
             continue
         embedding = method.encode(pixels.image)
@@ -130,12 +133,6 @@ def measure_fairness(
         )
     clicks = settings.clicks if "negative_point" in method.spec.accepts else 1
     return describe_fairness(np.concatenate(parts), np.array(image, np.int64), columns, clicks)
-
-
-def _groups_of(sample: AnnotatedImage, mask: int, table: GroupTable | None) -> tuple[str, ...]:
-    if table is None:
-        return (sample.objects[mask].label or "",)
-    return table.of(sample.name, mask)
 
 
 def describe_fairness(

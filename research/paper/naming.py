@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from anymask.base import BoolArray, InputError, ModelError, OnProgress, UintImage
+from anymask.base import InputError, ModelError, OnProgress, UintImage
 from anymask.evaluation import tight_box
 from anymask.evaluation.protocols import NotMeasured, Segmenter
 from anymask.evaluation.results import SetResult, values_to_metric
@@ -52,9 +52,17 @@ def measure_names(
         if masks:
             drawn = np.stack([rle_to_mask(mask.rle) for mask in masks])
             labels = [mask.label or "" for mask in masks]
-            for kind in (DRAWN, BOXED):
-                masks_of_kind = drawn if kind == DRAWN else _boxed(method, pixels.image, drawn)
-                ranks[kind] += _ranks(method, pixels.image, masks_of_kind, labels, names)
+            prompts = [Prompt.of(box=tight_box(mask)) for mask in drawn]
+            answers = method.segment(method.encode(pixels.image), prompts=prompts)
+            boxed = np.stack([answer.masks[0] for answer in answers])
+            for kind, masks_of_kind in ((DRAWN, drawn), (BOXED, boxed)):
+                suggested = method.suggest_labels(
+                    pixels.image, masks_of_kind, names=names, top=len(names)
+                )
+                ranks[kind] += [
+                    [one.label for one in row].index(label)
+                    for row, label in zip(suggested, labels, strict=True)
+                ]
             places += [pixels.place] * len(masks)
     image = np.array(places, np.int64)
     figures = tuple(
@@ -81,25 +89,3 @@ def known_labels(method: SuggestsLabels, one: EvalSet) -> list[str]:
     if not known:
         raise NotMeasured("the set has no labels" if not labels else "it knows none of the labels")
     return known
-
-
-def _boxed(method: Segmenter, image: UintImage, drawn: BoolArray) -> BoolArray:
-    """What the method answers to the tight boxes of masks, (n, H, W)."""
-    prompts = [Prompt.of(box=tight_box(mask)) for mask in drawn]
-    answers = method.segment(method.encode(image), prompts=prompts)
-    return np.stack([answer.masks[0] for answer in answers])
-
-
-def _ranks(
-    method: SuggestsLabels,
-    image: UintImage,
-    masks: BoolArray,
-    labels: Sequence[str],
-    names: Sequence[str],
-) -> list[int]:
-    """The place of each mask's own label among those suggested, from 0."""
-    suggestions = method.suggest_labels(image, masks, names=names, top=len(names))
-    return [
-        [one.label for one in row].index(label)
-        for row, label in zip(suggestions, labels, strict=True)
-    ]

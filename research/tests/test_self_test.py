@@ -106,4 +106,4 @@ def test_sets_are_tried_and_the_grade_is_fitted(
     assert "| all wrong | " in capsys.readouterr().out
     assert json.loads(found.read_text("utf-8"))["kinds"][0]["kind"] == "clean"
     assert main([str(tmp_path)]) == 2
-    assert "wanted sets of ours" in capsys.readouterr().err
+    assert "Not a set folder" in capsys.readouterr().err

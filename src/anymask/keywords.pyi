@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 from numpy.typing import ArrayLike
 
 from anymask.base import Progress
-from anymask.find import Detector, Examples
+from anymask.find import Examples
 from anymask.segment.prediction import Previous
 
 class SourceDict(TypedDict, total=False):
@@ -52,11 +52,22 @@ class CutoutKeywords(CutoutDict, SourceDict, total=False):
     like: Examples | None
     unlike: Examples | None
 
+class FindKeywords(FindDict, SourceDict, total=False):
+    """Keyword arguments of `Model.find` in addition to the image and the text."""
+
+class VideoFindKeywords(FindKeywords, total=False):
+    """Keyword arguments of `Model.find` for videos."""
+
+    every: int
+    tracking: TrackOptions
+
 # Written by tests/house/keywords.py:
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from anymask.edit.cutouts import Background
+from anymask.find.grounding import Detector
+from anymask.find.words import ExemplarMethod
 from anymask.formats import Crowd, OnBad
 from anymask.images import MaskValues
 from anymask.masks import Multimask, Ranking, RegionSize
@@ -118,6 +129,15 @@ class PartSettingsDict(TypedDict, total=False):
     nms_iou: float
     grid: int
     granularity: Level
+
+class FindDict(TypedDict, total=False):
+    detector: str | Path | Detector | None
+    score: float | Mapping[str, float] | None
+    nms_iou: float
+    top_k: int | None
+    side: int | None
+    device: str
+    method: ExemplarMethod | None
 
 class CutoutDict(TypedDict, total=False):
     soft: bool

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from anymask.find import Phrases
-    from anymask.keywords import TrackOptions, VolumeOptions
+    from anymask.keywords import TrackOptions, VideoFindKeywords, VolumeOptions
     from anymask.masks import Masks
-    from anymask.track import VideoFindKeywords, VideoSession
+    from anymask.track import VideoSession
     from anymask.volumes import VolumeSession
 
 

@@ -44,6 +44,6 @@ def test_the_words_of_other_tools_lead_to_keywords_that_there_are() -> None:
         ours |= set(signature(call).parameters)
     for settings in (SegmentSettings, Grid, MaskFilter, TuningOptions):
         ours |= settings.__dataclass_fields__.keys()
-    ours |= {*PromptKeywords.__annotations__, "color", "colors", "boxes"}
+    ours |= {*PromptKeywords.__annotations__, "color", "colors", "boxes", "bgr"}
     ours |= {*signature(anymask.convert).parameters}
     assert {our_word(other) for other in ARGUMENTS} <= ours

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import anymask
 from anymask.base import InputError
 from anymask.edit import CutoutSettings, cut_out
 from anymask.edit.cutouts import box_slices, covering
@@ -96,14 +95,9 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], word:
         CutoutSettings(**settings)
 
 
-def disc_model() -> tuple[anymask.Model, np.ndarray, np.ndarray]:
-    """A fake that finds what has the colour of the click, a photo with a disc, and the disc."""
-    image, (mask,) = discs((60, 90), [(30, 30, 20)])
-    return Model(ColorRuntime()), image, mask
-
-
 def test_a_model_cuts_out_what_is_clicked() -> None:
-    model, pixels, mask = disc_model()
+    pixels, (mask,) = discs((60, 90), [(30, 30, 20)])
+    model = Model(ColorRuntime())  # finds what has the color of the click
     source_image = model.cutout(pixels, points=[(30, 30)], soft=False)
     assert source_image.mode == "RGBA"
     assert iou(np.asarray(source_image)[..., 3] > 0, mask) > 0.9

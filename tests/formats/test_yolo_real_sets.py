@@ -60,10 +60,6 @@ def parts_of(mask: Pixels) -> list[tuple[tuple[slice, slice], Pixels]]:
     return [(box, labeled[box] == part) for part, box in enumerate(boxes, start=1)]
 
 
-def holes_of(part: Pixels) -> int:
-    return int(ndimage.label(~np.pad(part, 1))[1]) - 1
-
-
 def told(report: LossReport, kind: str) -> dict[tuple[str, int | None], str]:
     return {(loss.image, loss.mask): loss.reason for loss in report.losses if loss.kind == kind}
 
@@ -78,7 +74,7 @@ def test_bridges_keep_every_pixel_and_the_report_names_every_hole_and_part(
         assert again.rle == mask.rle, (name, number)
         assert again.label == (mask.label or "object")
         rings = [part for _, part in parts_of(pixels)]
-        if count := sum(map(holes_of, rings)):
+        if count := sum(int(ndimage.label(~np.pad(part, 1))[1]) - 1 for part in rings):
             holes[name, number] = f"{count} hole{'s' * (count > 1)} bridged"
         if len(rings) > 1:
             parts[name, number] = f"its {len(rings)} parts were joined by bridges"

@@ -20,6 +20,7 @@ SETTINGS = {
     "GridDict": ("segment.settings.Grid",),
     "MaskFilterDict": ("segment.settings.MaskFilter",),
     "PartSettingsDict": ("segment.settings.PartSettings",),
+    "FindDict": ("find.words.FindSettings",),
     "CutoutDict": ("edit.cutouts.CutoutSettings",),
     "TrackOptions": (
         "track.settings.TrackSettings", "track.settings.FrameSampling",
@@ -59,8 +60,8 @@ def _rows(settings: tuple[str, ...], imports: dict[str, str]) -> Iterator[str]:
                 hint = hint.slice.elts[0]  # type: ignore[attr-defined]
             names = {node.id for node in ast.walk(hint) if isinstance(node, ast.Name)}
             imports |= _imports(owners[field.name], names - imports.keys())
-            path = "str | " if "Path" in names and "str" not in names else ""
-            yield f"    {field.name}: {path}{ast.unparse(hint)}\n"
+            also = "str | " if "Path" in names and "str" not in names else ""
+            yield f"    {field.name}: {also}{ast.unparse(hint)}\n"
 
 
 def _imports(module: str, names: set[str]) -> dict[str, str]:

@@ -15,7 +15,6 @@ from tests.house import docstrings, gates, size
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "anymask"
-FORBIDDEN = Path(__file__).with_name("forbidden_names.txt")
 PLUGINS = sorted((ROOT / "contrib").glob("anymask-*"))
 OURS = [PACKAGE, ROOT / "tests", ROOT / "demo", *PLUGINS]
 SHIPPED = [PACKAGE, *sorted((ROOT / "contrib").glob("anymask-*/src/*"))]
@@ -99,11 +98,6 @@ def test_logical_lines_do_not_depend_on_the_layout() -> None:
     wide = text.replace("(a, b)", "(\n    a,\n    b,\n)").replace("import os\n", "\n# C.\n\n")
     assert size.logical_lines(text) == size.logical_lines(wide) == 2
     assert size.logical_lines('class A:\n    """D."""\n') == 2  # `pass` is a line
-
-
-def test_forbidden_names_are_not_public() -> None:
-    public = {name for _, name in gates.public_names(PACKAGE)}
-    assert public & set(FORBIDDEN.read_text("utf-8").split()) == set()
 
 
 def test_docstrings_are_google_style() -> None:

@@ -246,18 +246,17 @@ def test_an_error_log_that_is_a_link_leaves_the_linked_file_alone(desk: Path) ->
     assert "is no picture" in Path("out/errors.jsonl").read_text()
 
 
-def test_a_task_that_cannot_be_opened_is_told_once(desk: Path) -> None:
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [("refuses", "^there is no such model; take another one$"),
+     ("dies", r"Worker processes exit before .*the last one was killed \(SIGKILL\)")],
+)  # fmt: skip
+def test_workers_that_cannot_open_the_task_or_never_start_end_the_run(
+    way: str, told: str, desk: Path
+) -> None:
     put("a.jpg", "b.jpg")
-    with pytest.raises(AnymaskError, match="^there is no such model; take another one$"):
-        run_toy(ToyTask(Path("marks"), "refuses"), workers=2)
-
-
-def test_workers_that_never_start_end_the_run(desk: Path) -> None:
-    put("a.jpg", "b.jpg")
-    with pytest.raises(
-        AnymaskError, match=r"Worker processes exit before .*the last one was killed \(SIGKILL\)"
-    ):
-        run_toy(ToyTask(Path("marks"), "dies"), workers=2)
+    with pytest.raises(AnymaskError, match=told):
+        run_toy(ToyTask(Path("marks"), way), workers=2)
 
 
 def test_workers_share_the_cores_and_no_more_are_started_than_photos(

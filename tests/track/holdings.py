@@ -25,15 +25,11 @@ def held_by(thing: object) -> Holdings:
         if id(one) in known:
             continue
         known.add(id(one))
-        if _is_array(one):
+        if isinstance(one, np.ndarray) or type(one).__module__.partition(".")[0] == "torch":
             count, total = count + 1, total + int(one.nbytes)
         else:
             ahead += _parts(one)
     return Holdings(count, total)
-
-
-def _is_array(one: Any) -> bool:
-    return isinstance(one, np.ndarray) or type(one).__module__.partition(".")[0] == "torch"
 
 
 def _parts(one: Any) -> list[Any]:

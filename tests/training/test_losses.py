@@ -20,12 +20,8 @@ from anymask.training.losses import (
 )
 
 
-def one_pixel(logit: float, target: float) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.full((1, 1, 1, 1), logit), torch.full((1, 1, 1, 1), target)
-
-
 def test_focal_loss_of_one_pixel_is_the_papers_formula() -> None:
-    logits, targets = one_pixel(math.log(0.8 / 0.2), 1.0)
+    logits, targets = torch.full((1, 1, 1, 1), math.log(0.8 / 0.2)), torch.ones(1, 1, 1, 1)
     assert focal_loss(logits, targets).item() == pytest.approx(-0.25 * 0.2**2 * math.log(0.8))
     assert focal_loss(logits, 0 * targets).item() == pytest.approx(-0.75 * 0.8**2 * math.log(0.2))
 

@@ -28,10 +28,6 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def step_of(folder: Path) -> int:
-    return int(read_state(folder / LAST)["progress"]["step"])
-
-
 class Clock:
     """A clock that goes on by some seconds each time it is read."""
 
@@ -49,7 +45,7 @@ def test_the_minutes_end_a_sitting_with_a_checkpoint_and_the_next_goes_on(
     recipe = small_recipe(steps=6, save_every=100)
     monkeypatch.setattr(of_worker.time, "monotonic", Clock(20.0))
     train(recipe, TrainingRun(data, tmp_path / "cut", max_minutes=2))
-    assert 0 < step_of(tmp_path / "cut") < 6
+    assert 0 < read_state(tmp_path / "cut" / LAST)["progress"]["step"] < 6
     monkeypatch.undo()
     train(recipe, TrainingRun(data, tmp_path / "cut"))
     train(recipe, TrainingRun(data, tmp_path / "whole"))

@@ -32,10 +32,6 @@ def opened(sit_down: SitDown, project: Project | None) -> Any:
     return ann
 
 
-def pick_the_cup(ann: Any) -> None:
-    ann.page.get_by_role("listbox", name="Masks").get_by_role("option").first.click()
-
-
 def states(project: Project) -> list[tuple[str, str]]:
     return [(one["label"], one["state"]) for one in project.of("coffee")]
 
@@ -44,7 +40,7 @@ def test_all_like_a_mask_are_found_and_accepted_or_rejected_at_once(
     sit_down: SitDown, project: Project
 ) -> None:
     ann = opened(sit_down, project)
-    pick_the_cup(ann)
+    ann.page.get_by_role("listbox", name="Masks").get_by_role("option").first.click()  # the cup
     ann.page.get_by_role("button", name="Find similar").click()
     ann.message(
         "New objects found and selected: 2. Enter accepts them, Delete rejects them. "

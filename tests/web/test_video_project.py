@@ -13,7 +13,6 @@ from anymask.masks import mask_to_rle, rle_iou
 from anymask.studio import TrackDraft, TrackMask, create_project
 from anymask.studio.project import Project
 from anymask.studio.project_routes import ServedProject
-from anymask.studio.records import TrackEntry
 from tests.studio.servers import inference
 from tests.track.clips import HW, write_video
 from tests.web.test_accessibility import axe
@@ -33,10 +32,6 @@ def masks_of(disc: int, lost: int = FRAMES, doubtful: int = 0) -> list[TrackMask
         )
         for n in range(FRAMES)
     ]  # fmt: skip
-
-
-def track_of(project: Project, track: int) -> TrackEntry:
-    return project.tracks.track(track)
 
 
 def agreement(project: Project, track: int, disc: int) -> list[float]:
@@ -118,7 +113,7 @@ def test_a_track_is_corrected_from_a_frame_on_and_the_model_follows_anew(
     reviewer.until("f.clip.of(1).version", 2)
     stored(reviewer)
     reviewer.page.get_by_text("disc 1 is saved from frame 5 onward.").wait_for()
-    now = track_of(project, 1)
+    now = project.tracks.track(1)
     assert (now.state, now.version, now.author) == ("proposed", 2, "ann")
     assert min(agreement(project, 1, 0)) > 0.7
     assert project.tracks.masks(1)[:LOST] == before[:LOST]

@@ -17,7 +17,7 @@ from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.report import Report
 from anymask.evaluation.selection import EvalSettings
-from anymask.find import FindSettings, Method
+from anymask.find import FindSettings, ExemplarMethod
 from anymask.formats import ReadSettings
 from anymask.jobs import ModelSettings
 from anymask.models.rules import default_model
@@ -150,7 +150,7 @@ ACTIONS = {
             help="images from another set that contain none of these objects (default: images of "
                  "this set without the label)"),
         Argument("--detector", metavar="NAME|FOLDER", help="detector, as for `anymask find`"),
-        Argument("--method", choices=get_args(Method),
+        Argument("--method", choices=get_args(ExemplarMethod),
             help="detection method, as for `anymask find`"),
         Argument("--score", metavar="X", type=float, help="minimum confidence score"),
         Argument("--limit", type=read_count, metavar="N",

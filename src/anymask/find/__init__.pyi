@@ -16,9 +16,8 @@ from anymask.find.phrases import Phrases as Phrases
 from anymask.find.phrases import read_phrases as read_phrases
 from anymask.find.words import NO_MATCH as NO_MATCH
 from anymask.find.words import SAME_OBJECT_IOU as SAME_OBJECT_IOU
-from anymask.find.words import FindKeywords as FindKeywords
+from anymask.find.words import ExemplarMethod as ExemplarMethod
 from anymask.find.words import FindSettings as FindSettings
-from anymask.find.words import Method as Method
 from anymask.find.words import WordFinder as WordFinder
 from anymask.find.words import find_phrases as find_phrases
 from anymask.find.words import find_words as find_words

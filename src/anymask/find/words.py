@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Unpack
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from anymask.images import ImageSource, load_referenced
 from anymask.masks import Features, Mask, Masks, box_nms, cut_boxes, rle_area, rle_iou
 
 if TYPE_CHECKING:
+    from anymask.keywords import FindKeywords
     from anymask.segment import Model
 
 SAME_OBJECT_IOU = 0.7  # minimum IoU of two masks of one object
@@ -38,21 +39,7 @@ BOX_BATCH_SIZE = 64  # boxes per batch
 NO_MATCH = "no matching objects; lower --score, for example --score 0.1"
 
 
-Method = Literal["likeness", "persam", "persam_f"]
-
-
-class FindKeywords(TypedDict, total=False):
-    """Keyword arguments of `Model.find` in addition to the image and the text."""
-
-    detector: str | Path | Detector | None
-    score: float | Mapping[str, float] | None
-    nms_iou: float
-    top_k: int | None
-    side: int | None
-    device: str
-    method: Method | None
-    bgr: bool
-    allow_url: bool
+ExemplarMethod = Literal["likeness", "persam", "persam_f"]
 
 
 @describe_settings
@@ -87,7 +74,7 @@ class FindSettings:
     ] = None  # fmt: skip
     device: str = "auto"  # Device of the detector: "auto", "cpu", "cuda", ...
     method: Annotated[
-        Method | None,
+        ExemplarMethod | None,
         Setting("how objects are compared with an exemplar: by the features of a bundled model, or "
                 "by PerSAM with a SAM-type model on PyTorch",
                 default="the method that the model supports"),
@@ -164,7 +151,7 @@ def split_settings(image: object, given: Mapping[str, Any]) -> tuple[FindSetting
     Raises:
         InputError: A keyword is invalid, or the image is an embedding.
     """
-    check_keywords(given, sorted(FindKeywords.__optional_keys__))
+    check_keywords(given, sorted(["bgr", "allow_url", *FindSettings.__dataclass_fields__]))
     if isinstance(image, Features):
         raise InputError(
             "Finding objects requires the image, but only its embedding was given. Pass the image."

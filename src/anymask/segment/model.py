@@ -71,12 +71,13 @@ from anymask.segment.settings import (
 )
 
 if TYPE_CHECKING:
-    from anymask.find import Examples, FindKeywords, Phrases
+    from anymask.find import Examples, Phrases
     from anymask.keywords import (
         BatchKeywords,
         CutoutKeywords,
         EverythingDict,
         EverythingKeywords,
+        FindKeywords,
         PartKeywords,
         SegmentKeywords,
         SourceDict,

@@ -54,7 +54,6 @@ from anymask.track.sources import first_readable as first_readable
 from anymask.track.sources import natural_order as natural_order
 from anymask.track.sources import open_source as open_source
 from anymask.track.store import SessionStore as SessionStore
-from anymask.track.text_tracking import VideoFindKeywords as VideoFindKeywords
 from anymask.track.text_tracking import cut_words as cut_words
 from anymask.track.text_tracking import find_in_video as find_in_video
 from anymask.track.text_tracking import write_finds as write_finds

@@ -24,11 +24,12 @@ from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.settings import FrameSampling
 from anymask.track.sources import ListedFrames, SampledFrames, frame_files, open_source
 from anymask.track.stored_tracks import KnownTracks, read_tracks
-from anymask.track.text_tracking import VideoFindKeywords, find_in_video, write_finds
+from anymask.track.text_tracking import find_in_video, write_finds
 
 if TYPE_CHECKING:
     from anymask.edit import Hiding, RedactedCopy
     from anymask.find import Phrases
+    from anymask.keywords import VideoFindKeywords
     from anymask.segment import Model
 
 BRIDGED = 1.0  # maximum gap of an object that is bridged, in seconds

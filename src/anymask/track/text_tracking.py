@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 import numpy as np
 
 from anymask.base import FloatArray, InputError, OnProgress, UintImage, check_keywords, file_suffix
-from anymask.find import NO_MATCH, FindKeywords, FindSettings, WordFinder, read_phrases
+from anymask.find import NO_MATCH, FindSettings, WordFinder, read_phrases
 from anymask.masks import ImageInMemory, Mask, Masks, rle_iou
 from anymask.segment import Model
 from anymask.track.appearance import MIN_COSINE, appearance, similarity
@@ -36,7 +36,7 @@ from anymask.track.writers import check_paths, open_writers
 
 if TYPE_CHECKING:
     from anymask.find import Phrases
-    from anymask.keywords import TrackOptions
+    from anymask.keywords import VideoFindKeywords
 
 KEY_INTERVAL = 10  # default interval of key frames
 FIND_IOU = 0.3  # minimum IoU to match a detection and a track
@@ -47,13 +47,6 @@ PART_SHARE = 0.8  # minimum share of a mask inside another one to count as a par
 CONFIRMED_SCORE = 0.5  # detections with a lower score must be confirmed on the next key frame
 MAX_APPEARANCES = 5  # number of latest appearances kept per object
 MIN_GAP = 3  # minimum number of frames between key frames
-
-
-class VideoFindKeywords(FindKeywords, total=False):
-    """Keyword arguments of `Model.find` for videos."""
-
-    every: int
-    tracking: TrackOptions
 
 
 @dataclass
@@ -97,7 +90,8 @@ def find_in_video(
         given: `every`: interval of key frames (default 10). `tracking`: mapping of keyword
             arguments of `Model.track`. All others: as for `Model.find`.
     """
-    check_keywords(given, sorted(VideoFindKeywords.__optional_keys__))
+    own = ["every", "tracking", "bgr", "allow_url", *FindSettings.__dataclass_fields__]
+    check_keywords(given, sorted(own))
     every, tracking = given.pop("every", KEY_INTERVAL), given.pop("tracking", {})
     if type(every) is not int or every < 1:
         raise InputError(f"Invalid every {every!r}. Use a whole number of frames, at least 1.")
