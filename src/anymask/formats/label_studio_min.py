@@ -15,9 +15,12 @@ from anymask.base import DataError, parse_json, read_csv
 from anymask.formats.documents import read_text
 
 IGNORED_KEYS = frozenset(["annotation_id", "annotator", "lead_time", "created_at", "updated_at"])
-RESULT_KINDS = (
-    "brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "keypointlabels", "labels",
-)  # fmt: skip
+_KINDS = {  # type of a region by the first of these keys that it has
+    **{f"{shape}labels": f"{shape}labels"
+       for shape in ("brush", "polygon", "rectangle", "ellipse", "keypoint", "")},
+    "text": "textarea", "points": "polygon", "radiusX": "ellipse", "rle": "brush",
+    "height": "rectangle",
+}  # fmt: skip
 _SIZE_KEYS = ("original_width", "original_height", "image_rotation")
 
 
@@ -69,14 +72,6 @@ def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for control, values in row.items():
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, Mapping) and "original_width" in value:
-                kind = next((kind for kind in RESULT_KINDS if kind in value), _shape(value))
+                kind = next((kind for key, kind in _KINDS.items() if key in value), "keypoint")
                 size = {key: value[key] for key in _SIZE_KEYS if key in value}
                 yield {"from_name": control, "type": kind, "value": value} | size
-
-
-def _shape(value: Mapping[str, Any]) -> str:
-    """Return the type of a region without labels, from a control such as `<Rectangle>`."""
-    if "text" in value:
-        return "textarea"
-    shapes = {"points": "polygon", "radiusX": "ellipse", "rle": "brush", "height": "rectangle"}
-    return next((name for key, name in shapes.items() if key in value), "keypoint")
