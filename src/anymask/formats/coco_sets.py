@@ -72,8 +72,8 @@ def _json_of(root: Path, split: str) -> Path:
     exact = [
         f"{place}instances_{name}.json" for place in ("annotations/", "") for name in _names(split)
     ]
-    patterns = [*exact, f"{split}/labels.json", f"annotations/*{split}*.json", f"*{split}*.json"]
-    patterns.append(f"{split}/*.json")
+    others = ("{}/labels.json", "annotations/*{}*.json", "*{}*.json", "{}/*.json")
+    patterns = [*exact, *(pattern.format(split) for pattern in others)]
     path = find_place(root, patterns, f"COCO JSON of the split {split!r}")
     alike = next(found for pattern in patterns if (found := sorted(root.glob(pattern))))
     if len(alike) > 1:

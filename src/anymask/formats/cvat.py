@@ -326,7 +326,7 @@ def _nearest_last(masks: Iterable[Mask]) -> Masks:
 def _read_tracks(
     root: ET.Element, path: Path, report: LossReport, image_root: Path | None
 ) -> list[AnnotatedImage]:
-    """Read the frames of all tasks of a file. Raises DataError that names track, frame and reason."""
+    """Read the frames of all tasks of a file."""
     tasks, numbers = _tasks(root, path, image_root), dict[object, int]()
     for number, track in enumerate(root.iter("track"), start=1):
         with report.record(f"track {number - 1} ({track.get('label')})"):

@@ -35,13 +35,7 @@ from anymask.masks import MAX_PIXELS, UNLABELED, Box, Mask, Masks, Rle, mask_to_
 ROOT, VOC_IMAGE_FOLDER = "annotation", "JPEGImages"
 _OBJECT_KEYS = ("name", "polygon", "bndbox", "attributes")
 _FLAGS = ("truncated", "difficult", "occluded")
-_UNSAID = (
-    "Unspecified",
-    "Unknown",
-    "roboflow.com",
-    "roboflow.ai",
-    "",
-)  # placeholders of other tools
+_UNSAID = ("Unspecified", "Unknown", "roboflow.com", "roboflow.ai", "")  # placeholders
 
 
 def read(
@@ -92,9 +86,9 @@ def _image(
                 found = with_extras(found, _extra(element))
             if found is not None:
                 masks.append(found)
-                continue
-            report.skip(name, "the box is outside the image" if boxes else "a box alone")
-    extra = other_keys({key: _texts(root.find(key)) for key in ("source", "owner")}, ())
+            else:
+                report.skip(name, "the box is outside the image" if boxes else "a box alone")
+    extra = other_keys({key: _texts(root, key) for key in ("source", "owner")}, ())
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
@@ -115,9 +109,8 @@ def _extra(element: ET.Element) -> dict[str, Any]:
     )
 
 
-def _texts(element: ET.Element | None) -> dict[str, str]:
-    """Return the texts inside an element, without placeholders of other tools."""
-    inside = () if element is None else tuple(element)
+def _texts(root: ET.Element, tag: str) -> dict[str, str]:
+    inside = root.iterfind(f"{tag}/*")
     return {one.tag: one.text for one in inside if one.text and one.text not in _UNSAID}
 
 
