@@ -139,8 +139,9 @@ def read_document(
             else:
                 absent = "The record of the image has no `height` and `width`"
                 hw = hw_of_image(file_name(about), image_root, absent)
-            extra = image_extra(about, licences)
-            image = AnnotatedImage(file_name=file_name(about), hw=hw, extra=extra)
+            image = AnnotatedImage(
+                file_name=file_name(about), hw=hw, extra=image_extra(about, licences)
+            )
         masks = Masks()
         for where, row in annotations[image_id]:
             with report.record(where):

@@ -105,7 +105,7 @@ class ImageView:
     @property
     def plain(self) -> bool:
         """Whether the image's own colors are used unchanged."""
-        return self.bands is None and self.stretch is None and self.ranges is None
+        return not (self.raw or self.bands or self.stretch or self.ranges)
 
     @property
     def all_bands(self) -> bool:
@@ -248,8 +248,7 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
             "(in Python stretch=(2, 98))"
         )
     scale = _color_range(values.dtype, least, most)
-    dim = values.dtype.kind == "f" and scale is not None and most < _MIN_WHITE * scale[1]
-    if scale is not None and not dim:
+    if scale is not None and (values.dtype.kind != "f" or most >= _MIN_WHITE * scale[1]):
         return scale
     step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
     low, high = map(float, np.percentile(values[::step, ::step], PERCENTILES))

@@ -87,14 +87,13 @@ def _find_image(file: BinaryIO) -> tuple[dict[str, float], int]:
 def _header(file: BinaryIO) -> tuple[dict[str, float] | None, str]:
     """Numbers of a header, and the kind of extension; None at the end of the file."""
     cards: dict[str, float] = {}
-    kind, first = "", True
-    for _ in range(_MAX_BLOCKS):
+    kind = ""
+    for number in range(_MAX_BLOCKS):
         block = file.read(_FITS_BLOCK)
         if len(block) < _FITS_BLOCK:
-            if first and not block.strip(b"\0 "):
+            if not number and not block.strip(b"\0 "):
                 return None, ""
             raise EOFError("The header is incomplete")
-        first = False
         for place in range(0, _FITS_BLOCK, _FITS_CARD):
             card = block[place : place + _FITS_CARD].decode("ascii", "replace")
             name, mark, value = card[:8].strip(), card[8:10], card[10:].strip()

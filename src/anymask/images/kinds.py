@@ -81,8 +81,6 @@ _HEIC = _other(
     "It is corrupted, or a variant of the format that is not supported. Convert it to JPEG: "
     "heif-convert FILE photo.jpg",
 )
-_WEB_PAGE = _other("a web page", "Download the image itself")
-_SVG = _other("an SVG drawing", "Convert it to an image: rsvg-convert FILE -o drawing.png")
 _BEGINNINGS: tuple[tuple[bytes, InputType], ...] = (
     (b"NRRD0", InputType("an NRRD scan", "scan")),
     (b"ObjectType", InputType("a MetaImage scan", "other scan")),
@@ -155,9 +153,10 @@ def recognize_head(head: bytes) -> InputType | None:
         return InputType("a layer of shapes", "layer")
     text = text.lower()
     if text.startswith((b"<!doctype html", b"<html")):
-        return _WEB_PAGE
+        return _other("a web page", "Download the image itself")
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
-        return _SVG
+        convert = "Convert it to an image: rsvg-convert FILE -o drawing.png"
+        return _other("an SVG drawing", convert)
     return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
 
 
@@ -181,7 +180,13 @@ def recognize(path: Path) -> InputType | None:
 
 
 def _recognize_file(path: Path) -> InputType | None:
-    found = recognize_head(_head_of(path))
+    try:
+        if not path.is_file():  # reading a pipe would block
+            return None
+        with path.open("rb") as file:
+            found = recognize_head(file.read(INSPECTED_BYTES))
+    except (OSError, ValueError):
+        return None
     return None if found is None or found.kind == "other" else found
 
 
@@ -217,13 +222,3 @@ def _files_in(folder: Path) -> Iterator[Path]:
         for name in sorted(names):
             if not name.startswith("."):
                 yield Path(here, name)
-
-
-def _head_of(path: Path) -> bytes:
-    try:
-        if not path.is_file():  # reading a pipe would block
-            return b""
-        with path.open("rb") as file:
-            return file.read(INSPECTED_BYTES)
-    except (OSError, ValueError):
-        return b""

@@ -274,8 +274,7 @@ def _load_stream(file: Any, name: str, view: ImageView) -> UintImage:
         _seek(image, name, view)
         check_size((image.height, image.width), name)
         with decoding(name):
-            is_deep = image.format in ("PNG", "TIFF")
-            deep = read_deep_colors(image, file, view.page) if is_deep else None
+            deep = read_deep_colors(image, file, view.page)
         if deep is None:
             pixels = _pillow_to_array(image, name, view)
         else:
@@ -285,7 +284,7 @@ def _load_stream(file: Any, name: str, view: ImageView) -> UintImage:
                 or image.format == "PNG"
                 or is_image(tags, tags.get(_PHOTOMETRIC))
             )
-            convert = to_srgb(image) if view.plain and not view.raw else None
+            convert = to_srgb(image) if view.plain else None
             pixels = _in_srgb(deep, name, view, convert, known=known)
         turns = orientation_of(image)  # after the size check: for PNG this decodes pixels
     finally:
@@ -303,9 +302,8 @@ def _in_srgb(
             colors keep their brightness, unless all stay below an eighth of white: these are
             sensor values, which are stretched.
     """
-    plain = view.plain and not view.raw
     colors = deep[..., : 3 if deep.shape[2] > 2 else 1]
-    if plain and known and deep.dtype == np.uint16 and colors.max() >= _WHITE_16 // 8:
+    if view.plain and known and deep.dtype == np.uint16 and colors.max() >= _WHITE_16 // 8:
         deep = ((deep.astype(np.uint32) * 255 + _WHITE_16 // 2) // _WHITE_16).astype(np.uint8)
     image = array_to_image(deep, name, view)
     if convert is None:
@@ -317,7 +315,7 @@ def _in_srgb(
 def _load_tiff(file: Any, name: str, view: ImageView) -> UintImage:
     deep = read_tiff(file, name, view)
     convert = None
-    if deep.profile and view.plain and not view.raw:
+    if deep.profile and view.plain:
         about = Image.new("RGB", (1, 1))
         about.info["icc_profile"] = deep.profile
         convert = to_srgb(about)
@@ -327,13 +325,11 @@ def _load_tiff(file: Any, name: str, view: ImageView) -> UintImage:
 
 def _seek(image: Image.Image, name: str, view: ImageView) -> None:
     """Seek to the page of a view. Raises ImageError if it does not exist."""
-    if view.page == 0:
-        return
-    with decoding(name):
-        count = getattr(image, "n_frames", 1)
-        if view.page >= count:
-            raise ImageError(no_such_page(view.page, count, name))
-        image.seek(view.page)
+    if view.page:
+        with decoding(name):
+            if view.page >= (count := getattr(image, "n_frames", 1)):
+                raise ImageError(no_such_page(view.page, count, name))
+            image.seek(view.page)
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -389,9 +385,8 @@ def _pillow_to_array(
 
 
 def _has_alpha(image: Image.Image) -> bool:
-    if image.info.get(NO_ALPHA):
-        return False
-    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    has_channel = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    return has_channel and not image.info.get(NO_ALPHA)
 
 
 # Image files.
@@ -451,9 +446,8 @@ def find_images(
         )
         for name in sorted(names):
             path = Path(here, name)
-            if path.suffix.lower() not in suffixes or name.startswith("."):
-                continue
-            if path.is_file() or not path.exists():  # reading a pipe would block
+            is_named = path.suffix.lower() in suffixes and not name.startswith(".")
+            if is_named and (path.is_file() or not path.exists()):  # reading a pipe would block
                 yield path
 
 
@@ -510,7 +504,7 @@ def fetch_image(address: str, most_bytes: int = MAX_DOWNLOAD_BYTES) -> bytes:
         ImageError: The URL is invalid, the download fails, or the file is larger than
             `most_bytes`.
     """
-    if address.partition("://")[0].lower() not in ("http", "https"):
+    if not is_address(address):
         raise ImageError(f"Invalid address {address[:200]!r}. Expected an http or https URL.")
     from anymask.base import transfers
 

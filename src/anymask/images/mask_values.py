@@ -96,8 +96,8 @@ def _check_clear(numbers: NDArray[Any], colored: bool, name: str, lossy: bool) -
     if lossy:
         what = f"{count} values or colors, which its lossy format has changed"
         raise _ambiguous(name, what, "binary, or save it as PNG")
-    white = np.iinfo(numbers.dtype).max
-    if not colored and count <= MAX_GRAY_NUMBERS and int(numbers.max()) < MIN_WHITE * white:
+    has_white = int(numbers.max()) >= MIN_WHITE * np.iinfo(numbers.dtype).max
+    if not colored and count <= MAX_GRAY_NUMBERS and not has_white:
         return
     across = np.pad(numbers[:, 1:] == numbers[:, :-1], ((0, 0), (1, 1)))
     down = np.pad(numbers[1:] == numbers[:-1], ((1, 1), (0, 0)))
@@ -154,8 +154,8 @@ def _white_level(values: NDArray[Any], name: str) -> float:
 
 def _cut(values: NDArray[Any], white: float) -> NDArray[Any]:
     """Threshold at half of white; logits (`white` 0) at 0."""
-    object_at: BoolArray = values * 2.0 >= white if white else values > 0
-    return np.asarray(object_at & (values != 0), np.uint8)
+    at = (values * 2.0 >= white) & (values != 0) if white else values > 0
+    return np.asarray(at, np.uint8)
 
 
 def _as_labels(values: NDArray[Any], alpha: UintImage | None, name: str) -> NDArray[Any]:

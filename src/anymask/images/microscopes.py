@@ -215,9 +215,8 @@ def _steps(sizes: Mapping[str, int], page: int) -> dict[str, int]:
 def _channels_last(array: NDArray[Any], sizes: Mapping[str, int]) -> NDArray[Any]:  # (H, W, C)
     """Transpose a page of any axis order, with all channels and samples as the last axis."""
     whole = np.asarray(array).reshape(list(sizes.values()))
-    order = [axis for axis in ("Y", "X", "C", "S", "0") if axis in sizes]
-    placed = whole.transpose([list(sizes).index(axis) for axis in order])
-    return placed.reshape(sizes["Y"], sizes["X"], -1)
+    order = [list(sizes).index(axis) for axis in ("Y", "X", "C", "S", "0") if axis in sizes]
+    return whole.transpose(order).reshape(sizes["Y"], sizes["X"], -1)
 
 
 def _check_bytes(sizes: Mapping[str, int], item: int) -> None:
