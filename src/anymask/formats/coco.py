@@ -173,9 +173,8 @@ def _by_image(
     """Group annotations by image, each with a description of its position."""
     found: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
     for number, row in enumerate(as_list(rows, "annotations")):
-        where = f"annotation {number}"
-        if type(row) is dict and "id" in row:
-            where = f"{where} (id {row['id']})"
+        known = f" (id {row['id']})" if type(row) is dict and "id" in row else ""
+        where = f"annotation {number}{known}"
         with report.record(where):
             image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
             if image_id not in images:

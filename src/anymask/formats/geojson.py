@@ -168,20 +168,15 @@ def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
         extra["score"] = measured.pop("score")
     if measured:
         extra["measurements"] = measured
-    if "color" in chosen or "colorRGB" in chosen:
-        extra[COLOR] = _color(chosen)
-    return label, extra
-
-
-def _color(chosen: Any) -> list[int]:
-    """Return red, green and blue of a class; old versions of QuPath write a number 0xAARRGGBB."""
-    if "color" not in chosen:
+    if "color" in chosen:
+        color = [as_whole(one, "color") for one in as_list(chosen["color"], "color")]
+        if len(color) != 3 or not all(0 <= one <= 255 for one in color):
+            raise DataError(f"`color` is not three numbers from 0 to 255. Given: {shown(color)}.")
+        extra[COLOR] = color
+    elif "colorRGB" in chosen:  # old versions: a number 0xAARRGGBB
         number = as_whole(chosen["colorRGB"], "colorRGB")
-        return [number >> 16 & 255, number >> 8 & 255, number & 255]
-    color = [as_whole(one, "color") for one in as_list(chosen["color"], "color")]
-    if len(color) != 3 or not all(0 <= one <= 255 for one in color):
-        raise DataError(f"`color` is not three numbers from 0 to 255. Given: {shown(color)}.")
-    return color
+        extra[COLOR] = [number >> 16 & 255, number >> 8 & 255, number & 255]
+    return label, extra
 
 
 def _rings(rings: Any) -> list[Floats]:

@@ -181,7 +181,6 @@ _MARKS = {"rle": "brush", "points": "polygon", "radiusX": "ellipse", "width": "r
 _UNSIZED = "No region contains the image size"
 _BOX_KEYS = ("x", "y", "width", "height")
 _GEOMETRY_KEYS = (*_BOX_KEYS, "rotation", "points", "radiusX", "radiusY", "rle")
-_IMAGE_KEYS = ("image", "img", "photo", "url")
 
 
 def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
@@ -221,17 +220,17 @@ def _image(
     if not isinstance(task, dict) or "data" not in task:
         raise DataError(f"Expected Label Studio tasks with `data`. Given: {shown(task)}.")
     data = as_record(task["data"], "data")
-    key = next((key for key in _IMAGE_KEYS if key in data), None)
+    key = next((key for key in ("image", "img", "photo", "url") if key in data), None)
     if key is None:
         raise DataError(f"`data` has no `image`. Its keys are {sorted(data)}.")
     address = as_text(data[key], key)
     name = address_name(address)
     rows = [as_record(row, "annotation") for row in task.get("annotations") or []]
-    kind, chosen = "annotations", [row for row in rows if not row.get("was_cancelled")]
+    what, chosen = "annotations", [row for row in rows if not row.get("was_cancelled")]
     if not chosen:
-        kind, chosen = "predictions", task.get("predictions") or []
+        what, chosen = "predictions", task.get("predictions") or []
     if len(chosen) > 1:
-        reason = f"the task has {len(chosen)} {kind}; only the first one is read"
+        reason = f"the task has {len(chosen)} {what}; only the first one is read"
         report.add("shapes", name, None, reason)
     regions = as_list(chosen[0]["result"], "result") if chosen else []
     if (hw := _hw(regions, data, name, image_root)) is None:
@@ -382,7 +381,7 @@ def encode(
             same = isinstance(several, list) and several[:1] == [label]
             labels = {kind: list(several or ()) if same else [label]}
             for shape in shapes:
-                about = {"from_name": name, "type": kind, "value": shape | labels}
+                about: dict[str, Any] = {"from_name": name, "type": kind, "value": shape | labels}
                 about |= held(mask.extra, _HELD[1:]) | {"id": f"{len(tasks)}-{len(result)}"}
                 rest = {"image_rotation": 0, "score": mask.score, "readonly": False}
                 result.append(about | {"to_name": "image"} | size | rest)
@@ -390,13 +389,11 @@ def encode(
         data |= {"image": image.extra.get("image", image.file_name)} | size
         task = held(image.extra, ("meta",)) | {"id": len(tasks) + 1, "data": data}
         if is_final:
-            first = {"was_cancelled": False, "ground_truth": False}
-            first |= image.extra.get("annotation", {}) | {"result": result}
-            task["annotations"] = [first]
+            given = image.extra.get("annotation", {}) | {"result": result}
+            task["annotations"] = [{"was_cancelled": False, "ground_truth": False} | given]
         else:
             score = float(np.mean([mask.score for mask in image.masks])) if image.masks else 0.0
-            first = {"model_version": "anymask", "score": score, "result": result}
-            task["predictions"] = [first]
+            task["predictions"] = [{"model_version": "anymask", "score": score, "result": result}]
         tasks.append(task)
     report_dataset_fields(report, images, policy, (CLASSES,), ("color",))
     path = json_target(target)

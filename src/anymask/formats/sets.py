@@ -47,7 +47,6 @@ IMAGE_FOLDER = "images"
 MASKS_FILE = "masks.jsonl"
 INFO_FILE = "set.json"
 OF_MASK = ExceptKeys("rle", "area", "label")  # beside these, a mask holds any key
-_OF_ROW = ("image", "hw", "masks", "ignore_rle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +192,11 @@ def _image_of(
             masks.append(Mask(_rle_of(row["ignore_rle"], hw), VOID_LABEL, crowd=True))
     name = image.relative_to(folder).as_posix().removeprefix(f"{IMAGE_FOLDER}/")
     return AnnotatedImage(
-        file_name=name, hw=hw, masks=masks, source=image, extra=other_keys(row, _OF_ROW)
+        file_name=name,
+        hw=hw,
+        masks=masks,
+        source=image,
+        extra=other_keys(row, ("image", "hw", "masks", "ignore_rle")),
     )
 
 

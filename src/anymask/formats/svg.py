@@ -37,7 +37,6 @@ _NAMESPACE = "http://www.w3.org/2000/svg"
 _SVG_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TOKEN = re.compile(rf"\s*,?\s*(?:([A-Za-z])|({_SVG_NUMBER}))")
 _LENGTH = re.compile(rf"\s*({_SVG_NUMBER})\s*(?:px)?\s*")
-_DATA = ("label", "quality", "group", "crowd")  # data- attributes
 _OUTLINES = ("path", "polygon")
 _UNSUPPORTED_SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
 
@@ -99,7 +98,7 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
         crowd=element.get("data-crowd") == "true",
     )
     data = {key[5:]: value for key, value in element.items() if key.startswith("data-")}
-    return with_extras(mask, other_keys(data, _DATA))
+    return with_extras(mask, other_keys(data, ("label", "quality", "group", "crowd")))
 
 
 def path_to_rings(text: str) -> list[Ring]:

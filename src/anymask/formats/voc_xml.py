@@ -34,7 +34,6 @@ from anymask.masks import MAX_PIXELS, UNLABELED, Box, Mask, Masks, Rle, mask_to_
 
 ROOT, VOC_IMAGE_FOLDER = "annotation", "JPEGImages"
 _OBJECT_KEYS = ("name", "polygon", "bndbox", "attributes")
-_FLAGS = ("truncated", "difficult", "occluded")
 _UNSAID = ("Unspecified", "Unknown", "roboflow.com", "roboflow.ai", "")  # placeholders
 
 
@@ -99,7 +98,8 @@ def _extra(element: ET.Element) -> dict[str, Any]:
         for one in element
         if one.tag not in _OBJECT_KEYS and not len(one) and one.text and one.text.strip()
     }
-    values |= {key: values[key] not in ("0", "false") for key in _FLAGS if key in values}
+    flags = values.keys() & {"truncated", "difficult", "occluded"}
+    values |= {key: values[key] not in ("0", "false") for key in flags}
     attributes = {
         one.findtext("name") or "": one.findtext("value") or ""
         for one in element.iterfind("attributes/attribute")

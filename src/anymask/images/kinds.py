@@ -125,8 +125,6 @@ HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _BRANDS = {  # of an ISO base media file, after "ftyp"; all others are videos
     **dict.fromkeys(HEIC, _HEIC), b"avif": _IMAGE, b"avis": _IMAGE, b"crx ": _RAW,
 }  # fmt: skip
-_GEOPACKAGES = (b"GPKG", b"GP10", b"GP11")  # the application id of the database
-_ZARR = (".zattrs", ".zgroup", "zarr.json")
 
 
 def recognize_head(head: bytes) -> InputType | None:
@@ -142,7 +140,8 @@ def recognize_head(head: bytes) -> InputType | None:
         return _DICOM
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], _VIDEO)
-    if head.startswith(b"SQLite format 3\0") and head[68:72] in _GEOPACKAGES:
+    application = head[68:72] if head.startswith(b"SQLite format 3\0") else b""
+    if application in (b"GPKG", b"GP10", b"GP11"):
         return InputType("a GeoPackage layer", "layer")
     if head.startswith(b"RIFF"):
         return {b"AVI ": _VIDEO, b"WEBP": _IMAGE}.get(head[8:12])
@@ -165,7 +164,7 @@ def recognize(path: Path) -> InputType | None:
     type of its first files."""
     if not path.is_dir():
         return _recognize_file(path)
-    if any((path / name).is_file() for name in _ZARR):
+    if any((path / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")):
         return InputType("an OME-Zarr scan", "scan")
     found: dict[InputType, list[Path]] = {}
     for file in islice(_files_in(path), _LOOKED_AT):

@@ -593,7 +593,6 @@ def load_referenced(
 # Pages.
 
 _AXES = "CZTVHRPLASE"  # axes with a meaning; tifffile names others Q and I
-_OF_ONE_IMAGE = ("MPO",)  # its other frames are camera previews of the same image
 
 
 @dataclass(frozen=True)
@@ -639,7 +638,7 @@ def read_pages(path: Path) -> Pages:
             with open_microscope(file, name) as places:
                 return Pages(places.count, places.axes)
         with image:
-            if image.format in _OF_ONE_IMAGE:
+            if image.format == "MPO":  # the others are camera previews of the same image
                 return Pages()
             with decoding(name):
                 return Pages(int(getattr(image, "n_frames", 1)))
@@ -647,7 +646,6 @@ def read_pages(path: Path) -> Pages:
 
 _POSITION = re.compile(r"(?:[a-z]\d{1,6})+")
 _STEP = re.compile(r"([a-z])(\d+)")
-_OTHER = ("Q", "I")  # names that tifffile gives to unnamed axes
 
 Axes = tuple[tuple[str, int], ...]
 
@@ -700,7 +698,7 @@ def _axes_of(file: BinaryIO, name: str) -> tuple[Axes, int]:
     if is_tiff(file):
         axes = tiff_axes(file)
         samples = 1 if any(axis == "C" for axis, _ in axes) else tiff_facts(file).samples
-        return tuple(pair for pair in axes if pair[0] not in _OTHER), samples
+        return tuple(pair for pair in axes if pair[0] not in "QI"), samples  # these are unnamed
     if is_microscope(file):
         with open_microscope(file, name) as places:
             return places.axes, 1 if places.colors else places.channels
