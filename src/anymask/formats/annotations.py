@@ -250,13 +250,12 @@ def report_unsupported_fields(
 
 def _traits(mask: Mask) -> list[CommonTrait]:
     """Return the common traits that a mask has besides its pixels."""
-    height, width = mask.rle.size
     there: dict[CommonTrait, bool] = {
         "labels": mask.label is not None,
         "scores": mask.score != 0,
         "stability": mask.stability is not None,
         "clicks": bool(mask.points),
-        "crops": mask.crop_box != (0, 0, width, height),
+        "crops": mask.crop_box != (0, 0, *mask.rle.size[::-1]),
         "ids": mask.id is not None,
         "crowds": mask.crowd,
         "trees": mask.depth is not None,

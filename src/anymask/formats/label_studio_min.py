@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, parse_json, read_csv
-from anymask.formats.documents import read_text
+from anymask.base import parse_json
+from anymask.formats.documents import parse_table, read_text
 
 IGNORED_KEYS = frozenset(["annotation_id", "annotator", "lead_time", "created_at", "updated_at"])
 _KINDS = {  # type of a region by the first of these keys that it has
@@ -49,22 +49,15 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         cells = (line.split("\t") for line in text.splitlines())  # without tabs inside
         quoted = ([one if one.startswith('"') else f'"{one}"' for one in row] for row in cells)
         text = "\n".join(",".join(row) for row in quoted)
-    names, *rows = read_csv(text, path) or [[]]
-    found = []
-    for line, row in enumerate(rows, start=2):
-        if len(row) < len(names):
-            raise DataError(
-                f"Line {line} has too few columns. Expected {len(names)}, given: {len(row)}."
-            )
-        found.append(
-            {
-                name: parse_json(cell, f"{path}, line {line}")
-                if cell.startswith(("[", "{"))  # a list of regions
-                else cell
-                for name, cell in zip(names, row, strict=False)
-            }
-        )
-    return found
+    return [
+        {
+            name: parse_json(cell, f"{path}, line {line}")
+            if cell.startswith(("[", "{"))  # a list of regions
+            else cell
+            for name, cell in row.items()
+        }
+        for line, row in enumerate(parse_table(text, path), start=2)
+    ]
 
 
 def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base import DataError, brief
+from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
@@ -122,7 +122,6 @@ def _image(
     )
 
 
-@brief
 @dataclass(frozen=True, kw_only=True)
 class PanopticSegment:
     """A segment: its id in the pixels, class id, crowd flag and other keys."""
@@ -133,7 +132,6 @@ class PanopticSegment:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-@brief
 @dataclass(frozen=True, kw_only=True)
 class PanopticImage:
     """The segments of one image; its pixels are read on demand."""

@@ -58,6 +58,7 @@ from anymask.formats.fields import (
     checked_frames,
     checked_hw,
     held,
+    other_keys,
 )
 from anymask.formats.metadata import (
     INFO,
@@ -178,9 +179,8 @@ def _read_images(
         absent = [one for one in phrases if one not in shown]
         partial = [one for one, exhaustive in phrases.items() if not exhaustive]
         complete = [one for one in phrases if one not in (*absent, *partial)]
-        lists = zip(PHRASES, (absent, partial, complete), strict=True)
-        extra = {key: few for key, few in lists if few}
-        found.append(replace(image, extra={**image.extra, **extra}))
+        lists = dict(zip(PHRASES, (absent, partial, complete), strict=True))
+        found.append(replace(image, extra={**image.extra, **other_keys(lists, ())}))
     return found, {
         number: (about.row["file_name"], phrase, about.phrases[phrase])
         for number, (about, phrase) in pairs.items()
@@ -342,11 +342,10 @@ def encode(
     for image in images:
         report_unsupported_fields(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
         report_unlabeled(report, image)
-        ours = {mask.label or UNLABELED for mask in image.masks}
-        absent = [str(one) for one in image.extra.get(ABSENT_PHRASES, ()) if one not in ours]
+        labels = dict.fromkeys(mask.label or UNLABELED for mask in image.masks)
+        absent = [str(one) for one in image.extra.get(ABSENT_PHRASES, ()) if one not in labels]
         partial, complete = (image.extra.get(key, ()) for key in PHRASES[1:])
         confirmed = {*complete, *absent} - {*partial}
-        labels = (mask.label or UNLABELED for mask in image.masks)
         for phrase in dict.fromkeys([*labels, *absent]) or (None,):
             entry = held(licence | image_row(len(entries) + 1, image), ExceptKeys(*PHRASES))
             if phrase is not None:

@@ -644,15 +644,11 @@ def encode(
                 lines.append(" ".join([str(place), *(f"{share:.7g}" for share in shares)]) + "\n")
         yield path, "".join(lines).encode()
     report_dataset_fields(report, images, policy, (CLASSES, INFO, LICENSES))
-    facts = {"license": license_text(policy.facts.licences), "info": policy.facts.info}
-    about = _split_folders(images) | {"names": dict(enumerate(names))} | other_keys(facts, ())
-    text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
-    yield file, text.encode()
-
-
-def _split_folders(images: list[AnnotatedImage]) -> dict[str, str]:
-    """Return the folder of each split, relative to the YAML file, which has no `path`."""
     parts = parts_of(images).items()
     folders = {split: f"images/{few[0].file_name.split('/')[0]}" for split, few in parts}
-    first = next(iter(folders.values()), "images")
-    return {"train": first, "val": first} | folders
+    first = next(iter(folders.values()), "images")  # relative to the file, which has no `path`
+    facts = {"license": license_text(policy.facts.licences), "info": policy.facts.info}
+    about: dict[str, Any] = {"train": first, "val": first} | folders
+    about |= {"names": dict(enumerate(names))} | other_keys(facts, ())
+    text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
+    yield file, text.encode()

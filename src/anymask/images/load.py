@@ -166,16 +166,35 @@ def resolve_position(
     """Resolve a position such as "z1c0" to page and bands.
 
     Raises:
-        InputError: The position is invalid, or the source is not a file.
+        InputError: The position is invalid or does not exist, the channel is selected by bands as
+            well, or the source is not a file.
         ImageError: The file cannot be read, or its axes are unknown.
+        MissingExtra: The format requires an extra.
     """
     if not isinstance(source, str | Path) or is_address(source):
         raise InputError(
             f"page={page!r} is a position in a stack, which only files have. Pass a page number."
         )
-    with open_path(Path(source)) as file, decoding(repr(str(source))):
-        number, chosen = find_plane(file, repr(str(source)), page, bands)
-    return number, ImageView.of(chosen).bands
+    name = repr(str(source))
+    with open_path(Path(source)) as file, decoding(name):
+        axes, channels = _axes_of(file, name)
+    position = parse_position(page)
+    if not (known := dict(axes) | ({"C": channels} if channels > 1 else {})):
+        raise ImageError(
+            f"The axes of {name} are unknown. Select a page by its number, not by {page!r}."
+        )
+    words = " x ".join(f"{axis} {length}" for axis, length in known.items())
+    for axis, step in position.items():
+        if step >= known.get(axis, 0):
+            raise InputError(f"{page!r} is out of range. {name} has {words}, each counted from 0.")
+    number = 0
+    for axis, length in axes:
+        number = number * length + position.get(axis, 0)
+    if channels > 1 and "C" in position:
+        if bands is not None:
+            raise InputError(f"The channel can be selected by {page!r} or by bands, not by both.")
+        bands = position["C"] + 1
+    return number, ImageView.of(bands).bands
 
 
 def read_view(source: ImageSource, view: ImageView) -> UintImage:
@@ -663,34 +682,6 @@ def parse_position(text: str) -> dict[str, int]:
             f"Invalid position {text!r}. Expected a position such as z1c0, counted from 0."
         )
     return dict(steps)
-
-
-def find_plane(
-    file: BinaryIO, name: str, text: str, bands: int | Sequence[int] | None = None
-) -> tuple[int, int | Sequence[int] | None]:
-    """Return the page of a position, and the bands: those given, or the band that C selects.
-
-    Raises InputError if the file has no such axis or step, or if bands are given twice; ImageError
-    if the axes of the file are unnamed; MissingExtra.
-    """
-    position = parse_position(text)
-    axes, channels = _axes_of(file, name)
-    if not (known := dict(axes) | ({"C": channels} if channels > 1 else {})):
-        raise ImageError(
-            f"The axes of {name} are unknown. Select a page by its number, not by {text!r}."
-        )
-    words = " x ".join(f"{axis} {length}" for axis, length in known.items())
-    for axis, step in position.items():
-        if step >= known.get(axis, 0):
-            raise InputError(f"{text!r} is out of range. {name} has {words}, each counted from 0.")
-    page = 0
-    for axis, length in axes:
-        page = page * length + position.get(axis, 0)
-    if channels > 1 and "C" in position:
-        if bands is not None:
-            raise InputError(f"The channel can be selected by {text!r} or by bands, not by both.")
-        bands = position["C"] + 1
-    return page, bands
 
 
 def _axes_of(file: BinaryIO, name: str) -> tuple[Axes, int]:

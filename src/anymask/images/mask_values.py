@@ -40,11 +40,11 @@ class MaskPixels:
     lossy: bool = False  # Whether the format is lossy, like JPEG
 
 
-Found = tuple[NDArray[Any], bool]  # values, whether they are colors
+def interpret(stored: MaskPixels, requested: MaskValues, name: str) -> tuple[NDArray[Any], bool]:
+    """Return object values (H, W), 0 for background, and whether they are colors.
 
-
-def interpret(stored: MaskPixels, requested: MaskValues, name: str) -> Found:
-    """Return object values (H, W), 0 for background, as in `MaskImage`. Raises ImageError."""
+    Raises ImageError.
+    """
     if requested == "binary":
         return _joined(stored, name), False
     if requested == "labels":
@@ -54,8 +54,10 @@ def interpret(stored: MaskPixels, requested: MaskValues, name: str) -> Found:
         if requested == "auto" and not _has_colors(values, stored.palette):
             return _as_labels(values, alpha, name), False
         values = stored.palette[values]
-    if requested == "auto" and alpha is not None and _is_plain(values, alpha):
-        return _cut(alpha, int(alpha.max())), False
+    if requested == "auto" and alpha is not None:
+        seen = values[alpha > 0]
+        if not len(seen) or (seen == seen[:1]).all():  # one color: the alpha channel is the mask
+            return _cut(alpha, int(alpha.max())), False
     values = _without_hidden(values, alpha)
     colored = values.ndim == 3 and not _is_gray(values)
     values = colors_to_numbers(values) if colored else _as_labels(values, None, name)
@@ -76,12 +78,6 @@ def _has_colors(indices: NDArray[Any], palette: UintImage) -> bool:
 
 def _is_gray(colors: NDArray[Any]) -> bool:
     return bool((colors == colors[..., :1]).all())
-
-
-def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
-    """Return whether all visible pixels have one color, so that the alpha channel is the mask."""
-    seen = values[alpha > 0]
-    return not len(seen) or bool((seen == seen[:1]).all())
 
 
 def _check_clear(numbers: NDArray[Any], colored: bool, name: str, lossy: bool) -> None:

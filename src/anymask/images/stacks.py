@@ -71,10 +71,7 @@ class Planes:
     @property
     def places(self) -> tuple[int, ...]:
         """Page numbers of the places that masks lie on."""
-        if self.bands or not self.channels:
-            return tuple(range(self.pages.count))
-        step, count = self._step(), len(self.channels)
-        return tuple(p for p in range(self.pages.count) if p // step % count == 0)
+        return tuple(page for page in range(self.pages.count) if self.place_of(page) == page)
 
     def place_of(self, page: int) -> int:
         """Return the place of a page: the page of its first channel."""
@@ -267,14 +264,11 @@ def read_value_ranges(path: Path, page: int = 0) -> list[ChannelRange]:
         return []
     array, name = load_channels(path, page), repr(str(path))
     names = planes.channels or (("Grey",) if array.shape[2] < 3 else ())
-    found = []
-    for channel, channel_name in enumerate(names):
-        values = array[..., channel : channel + 1]
-        low, high = composite_range(values, name)
-        found.append(
-            ChannelRange(channel_name, float(values.min()), float(values.max()), low, high)
-        )
-    return found
+    channels = zip(names, np.dsplit(array, array.shape[2]), strict=False)
+    return [
+        ChannelRange(one, float(band.min()), float(band.max()), *composite_range(band, name))
+        for one, band in channels
+    ]
 
 
 def load_channels(
