@@ -19,7 +19,7 @@ from anymask.formats import (
     write_files,
 )
 from anymask.formats.documents import output_paths
-from anymask.formats.registry import FORMATS, WRITABLE_FORMATS, recognize
+from anymask.formats.registry import FORMATS, WRITABLE_FORMATS, recognized
 from anymask.masks import Mask, mask_to_rle, rle_iou
 from tests.formats.annotated import annotated_images, pixels, rings
 from tests.masks.strategies import quickly
@@ -90,14 +90,14 @@ def test_exact_outlines_and_runs_lose_nothing(
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_is_recognised_from_what_it_writes(name: str, tmp_path: Path) -> None:
     write_annotations([rings()], place(tmp_path, name), name)
-    assert recognize(place(tmp_path, name)) == name.removesuffix("-polygon")
+    assert recognized(place(tmp_path, name))[0] == name.removesuffix("-polygon")
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '["images"]', '{"a": 1}', "7"])
 def test_other_json_is_not_taken_for_annotations(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError, match=r"a\.json: Unknown format. Pass one"):
-        recognize(tmp_path / "a.json")
+        recognized(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("name", FORMATS)

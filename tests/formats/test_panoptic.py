@@ -50,8 +50,8 @@ def test_records_tell_what_can_be_seen(
     ("change", "message"),
     [
         ({"image_id": 9}, "The image with the id 9"),
-        ({"file_name": "b.png"}, "b.png is not a readable image"),
-        ({"file_name": "../../etc/b.png"}, "b.png is not a readable image"),
+        ({"file_name": "b.png"}, "b.png: cannot be read"),
+        ({"file_name": "../../etc/b.png"}, "b.png: cannot be read"),
         ({"segments_info": []}, r"rings.png: The panoptic PNG has pixels of the segments \[1,"),
         (
             {"segments_info": [{"id": 77, "category_id": 1}]},

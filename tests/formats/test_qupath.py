@@ -12,7 +12,7 @@ from PIL import Image
 import anymask
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, Policy, read_annotations, write_annotations
-from anymask.formats.registry import recognize
+from anymask.formats.registry import recognized
 from anymask.masks import Mask, mask_to_rle
 from tests.formats.annotated import rings
 
@@ -41,7 +41,7 @@ def test_classes_colours_holes_and_measurements_come_through(tmp_path: Path) -> 
     )
     second = feature(classification={"names": ["Tumor", "Positive"], "color": [9, 8, 7]})
     source = of_qupath(tmp_path, first, second, feature())
-    assert recognize(source) == recognize(tmp_path) == "qupath"
+    assert recognized(source)[0] == recognized(tmp_path)[0] == "qupath"
     (image,), lost = read_annotations(source)
     assert not lost
     assert image.masks.labels == ["Tumor", "Tumor: Positive", None]

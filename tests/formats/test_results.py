@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from anymask.base import DataError
 from anymask.formats import read_annotations
-from anymask.formats.registry import recognize
+from anymask.formats.registry import recognized
 from anymask.masks import rle_to_mask
 
 DISC = (np.mgrid[:30, :40][0] - 12) ** 2 + (np.mgrid[:30, :40][1] - 20) ** 2 < 60
@@ -52,7 +52,7 @@ def test_coco_results_are_read(tmp_path: Path) -> None:
         result(7, segmentation=None), result("7"),
     ]  # fmt: skip
     (tmp_path / "results.json").write_text(json.dumps(rows))
-    assert recognize(tmp_path / "results.json") == "results"
+    assert recognized(tmp_path / "results.json")[0] == "results"
     images, report = read_annotations(tmp_path / "results.json", image_root=tmp_path / "photos")
     assert [image.file_name for image in images] == ["000000000139.jpg", "val_7.png"]
     first, second = (image.masks for image in images)
@@ -81,12 +81,12 @@ def test_wrapped_and_empty_results_are_results(tmp_path: Path) -> None:
     for more, label in (({}, "18"), ({"categories": [{"id": 18, "name": "dog"}]}, "dog")):
         odd = [result(139, category_id=9), result(139, category_id=[1]), 7] if more else []
         path.write_text(json.dumps({"annotations": [result(139), *odd]} | more))
-        assert recognize(path) == "results"
+        assert recognized(path)[0] == "results"
         (image,), report = read_annotations(path)
         assert ([mask.label for mask in image.masks], report.skipped) == ([label], len(odd))
         assert np.array_equal(rle_to_mask(image.masks[0].rle), DISC)
     path.write_text("[]")
-    assert (recognize(path), read_annotations(path)[0]) == ("results", [])
+    assert (recognized(path)[0], read_annotations(path)[0]) == ("results", [])
 
 
 def test_polygons_need_the_pictures(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_lists_of_the_generator_are_read(tmp_path: Path, encode: Any) -> None:
     for name in ("a", "b"):
         (tmp_path / f"out/{name}.json").write_text(json.dumps([record]))
         save(tmp_path / f"photos/{name}.jpg")
-    assert recognize(tmp_path / "out") == "results"
+    assert recognized(tmp_path / "out")[0] == "results"
     images, report = read_annotations(tmp_path / "out", image_root=tmp_path / "photos")
     assert not report
     assert [image.file_name for image in images] == ["a.jpg", "b.jpg"]

@@ -10,7 +10,7 @@ import pytest
 from anymask.base import DataError
 from anymask.cli.main import main
 from anymask.formats import AnnotatedImage, read, read_annotations, write_annotations
-from anymask.formats.registry import recognize
+from anymask.formats.registry import recognized
 from anymask.masks import Mask, Masks, mask_to_rle, rle_to_coco
 
 HW = (6, 8)
@@ -58,7 +58,7 @@ def test_pairs_of_an_image_are_joined(tmp_path: Path) -> None:
     ]  # fmt: skip
     rows = [record(1, 12, square(4)), record(2, 10, square(1)), record(3, 10, square(6))]
     path = dumped(tmp_path / "gold.json", document(*pairs, annotations=rows))
-    assert recognize(path) == "saco"
+    assert recognized(path)[0] == "saco"
     (image,), report = read_annotations(path)
     assert not report.lines()
     assert image.file_name == "1/a.jpeg"
@@ -169,7 +169,7 @@ def videos() -> dict[str, Any]:
 
 def test_videos_are_read_by_frames(tmp_path: Path) -> None:
     path = dumped(tmp_path / "veval.json", videos())
-    assert recognize(path) == "saco"
+    assert recognized(path)[0] == "saco"
     images, _ = read_annotations(path)
     assert [image.file_name for image in images] == ["v/00000.jpg", "v/00004.jpg"]
     assert [[(mask.label, mask.id) for mask in image.masks] for image in images] == [

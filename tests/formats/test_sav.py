@@ -11,7 +11,7 @@ from pycocotools import mask as peer
 
 from anymask.base import DataError
 from anymask.formats import AnnotatedImage, LossReport, SequencePlace, read_annotations, sav
-from anymask.formats.registry import recognize
+from anymask.formats.registry import recognized
 from anymask.masks import Mask, mask_to_rle, rle_to_mask
 from tests.formats.annotated import written
 from tests.masks.strategies import Pixels
@@ -86,7 +86,7 @@ def test_the_pictures_of_val_and_test_are_read_and_may_overlap(tmp_path: Path) -
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(square(side).astype(np.uint8) * 255).save(path)
     truth = clip({3: square(2), 8: square(5)}, {8: square(9)})
-    assert recognize(tmp_path) == "sav"
+    assert recognized(tmp_path)[0] == "sav"
     found = sav.read(tmp_path, LossReport())
     assert found == truth
     assert [one.place for one in found] == [SequencePlace("dogs", 0), SequencePlace("dogs", 4)]
@@ -105,7 +105,7 @@ def test_the_lines_of_a_track_are_frames(tmp_path: Path) -> None:
         row = {"object": 3, "score": 0.5, "segmentation": rle | {"counts": rle["counts"].decode()}}
         rows.append(json.dumps({"frame": frame, "seconds": 0.1 * frame, "objects": [row]}))
     path.write_text("\n".join([*rows, '{"frame": 6}', rows[0].replace("0.5", "NaN")]))
-    assert recognize(path) == "sav"
+    assert recognized(path)[0] == "sav"
     found, report = read_annotations(path)
     assert [one.place for one in found] == [SequencePlace("dogs", n) for n in (0, 2, 4)]
     drawn = [[rle_to_mask(mask.rle) for mask in one.masks] for one in found]

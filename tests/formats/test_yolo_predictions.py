@@ -13,7 +13,7 @@ from PIL import Image
 import anymask
 from anymask.base import DataError
 from anymask.formats import read, read_annotations
-from anymask.formats.registry import recognize
+from anymask.formats.registry import recognized
 from anymask.masks import rle_to_mask
 from tests.conftest import CommandLine
 
@@ -54,7 +54,7 @@ def test_outlines_may_have_a_confidence_and_a_track(
 ) -> None:
     text = f"0 {SQUARE}{ends[0]}\n2 {SLANTED}{ends[1]}\n"
     folder = predictions(tmp_path / "predict", a=text, empty="")
-    assert recognize(folder) == "yolo"
+    assert recognized(folder)[0] == "yolo"
     images, report = read_annotations(folder)
     assert [(image.file_name, len(image.masks)) for image in images] == [
         ("a.jpg", 2),
@@ -148,7 +148,7 @@ def test_a_frame_that_lies_there_goes_before_the_video(tmp_path: Path) -> None:
 
 def test_the_folder_of_labels_itself_is_read(tmp_path: Path) -> None:
     folder = predictions(tmp_path / "predict", a=f"0 {SQUARE}\n")
-    assert recognize(folder / "labels") == "yolo"
+    assert recognized(folder / "labels")[0] == "yolo"
     (image,), _ = read_annotations(folder / "labels")
     assert (image.file_name, len(image.masks)) == ("a.jpg", 1)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from anymask.base import DataError, ImageError, UintImage, brief
 from anymask.formats.fields import MAX_FILE_PIXELS, held
 from anymask.formats.loss_report import LossReport as LossReport
-from anymask.formats.sizes import size_error, size_error_of_record
+from anymask.formats.sizes import size_error
 from anymask.images import image_hw, load_image
 from anymask.masks import UNLABELED, Mask, Masks, Rle, counted, rle_merge
 
@@ -172,7 +172,7 @@ class AnnotatedImage:
         except ImageError:  # reported in detail when the image is loaded
             return
         if hw != self.hw:
-            raise size_error_of_record(self.source, self.hw, hw)
+            raise size_error(self.source, self.hw, hw, is_record=True)
 
     def content(self) -> bytes:
         """Return the file content or the pixels, to detect changes."""
@@ -250,13 +250,12 @@ def report_unsupported_fields(
 
 def _traits(mask: Mask) -> list[CommonTrait]:
     """Return the common traits that a mask has besides its pixels."""
-    height, width = mask.rle.size
     there: dict[CommonTrait, bool] = {
         "labels": mask.label is not None,
         "scores": mask.score != 0,
         "stability": mask.stability is not None,
         "clicks": bool(mask.points),
-        "crops": mask.crop_box != (0, 0, width, height),
+        "crops": mask.crop_box != (0, 0, *mask.rle.size[::-1]),
         "ids": mask.id is not None,
         "crowds": mask.crowd,
         "trees": mask.depth is not None,
@@ -292,25 +291,18 @@ def report_unlabeled(report: LossReport, image: AnnotatedImage) -> None:
     """Report that masks without a label get the class UNLABELLED."""
     for number, mask in enumerate(image.masks):
         if mask.label is None:
-            report.add(
-                "labels",
-                image.file_name,
-                number,
-                f"has no label; its label was set to {UNLABELED!r}",
-            )
+            reason = f"has no label; its label was set to {UNLABELED!r}"
+            report.add("labels", image.file_name, number, reason)
 
 
 def distinct_groups(image: AnnotatedImage, report: LossReport) -> list[int | None]:
     """Return group ids with which a reader that joins groups does not join different masks."""
-    visited: set[tuple[str, int]] = set()
-    groups: list[int | None] = []
+    visited, groups = set[tuple[str, int | None]](), list[int | None]()
     for number, mask in enumerate(image.masks):
-        group = mask.id
-        if group is not None and (mask.label or UNLABELED, group) in visited:
-            reason = f"another mask has the same label and group {group}; the two would be merged"
+        key = mask.label or UNLABELED, mask.id
+        groups.append(None if key in visited else mask.id)
+        if mask.id is not None and key in visited:
+            reason = f"another mask has the same label and group {mask.id}; the two would be merged"
             report.add("ids", image.file_name, number, reason)
-            group = None
-        if group is not None:
-            visited.add((mask.label or UNLABELED, group))
-        groups.append(group)
+        visited.add(key)
     return groups

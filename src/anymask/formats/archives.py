@@ -91,16 +91,16 @@ def _remove(folder: Path, process: int) -> None:
 def unpack(archive: Path) -> Unpacked:
     """Unpack an archive. Raises DataError if it is corrupted, encrypted or unsafe."""
     unpacked = Unpacked(archive, Path(), Path(tempfile.mkdtemp(prefix="anymask-")))
-    root = unpacked.folder / bare_name(archive)
+    root, bound = unpacked.folder / bare_name(archive), _Bound(archive)
     root.mkdir()
     try:
         if archive.name.lower().endswith(".zip"):
-            _unzip(archive, root)
+            _unzip(archive, root, bound)
         elif archive.name.lower().endswith(_TARS):
-            _untar(archive, root)
+            _untar(archive, root, bound)
         else:
             with archive.open("rb") as file, gzip.open(file) as packed:
-                _copy(packed, root / archive.name[: -len(".gz")], _Bound(archive))
+                _copy(packed, root / archive.name[: -len(".gz")], bound)
     except AnymaskError:
         unpacked.close()
         raise
@@ -148,8 +148,7 @@ def _copy(source: IO[bytes] | BufferedIOBase, target: Path, bound: _Bound) -> No
             file.write(piece)
 
 
-def _unzip(archive: Path, root: Path) -> None:
-    bound = _Bound(archive)
+def _unzip(archive: Path, root: Path, bound: _Bound) -> None:
     with zipfile.ZipFile(archive) as packed:
         members = packed.infolist()
         _check_count(archive, len(members))
@@ -167,8 +166,7 @@ def _unzip(archive: Path, root: Path) -> None:
                 _copy(source, root / inside, bound)
 
 
-def _untar(archive: Path, root: Path) -> None:
-    bound = _Bound(archive)
+def _untar(archive: Path, root: Path, bound: _Bound) -> None:
     with tarfile.open(archive) as packed:
         for number, member in enumerate(packed):
             _check_count(archive, number)

@@ -55,6 +55,7 @@ from anymask.formats.metadata import (
     add_class,
     add_info,
     add_licenses,
+    only_license,
     origin_in,
     report_dataset_fields,
     with_origins,
@@ -172,9 +173,8 @@ def _by_image(
     """Group annotations by image, each with a description of its position."""
     found: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
     for number, row in enumerate(as_list(rows, "annotations")):
-        where = f"annotation {number}"
-        if type(row) is dict and "id" in row:
-            where = f"{where} (id {row['id']})"
+        known = f" (id {row['id']})" if type(row) is dict and "id" in row else ""
+        where = f"annotation {number}{known}"
         with report.record(where):
             image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
             if image_id not in images:
@@ -321,10 +321,10 @@ def _box(row: dict[str, Any]) -> Box | None:
 def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask:
     label = label_of(row, names)
     rle = segmentation_to_rle(row.get("segmentation"), hw)
-    values = {key: row[key] for key in SA1B_KEYS if key in row}
-    quality = row.get("predicted_iou", row.get("score", 0.0))
-    about = {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": quality}
-    return replace(Mask.from_sa1b(about | values), label=label)
+    about = {key: row[key] for key in SA1B_KEYS if key in row}
+    about["segmentation"] = {"size": rle.size, "counts": rle.counts}
+    about["predicted_iou"] = row.get("predicted_iou", row.get("score", 0.0))
+    return replace(Mask.from_sa1b(about), label=label)
 
 
 def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
@@ -395,7 +395,7 @@ def document_facts(
         if (color := as_color(category.get("color"))) is not None:
             category["color"] = [*bytes.fromhex(color[1:])]
         categories.append(category)
-    licence = {"license": facts.licences[0]["id"]} if len(facts.licences) == 1 else {}
+    licence = only_license(policy)
     rows = [licence | image_row(number, image) for number, image in enumerate(images, start=1)]
     terms = {"licenses": facts.licences} if facts.licences else {}
     info = {"info": {"description": ANYMASK_DESCRIPTION} | facts.info}
@@ -428,9 +428,7 @@ def json_target(target: Path) -> Path:
 def annotation_row(mask: Mask, image_id: int, category: int) -> dict[str, Any]:
     """Return COCO's record of a mask without the keys of `Mask.extra`."""
     written = mask.to_coco(0, image_id, category)
-    return (
-        written if mask.score else held(written, ExceptKeys("predicted_iou", "score"))
-    )  # not given
+    return written if mask.score else held(written, ExceptKeys("predicted_iou", "score"))
 
 
 def category_ids(images: list[AnnotatedImage], policy: Policy) -> dict[str, int]:

@@ -24,8 +24,6 @@ from anymask.formats.coco import category_names, read_document
 from anymask.formats.documents import find_in_folders, find_place, located, read_json
 from anymask.formats.loss_report import LossReport
 
-_IMAGE_FOLDERS = ("images", "image", "imgs", "data")
-
 
 def read_coco(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
     """Read the images of a COCO JSON. Raises DataError that names file, record and reason."""
@@ -72,8 +70,8 @@ def _json_of(root: Path, split: str) -> Path:
     exact = [
         f"{place}instances_{name}.json" for place in ("annotations/", "") for name in _names(split)
     ]
-    patterns = [*exact, f"{split}/labels.json", f"annotations/*{split}*.json", f"*{split}*.json"]
-    patterns.append(f"{split}/*.json")
+    others = ("{}/labels.json", "annotations/*{}*.json", "*{}*.json", "{}/*.json")
+    patterns = [*exact, *(pattern.format(split) for pattern in others)]
     path = find_place(root, patterns, f"COCO JSON of the split {split!r}")
     alike = next(found for pattern in patterns if (found := sorted(root.glob(pattern))))
     if len(alike) > 1:
@@ -93,5 +91,5 @@ def _folders(path: Path, split: str) -> list[Path]:
     """Return folders that may contain the images of a JSON, most likely ones first."""
     tops = [path.parent, path.parent.parent]
     named = [name for name in (path.stem.rsplit("_", 1)[-1], *_names(split)) if name]
-    inside = [*named, *(f"images/{name}" for name in named), *_IMAGE_FOLDERS, "."]
-    return [top / name for top in tops for name in inside]
+    named += [f"images/{name}" for name in named]
+    return [top / name for top in tops for name in (*named, "images", "image", "imgs", "data", ".")]

@@ -10,7 +10,7 @@ one object, as in CVAT's own COCO export; group 0 is none. Masks are ordered by 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ _OF_SHAPE = (
     "label", "group_id", "points", "rle", "left", "top", "width", "height", "xtl", "ytl", "xbr",
     "ybr", "cx", "cy", "rx", "ry", "frame", "outside",
 )  # fmt: skip
-_UNKNOWN = "auto"  # written for masks of unknown origin
+_UNKNOWN = "auto"  # source of masks of unknown origin
 _DERIVED_KEYS = ("id", "size", "mode", "overlap", "start_frame", "stop_frame", "created", "updated")
 _TASK_TAGS = ("name", "owner", "assignee", "subset", "bugtracker")
 _OF_IMAGE_HELD = ("subset",)
@@ -91,9 +91,8 @@ def mask_to_cvat(rle: Rle) -> list[int]:
     """
     if not rle_area(rle):
         raise DataError("CVAT does not support empty masks. Remove the mask.")
-    inside, (x0, y0, x1, y1) = rle_crop(rle)
-    rows = mask_to_rle(inside.T)  # transposed: row by row
-    return [*rows.counts.tolist(), x0, y0, x1 - 1, y1 - 1]
+    inside, (x0, y0, x1, y1) = rle_crop(rle)  # transposed below: row by row
+    return [*mask_to_rle(inside.T).counts.tolist(), x0, y0, x1 - 1, y1 - 1]
 
 
 def cvat_to_rle(points: Sequence[float], image_hw: tuple[int, int]) -> Rle:
@@ -151,9 +150,7 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
                 with report.record(f"image {number}"):
                     images.append((path, _image(element, report)))
             if root.find("track") is not None:
-                images += [
-                    (path, image) for image in read_tracks(root, path, report, image_root, _mask)
-                ]
+                images += [(path, image) for image in _read_tracks(root, path, report, image_root)]
     return names_in_dataset(source, images)
 
 
@@ -165,9 +162,12 @@ def _image(element: ET.Element, report: LossReport) -> AnnotatedImage:
         with report.record(f"shape {number} ({shape.tag[:40]})"):
             if (mask := _mask(shape, hw, report, name)) is not None:
                 add_part(masks, (mask.label, mask.id) if mask.id else number, mask)
-    extra = other_keys(element.attrib, _OF_IMAGE)
     return AnnotatedImage(
-        file_name=name, hw=hw, masks=nearest_last(masks.values()), extra=extra, layered=True
+        file_name=name,
+        hw=hw,
+        masks=_nearest_last(masks.values()),
+        extra=other_keys(element.attrib, _OF_IMAGE),
+        layered=True,
     )
 
 
@@ -178,19 +178,16 @@ def _mask(
     if (rle := _rle(shape, hw)) is None:
         report.skip(name, f"shapes of type {shown(shape.tag)} have no mask")
         return None
-    group = as_whole(shape.get("group_id", 0), "group_id")
-    return Mask(rle, shape.attrib["label"], id=group or None, extra=_extra(shape))
-
-
-def _extra(shape: ET.Element) -> dict[str, Any]:
-    """Return the attributes and other keys of a shape."""
-    attributes = {one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")}
-    values: dict[str, Any] = other_keys(shape.attrib, _OF_SHAPE)
-    values |= {key: read(values[key], key) for key, read in _NUMBER_KEYS.items() if key in values}
-    values |= {key: bool(values[key]) for key in ("occluded", "keyframe") if key in values}
-    if values.get("source") == _UNKNOWN:
-        del values["source"]
-    return other_keys(values | {"attributes": attributes}, ())
+    group = as_whole(shape.get("group_id", 0), "group_id") or None
+    extra: dict[str, Any] = other_keys(shape.attrib, _OF_SHAPE)
+    extra |= {key: read(extra[key], key) for key, read in _NUMBER_KEYS.items() if key in extra}
+    extra |= {key: bool(extra[key]) for key in ("occluded", "keyframe") if key in extra}
+    if extra.get("source") == _UNKNOWN:
+        del extra["source"]
+    extra["attributes"] = {
+        one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")
+    }
+    return Mask(rle, shape.attrib["label"], id=group, extra=other_keys(extra, ()))
 
 
 def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
@@ -205,8 +202,8 @@ def _rle(shape: ET.Element, hw: tuple[int, int]) -> Rle | None:
             as_whole(at[key], key) for key in ("left", "top", "width", "height")
         )
         runs = [as_whole(run, "rle") for run in at["rle"].split(",")]
-        rle = cvat_to_rle([*runs, left, top, left + wide - 1, top + high - 1], hw)
-        return with_area(rle, "it covers")
+        box = (left, top, left + wide - 1, top + high - 1)
+        return with_area(cvat_to_rle([*runs, *box], hw), "it covers")
     if shape.tag == "polygon":
         pairs = at["points"].split(";") if at["points"].strip() else []
         corners = as_corners([pair.split(",") for pair in pairs])
@@ -247,41 +244,35 @@ def encode(
         report_unlabeled(report, image)
         height, width = image.hw
         about = {"id": number, "name": image.file_name, "width": width, "height": height}
-        groups = enumerate(distinct_groups(image, report))
-        masks = [_written(image, place, group, report) for place, group in groups]
-        about |= held(image.extra, _OF_IMAGE_HELD)
-        root.append(xml_element("image", [one for one in masks if one is not None], about))
+        masks = list[ET.Element]()
+        for place, group in enumerate(distinct_groups(image, report)):
+            mask = image.masks[place]
+            if not rle_area(mask.rle):
+                reason = "an empty mask has no box; it was omitted"
+                report.add("empty", image.file_name, place, reason)
+                continue
+            *runs, x0, y0, x1, y1 = mask_to_cvat(mask.rle)
+            shape: dict[str, object] = {
+                "label": mask.label or UNLABELED,
+                "source": mask.extra.get("source", _UNKNOWN),
+                "occluded": int(bool(mask.extra.get("occluded"))),
+                "rle": ", ".join(map(str, runs)),
+                "left": x0,
+                "top": y0,
+                "width": x1 - x0 + 1,
+                "height": y1 - y0 + 1,
+                "z_order": mask.extra.get("z_order", 0),
+            }
+            if group is not None:
+                shape["group_id"] = group
+            if group == 0:
+                report.add("ids", image.file_name, place, "CVAT reads group 0 as no group")
+            attributes = attributes_of(mask).items()
+            inside = [xml_element("attribute", value, {"name": name}) for name, value in attributes]
+            masks.append(xml_element("mask", inside, shape))
+        root.append(xml_element("image", masks, about | held(image.extra, _OF_IMAGE_HELD)))
     ET.indent(root)
     yield target, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
-
-
-def _written(
-    image: AnnotatedImage, place: int, group: int | None, report: LossReport
-) -> ET.Element | None:
-    """Return the element of a mask; None for an empty one, which is reported."""
-    mask = image.masks[place]
-    if not rle_area(mask.rle):
-        report.add("empty", image.file_name, place, "an empty mask has no box; it was omitted")
-        return None
-    *runs, x0, y0, x1, y1 = mask_to_cvat(mask.rle)
-    about: dict[str, object] = {
-        "label": mask.label or UNLABELED,
-        "source": mask.extra.get("source", _UNKNOWN),
-        "occluded": int(bool(mask.extra.get("occluded"))),
-        "rle": ", ".join(map(str, runs)),
-        "left": x0,
-        "top": y0,
-        "width": x1 - x0 + 1,
-        "height": y1 - y0 + 1,
-        "z_order": mask.extra.get("z_order", 0),
-    }
-    if group is not None:
-        about["group_id"] = group
-    if group == 0:
-        report.add("ids", image.file_name, place, "CVAT reads group 0 as no group")
-    attributes = attributes_of(mask).items()
-    inside = [xml_element("attribute", value, {"name": name}) for name, value in attributes]
-    return xml_element("mask", inside, about)
 
 
 def _label(name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]) -> ET.Element:
@@ -289,8 +280,8 @@ def _label(name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]
     parts = [xml_element("name", name)]
     if color := as_color(about.get("color")):
         parts.append(xml_element("color", color))
-    known = about.get("attributes")
-    rows = {str(one.get("name")): one for one in known or () if isinstance(one, Mapping)}
+    known = about.get("attributes") or ()
+    rows = {str(one.get("name")): one for one in known if isinstance(one, Mapping)}
     for mask in (mask for image in images for mask in image.masks):
         if (mask.label or UNLABELED) == name:
             for key in attributes_of(mask):
@@ -312,15 +303,10 @@ def _label(name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]
 # until the end of its task. Frames are named frame_000012.png, as in CVAT's exports. Layout: "XML
 # annotation format" of CVAT's documentation.
 
-ShapeReader = Callable[[ET.Element, tuple[int, int], LossReport], Mask | None]
 _MOVED = {
     "box": ("xtl", "ytl", "xbr", "ybr", "rotation"),
     "ellipse": ("cx", "cy", "rx", "ry", "rotation"),
 }
-_CHANGED = (
-    "Polygons with different numbers of points are not interpolated. The frames "
-    "between two such polygons repeat the earlier polygon."
-)
 
 
 @dataclass
@@ -333,19 +319,14 @@ class _Task:
     masks: defaultdict[int, dict[object, Mask]] = field(default_factory=lambda: defaultdict(dict))
 
 
-def nearest_last(masks: Iterable[Mask]) -> Masks:
-    """Order masks by their z_order."""
+def _nearest_last(masks: Iterable[Mask]) -> Masks:
     return Masks(sorted(masks, key=lambda mask: int(mask.extra.get("z_order", 0))))
 
 
-def read_tracks(
-    root: ET.Element, path: Path, report: LossReport, image_root: Path | None, read: ShapeReader
+def _read_tracks(
+    root: ET.Element, path: Path, report: LossReport, image_root: Path | None
 ) -> list[AnnotatedImage]:
-    """Read the frames of all tasks of a file. Raises DataError that names track, frame and reason.
-
-    Args:
-        read: Function that reads the mask of an element; None for an element without area.
-    """
+    """Read the frames of all tasks of a file."""
     tasks, numbers = _tasks(root, path, image_root), dict[object, int]()
     for number, track in enumerate(root.iter("track"), start=1):
         with report.record(f"track {number - 1} ({track.get('label')})"):
@@ -359,7 +340,7 @@ def read_tracks(
             key = (id(task), track.get("label"), group) if group else number
             object_number = numbers.setdefault(key, number)
             named = {"source": track.get("source"), "track_group": track.get("group_id")}
-            about = {key: text for key, text in named.items() if text}
+            about = other_keys(named, ())
             about |= {"label": track.attrib["label"], "group_id": str(object_number)}
             last, mask = None, None
             for frame, element in _frames(track, task.frames, report):
@@ -367,7 +348,7 @@ def read_tracks(
                     if element is not last:
                         last, mask = element, None
                         element.attrib.update(about)
-                        mask = read(element, task.hw, report)
+                        mask = _mask(element, task.hw, report)
                     if mask is not None:
                         add_part(task.masks[frame], object_number, mask)
     return [image for task in tasks.values() for image in _images(task, path, image_root)]
@@ -385,7 +366,7 @@ def _tasks(root: ET.Element, path: Path, image_root: Path | None) -> dict[str, _
     for task in found.values():
         if task.hw is None:
             image = image_beside(path, frame_name(0), image_root)
-            task.hw = None if image is None else read_hw(image)
+            task.hw = read_hw(image) if image is not None else None
     return found
 
 
@@ -411,7 +392,7 @@ def _images(task: _Task, path: Path, image_root: Path | None) -> Iterator[Annota
         yield AnnotatedImage(
             file_name=images.get(Path(name).stem, name),
             hw=task.hw,
-            masks=nearest_last(task.masks.get(frame, {}).values()),
+            masks=_nearest_last(task.masks.get(frame, {}).values()),
             place=SequencePlace(task.name, frame),
             layered=True,
         )
@@ -454,7 +435,10 @@ def _between(
     if before.tag == "polygon":
         pairs = [_corners(one) for one in (before, after)]
         if len(pairs[0]) != len(pairs[1]):
-            report.note(_CHANGED)
+            report.note(
+                "Polygons with different numbers of points are not interpolated. The frames "
+                "between two such polygons repeat the earlier polygon."
+            )
             return found
         corners = (
             ",".join(_mixed(start, end, share) for start, end in zip(*both, strict=True))

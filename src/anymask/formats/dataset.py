@@ -55,7 +55,7 @@ from anymask.formats.registry import (
     stated_splits,
 )
 from anymask.formats.sets import IMAGE_FOLDER, count_samples, iter_samples
-from anymask.formats.sizes import size_error_of_record
+from anymask.formats.sizes import size_error
 from anymask.images import ImageFile, image_hw, load_image, load_page, page_as_png
 from anymask.masks import Masks
 
@@ -188,7 +188,7 @@ class Dataset:
     def of_role(self, role: str) -> Dataset | None:
         """Return the split train, val or test, by any of its usual names; None if there is none."""
         name = next((name for name in self.splits if role_of(name) == role), None)
-        return None if name is None else self.part(name)
+        return self.part(name) if name is not None else None
 
     @property
     def suffix(self) -> str:
@@ -244,14 +244,11 @@ class Dataset:
 
     def with_image(self, image: AnnotatedImage) -> AnnotatedImage:
         """Add a reference to the file or page to the masks of an image, if it is found."""
-        try:
+        with suppress(DataError):
             path, page = self._found(image)
-        except DataError:
-            return image
-        return replace(
-            image,
-            masks=Masks(image.masks, source_image=ImageFile(path, page or 0, image.file_name)),
-        )
+            file = ImageFile(path, page or 0, image.file_name)
+            return replace(image, masks=Masks(image.masks, source_image=file))
+        return image
 
     def pixels(self, image: AnnotatedImage) -> UintImage:  # -> (H, W, 3)
         """Load an image, or a page of a file. Raises like `picture`, and ImageError."""
@@ -278,7 +275,7 @@ class Dataset:
         except (DataError, ImageError):
             return
         if hw != image.hw:
-            raise size_error_of_record(path, image.hw, hw)
+            raise size_error(path, image.hw, hw, is_record=True)
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
         """Call `_searched` with archive names in errors."""
@@ -292,12 +289,9 @@ class Dataset:
         try:
             return self._find(image.file_name), None
         except DataError:
-            if (named := split_page_name(image.file_name)) is None:
-                raise
-            try:
-                return self._find(named[0]), named[1]
-            except DataError:
-                pass
+            if (named := split_page_name(image.file_name)) is not None:
+                with suppress(DataError):
+                    return self._find(named[0]), named[1]
             raise
 
     def _as_on_disk(self, image: AnnotatedImage) -> AnnotatedImage:
@@ -433,8 +427,8 @@ def read(
     chosen, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)
-        format = format or (MASK_FORM if split_folders(unpacked.place, MASK_FORM) else None)
         place = unpacked.place
+        format = format or (MASK_FORM if split_folders(place, MASK_FORM) else None)
         found = _read_unpacked(unpacked, place, format, images, split, boxes=boxes, **settings)
         return replace(found, name=bare_name(path))
     if images is not None and is_archive(Path(images)):
@@ -452,8 +446,7 @@ def read(
         if folder.exists():
             raise DataError(f"{folder}: Not a folder or archive (.zip, .tar, .tar.gz) of images.")
         raise DataError(f"{folder}: The image folder does not exist.")
-    shown = place.resolve()
-    title = shown.name if place.is_dir() else shown.stem
+    title = place.resolve().name if place.is_dir() else place.resolve().stem
     found = Dataset(
         title, place, name, folder, boxes=boxes, settings=chosen, recognized_by=recognized_by
     )

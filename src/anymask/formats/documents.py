@@ -82,8 +82,7 @@ def name_suffixes(file_name: str) -> Iterator[str]:
     For /data/cam1/a.jpg: data/cam1/a.jpg, cam1/a.jpg and a.jpg.
     """
     parts = _parts(file_name)
-    for start in range(len(parts)):
-        yield "/".join(parts[start:])
+    yield from ("/".join(parts[start:]) for start in range(len(parts)))
 
 
 def name_key(name: object) -> str:
@@ -222,7 +221,12 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Args:
         columns: Required columns.
     """
-    names, *rows = read_rows(path) or [[]]
+    return parse_table(read_text(path), path, columns)
+
+
+def parse_table(text: str, path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Parse the text of a table like `read_table`."""
+    names, *rows = read_csv(text, path) or [[]]
     if absent := [column for column in columns if column not in names]:
         raise DataError(f"{path}: The column {absent[0]!r} is missing.")
     for line, row in enumerate(rows, start=2):
@@ -337,7 +341,7 @@ def find_in_folders(name: str, folders: Sequence[Path]) -> Path:
     for path in (folder / one for folder in folders for one in spellings(str(inside))):
         if path.is_file():
             return path
-    looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+    looked = ", ".join(dict.fromkeys(map(str, folders)))
     raise DataError(f"{name!r} is not in {looked}. Check that the dataset is complete.")
 
 
@@ -348,16 +352,15 @@ def find_image(
     image_root: Path | None, stem: str, suffixes: Container[str] = SUFFIXES
 ) -> Path | None:
     """Find an image in a folder by its relative name without suffix; None if there is none."""
-    if image_root is None:
-        return None
-    starts = [start for one in spellings(stem) if (start := image_root / one).parent.is_dir()]
-    found = sorted(
+    starts = [image_root / one for one in spellings(stem)] if image_root else []
+    found = (
         path
         for start in starts
+        if start.parent.is_dir()
         for path in start.parent.iterdir()
         if path.suffix.lower() in suffixes and path.stem == start.name
     )
-    return found[0] if found else None
+    return min(found, default=None)
 
 
 def read_hw(path: Path, most: int | None = MAX_FILE_PIXELS) -> tuple[int, int]:
@@ -408,18 +411,15 @@ def names_in_dataset(
 def image_beside(path: Path, name: str, image_root: Path | None) -> Path | None:
     """Find an image in a folder, or beside an annotation file or in its images/."""
     folders = [path.parent, path.parent / "images"] if image_root is None else [image_root]
-    found = (find_named(folder, name) for folder in folders)
-    return next((image for image in found if image is not None), None)
+    return next(filter(None, (find_named(folder, name) for folder in folders)), None)
 
 
 def find_named(image_root: Path | None, name: str) -> Path | None:
     """Find an image in a folder by the longest matching end of its name."""
     ends = list(name_suffixes(name))
-    for end in [*ends, *(uploaded_name(end) for end in ends[-1:])]:
-        found = find_image(image_root, str(PurePosixPath(end).with_suffix("")))
-        if found is not None:
-            return found
-    return None
+    ends += map(uploaded_name, ends[-1:])
+    stems = (str(PurePosixPath(end).with_suffix("")) for end in ends)
+    return next(filter(None, (find_image(image_root, stem) for stem in stems)), None)
 
 
 # Names of outputs.
@@ -468,8 +468,7 @@ def refuse_boxes(
     if "shapes" in report.counts() and not any(image.masks for image in images):
         raise DataError(
             f"{source}: The dataset contains only boxes and no {requested}. To convert the boxes "
-            "to "
-            f"masks: `anymask boxes {source}`."
+            f"to masks: `anymask boxes {source}`."
         )
 
 

@@ -29,7 +29,7 @@ from anymask.formats.annotations import (
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
-    find_image,
+    image_beside,
     output_paths,
     read_each,
     read_hw,
@@ -86,9 +86,7 @@ def _image(
 ) -> AnnotatedImage:
     document = {"features": document} if isinstance(document, list) else document
     if (about := as_record(document, "the document").get("anymask")) is None:
-        places = [image_root] if image_root else [path.parent, path.parent / "images"]
-        found = next(filter(None, (find_image(place, path.stem) for place in places)), None)
-        if found is None:
+        if (found := image_beside(path, path.name, image_root)) is None:
             raise DataError("The image size is missing. Pass the folder of the images.")
         name, hw = found.name, read_hw(found)
     else:
@@ -104,8 +102,8 @@ def _image(
     for number, feature in enumerate(as_list(document["features"], "features")):
         with report.record(f"feature {number}"):
             if (mask := _mask(as_record(feature, "feature"), hw, report)) is None:
-                kind = feature["geometry"]["type"]
-                report.skip(name, f"geometries of type {shown(kind)} have no area")
+                kind = shown(feature["geometry"]["type"])
+                report.skip(name, f"geometries of type {kind} have no area")
             else:
                 masks.append(mask)
                 if "nucleusGeometry" in feature:
@@ -170,20 +168,15 @@ def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
         extra["score"] = measured.pop("score")
     if measured:
         extra["measurements"] = measured
-    if "color" in chosen or "colorRGB" in chosen:
-        extra[COLOR] = _color(chosen)
-    return label, extra
-
-
-def _color(chosen: Any) -> list[int]:
-    """Return red, green and blue of a class; old versions of QuPath write a number 0xAARRGGBB."""
-    if "color" not in chosen:
+    if "color" in chosen:
+        color = [as_whole(one, "color") for one in as_list(chosen["color"], "color")]
+        if len(color) != 3 or not all(0 <= one <= 255 for one in color):
+            raise DataError(f"`color` is not three numbers from 0 to 255. Given: {shown(color)}.")
+        extra[COLOR] = color
+    elif "colorRGB" in chosen:  # old versions: a number 0xAARRGGBB
         number = as_whole(chosen["colorRGB"], "colorRGB")
-        return [number >> 16 & 255, number >> 8 & 255, number & 255]
-    color = [as_whole(one, "color") for one in as_list(chosen["color"], "color")]
-    if len(color) != 3 or not all(0 <= one <= 255 for one in color):
-        raise DataError(f"`color` is not three numbers from 0 to 255. Given: {shown(color)}.")
-    return color
+        extra[COLOR] = [number >> 16 & 255, number >> 8 & 255, number & 255]
+    return label, extra
 
 
 def _rings(rings: Any) -> list[Floats]:
@@ -241,8 +234,11 @@ def to_geojson(
     about_image = image_member(image)
     if transform is not None:
         about_image["transform"] = list(transform)
-    collection = {"type": "FeatureCollection", "anymask": about_image, "features": features}
-    return held(image.extra, OF_DOCUMENT) | collection
+    return held(image.extra, OF_DOCUMENT) | {
+        "type": "FeatureCollection",
+        "anymask": about_image,
+        "features": features,
+    }
 
 
 def refuse_map(name: str) -> NoReturn:

@@ -122,7 +122,7 @@ def _rois(path: Path, report: LossReport) -> list[Any]:
     """Read the ROIs of a file; unnamed ROIs get the name of their member."""
     is_set = path.suffix.lower() == ROI_SET
     members = _members(path) if is_set else [(path.name, read_bytes(path))]
-    rois, roifile = [], _roifile()
+    rois, roifile = list[Any](), _roifile()
     for name, data in members:
         with report.record(name), _broken():
             roi = roifile.ImagejRoi.frombytes(data)
@@ -219,12 +219,10 @@ def _rings(roi: Any) -> list[Floats] | None:
         if kind == "OVAL":
             return [ellipse_ring(((x0 + x1) / 2, (y0 + y1) / 2), ((x1 - x0) / 2, (y1 - y0) / 2))]
         return [box_ring(x0, y0, x1, y1)]
-    if kind not in ("RECT", "POLYGON", "FREEHAND", "TRACED") or roi.subtype.name in _NO_SHAPE:
+    is_shape = roi.subtype.name not in ("TEXT", "ARROW", "IMAGE")
+    if kind not in ("RECT", "POLYGON", "FREEHAND", "TRACED") or not is_shape:
         return None
     return [np.asarray(ring, np.float64) for ring in roi.coordinates(multi=True)]
-
-
-_NO_SHAPE = ("TEXT", "ARROW", "IMAGE")  # subtypes
 
 
 # Writing.
@@ -263,10 +261,8 @@ def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Po
                     "labels", image.file_name, number, "characters beyond 16 bits are replaced"
                 )
             if not _OF_PROPERTIES.isdisjoint(attributes_of(mask)):
-                reason = (
-                    "attributes with the names "
-                    f"{', '.join(sorted(_OF_PROPERTIES - {''}))} are omitted"
-                )
+                names = ", ".join(sorted(_OF_PROPERTIES - {""}))
+                reason = f"attributes with the names {names} are omitted"
                 report.add("extras", image.file_name, number, reason, "attributes")
             roi = _roi(roifile, replace(mask, label=name or None), polygons, number)
             archive.writestr(member, roi.tobytes())
@@ -276,13 +272,15 @@ def _archive(roifile: Any, image: AnnotatedImage, report: LossReport, policy: Po
 def _roi(roifile: Any, mask: Mask, polygons: list[Polygon], number: int) -> Any:
     rings = [ring for polygon in polygons for ring in (polygon.exterior, *polygon.holes)]
     if len(rings) == 1:
-        roi = roifile.ImagejRoi.frompoints(_whole(rings[0]))
+        whole = np.round(rings[0])  # which every version of ImageJ supports
+        fits = (whole == rings[0]).all() and whole.max() <= _LARGEST_WHOLE
+        roi = roifile.ImagejRoi.frompoints(whole.astype(np.int32) if fits else rings[0])
         roi.roitype = roifile.ROI_TYPE.POLYGON
     else:
         roi = _shape(roifile, rings)
     roi.name = mask.label or f"{number + 1:04}-0000-0000"
-    crowd = "true" if mask.crowd else None
-    kept: dict[str, Any] = {"score": mask.score or None, "id": mask.id, "crowd": crowd}
+    kept: dict[str, Any] = {"score": mask.score or None, "id": mask.id}
+    kept["crowd"] = "true" if mask.crowd else None
     rest = {
         name: json.dumps(value) if _NOT_IN_NAMES.search(name + value) else value
         for name, value in attributes_of(mask).items()
@@ -299,13 +297,6 @@ def _roi(roifile: Any, mask: Mask, polygons: list[Polygon], number: int) -> Any:
     group = mask.extra.get("roi_group")
     roi.group = group if type(group) is int and 0 <= group < 256 else 0
     return roi
-
-
-def _whole(ring: Ring) -> Any:
-    """Return integer corners if possible, which every version of ImageJ supports."""
-    whole = np.round(ring)
-    fits = (whole == ring).all() and ring.max() <= _LARGEST_WHOLE
-    return whole.astype(np.int32) if fits else ring
 
 
 def _shape(roifile: Any, rings: list[Ring]) -> Any:

@@ -77,11 +77,10 @@ def has_both(source: Path) -> bool:
     ):
         return True
     places = places_of(source)
-    if places.images is None or not places.labels.is_dir():
-        return False
+    files = places.labels.rglob("*.*") if places.images and places.labels.is_dir() else ()
     return any(
         path.suffix.lower() in ALL_SUFFIXES and not path.with_suffix(".json").is_file()  # a preview
-        for path in places.labels.rglob("*.*")
+        for path in files
     )
 
 
@@ -139,7 +138,7 @@ def _stems(inside: Path) -> Iterator[str]:
     stem = inside.with_suffix("").as_posix()
     yield stem
     if inside.parent.name.endswith(LABEL_ENDING):  # CamVid
-        yield inside.with_suffix("").as_posix().replace(f"{LABEL_ENDING}/", "/")
+        yield stem.replace(f"{LABEL_ENDING}/", "/")
     for ending in MASK_NAME_ENDINGS:
         if stem.lower().endswith(ending) and Path(stem).name.lower() != ending:
             yield stem[: -len(ending)]

@@ -75,8 +75,8 @@ def _joined(first: AnnotatedImage, second: AnnotatedImage) -> AnnotatedImage:
             f"The mask has {second.hw[1]} x {second.hw[0]} pixels, but another mask of "
             f"{first.file_name!r} has {first.hw[1]} x {first.hw[0]}."
         )
-    masks = [replace(mask, id=n) for n, mask in enumerate([*first.masks, *second.masks], start=1)]
-    return replace(first, masks=Masks(masks))
+    masks = enumerate([*first.masks, *second.masks], start=1)
+    return replace(first, masks=Masks(replace(mask, id=number) for number, mask in masks))
 
 
 def read_davis(
@@ -118,20 +118,19 @@ def _image(
     named = ClassList({}) if listed is None else listed
     usual = [voc_palette()] if void is not None or listed is not None else []
     found = read_numbers(path, report, [*named.palettes, *usual])
-    hw = checked_hw(*found.values.shape)
     classes = ClassList({}) if found.colored else named
     if classes.names:
         report.list_classes(dict.fromkeys(classes.names.values()))
         void = None if VOID in classes.names else VOID
     void = None if is_binary(found) else void
-    masks = [
+    masks = Masks(
         Mask(rle, VOID_LABEL, crowd=True)
         if value == void
         else Mask(rle, classes.names.get(value), id=value)
         for value, rle in value_rles(found.values).items()
         if value == void or value != classes.background
-    ]
-    return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks))
+    )
+    return AnnotatedImage(file_name=name, hw=checked_hw(*found.values.shape), masks=masks)
 
 
 # Writing.
@@ -164,8 +163,8 @@ def encode_davis(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Write a palette PNG for each frame, to Annotations/480p of the target folder."""
-    folder = target / "Annotations" / "480p"
-    for image, path in zip(images, output_paths(images, folder, ".png"), strict=True):
+    paths = output_paths(images, target / "Annotations" / "480p", ".png")
+    for image, path in zip(images, paths, strict=True):
         void = [mask.crowd and mask.label == VOID_LABEL for mask in image.masks]
         seen = Masks(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
         report_unsupported_fields(report, replace(image, masks=seen), frozenset({"ids"}))

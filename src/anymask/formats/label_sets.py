@@ -16,7 +16,7 @@ Cityscapes (github.com/mcordts/cityscapesScripts): leftImg8bit/val/CITY/*_leftIm
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,56 +43,52 @@ def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
             layers[..., 0] //= 10
             values = colors_to_numbers(layers)
             values[values < 256] = 0  # blue without a class is not an object
-            names = _ade_names(path.with_name(f"{stem}.json"))
+            about = path.with_name(f"{stem}.json")  # there was none before 2021
+            with located(about):
+                rows = read_json(about)["annotation"]["object"] if about.is_file() else ()
+                names = {int(row["name_ndx"]): str(row["name"]).split(",")[0] for row in rows}
             found = value_rles(values)
             labels = {value: names.get(value // 256) for value in found}
             yield _sample(path.with_name(f"{stem}.jpg"), values, found, labels)
 
 
-def _ade_names(path: Path) -> dict[int, str]:
-    """Return class names by number; {} if the JSON is missing (before 2021 there was none)."""
-    if not path.is_file():
-        return {}
-    with located(path):
-        objects = read_json(path)["annotation"]["object"]
-        return {int(row["name_ndx"]): str(row["name"]).split(",")[0] for row in objects}
-
-
 def read_ade20k_instances(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Read the objects of the Places Challenge. Raises DataError that names the file."""
-    folder = find_place(root, [f"annotations_instance/{split}"], f"annotations of {split}")
-    names = _table(root / "objectInfo100.txt")
-    for path in sorted(folder.glob("*.png")):
-        with located(path):
-            layers = label_colors(path)
-            values = layers[..., 1].astype(np.int32) * 256 + layers[..., 0]
-            values[values < 256] = 0  # red without a number is not an object
-            found = value_rles(values)
-            labels = {value: names.get(value % 256, str(value % 256)) for value in found}
-            yield _sample(root / "images" / split / f"{path.stem}.jpg", values, found, labels)
+
+    def read_values(path: Path) -> NDArray[Any]:
+        layers = label_colors(path)
+        values = layers[..., 1].astype(np.int32) * 256 + layers[..., 0]
+        values[values < 256] = 0  # red without a number is not an object
+        return values
+
+    table = root / "objectInfo100.txt"
+    yield from _read_challenge(root, split, "annotations_instance", table, read_values)
 
 
 def read_ade20k_scenes(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Read the classes of the scene parsing benchmark. Raises DataError that names the file."""
-    folder = find_place(root, [f"annotations/{split}"], f"annotations of {split}")
-    names = _table(root / "objectInfo150.txt")
-    for path in sorted(folder.glob("*.png")):
+    table = root / "objectInfo150.txt"
+    yield from _read_challenge(root, split, "annotations", table, label_values)
+
+
+def _read_challenge(
+    root: Path, split: str, folder: str, table: Path, read_values: Callable[[Path], NDArray[Any]]
+) -> Iterator[AnnotatedImage]:
+    """Read label images whose values have the number of a class as their last 8 bits.
+
+    Args:
+        table: Table of class names; without it, classes are named by their numbers.
+    """
+    annotations = find_place(root, [f"{folder}/{split}"], f"annotations of {split}")
+    rows = [line.split("\t") for line in read_text(table).splitlines()] if table.is_file() else []
+    numbered = [row for row in rows if row[0].strip().isdecimal()]
+    names = {int(row[0]): row[-1].split(",")[0].strip() for row in numbered}
+    for path in sorted(annotations.glob("*.png")):
         with located(path):
-            values = label_values(path)
+            values = read_values(path)
             found = value_rles(values)
-            labels = {value: names.get(value, str(value)) for value in found}
+            labels = {value: names.get(value % 256, str(value % 256)) for value in found}
             yield _sample(root / "images" / split / f"{path.stem}.jpg", values, found, labels)
-
-
-def _table(path: Path) -> dict[int, str]:
-    """Return the first names of objectInfo's rows by number; {} if the file is missing."""
-    if not path.is_file():
-        return {}
-    rows = [line.split("\t") for line in read_text(path).splitlines()]
-    with located(path):
-        return {
-            int(row[0]): row[-1].split(",")[0].strip() for row in rows if row[0].strip().isdecimal()
-        }
 
 
 # Cityscapes: labels.py of the scripts: id -> name, of objects and of ignored classes

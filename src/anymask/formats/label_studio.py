@@ -135,14 +135,9 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
             f"The brush run-lengths have {found} values, but the image of {width} x {height} "
             f"pixels has {count}."
         )
-    return mask_to_rle(_values(text, count).reshape(height, width, _CHANNELS)[..., 3] > _BRUSH_HALF)
-
-
-def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
-    word = int(text[32:37], 2) + 1
-    sizes = [int(text[place : place + 4], 2) + 1 for place in range(37, 53, 4)]
-    if word != 8:
+    if (word := int(text[32:37], 2) + 1) != 8:
         raise DataError(f"Brush run-lengths must have values of 8 bits, but these have {word}.")
+    sizes = [int(text[place : place + 4], 2) + 1 for place in range(37, 53, 4)]
     values = np.zeros(count, np.uint8)
     here, at = 0, 53
     try:
@@ -162,7 +157,7 @@ def _values(text: str, count: int) -> NDArray[np.uint8]:  # (count,)
         raise DataError(
             "The brush run-lengths describe fewer pixels than the image has. They may be truncated."
         ) from None
-    return values
+    return mask_to_rle(values.reshape(height, width, _CHANNELS)[..., 3] > _BRUSH_HALF)
 
 
 CONFIG_SUFFIX = ".label_config.xml"  # suffix of the labeling interface beside the tasks
@@ -186,7 +181,6 @@ _MARKS = {"rle": "brush", "points": "polygon", "radiusX": "ellipse", "width": "r
 _UNSIZED = "No region contains the image size"
 _BOX_KEYS = ("x", "y", "width", "height")
 _GEOMETRY_KEYS = (*_BOX_KEYS, "rotation", "points", "radiusX", "radiusY", "rle")
-_IMAGE_KEYS = ("image", "img", "photo", "url")
 
 
 def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
@@ -204,7 +198,9 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
                     add_class(report, label["value"], {"color": label.get("background")})
                 report.list_classes(dict.fromkeys(label["value"] for label in labels))
         with report.record(path):
-            for number, task in enumerate(_tasks(path)):
+            is_table = path.suffix.lower() in (".csv", ".tsv")
+            tasks = read_table(path) if is_table else as_list(read_json(path), "the document")
+            for number, task in enumerate(tasks):
                 with report.record(f"task {number}"):
                     if (image := _image(task, report, corners, image_root)) is None:
                         unsized.append(f"{path}: task {number}")
@@ -216,33 +212,30 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
     return images
 
 
-def _tasks(path: Path) -> list[Any]:
-    """Read the tasks of an export. Raises DataError."""
-    tasks = read_table(path) if path.suffix.lower() in (".csv", ".tsv") else read_json(path)
-    if not isinstance(tasks, list):
-        raise DataError(
-            "The file is a single object, but a list of Label Studio tasks is required."
-        )
-    return [task_of(one) if isinstance(one, dict) and is_row(one) else one for one in tasks]
-
-
 def _image(
     task: Any, report: LossReport, corners: CornerCheck, image_root: Path | None
 ) -> AnnotatedImage | None:
     """Read the image of a task; None if its size is unknown, which is reported."""
+    task = task_of(task) if isinstance(task, dict) and is_row(task) else task
     if not isinstance(task, dict) or "data" not in task:
         raise DataError(f"Expected Label Studio tasks with `data`. Given: {shown(task)}.")
     data = as_record(task["data"], "data")
-    key = next((key for key in _IMAGE_KEYS if key in data), None)
+    key = next((key for key in ("image", "img", "photo", "url") if key in data), None)
     if key is None:
         raise DataError(f"`data` has no `image`. Its keys are {sorted(data)}.")
     address = as_text(data[key], key)
     name = address_name(address)
-    regions = _regions(task, name, report)
-    hw = _hw(regions, data, name, image_root)
-    if hw is None and any(_type_of(region) in _REGION_TYPES for region in regions):
-        raise DataError(f"{_UNSIZED}. Pass the folder of the images.")
-    if hw is None:
+    rows = [as_record(row, "annotation") for row in task.get("annotations") or []]
+    what, chosen = "annotations", [row for row in rows if not row.get("was_cancelled")]
+    if not chosen:
+        what, chosen = "predictions", task.get("predictions") or []
+    if len(chosen) > 1:
+        reason = f"the task has {len(chosen)} {what}; only the first one is read"
+        report.add("shapes", name, None, reason)
+    regions = as_list(chosen[0]["result"], "result") if chosen else []
+    if (hw := _hw(regions, data, name, image_root)) is None:
+        if any(_type_of(region) in _REGION_TYPES for region in regions):
+            raise DataError(f"{_UNSIZED}. Pass the folder of the images.")
         report.add("images", name, None, f"{_UNSIZED}; the image was skipped")
         return None
     masks = []
@@ -272,9 +265,8 @@ def _image(
             }
             extra = other_keys(region, _OF_REGION) | other_keys(values, ())
             masks.append(Mask(_rle(region, shape, hw), label, score=quality, extra=extra))
-    rows = _chosen(task)[1]
-    annotation = other_keys(rows[0], _OF_ANNOTATION) if rows else {}
-    more = {"data": other_keys(task["data"], (key, *_SIZE)), "annotation": annotation}
+    annotation = other_keys(chosen[0], _OF_ANNOTATION) if chosen else {}
+    more = {"data": other_keys(data, (key, *_SIZE)), "annotation": annotation}
     extra = other_keys(task, _TASK_KEYS) | other_keys(more, ())
     if address != name:
         extra["image"] = address
@@ -299,24 +291,6 @@ def _place(region: Mapping[str, Any]) -> str:
     if "id" in region or not isinstance(value, Mapping):
         return str(region.get("id"))
     return str(sorted((key, value[key]) for key in _GEOMETRY_KEYS if key in value))
-
-
-def _regions(task: Any, name: str, report: LossReport) -> list[Any]:
-    """Return the results of the first annotation that is not cancelled, else of a prediction."""
-    kind, chosen = _chosen(task)
-    if len(chosen) > 1:
-        report.add(
-            "shapes", name, None, f"the task has {len(chosen)} {kind}; only the first one is read"
-        )
-    return as_list(chosen[0]["result"], "result") if chosen else []
-
-
-def _chosen(task: Any) -> tuple[str, list[Any]]:
-    """Return the annotations that are not cancelled, else the predictions, with their kind."""
-    rows = [as_record(row, "annotation") for row in task.get("annotations") or []]
-    if done := [row for row in rows if not row.get("was_cancelled")]:
-        return "annotations", done
-    return "predictions", task.get("predictions") or []
 
 
 def _hw(
@@ -384,80 +358,55 @@ def encode(
 ) -> Iterator[OutFile]:
     """Write tasks with brushes, which keep every pixel, or rings; and the labeling interface."""
     tasks: list[dict[str, Any]] = []
+    name, tag = ("label", "PolygonLabels") if polygons else ("tag", "BrushLabels")
+    kind = tag.lower()
+    is_final = policy.out_type == "annotations"
+    image_keys = ("image", "data", "meta", *(("annotation",) if is_final else ()))
     for image in images:
-        finished = policy.out_type == "annotations"
-        held_here = ("image", "data", "meta", *(("annotation",) if finished else ()))
-        report_unsupported_fields(report, image, frozenset({"labels", "scores"}), _HELD, held_here)
+        report_unsupported_fields(report, image, frozenset({"labels", "scores"}), _HELD, image_keys)
         report_unlabeled(report, image)
         height, width = image.hw
         size = {"original_width": width, "original_height": height}
         result: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
-            for about in _json_values(image, number, report, policy if polygons else None):
-                label = mask.label or UNLABELED
-                several = mask.extra.get("all_labels")  # kept if the first one is unchanged
-                same = isinstance(several, list) and several[:1] == [label]
-                about["value"][about["type"]] = list(several or ()) if same else [label]
-                about |= held(mask.extra, _HELD[1:])
+            if polygons:
+                rings = single_rings(image, number, report, policy)
+                # divided last, so that the far side is exactly 100
+                points = [(100 * ring / (width, height)).tolist() for ring in rings]
+                shapes = [{"points": one, "closed": True} for one in points]
+            else:
+                shapes = [{"format": "rle", "rle": mask_to_brush(rle_to_mask(mask.rle))}]
+            label = mask.label or UNLABELED
+            several = mask.extra.get("all_labels")  # kept if the first one is unchanged
+            same = isinstance(several, list) and several[:1] == [label]
+            labels = {kind: list(several or ()) if same else [label]}
+            for shape in shapes:
+                about: dict[str, Any] = {"from_name": name, "type": kind, "value": shape | labels}
+                about |= held(mask.extra, _HELD[1:]) | {"id": f"{len(tasks)}-{len(result)}"}
                 rest = {"image_rotation": 0, "score": mask.score, "readonly": False}
-                about["id"] = f"{len(tasks)}-{len(result)}"
                 result.append(about | {"to_name": "image"} | size | rest)
-        source_image = {"image": image.extra.get("image", image.file_name)}
-        data = dict(image.extra.get("data") or {}) | source_image | size
+        data = dict(image.extra.get("data") or {})
+        data |= {"image": image.extra.get("image", image.file_name)} | size
         task = held(image.extra, ("meta",)) | {"id": len(tasks) + 1, "data": data}
-        tasks.append(task | _results(image, result, policy))
+        if is_final:
+            given = image.extra.get("annotation", {}) | {"result": result}
+            task["annotations"] = [{"was_cancelled": False, "ground_truth": False} | given]
+        else:
+            score = float(np.mean([mask.score for mask in image.masks])) if image.masks else 0.0
+            task["predictions"] = [{"model_version": "anymask", "score": score, "result": result}]
+        tasks.append(task)
     report_dataset_fields(report, images, policy, (CLASSES,), ("color",))
     path = json_target(target)
     yield path, to_json(tasks)
-    yield path.with_suffix(CONFIG_SUFFIX), label_config(images, not polygons, policy).encode()
-
-
-def _results(
-    image: AnnotatedImage, result: list[dict[str, Any]], policy: Policy
-) -> dict[str, list[dict[str, Any]]]:
-    """Return the regions of a task as a finished annotation or as a prediction."""
-    if policy.out_type == "annotations":
-        about = {"was_cancelled": False, "ground_truth": False}
-        return {"annotations": [about | image.extra.get("annotation", {}) | {"result": result}]}
-    score = float(np.mean([mask.score for mask in image.masks])) if image.masks else 0.0
-    return {"predictions": [{"model_version": "anymask", "score": score, "result": result}]}
-
-
-def label_config(images: list[AnnotatedImage], brushes: bool, policy: Policy | None = None) -> str:
-    """Return the labeling interface for the written regions, as XML for a project's settings."""
-    name, tag = ("tag", "BrushLabels") if brushes else ("label", "PolygonLabels")
-    policy = policy or Policy()
+    lines = [
+        "<View>",
+        '  <Image name="image" value="$image" zoom="true"/>',
+        f'  <{tag} name="{name}" toName="image">',
+    ]
     used = (mask.label or UNLABELED for image in images for mask in image.masks)
-    rows = []
     for label in dict.fromkeys([*policy.classes, *used]) or [UNLABELED]:
         color = as_color(policy.facts.classes.get(label, {}).get("color"))
         more = f' background="{color}"' if color else ""
-        rows.append(f"    <Label value={quoteattr(xml_text(label))}{more}/>")
-    return "\n".join(
-        [
-            "<View>",
-            '  <Image name="image" value="$image" zoom="true"/>',
-            f'  <{tag} name="{name}" toName="image">',
-            *rows,
-            f"  </{tag}>",
-            "</View>\n",
-        ]
-    )
-
-
-def _json_values(
-    image: AnnotatedImage, number: int, report: LossReport, policy: Policy | None
-) -> list[dict[str, Any]]:
-    """Return the shapes of one mask, without common keys."""
-    if policy is None:
-        value = {"format": "rle", "rle": mask_to_brush(rle_to_mask(image.masks[number].rle))}
-        return [{"from_name": "tag", "type": "brushlabels", "value": value}]
-    wide_high = np.array([image.hw[1], image.hw[0]])  # divided last, so the far side is exactly 100
-    return [
-        {
-            "from_name": "label",
-            "type": "polygonlabels",
-            "value": {"points": (100 * ring / wide_high).tolist(), "closed": True},
-        }
-        for ring in single_rings(image, number, report, policy)
-    ]
+        lines.append(f"    <Label value={quoteattr(xml_text(label))}{more}/>")
+    text = "\n".join([*lines, f"  </{tag}>", "</View>\n"])
+    yield path.with_suffix(CONFIG_SUFFIX), text.encode()

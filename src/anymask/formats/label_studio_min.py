@@ -11,13 +11,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anymask.base import DataError, parse_json, read_csv
-from anymask.formats.documents import read_text
+from anymask.base import parse_json
+from anymask.formats.documents import parse_table, read_text
 
 IGNORED_KEYS = frozenset(["annotation_id", "annotator", "lead_time", "created_at", "updated_at"])
-RESULT_KINDS = (
-    "brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "keypointlabels", "labels",
-)  # fmt: skip
+_KINDS = {  # type of a region by the first of these keys that it has
+    **{f"{shape}labels": f"{shape}labels"
+       for shape in ("brush", "polygon", "rectangle", "ellipse", "keypoint", "")},
+    "text": "textarea", "points": "polygon", "radiusX": "ellipse", "rle": "brush",
+    "height": "rectangle",
+}  # fmt: skip
 _SIZE_KEYS = ("original_width", "original_height", "image_rotation")
 
 
@@ -46,22 +49,15 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         cells = (line.split("\t") for line in text.splitlines())  # without tabs inside
         quoted = ([one if one.startswith('"') else f'"{one}"' for one in row] for row in cells)
         text = "\n".join(",".join(row) for row in quoted)
-    names, *rows = read_csv(text, path) or [[]]
-    found = []
-    for line, row in enumerate(rows, start=2):
-        if len(row) < len(names):
-            raise DataError(
-                f"Line {line} has too few columns. Expected {len(names)}, given: {len(row)}."
-            )
-        found.append(
-            {
-                name: parse_json(cell, f"{path}, line {line}")
-                if cell.startswith(("[", "{"))  # a list of regions
-                else cell
-                for name, cell in zip(names, row, strict=False)
-            }
-        )
-    return found
+    return [
+        {
+            name: parse_json(cell, f"{path}, line {line}")
+            if cell.startswith(("[", "{"))  # a list of regions
+            else cell
+            for name, cell in row.items()
+        }
+        for line, row in enumerate(parse_table(text, path), start=2)
+    ]
 
 
 def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -69,14 +65,6 @@ def _regions(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for control, values in row.items():
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, Mapping) and "original_width" in value:
-                kind = next((kind for kind in RESULT_KINDS if kind in value), _shape(value))
+                kind = next((kind for key, kind in _KINDS.items() if key in value), "keypoint")
                 size = {key: value[key] for key in _SIZE_KEYS if key in value}
                 yield {"from_name": control, "type": kind, "value": value} | size
-
-
-def _shape(value: Mapping[str, Any]) -> str:
-    """Return the type of a region without labels, from a control such as `<Rectangle>`."""
-    if "text" in value:
-        return "textarea"
-    shapes = {"points": "polygon", "radiusX": "ellipse", "rle": "brush", "height": "rectangle"}
-    return next((name for key, name in shapes.items() if key in value), "keypoint")

@@ -61,9 +61,7 @@ from anymask.masks import UNLABELED, Mask, Masks, Rle, crop_to_rle, ellipse_ring
 
 VERSION = "5.5.0"  # version of labelme with this layout
 OF_DOCUMENT = ExceptKeys("version", "shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
-OF_SHAPE = ExceptKeys(
-    "label", "points", "group_id", "shape_type", "mask", "score"
-)  # others are kept
+OF_SHAPE = ExceptKeys("label", "points", "group_id", "shape_type", "mask", "score")
 _WITHOUT_AREA = ("point", "points", "line", "linestrip", "cuboid")
 _MIN_POINTS = dict.fromkeys(_WITHOUT_AREA, 0) | {  # minimum points of each shape_type
     "polygon": 3, "rectangle": 2, "oriented_rectangle": 3, "circle": 2, "mask": 2,
@@ -122,9 +120,12 @@ def _image(document: Any, report: LossReport, image_root: Path | None) -> Annota
             mask = Mask(rle, label, id=group, score=as_number(shape.get("score") or 0, "score"))
             mask = with_extras(mask, other_keys(held(shape, OF_SHAPE), ()))
             add_part(masks, number if group is None else (label, group), mask)
-    extra = other_keys(held(document, OF_DOCUMENT), ())
     return AnnotatedImage(
-        file_name=name, hw=hw, masks=Masks(masks.values()), extra=extra, layered=True
+        file_name=name,
+        hw=hw,
+        masks=Masks(masks.values()),
+        extra=other_keys(held(document, OF_DOCUMENT), ()),
+        layered=True,
     )
 
 

@@ -155,8 +155,8 @@ PLUGIN_MARKS: dict[str, Marks] = {
 
 def installed_layouts() -> dict[str, DatasetLayout]:
     """Return the layouts of installed plug-ins by name."""
-    found = installed_plugins("layouts")
-    return {name: load_plugin("layouts", name) for name in found if name not in LAYOUTS}
+    names = [name for name in installed_plugins("layouts") if name not in LAYOUTS]
+    return {name: load_plugin("layouts", name) for name in names}
 
 
 def all_layouts() -> dict[str, DatasetLayout]:
@@ -260,8 +260,8 @@ def load_dataset(
     if name == "set":
         _refuse_split(split)
         return load_set(root, report=report)
-    samples = list(iter_dataset(root, name, split, report))
-    return SetInfo(name=root.resolve().name, folder=root, source=name), samples
+    info = SetInfo(name=root.resolve().name, folder=root, source=name)
+    return info, list(iter_dataset(root, name, split, report))
 
 
 def iter_dataset(

@@ -273,16 +273,12 @@ class LossReport:
             self.refuse_records(
                 source, 'skip it with --on-bad skip (in Python on_bad="skip")', shapes=True
             )
-        bad = [loss for loss in self.losses if loss.place]
-        if not masks and len(bad) == 1:
-            raise BadRecordsError(str(bad[0]), bad)
         if not masks:
+            bad = [loss for loss in self.losses if loss.place]
             listed = "\n".join(f"  {line}" for line in self._record_lines(source))
-            raise BadRecordsError(
-                f"{source}: No valid record is left, because all {len(bad)} records "
-                f"are invalid.\n{listed}",
-                bad,
-            )
+            message = f"No valid record is left, because all {len(bad)} records are invalid."
+            several = f"{source}: {message}\n{listed}"
+            raise BadRecordsError(several if len(bad) > 1 else str(bad[0]), bad)
 
     def refuse_records(self, source: object, remedy: str, *, shapes: bool = False) -> None:
         """Raise BadRecordsError with a list of the invalid records, if there are any.

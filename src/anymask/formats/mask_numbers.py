@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.base import AmbiguousMaskError, AnymaskError, DataError, UintImage
+from anymask.base import AmbiguousMaskError, DataError, UintImage
 from anymask.formats.loss_report import LossReport
 from anymask.images import MICROSCOPES, SUFFIXES, MaskImage, MaskValues, open_image, read_mask_image
 from anymask.images.mask_values import colors_to_numbers as colors_to_numbers
@@ -24,28 +24,26 @@ WHITE = 255
 def of_best_kind(paths: Iterable[Path]) -> list[Path]:
     """Return the mask images of a folder: PNGs if there are any, else TIFFs, else other images."""
     found = list(paths)
-    for kind in SUFFIX_GROUPS:
-        if few := [path for path in found if path.suffix.lower() in kind]:
-            return few
-    return found
+    groups = ([path for path in found if path.suffix.lower() in kind] for kind in SUFFIX_GROUPS)
+    return next(filter(None, groups), found)
 
 
 def label_values(path: Path) -> NDArray[Any]:  # (H, W)
     """Return the stored label values of an image with one channel or a palette.
 
     Raises:
-        DataError: The image cannot be read as labels.
+        ImageError: The image cannot be read as labels.
     """
-    return _mask_image(path, "labels").values
+    return read_mask_image(path, "labels", str(path)).values
 
 
 def binary_mask(path: Path) -> NDArray[np.bool_]:  # (H, W)
     """Read a mask of one object: white on black with any values, with soft edges or without.
 
     Raises:
-        DataError: The image cannot be read as such a mask.
+        ImageError: The image cannot be read as such a mask.
     """
-    return _mask_image(path, "binary").values > 0
+    return read_mask_image(path, "binary", str(path)).values > 0
 
 
 def read_numbers(path: Path, report: LossReport, palettes: Sequence[UintImage] = ()) -> MaskImage:
@@ -62,13 +60,12 @@ def read_numbers(path: Path, report: LossReport, palettes: Sequence[UintImage] =
     except AmbiguousMaskError as error:
         unclear, found = error, read_mask_image(path, "colors", "The image")
     for palette in palettes if found.colored else ():
-        table = palette.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-        numbers, first = np.unique(table, return_index=True)
+        numbers, first = np.unique(colors_to_numbers(palette), return_index=True)
         used, inverse = np.unique(found.values, return_inverse=True)
         at = np.minimum(np.searchsorted(numbers, used), len(numbers) - 1)
         if (numbers[at] == used).all():
-            places = first[at].astype(np.int32)[inverse].reshape(found.values.shape)
-            return MaskImage(places, indexed=True)
+            places = first[at].astype(np.int32)[inverse]
+            return MaskImage(places.reshape(found.values.shape), indexed=True)
     if unclear is not None:
         raise unclear
     return found
@@ -79,24 +76,14 @@ def is_binary(found: MaskImage) -> bool:
     return not found.indexed and not found.colored and set(np.unique(found.values)) == {0, WHITE}
 
 
-def _mask_image(path: Path, mask_values: MaskValues) -> MaskImage:
-    try:
-        return read_mask_image(path, mask_values, str(path))
-    except (AnymaskError, OSError) as error:
-        raise DataError(f"Not a readable image. {error}") from error
-
-
 def label_colors(path: Path) -> NDArray[np.uint8]:  # (H, W, 3)
-    """Read an image as RGB. Raises DataError, also for an image of one channel."""
-    try:
-        with open_image(path) as image:
-            if image.mode not in ("RGB", "RGBA"):
-                raise DataError(
-                    f"Expected numbers in red, green and blue, but the image is {image.mode}."
-                )
-            return np.asarray(image.convert("RGB"))
-    except (AnymaskError, OSError) as error:
-        raise DataError(f"Not a readable image. {error}") from error
+    """Read an image as RGB. Raises ImageError; DataError for an image of one channel."""
+    with open_image(path) as image:
+        if image.mode not in ("RGB", "RGBA"):
+            raise DataError(
+                f"Expected numbers in red, green and blue, but the image is {image.mode}."
+            )
+        return np.asarray(image.convert("RGB"))
 
 
 def value_rles(values: NDArray[Any]) -> dict[int, Rle]:  # (H, W)

@@ -11,7 +11,7 @@ them are in side files of JSON lines. Terms can also be written by hand beside a
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 from anymask.base import InputError, Setting, parse_json
 from anymask.formats.annotations import AnnotatedImage, LossReport
-from anymask.formats.documents import OutFile, read_text
+from anymask.formats.documents import OutFile, read_text, to_json
 from anymask.formats.fields import as_record, as_whole
 from anymask.formats.loss_report import WHOLE_SET, LossKind, SetFacts, as_color, located
 from anymask.formats.outlines import Policy
@@ -56,15 +56,14 @@ def side_path(target: Path, name: str = SIDE_FILE) -> Path:
 def encode_side(images: Sequence[AnnotatedImage], target: Path) -> Iterator[OutFile]:
     """Yield the side file of images whose masks have origins; nothing for others."""
     every = (mask.origin for image in images for mask in image.masks if mask.origin)
-    if not (known := list(dict.fromkeys(every))):
-        return
-    lines: list[dict[str, Any]] = [
-        {"origin": number} | one.to_json() for number, one in enumerate(known)
-    ]
-    for image in images:
-        numbers = [mask.origin and known.index(mask.origin) for mask in image.masks]
-        lines.append({"image": image.file_name, "masks": numbers})
-    yield side_path(target), "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+    if known := list(dict.fromkeys(every)):
+        lines: list[dict[str, Any]] = [
+            {"origin": number} | one.to_json() for number, one in enumerate(known)
+        ]
+        for image in images:
+            numbers = [mask.origin and known.index(mask.origin) for mask in image.masks]
+            lines.append({"image": image.file_name, "masks": numbers})
+        yield side_path(target), b"".join(map(to_json, lines))
 
 
 def read_side(source: Path) -> dict[str, list[Origin | None]]:
@@ -99,13 +98,7 @@ def add_origins(image: AnnotatedImage, side: dict[str, list[Origin | None]]) -> 
 
 
 TERMS_FILE = "terms.jsonl"
-WITH_TERMS = (
-    "coco",
-    "panoptic",
-    "saco",
-    "sets",
-    "yolo",
-)  # modules whose files have a place for them
+WITH_TERMS = ("coco", "panoptic", "saco", "sets", "yolo")  # modules whose files have a place
 TERMS = ("source", "url", "contributor", "attribution", "consent", "restrictions")  # keys of info
 RESTRICTIONS = {
     "no-training": "must not be used to train models",
@@ -122,8 +115,7 @@ def encode_terms(facts: SetFacts, target: Path) -> Iterator[OutFile]:
     if info := {key: facts.info[key] for key in TERMS if key in facts.info}:
         lines.append({"info": info})
     if lines:
-        text = "".join(f"{json.dumps(line)}\n" for line in lines)
-        yield side_path(target, TERMS_FILE), text.encode()
+        yield side_path(target, TERMS_FILE), b"".join(map(to_json, lines))
 
 
 def add_terms(source: Path, facts: SetFacts) -> None:
@@ -139,8 +131,8 @@ def add_terms(source: Path, facts: SetFacts) -> None:
         for line in read_text(path).splitlines():
             record = as_record(parse_json(line, path), "the line")
             if "licence" in record:
-                licence = as_record(record["licence"], "licence")
-                licences.append({"id": len(licences) + 1, **licence})
+                about = as_record(record["licence"], "licence")
+                licences.append({"id": len(licences) + 1, **about})
             else:
                 facts.info = {**as_record(record["info"], "info"), **facts.info}
     if not facts.licences:
@@ -213,9 +205,10 @@ def add_licenses(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
     return numbers
 
 
-def implied(policy: Policy) -> tuple[str, ...]:
-    """Return the keys of an image that add no information: the only licence of a set."""
-    return ("license",) if len(policy.facts.licences) == 1 else ()
+def only_license(policy: Policy) -> dict[str, Any]:
+    """Return the key of an image for the only licence of a set; {} for several or none."""
+    licences = policy.facts.licences
+    return {"license": licences[0]["id"]} if len(licences) == 1 else {}
 
 
 def report_dataset_fields(
@@ -239,22 +232,18 @@ def report_dataset_fields(
         if unused := [name for name in policy.classes if name not in used]:
             more = ", ..." if len(unused) > _MAX_LISTED_CLASSES else ""
             names = ", ".join(unused[:_MAX_LISTED_CLASSES])
-            reason = (
-                "The format does not store a class list. Classes without a mask are lost: "
-                f"{names}{more}"
-            )
-            report.add("classes", WHOLE_SET, None, reason, "unused classes")
+            reason = "The format does not store a class list. Classes without a mask are lost"
+            report.add("classes", WHOLE_SET, None, f"{reason}: {names}{more}", "unused classes")
     ids = sorted(policy.class_ids)
     if CLASS_IDS not in kept and ids and ids[-1] - ids[0] >= len(ids):
         report.note(
             f"The class ids {ids[0]} to {ids[-1]} have gaps and are not kept, because "
             "the format numbers classes without gaps or stores only names."
         )
-    if INFO not in kept:
-        for key in (key for key in facts.info if key not in of_info and key not in TERMS):
+    for key in facts.info if INFO not in kept else ():
+        if key not in of_info and key not in TERMS:
             report.add("info", WHOLE_SET, None, f"`{key}` is not supported", key)
-    for key in dict.fromkeys(key for about in facts.classes.values() for key in about):
+    for key, count in Counter(key for about in facts.classes.values() for key in about).items():
         if key not in of_classes:
-            count = sum(key in about for about in facts.classes.values())
             reason = f"`{key}` of {count} classes is not supported"
             report.add("classes", WHOLE_SET, None, reason, f"{key} of classes")

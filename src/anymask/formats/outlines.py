@@ -29,6 +29,7 @@ from anymask.masks import (
     Polygon,
     Ring,
     Rle,
+    counted,
     crop_to_rle,
     empty_rle,
     joined,
@@ -65,8 +66,8 @@ def polygons_to_rle(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> R
     for polygon in polygons:
         for ring in (polygon.exterior, *polygon.holes):
             checked_corners(ring)
-    lines = all(map(_is_line, polygons))
-    return with_area(empty_rle(image_hw) if lines else rasterized(polygons, image_hw))
+    is_flat = all(map(_is_line, polygons))
+    return with_area(rasterized([] if is_flat else polygons, image_hw))
 
 
 def rasterized(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> Rle:
@@ -214,7 +215,7 @@ def outline(
     """Return the polygons of one mask with holes; changes by simplification are reported."""
     polygons = rle_to_polygons(image.masks[number].rle, policy.tolerance)
     if policy.tolerance:
-        _note_pixels(image, number, report, polygons)
+        note_changed(image, number, report, rasterized(polygons, image.hw))
     return polygons
 
 
@@ -229,7 +230,7 @@ def plain_rings(
         report.add("empty", image.file_name, number, "omitted an empty mask, which has no outline")
         return []
     if count := sum(len(polygon.holes) for polygon in polygons):
-        holes = "1 hole" if count == 1 else f"{count} holes"
+        holes = counted(count, "hole")
         if policy.holes == "error":
             raise DataError(
                 f"{image.file_name}, mask {number}: The mask has {holes}, which the "
@@ -241,7 +242,8 @@ def plain_rings(
         polygons = [Polygon(polygon.exterior) for polygon in polygons]
     rings = [polygon_to_ring(polygon) for polygon in polygons]
     if policy.tolerance or (count and policy.holes == "drop"):
-        _note_pixels(image, number, report, [Polygon(ring) for ring in rings])
+        again = rasterized([Polygon(ring) for ring in rings], image.hw)
+        note_changed(image, number, report, again)
     return rings
 
 
@@ -252,31 +254,18 @@ def single_rings(
     rings = plain_rings(image, number, report, policy)
     if len(rings) < 2:
         return rings
-    if policy.parts == "split":
-        report.add(
-            "parts", image.file_name, number, f"its {len(rings)} parts became separate objects"
-        )
-        return rings
-    report.add("parts", image.file_name, number, f"its {len(rings)} parts were joined by bridges")
-    return [joined(rings)]
-
-
-def _note_pixels(
-    image: AnnotatedImage, number: int, report: LossReport, polygons: Sequence[Polygon]
-) -> None:
-    """Report the overlap of the written polygons with the mask, if they differ."""
-    note_changed(image, number, report, rasterized(polygons, image.hw))
+    is_split = policy.parts == "split"
+    done = "became separate objects" if is_split else "were joined by bridges"
+    report.add("parts", image.file_name, number, f"its {len(rings)} parts {done}")
+    return rings if is_split else [joined(rings)]
 
 
 def note_changed(image: AnnotatedImage, number: int, report: LossReport, again: Rle) -> None:
     """Report the overlap of a mask with its rendering by a reader, if they differ."""
     rle = image.masks[number].rle
-    overlap = float(rle_iou([rle], [again])[0, 0])
     if again != rle:
-        reason = (
-            f"the outline covers {rle_area(again)} pixels instead of {rle_area(rle)}, IoU "
-            f"{overlap:.4f}"
-        )
+        areas = f"{rle_area(again)} pixels instead of {rle_area(rle)}"
+        reason = f"the outline covers {areas}, IoU {rle_iou([rle], [again])[0, 0]:.4f}"
         report.add("pixels", image.file_name, number, reason)
 
 
@@ -291,8 +280,7 @@ class CornerCheck:
     def add(self, box: Box, numbers: Sequence[float], image_hw: tuple[int, int]) -> None:
         """Check a box (x0, y0, x1, y1 as the format means it) and its numbers in pixels."""
         height, width = image_hw
-        least, most = min(box[:2]), (box[2] > width + 1 or box[3] > height + 1)
-        self.leaving += least < -1 or most
+        self.leaving += min(box[:2]) < -1 or box[2] > width + 1 or box[3] > height + 1
         x0, y0, x1, y1 = numbers
         self.corners &= 0 <= x0 < x1 <= width + 1 and 0 <= y0 < y1 <= height + 1
 

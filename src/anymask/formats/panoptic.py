@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anymask.base import DataError, ImageError, brief
+from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
@@ -113,29 +113,15 @@ def _image(
                     f"The category with the id {segment.category} is missing from `categories`."
                 )
             known.append(segment)
-    found = value_rles(image.values(hw))
-    masks = Masks(
-        with_extras(
-            Mask(found[segment.number], categories[segment.category], crowd=segment.crowd),
-            dict(segment.extra),
-        )
-        for segment in known
-    )
+    found, masks = value_rles(image.values(hw)), Masks()
+    for segment in known:
+        mask = Mask(found[segment.number], categories[segment.category], crowd=segment.crowd)
+        masks.append(with_extras(mask, dict(segment.extra)))
     return AnnotatedImage(
         file_name=str(row["file_name"]), hw=hw, masks=masks, extra=image_extra(row, licences)
     )
 
 
-def _values(path: Path) -> NDArray[np.int32]:  # (H, W)
-    try:
-        with open_image(path) as image:
-            rgb = np.asarray(image.convert("RGB"))
-    except (OSError, ImageError) as error:
-        raise DataError(f"{path.name} is not a readable image.") from error
-    return colors_to_numbers(rgb[..., ::-1])
-
-
-@brief
 @dataclass(frozen=True, kw_only=True)
 class PanopticSegment:
     """A segment: its id in the pixels, class id, crowd flag and other keys."""
@@ -146,7 +132,6 @@ class PanopticSegment:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-@brief
 @dataclass(frozen=True, kw_only=True)
 class PanopticImage:
     """The segments of one image; its pixels are read on demand."""
@@ -162,7 +147,8 @@ class PanopticImage:
         pixels without a record, and records without a pixel.
         """
         with located(self.path):
-            values = _values(self.path)
+            with open_image(self.path, self.path.name) as image:
+                values = colors_to_numbers(np.asarray(image.convert("RGB"))[..., ::-1])
             if values.shape != hw:
                 raise DataError(
                     f"The panoptic PNG has the size {values.shape}, but the image has {hw}."
@@ -222,8 +208,7 @@ def encode(
         report_unsupported_fields(report, image, kept, OF_SEGMENT, OF_IMAGE)
         report_unlabeled(report, image)
         values = paint_numbers(image, range(1, len(image.masks) + 1), report)
-        segments = []
-        found = value_rles(values)
+        segments, found = [], value_rles(values)
         for number, mask in enumerate(image.masks, start=1):
             if (rle := found.get(number)) is not None:
                 about = {"id": number, "category_id": ids[mask.label or UNLABELED]}

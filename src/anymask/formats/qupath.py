@@ -17,14 +17,20 @@ from anymask.formats.geojson import COLOR, PLANE, QUPATH_KEYS, image_member
 from anymask.formats.geojson import read as read  # shared reader
 from anymask.formats.metadata import report_dataset_fields
 from anymask.formats.outlines import Policy, outline
-from anymask.masks import Mask, colors, polygons_to_geometry
+from anymask.masks import colors, polygons_to_geometry
 
 
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Yield one file per image; a class has the same color in all files."""
-    palette = _palette([mask for image in images for mask in image.masks])
+    masks = [mask for image in images for mask in image.masks if mask.label]
+    labels = sorted({mask.label for mask in masks if mask.label})
+    palette = {label: [*color] for label, color in zip(labels, colors(len(labels)), strict=True)}
+    for mask in masks:
+        color = mask.extra.get(COLOR)
+        if isinstance(color, list) and len(color) == 3 and all(type(one) is int for one in color):
+            palette[str(mask.label)] = color
     for image, path in zip(images, output_paths(images, target, ".geojson"), strict=True):
         report_unsupported_fields(
             report, image, frozenset({"labels", "scores"}), (*QUPATH_KEYS, COLOR, PLANE)
@@ -35,34 +41,15 @@ def encode(
             if geometry is None:
                 report.add("empty", image.file_name, number, "an empty mask was omitted")
                 continue
+            about: dict[str, Any] = {"objectType": "annotation", "isLocked": False}
+            about |= held(mask.extra, QUPATH_KEYS)
+            if mask.label:
+                about["classification"] = {"name": mask.label, "color": palette[mask.label]}
+            if mask.score:
+                about["measurements"] = {**about.get("measurements", {}), "score": mask.score}
+            feature = {"type": "Feature", "id": name_uuid(f"{image.file_name}#{number}")}
             geometry |= held(mask.extra, (PLANE,))
-            about = _properties(mask, palette)
-            name = name_uuid(f"{image.file_name}#{number}")
-            features.append(
-                {"type": "Feature", "id": name, "geometry": geometry, "properties": about}
-            )
+            features.append(feature | {"geometry": geometry, "properties": about})
         document = {"type": "FeatureCollection", "anymask": image_member(image)}
         yield path, to_json(document | {"features": features})
     report_dataset_fields(report, images, policy)
-
-
-def _palette(masks: list[Mask]) -> dict[str, list[int]]:
-    """Return a color for each class: its own if it has one."""
-    labels = sorted({mask.label for mask in masks if mask.label})
-    found = {label: [*one] for label, one in zip(labels, colors(len(labels)), strict=True)}
-    own = {mask.label: mask.extra.get(COLOR) for mask in masks if mask.label}
-    return found | {
-        label: color
-        for label, color in own.items()
-        if isinstance(color, list) and len(color) == 3 and all(type(one) is int for one in color)
-    }
-
-
-def _properties(mask: Mask, palette: dict[str, list[int]]) -> dict[str, Any]:
-    about: dict[str, Any] = {"objectType": "annotation", "isLocked": False}
-    about |= {key: mask.extra[key] for key in QUPATH_KEYS if key in mask.extra}
-    if mask.label:
-        about["classification"] = {"name": mask.label, "color": palette[mask.label]}
-    if mask.score:
-        about["measurements"] = {**about.get("measurements", {}), "score": mask.score}
-    return about

@@ -143,11 +143,15 @@ def _all_of(*alternatives: str) -> Keys:
 _INSTANCES = frozenset({"images", "annotations"})
 
 
+def _first(rows: Any) -> dict[str, Any]:
+    """Return the first record of a list; {} if the value is no list of records."""
+    first = rows[0] if isinstance(rows, list) and rows else None
+    return first if isinstance(first, dict) else {}
+
+
 def _saco(found: Sniffed) -> Fit:
     rows = found.document.get("images") if isinstance(found.document, dict) else None
-    first = rows[0] if isinstance(rows, list) and rows else None
-    has_phrase = isinstance(first, dict) and "text_input" in first
-    return Fit.sure(has_phrase or "video_np_pairs" in found.keys)
+    return Fit.sure("text_input" in _first(rows) or "video_np_pairs" in found.keys)
 
 
 def _coco(found: Sniffed) -> Fit:
@@ -164,9 +168,7 @@ def _coco(found: Sniffed) -> Fit:
 
 def _has_segments(found: Sniffed) -> bool:
     """Return whether the first annotation of a JSON file is a panoptic one."""
-    rows = found.document["annotations"]
-    first = rows[0] if isinstance(rows, list) and rows else None
-    return isinstance(first, dict) and "segments_info" in first
+    return "segments_info" in _first(found.document["annotations"])
 
 
 def _davis(found: Sniffed) -> Fit:
@@ -202,9 +204,8 @@ def _qupath(found: Sniffed) -> Fit:
         document = read_json(found.path) if found.suffix == ".geojson" else found.document
     except DataError:
         return Fit.NO
-    features = document.get("features") if isinstance(document, dict) else document
-    first = features[0] if isinstance(features, list) and features else None
-    about = first.get("properties") if isinstance(first, dict) and "geometry" in first else None
+    first = _first(document.get("features") if isinstance(document, dict) else document)
+    about = first.get("properties") if "geometry" in first else None
     return Fit.sure(isinstance(about, dict) and not _QUPATH.isdisjoint(about))
 
 
@@ -213,8 +214,8 @@ def _results(found: Sniffed) -> Fit:
     rows = found.document["annotations"] if wrapped else found.document
     if not isinstance(rows, list) or not rows:
         return Fit.sure(rows == [] and not wrapped)
-    keys = rows[0].keys() if isinstance(rows[0], dict) else ()
-    return Fit.sure(("segmentation" in keys and not wrapped) or {"image_id", "bbox"} <= {*keys})
+    keys = _first(rows).keys()
+    return Fit.sure(("segmentation" in keys and not wrapped) or {"image_id", "bbox"} <= keys)
 
 
 def _imagej(found: Sniffed) -> Fit:

@@ -212,8 +212,8 @@ FORMATS = {name: one for name, one in WRITABLE_FORMATS.items() if one.readable}
 
 def installed_formats() -> dict[str, Format]:
     """Return the formats of installed plug-ins by name."""
-    found = installed_plugins("formats")
-    return {name: load_plugin("formats", name) for name in found if name not in BUILT_IN}
+    names = [name for name in installed_plugins("formats") if name not in BUILT_IN]
+    return {name: load_plugin("formats", name) for name in names}
 
 
 def all_formats() -> dict[str, Format]:
@@ -287,26 +287,24 @@ def encode_annotations(
     If the format cannot store the origins of masks or the terms of the dataset, the last files are
     side files (`metadata`).
     """
-    chosen = find_format(name)
-    check_target(Path(target), name)
+    chosen, target, policy = find_format(name), Path(target), policy or Policy()
+    _check_target(target, name, chosen)
     if chosen.kind != "file":
         report_renamed(report, images)
-    policy = policy or Policy()
-    yield from chosen.encode(images, Path(target), report, policy)
+    yield from chosen.encode(images, target, report, policy)
     if chosen.module not in WITH_ROOM:
-        yield from encode_side(images, Path(target))
+        yield from encode_side(images, target)
     if chosen.module not in WITH_TERMS:
-        yield from encode_terms(policy.facts, Path(target))
+        yield from encode_terms(policy.facts, target)
 
 
-def check_target(target: Path, name: str) -> None:
+def _check_target(target: Path, name: str, chosen: Format) -> None:
     """Raise InputError for the name of a file if the format is not written to such a file."""
-    suffix, chosen = file_suffix(target), find_format(name)
     if not chosen.writable:
         raise InputError(
             f"The format {name} can be read, but not written. Choose from: {_writable_names()}"
         )
-    own = chosen.suffixes[0]
+    suffix, own = file_suffix(target), chosen.suffixes[0]
     if not suffix or (suffix == own and chosen.kind != "folder"):
         return
     if chosen.kind == "folder":
@@ -356,8 +354,8 @@ def format_of_target(target: Path) -> str:
         return name
     if found := _of_suffix(suffix, installed_formats()):
         return found
-    formats = all_formats().values()
-    near = near_suffix(file_suffix(target), [one.suffixes[0] for one in formats if one.named])
+    suffixes = [one.suffixes[0] for one in all_formats().values() if one.named]
+    near = near_suffix(file_suffix(target), suffixes)
     remedy = f"Did you mean {target.with_suffix(near)}? Or pass" if near else "Pass"
     raise InputError(
         f"The format of {str(target)!r} is unknown. {remedy} one, with --to (in Python "
@@ -384,16 +382,11 @@ def place_of(source: Path) -> Path:
     return folder_of_yaml(source)
 
 
-def recognize(source: Path, split: str | None = None) -> str:
-    """Return the format name of a file or folder, by file names and first keys.
+def recognized(source: Path, split: str | None = None) -> tuple[str, str]:
+    """Return the format name of a file or folder, by file names and first keys, and the reason.
 
     With a split, published layouts come first. Raises DataError if no format fits.
     """
-    return recognized(source, split)[0]
-
-
-def recognized(source: Path, split: str | None = None) -> tuple[str, str]:
-    """Return the result of `recognise` and the reason in words."""
     if not source.exists():
         raise DataError(f"File or folder not found: {str(source)!r}. Check the path.")
     if split is not None and source.is_dir() and (layout := fitting_layout(source)) is not None:
@@ -478,8 +471,8 @@ def split_folders(source: Path, format: str) -> list[Path]:
         or MARKS[format].match(Sniffed(source))
     ):
         return []
-    found = [path for path in sorted(source.iterdir()) if path.name in (*SPLITS, "valid")]
-    return [path for path in found if path.is_dir() and MARKS[format].match(Sniffed(path))]
+    folders = [source / name for name in sorted({*SPLITS, "valid"})]
+    return [path for path in folders if path.is_dir() and MARKS[format].match(Sniffed(path))]
 
 
 def is_file_of_format(source: Path) -> bool:

@@ -65,9 +65,12 @@ def document_to_image(document: Any, report: LossReport | None = None) -> Annota
             masks.append(with_extras(mask, other_keys(held(annotation, OF_RECORD), ())))
             ids.append(annotation.get("id"))
     masks = parents_to_places(masks, ids)
-    hw = checked_hw(about["height"], about["width"])
-    extra = other_keys(held(about, OF_IMAGE), ())
-    return AnnotatedImage(file_name=str(about["file_name"]), hw=hw, masks=Masks(masks), extra=extra)
+    return AnnotatedImage(
+        file_name=str(about["file_name"]),
+        hw=checked_hw(about["height"], about["width"]),
+        masks=Masks(masks),
+        extra=other_keys(held(about, OF_IMAGE), ()),
+    )
 
 
 def encode(
@@ -88,19 +91,17 @@ def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) ->
     height, width = image.hw
     about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}
     about = held(image.extra, OF_IMAGE) | about
-    records = [_annotation(mask, first + place) for place, mask in enumerate(image.masks)]
-    records = parents_to_ids(records)
-    return with_origins({"image": about, "annotations": records}, image.masks)
-
-
-def _annotation(mask: Mask, annotation_id: int) -> dict[str, Any]:
-    written = mask.to_sa1b(annotation_id)
-    if not mask.score:  # no score was set
-        written.pop("predicted_iou")
-    return extras_of(mask, OF_RECORD) | written
+    records = []
+    for place, mask in enumerate(image.masks, start=first):
+        written = mask.to_sa1b(place)
+        if not mask.score:  # no score was set
+            written.pop("predicted_iou")
+        records.append(extras_of(mask, OF_RECORD) | written)
+    document = {"image": about, "annotations": parents_to_ids(records)}
+    return with_origins(document, image.masks)
 
 
 def read_sa1b(records: Sequence[Any]) -> list[Mask]:
     """Convert a list of SA-1B records to masks. Raises DataError as in `Mask.from_sa1b`."""
-    masks = [Mask.from_sa1b(record) for record in records]
-    return parents_to_places(masks, [record.get("id") for record in records])
+    ids = [record.get("id") for record in records]
+    return parents_to_places([Mask.from_sa1b(record) for record in records], ids)

@@ -58,8 +58,15 @@ from anymask.formats.fields import (
     checked_frames,
     checked_hw,
     held,
+    other_keys,
 )
-from anymask.formats.metadata import INFO, LICENSES, report_dataset_fields, with_origins
+from anymask.formats.metadata import (
+    INFO,
+    LICENSES,
+    only_license,
+    report_dataset_fields,
+    with_origins,
+)
 from anymask.formats.outlines import Policy
 from anymask.masks import UNLABELED, Mask, Masks, Rle, rle_area
 
@@ -172,9 +179,8 @@ def _read_images(
         absent = [one for one in phrases if one not in shown]
         partial = [one for one, exhaustive in phrases.items() if not exhaustive]
         complete = [one for one in phrases if one not in (*absent, *partial)]
-        lists = zip(PHRASES, (absent, partial, complete), strict=True)
-        extra = {key: few for key, few in lists if few}
-        found.append(replace(image, extra={**image.extra, **extra}))
+        lists = dict(zip(PHRASES, (absent, partial, complete), strict=True))
+        found.append(replace(image, extra={**image.extra, **other_keys(lists, ())}))
     return found, {
         number: (about.row["file_name"], phrase, about.phrases[phrase])
         for number, (about, phrase) in pairs.items()
@@ -260,8 +266,10 @@ def _files(video: Mapping[str, Any], most: int) -> list[str]:
 
 def as_track(rows: Any, hw: tuple[int, int], frames: int) -> MaskTrack:
     """Decode one mask or null for each frame. Raises DataError for another number or size."""
-    listed = as_list(rows, "segmentations")
-    rles = [None if row is None else segmentation_to_rle(row, hw) for row in listed]
+    rles = [
+        None if row is None else segmentation_to_rle(row, hw)
+        for row in as_list(rows, "segmentations")
+    ]
     if len(rles) != frames:
         raise DataError(f"Expected one mask or null for each of {frames} frames, got {len(rles)}.")
     return tuple(None if rle is None or not rle_area(rle) else rle for rle in rles)
@@ -330,16 +338,14 @@ def encode(
 ) -> Iterator[OutFile]:
     """Write one file with an entry for each phrase of an image, and for each absent phrase."""
     entries, rows, kept = list[dict[str, Any]](), list[dict[str, Any]](), list[Mask]()
-    licences = policy.facts.licences
-    licence = {"license": licences[0]["id"]} if len(licences) == 1 else {}
+    licence = only_license(policy)
     for image in images:
         report_unsupported_fields(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
         report_unlabeled(report, image)
-        ours = {mask.label or UNLABELED for mask in image.masks}
-        absent = [str(one) for one in image.extra.get(ABSENT_PHRASES, ()) if one not in ours]
+        labels = dict.fromkeys(mask.label or UNLABELED for mask in image.masks)
+        absent = [str(one) for one in image.extra.get(ABSENT_PHRASES, ()) if one not in labels]
         partial, complete = (image.extra.get(key, ()) for key in PHRASES[1:])
         confirmed = {*complete, *absent} - {*partial}
-        labels = (mask.label or UNLABELED for mask in image.masks)
         for phrase in dict.fromkeys([*labels, *absent]) or (None,):
             entry = held(licence | image_row(len(entries) + 1, image), ExceptKeys(*PHRASES))
             if phrase is not None:
@@ -350,9 +356,9 @@ def encode(
                 if (mask.label or UNLABELED) == phrase:
                     row = written_extra(mask) | annotation_row(mask, len(entries), 1)
                     sides = (*image.hw[::-1], *image.hw[::-1])  # fractions of the image
-                    box = [one / side for one, side in zip(row["bbox"], sides, strict=True)]
-                    area = row["area"] / (image.hw[0] * image.hw[1])
-                    rows.append(row | {"bbox": box, "area": area, "id": len(rows) + 1})
+                    row["bbox"] = [one / side for one, side in zip(row["bbox"], sides, strict=True)]
+                    row["area"] /= image.hw[0] * image.hw[1]
+                    rows.append(row | {"id": len(rows) + 1})
                     kept.append(mask)
     facts = held(document_facts([], {}, policy), ("info", "licenses"))
     document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}

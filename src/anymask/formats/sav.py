@@ -76,11 +76,13 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
             for number, frame in enumerate(document["masklet"]):
                 with located(f"frame {number}"):
                     place = SequencePlace(video, ANNOTATED_EVERY * number)
-                    name = f"{video}/{place.index:05d}.jpg"
-                    masks = _masks(frame, ids)
                     images.append(
                         AnnotatedImage(
-                            file_name=name, hw=hw, masks=masks, place=place, extra=metadata
+                            file_name=f"{video}/{place.index:05d}.jpg",
+                            hw=hw,
+                            masks=_masks(frame, ids),
+                            place=place,
+                            extra=metadata,
                         )
                     )
     return images
@@ -134,14 +136,15 @@ def _split(folder: Path) -> list[AnnotatedImage]:
                 raise DataError("The path does not match <video>/<object number>/<frame>.png.")
             rles = frames.setdefault((place.parent.as_posix(), path.stem), {})
             rles[int(place.name)] = mask_to_rle(binary_mask(path))
-    images = []
-    for (video_id, stem), rles in sorted(frames.items()):
-        name = f"{video_id}/{stem}.jpg"
-        masks = [Mask(rle, id=n) for n, rle in rles.items() if rle_area(rle)]
-        size = next(iter(rles.values())).size
-        frame = SequencePlace(video_id, int(stem)) if stem.isdecimal() else None
-        images.append(AnnotatedImage(file_name=name, hw=size, masks=Masks(masks), place=frame))
-    return images
+    return [
+        AnnotatedImage(
+            file_name=f"{video}/{stem}.jpg",
+            hw=next(iter(rles.values())).size,
+            masks=Masks(Mask(rle, id=n) for n, rle in rles.items() if rle_area(rle)),
+            place=SequencePlace(video, int(stem)) if stem.isdecimal() else None,
+        )
+        for (video, stem), rles in sorted(frames.items())
+    ]
 
 
 # Writing.
@@ -168,12 +171,12 @@ def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> d
     sizes = {image.hw for image in frames}
     if len(sizes) > 1:
         raise DataError(f"The frames of {video!r} have different sizes: {sorted(sizes)}.")
-    height, width = frames[0].hw
+    (hw,) = sizes
     tracks = _tracks(frames, report)
     areas = np.array([[rle_area(rle) for rle in row] for row in tracks.values()], np.int64)
     count = ANNOTATED_EVERY * (len(frames) - 1) + 1
     return (
-        video_facts(video, (height, width), len(frames) * ANNOTATED_EVERY / FRAME_RATE, count)
+        video_facts(video, hw, len(frames) * ANNOTATED_EVERY / FRAME_RATE, count)
         | {
             "video_split": "train",
             "masklet": [
@@ -185,7 +188,7 @@ def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> d
             "video_environment": "",
         }
         | held(frames[0].extra, _OF_VIDEO)
-        | _statistics(areas.reshape(len(tracks), len(frames)), height * width)
+        | _statistics(areas.reshape(len(tracks), len(frames)), hw[0] * hw[1])
     )
 
 

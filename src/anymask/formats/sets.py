@@ -13,7 +13,7 @@ count, one list per image; it is read as one crowd with the label "void".
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -37,7 +37,7 @@ from anymask.formats.metadata import (
     LICENSES,
     add_info,
     add_licenses,
-    implied,
+    only_license,
     report_dataset_fields,
 )
 from anymask.formats.outlines import Policy
@@ -47,7 +47,6 @@ IMAGE_FOLDER = "images"
 MASKS_FILE = "masks.jsonl"
 INFO_FILE = "set.json"
 OF_MASK = ExceptKeys("rle", "area", "label")  # beside these, a mask holds any key
-_OF_ROW = ("image", "hw", "masks", "ignore_rle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,9 +178,11 @@ def read_info(folder: Path) -> SetInfo:
 def _image_of(
     folder: Path, row: Mapping[str, Any], report: LossReport, absent_images: bool = False
 ) -> AnnotatedImage:
-    hw, rows = _size_of(row), row.get("masks")
-    if not isinstance(rows, list):
-        raise DataError(f"`masks` must be a list of objects, but it is {shown(rows)}.")
+    sides = row.get("hw")
+    good = isinstance(sides, list) and len(sides) == 2
+    if not good or not all(type(side) is int and side > 0 for side in sides or ()):
+        raise DataError(f"`hw` must be [height, width] in pixels, but it is {shown(sides)}.")
+    hw, rows = (row["hw"][0], row["hw"][1]), as_list(row.get("masks"), "masks")
     image, masks = _image_path(folder, row, absent_images), Masks()
     for number, mask in enumerate(rows):
         with report.record(f"mask {number}"):
@@ -191,7 +192,11 @@ def _image_of(
             masks.append(Mask(_rle_of(row["ignore_rle"], hw), VOID_LABEL, crowd=True))
     name = image.relative_to(folder).as_posix().removeprefix(f"{IMAGE_FOLDER}/")
     return AnnotatedImage(
-        file_name=name, hw=hw, masks=masks, source=image, extra=other_keys(row, _OF_ROW)
+        file_name=name,
+        hw=hw,
+        masks=masks,
+        source=image,
+        extra=other_keys(row, ("image", "hw", "masks", "ignore_rle")),
     )
 
 
@@ -203,14 +208,6 @@ def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
         raise DataError(f"`annotator` must be a whole number, but it is {shown(annotator)}.")
     found = Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
     return with_extras(found, other_keys(held(mask, OF_MASK), ("annotator",)))
-
-
-def _size_of(row: Mapping[str, Any]) -> tuple[int, int]:
-    hw = row.get("hw")
-    good = isinstance(hw, list) and len(hw) == 2
-    if not good or not all(type(side) is int and side > 0 for side in hw or ()):
-        raise DataError(f"`hw` must be [height, width] in pixels, but it is {shown(hw)}.")
-    return hw[0], hw[1]  # type: ignore[index]  # a list of two, as checked above
 
 
 def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Path:
@@ -243,8 +240,25 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Yield the two files of a set's folder."""
-    names, keys = paths_in_set([image.file_name for image in images]), implied(policy)
-    lines = [to_json(_row(*one, report, keys)) for one in zip(images, names, strict=True)]
+    names, keys = paths_in_set([image.file_name for image in images]), only_license(policy)
+    lines = []
+    for image, name in zip(images, names, strict=True):
+        kept = frozenset[Trait]({"labels", "crowds", "annotator"})
+        report_unsupported_fields(report, image, kept, OF_MASK, keys)
+        crowds = [mask for mask in image.masks if mask.crowd]
+        for number, mask in enumerate(image.masks):
+            if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):
+                report.add("crowds", image.file_name, number, "the crowd became ignored pixels")
+        masks = []
+        for mask in image.objects:
+            written: dict[str, Any] = {"rle": rle_to_string(mask.rle), "area": rle_area(mask.rle)}
+            if mask.label is not None:
+                written["label"] = mask.label
+            masks.append(extras_of(mask, OF_MASK) | written)
+        row: dict[str, Any] = {"image": name, "hw": image.hw, "masks": masks}
+        if image.ignore is not None:
+            row["ignore_rle"] = rle_to_string(image.ignore)
+        lines.append(to_json(row))
     yield target / MASKS_FILE, b"".join(lines)
     report_dataset_fields(report, images, policy, (CLASSES, INFO, LICENSES))
     metadata = {"licence": license_text(policy.facts.licences), "classes": [*policy.classes]}
@@ -261,30 +275,3 @@ def path_in_set(file_name: str) -> str:
 def paths_in_set(file_names: Sequence[str]) -> list[str]:
     """Return `path_in_set` for several images, with a distinct path for each."""
     return [f"{IMAGE_FOLDER}/{stem.as_posix()}" for stem in output_stems(file_names)]
-
-
-def _row(
-    image: AnnotatedImage, name: str, report: LossReport, keys: Container[str]
-) -> dict[str, Any]:
-    report_unsupported_fields(
-        report, image, frozenset[Trait]({"labels", "crowds", "annotator"}), OF_MASK, keys
-    )
-    crowds = [mask for mask in image.masks if mask.crowd]
-    for number, mask in enumerate(image.masks):
-        if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):
-            report.add("crowds", image.file_name, number, "the crowd became ignored pixels")
-    row: dict[str, Any] = {
-        "image": name,
-        "hw": list(image.hw),
-        "masks": [_mask(mask) for mask in image.objects],
-    }
-    if image.ignore is not None:
-        row["ignore_rle"] = rle_to_string(image.ignore)
-    return row
-
-
-def _mask(mask: Mask) -> dict[str, Any]:
-    written: dict[str, Any] = {"rle": rle_to_string(mask.rle), "area": rle_area(mask.rle)}
-    if mask.label is not None:
-        written["label"] = mask.label
-    return extras_of(mask, OF_MASK) | written

@@ -20,31 +20,23 @@ class SizeError(DataError):
 
 
 def size_error(
-    name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None = None
+    name: object,
+    masks_hw: tuple[int, int],
+    shown_hw: tuple[int, int] | None = None,
+    *,
+    is_record: bool = False,
 ) -> SizeError:
     """Return the error for an image and masks of different sizes.
 
     Args:
         name: Name of the image; its path, if an EXIF rotation may be the cause.
+        is_record: Whether it is the error of a record, whose place the report adds.
     """
-    return SizeError(
-        f"{name}: {size_error_of_image(masks_hw, shown_hw)}", _remedy(name, masks_hw, shown_hw)
-    )
-
-
-def size_error_of_record(
-    path: Path, masks_hw: tuple[int, int], shown_hw: tuple[int, int]
-) -> SizeError:
-    """Return the same error for a record, whose place the report adds."""
-    message = size_error_of_image(masks_hw, shown_hw)
-    return SizeError(message[:1].upper() + message[1:], _remedy(path, masks_hw, shown_hw))
-
-
-def size_error_of_image(masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:
-    """Return both sizes in a sentence."""
+    masks = f"{masks_hw[1]} x {masks_hw[0]} pixels"
     found = "another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
-    masks = f"{masks_hw[1]} x {masks_hw[0]}"
-    return f"the masks were drawn on an image of {masks} pixels, but the image file has {found}."
+    begin = "The" if is_record else f"{name}: the"
+    message = f"{begin} masks were drawn on an image of {masks}, but the image file has {found}."
+    return SizeError(message, _remedy(name, masks_hw, shown_hw))
 
 
 def _remedy(name: object, masks_hw: tuple[int, int], shown_hw: tuple[int, int] | None) -> str:

@@ -20,7 +20,7 @@ from anymask.formats.annotations import AnnotatedImage
 from anymask.formats.coco import ANYMASK_DESCRIPTION, image_row
 from anymask.formats.label_images import VOID, encode_palette
 from anymask.formats.sav import video_facts
-from anymask.masks import UNLABELED, Mask, empty_rle, rle_box_xyxy, rle_to_coco
+from anymask.masks import UNLABELED, Mask, empty_rle, rle_box_xywh, rle_to_coco
 
 _FAST = 3  # zlib's level of the PNGs of a stream
 
@@ -153,19 +153,19 @@ class CocoStream:
         for thing, one in frame.objects.items():
             if not one.area:
                 continue
-            x0, y0, x1, y1 = rle_box_xyxy(one.rle)
-            row = {
-                "id": self._rows.count + 1,
-                "image_id": number,
-                "category_id": self._ids[self._names[thing]],
-                "segmentation": rle_to_coco(one.rle),
-                "bbox": [int(x0), int(y0), int(x1 - x0 + 1), int(y1 - y0 + 1)],
-                "area": one.area,
-                "iscrowd": 0,
-                "group_id": thing,
-                "score": round(one.score, 4),
-            }
-            self._rows.add(row)
+            self._rows.add(
+                {
+                    "id": self._rows.count + 1,
+                    "image_id": number,
+                    "category_id": self._ids[self._names[thing]],
+                    "segmentation": rle_to_coco(one.rle),
+                    "bbox": list(map(int, rle_box_xywh(one.rle))),
+                    "area": one.area,
+                    "iscrowd": 0,
+                    "group_id": thing,
+                    "score": round(one.score, 4),
+                }
+            )
 
     def close(self) -> None:
         """Write the file."""

@@ -37,7 +37,6 @@ _NAMESPACE = "http://www.w3.org/2000/svg"
 _SVG_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TOKEN = re.compile(rf"\s*,?\s*(?:([A-Za-z])|({_SVG_NUMBER}))")
 _LENGTH = re.compile(rf"\s*({_SVG_NUMBER})\s*(?:px)?\s*")
-_DATA = ("label", "quality", "group", "crowd")  # data- attributes
 _OUTLINES = ("path", "polygon")
 _UNSUPPORTED_SHAPES = ("rect", "circle", "ellipse", "line", "polyline", "image", "text", "use")
 
@@ -99,7 +98,7 @@ def _mask(element: ET.Element, kind: str, hw: tuple[int, int]) -> Mask:
         crowd=element.get("data-crowd") == "true",
     )
     data = {key[5:]: value for key, value in element.items() if key.startswith("data-")}
-    return with_extras(mask, other_keys(data, _DATA))
+    return with_extras(mask, other_keys(data, ("label", "quality", "group", "crowd")))
 
 
 def path_to_rings(text: str) -> list[Ring]:
@@ -125,7 +124,13 @@ def path_to_rings(text: str) -> list[Ring]:
         numbers = tokens[place : place + count]
         if len(numbers) < count or any(isinstance(number, str) for number in numbers):
             raise DataError(f"The path command {command!r} is missing a number.")
-        here = _move(here, command, [float(number) for number in numbers])
+        x, y = here if command.islower() else (0.0, 0.0)
+        if kind == "H":
+            here = [x + float(numbers[0]), here[1]]
+        elif kind == "V":
+            here = [here[0], y + float(numbers[0])]
+        else:
+            here = [x + float(numbers[0]), y + float(numbers[1])]
         place += count
         if kind == "M":
             rings.append([])
@@ -145,15 +150,6 @@ def _tokens(text: str) -> list[str | float]:
     return tokens
 
 
-def _move(here: list[float], command: str, numbers: list[float]) -> list[float]:
-    x, y = here if command.islower() else (0.0, 0.0)
-    if command in "Hh":
-        return [x + numbers[0], here[1]]
-    if command in "Vv":
-        return [here[0], y + numbers[0]]
-    return [x + numbers[0], y + numbers[1]]
-
-
 # Writing.
 
 
@@ -167,8 +163,8 @@ def encode(
         size = {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}
         title = xml_element("title", image.file_name)
         root = xml_element("svg", [title], {"xmlns": _NAMESPACE} | size)
-        for number, color in enumerate(colors(len(image.masks))):
-            mask = image.masks[number]
+        shown = zip(image.masks, colors(len(image.masks)), strict=True)
+        for number, (mask, color) in enumerate(shown):
             data = {
                 "data-label": mask.label,
                 "data-quality": mask.score or None,

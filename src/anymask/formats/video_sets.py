@@ -76,29 +76,18 @@ class Clip:
             raise DataError(
                 f"{self.name}: Frame {index} is not annotated. Clip.annotations lists the others."
             )
-        path = self.annotations[index]
-        if self.layers:
-            return self._layered(index, path.name)
-        with located(path):
-            values = binary_mask(path) if self.single else label_values(path)
-            hw = checked_hw(*values.shape)
-        found = value_rles(values)
-        void = None if self.single else found.pop(VOID, None)
-        masks = [
-            Mask(rle, self.labels.get(number), id=number) for number, rle in found.items() if number
-        ]
-        if void is not None:
-            masks.append(Mask(void, VOID_LABEL, crowd=True))
-        return annotated_image(self.frames[index], hw, masks, place=SequencePlace(self.name, index))
-
-    def _layered(self, index: int, name: str) -> AnnotatedImage:
-        """Read a frame with one image per object; an object without one is not visible."""
-        found: dict[int, Rle] = {}
+        path, found, void = self.annotations[index], dict[int, Rle](), None
         for number, folder in self.layers.items():
-            if (folder / name).is_file():
-                with located(folder / name):
-                    found[number] = mask_to_rle(binary_mask(folder / name))
-        sizes = {rle.size for rle in found.values()}
+            if (layer := folder / path.name).is_file():  # else the object is not visible
+                with located(layer):
+                    found[number] = mask_to_rle(binary_mask(layer))
+        if not self.layers:
+            with located(path):
+                values = binary_mask(path) if self.single else label_values(path)
+                checked_hw(*values.shape)
+            found = value_rles(values)
+            void = None if self.single else found.pop(VOID, None)
+        sizes = {rle.size for rle in (*found.values(), void) if rle is not None}
         if len(sizes) != 1:
             raise DataError(
                 f"{self.name}, frame {index}: The images differ in size: {sorted(sizes)}."
@@ -106,8 +95,10 @@ class Clip:
         masks = [
             Mask(rle, self.labels.get(number), id=number)
             for number, rle in found.items()
-            if rle_area(rle)
+            if (number or self.layers) and rle_area(rle)
         ]
+        if void is not None:
+            masks.append(Mask(void, VOID_LABEL, crowd=True))
         return annotated_image(
             self.frames[index], sizes.pop(), masks, place=SequencePlace(self.name, index)
         )
@@ -143,20 +134,17 @@ def _video(line: str) -> str:
 def read_youtube_vos_clips(root: Path, split: str) -> list[Clip]:
     """Return the videos of a split of YouTube-VOS. Raises DataError that names the file."""
     path = find_place(root, [f"{split}/meta.json", "meta.json"], f"meta.json of {split!r}")
-    videos = read_json(path)
     clips = []
     with located(path):
-        for name, video in videos["videos"].items():
+        for name, video in read_json(path)["videos"].items():
             with located(f"video {name}"):
                 labels = {
                     int(number): str(row["category"])
                     for number, row in video["objects"].items()
                     if "category" in row
                 }
-                folder = path.parent
-                clips.append(
-                    _clip(name, folder / "JPEGImages" / name, folder / "Annotations" / name, labels)
-                )
+                frames, masks = (path.parent / one for one in ("JPEGImages", "Annotations"))
+                clips.append(_clip(name, frames / name, masks / name, labels))
     return clips
 
 

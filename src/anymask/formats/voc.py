@@ -224,9 +224,8 @@ def encode(
         if image.file_name != f"{stem}.jpg":
             yield target / ANNOTATION_FOLDER / f"{stem}.xml", _details(image)
     for split, few in (parts_of(images) or {"val": images}).items():
-        stems = [stem_of[image.file_name] for image in few]
-        listed = target / "ImageSets" / "Segmentation" / f"{split}.txt"
-        yield listed, to_utf8("".join(f"{stem}\n" for stem in stems))
+        lines = "".join(f"{stem_of[image.file_name]}\n" for image in few)
+        yield target / SPLIT_LISTS / f"{split}.txt", to_utf8(lines)
     colors = voc_palette().tolist()
     about = [policy.facts.classes.get(name, {}) for name in names]
     rows = [

@@ -34,14 +34,7 @@ from anymask.masks import MAX_PIXELS, UNLABELED, Box, Mask, Masks, Rle, mask_to_
 
 ROOT, VOC_IMAGE_FOLDER = "annotation", "JPEGImages"
 _OBJECT_KEYS = ("name", "polygon", "bndbox", "attributes")
-_FLAGS = ("truncated", "difficult", "occluded")
-_UNSAID = (
-    "Unspecified",
-    "Unknown",
-    "roboflow.com",
-    "roboflow.ai",
-    "",
-)  # placeholders of other tools
+_UNSAID = ("Unspecified", "Unknown", "roboflow.com", "roboflow.ai", "")  # placeholders
 
 
 def read(
@@ -92,9 +85,9 @@ def _image(
                 found = with_extras(found, _extra(element))
             if found is not None:
                 masks.append(found)
-                continue
-            report.skip(name, "the box is outside the image" if boxes else "a box alone")
-    extra = other_keys({key: _texts(root.find(key)) for key in ("source", "owner")}, ())
+            else:
+                report.skip(name, "the box is outside the image" if boxes else "a box alone")
+    extra = other_keys({key: _texts(root, key) for key in ("source", "owner")}, ())
     return AnnotatedImage(file_name=name, hw=hw, masks=Masks(masks), extra=extra)
 
 
@@ -105,7 +98,8 @@ def _extra(element: ET.Element) -> dict[str, Any]:
         for one in element
         if one.tag not in _OBJECT_KEYS and not len(one) and one.text and one.text.strip()
     }
-    values |= {key: values[key] not in ("0", "false") for key in _FLAGS if key in values}
+    flags = values.keys() & {"truncated", "difficult", "occluded"}
+    values |= {key: values[key] not in ("0", "false") for key in flags}
     attributes = {
         one.findtext("name") or "": one.findtext("value") or ""
         for one in element.iterfind("attributes/attribute")
@@ -115,9 +109,8 @@ def _extra(element: ET.Element) -> dict[str, Any]:
     )
 
 
-def _texts(element: ET.Element | None) -> dict[str, str]:
-    """Return the texts inside an element, without placeholders of other tools."""
-    inside = () if element is None else tuple(element)
+def _texts(root: ET.Element, tag: str) -> dict[str, str]:
+    inside = root.iterfind(f"{tag}/*")
     return {one.tag: one.text for one in inside if one.text and one.text not in _UNSAID}
 
 

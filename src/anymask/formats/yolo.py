@@ -61,12 +61,12 @@ from anymask.formats.metadata import (
     LICENSES,
     add_info,
     add_licenses,
-    implied,
+    only_license,
     report_dataset_fields,
 )
 from anymask.formats.outlines import CornerCheck, Policy, box_to_mask, ring_to_rle, single_rings
 from anymask.images import VIDEO_SUFFIXES
-from anymask.masks import UNLABELED, Box, Mask, Masks, Ring
+from anymask.masks import UNLABELED, Mask, Masks
 
 # Detect the content of YOLO label lines: outlines, boxes or predictions of any task.
 #
@@ -427,11 +427,8 @@ def _names_of(source: Path, report: LossReport) -> list[str]:
         return read_names(described)
     if (path := source / "classes.txt").is_file():
         return [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    reason = (
-        "class names are missing, because there is no data.yaml or classes.txt; classes "
-        "are named by their numbers"
-    )
-    report.add("labels", source.name, None, reason)
+    reason = "class names are missing, because there is no data.yaml or classes.txt"
+    report.add("labels", source.name, None, f"{reason}; classes are named by their numbers")
     return []
 
 
@@ -457,8 +454,11 @@ class _Lines:
         if read.box is None and read.label:
             return _mask(read, hw, self.names)
         if read.box is not None:
-            box, shares = _box(read.box, hw), _shares(read.box).tolist()
-            self.corners.add(box, [share * hw[1 - n % 2] for n, share in enumerate(shares)], hw)
+            height, width = hw
+            x, y, wide, high = _shares(read.box).tolist()
+            left, top = (x - wide / 2) * width, (y - high / 2) * height
+            box = (left, top, left + wide * width, top + high * height)
+            self.corners.add(box, (x * width, y * height, wide * width, high * height), hw)
             if self.boxes:
                 found = box_to_mask(box, hw, _label_of(read.label, self.names))
         if found is None:
@@ -514,28 +514,17 @@ def video_hw(path: Path) -> tuple[int, int]:
     return checked_hw(height, width)
 
 
-def _box(numbers: list[str], hw: tuple[int, int]) -> Box:
-    """Convert center and size, 0..1 of the image sides, to x0, y0, x1, y1 in pixels."""
-    x, y, wide, high = _shares(numbers).tolist()
-    height, width = hw
-    left, top = (x - wide / 2) * width, (y - high / 2) * height
-    return left, top, left + wide * width, top + high * height
-
-
 def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
-    label, rest = _label_of(line.label, names), line.corners
-    if len(rest) < 6:
+    label, count = _label_of(line.label, names), len(line.corners)
+    if count < _MIN_OUTLINE_NUMBERS:
         raise DataError(
             "The line has too few points. Expected a class and at least 3 points, given: "
-            f"{len(rest)} numbers after the class."
+            f"{count} numbers after the class."
         )
-    if len(rest) % 2:
-        raise DataError(
-            f"Odd count of numbers. Expected x and y of each point, given: {len(rest)}."
-        )
-    corners = _shares(rest).reshape(-1, 2)
+    if count % 2:
+        raise DataError(f"Odd count of numbers. Expected x and y of each point, given: {count}.")
     sides = np.array([hw[1], hw[0]])
-    ring = corners * sides
+    ring = _shares(line.corners).reshape(-1, 2) * sides
     # Files have seven digits: restore corners between pixels or at the middle of a pixel's side,
     # because slanted lines run through pixel centers, where rounding changes the result.
     near = (2 * ring).round() / 2
@@ -570,8 +559,7 @@ def read_names(path: Path) -> list[str]:
         if not isinstance(document, dict) or "names" not in document:
             raise DataError("The key `names` is missing.")
         names = document["names"]
-        if isinstance(names, list):
-            names = dict(enumerate(names))
+        names = dict(enumerate(names)) if isinstance(names, list) else names
         if not isinstance(names, dict):
             raise DataError("`names` is neither a list nor a mapping of numbers to names.")
         by_number = {int(number): name for number, name in names.items()}
@@ -646,33 +634,21 @@ def encode(
             "convert both sets together."
         )
     for image, path in zip(images, paths, strict=True):
-        report_unsupported_fields(report, image, frozenset({"labels"}), (), implied(policy))
+        report_unsupported_fields(report, image, frozenset({"labels"}), (), only_license(policy))
         report_unlabeled(report, image)
         lines = []
         for number, mask in enumerate(image.masks):
             place = names.index(mask.label or UNLABELED)
-            rings = single_rings(image, number, report, policy)
-            lines += [ring_to_yolo(ring, image.hw, place) for ring in rings]
+            for ring in single_rings(image, number, report, policy):
+                shares = (ring / image.hw[::-1]).ravel().tolist()
+                lines.append(" ".join([str(place), *(f"{share:.7g}" for share in shares)]) + "\n")
         yield path, "".join(lines).encode()
     report_dataset_fields(report, images, policy, (CLASSES, INFO, LICENSES))
+    parts = parts_of(images).items()
+    folders = {split: f"images/{few[0].file_name.split('/')[0]}" for split, few in parts}
+    first = next(iter(folders.values()), "images")  # relative to the file, which has no `path`
     facts = {"license": license_text(policy.facts.licences), "info": policy.facts.info}
-    about = _split_folders(images) | {"names": dict(enumerate(names))} | other_keys(facts, ())
+    about: dict[str, Any] = {"train": first, "val": first} | folders
+    about |= {"names": dict(enumerate(names))} | other_keys(facts, ())
     text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
     yield file, text.encode()
-
-
-def _split_folders(images: list[AnnotatedImage]) -> dict[str, str]:
-    """Return the folder of each split, relative to the YAML file, which has no `path`."""
-    folders = {split: few[0].file_name.split("/")[0] for split, few in parts_of(images).items()}
-    if not folders:
-        return {"train": "images", "val": "images"}
-    first = next(iter(folders.values()))
-    places = {"train": first, "val": first} | folders
-    return {split: f"images/{place}" for split, place in places.items()}
-
-
-def ring_to_yolo(ring: Ring, image_hw: tuple[int, int], place: int = 0) -> str:
-    """Return the line of one object: its class, then x and y of each corner, 0..1 of the sides."""
-    height, width = image_hw
-    numbers = (ring / (width, height)).ravel().tolist()
-    return " ".join([str(place), *(f"{value:.7g}" for value in numbers)]) + "\n"

@@ -105,7 +105,7 @@ class ImageView:
     @property
     def plain(self) -> bool:
         """Whether the image's own colors are used unchanged."""
-        return self.bands is None and self.stretch is None and self.ranges is None
+        return not (self.raw or self.bands or self.stretch or self.ranges)
 
     @property
     def all_bands(self) -> bool:
@@ -248,8 +248,7 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
             "(in Python stretch=(2, 98))"
         )
     scale = _color_range(values.dtype, least, most)
-    dim = values.dtype.kind == "f" and scale is not None and most < _MIN_WHITE * scale[1]
-    if scale is not None and not dim:
+    if scale is not None and (values.dtype.kind != "f" or most >= _MIN_WHITE * scale[1]):
         return scale
     step = max(1, int(np.sqrt(values.shape[0] * values.shape[1] / _SAMPLE_PIXELS)))
     low, high = map(float, np.percentile(values[::step, ::step], PERCENTILES))
@@ -432,7 +431,15 @@ def open_header(file: Any) -> Image.Image:
         UnidentifiedImageError: No allowed decoder supports the file.
         MissingExtra: A HEIC file without the package pi-heif.
     """
-    formats = ("HEIF", *DECODERS) if _enable_heic(file) else DECODERS
+    head = read_head(file, 12)
+    is_heic = head[4:8] == b"ftyp" and head[8:12] in HEIC
+    if is_heic:
+        try:
+            import pi_heif
+        except ImportError:
+            raise MissingExtra("pi-heif", "heic", "a HEIC photo") from None
+        pi_heif.register_heif_opener()
+    formats = ("HEIF", *DECODERS) if is_heic else DECODERS
     shown, is_colourless = _with_colors(file)
     with _limit.lock:
         limit = Image.MAX_IMAGE_PIXELS
@@ -446,19 +453,6 @@ def open_header(file: Any) -> Image.Image:
             raise UnidentifiedImageError from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-
-
-def _enable_heic(file: Any) -> bool:
-    """Register pi-heif if a file is HEIC, and return whether it is. Raises MissingExtra."""
-    head = read_head(file, 12)
-    if head[4:8] != b"ftyp" or head[8:12] not in HEIC:
-        return False
-    try:
-        import pi_heif
-    except ImportError:
-        raise MissingExtra("pi-heif", "heic", "a HEIC photo") from None
-    pi_heif.register_heif_opener()
-    return True
 
 
 @contextmanager

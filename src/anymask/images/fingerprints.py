@@ -65,12 +65,8 @@ def first_alike(prints: Sequence[Floats | None], others: Sequence[Floats | None]
         middle = one[1:].mean()
         near = slice(*np.searchsorted(means, [middle - MAX_MEAN, middle + MAX_MEAN]))
         apart = np.abs(table[near, 1:] - one[1:])
-        alike = (
-            (apart.mean(1) <= MAX_MEAN) & (apart.max(1) <= MAX_CELL)
-            if len(apart)
-            else np.zeros(0, bool)
-        )
-        alike &= np.abs(table[near, 0] / one[0] - 1) <= ASPECT
+        alike = np.abs(table[near, 0] / one[0] - 1) <= ASPECT
+        alike &= (apart.mean(1) <= MAX_MEAN) & (apart.max(1) <= MAX_CELL)
         if alike.any():
             found[number] = int(places[near][alike].min())
     return found

@@ -14,37 +14,27 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import ImageError
+from anymask.images.microscopes import Places
 
 _FITS_BLOCK, _FITS_CARD = 2880, 80  # bytes of a FITS block and of a header card
 _MAX_BLOCKS, _MAX_UNITS = 1000, 1000  # of a header, and headers that are read
 _MRC_HEADER, _MRC_STAMP = 1024, 212
 _FITS_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 _MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+_NAMED = ("Z", "T", "P")  # names of the third and higher axes
 _CARD_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
-
-
-@dataclass(frozen=True)
-class Sections:
-    """Image of two or more axes, read by sections."""
-
-    # Lengths of the axes, outermost first; the last two are height and width
-    shape: tuple[int, ...]
-    # Function that reads a section by number: (H, W, 1) of any number type
-    read: Callable[[int], NDArray[Any]]
-    nm: float = 0.0  # Length of a pixel along x in nanometers, 0 if unknown
 
 
 # FITS.
 
 
-def open_fits(file: BinaryIO) -> Sections:
+def open_fits(file: BinaryIO) -> Places:
     """Open the first image of a FITS file."""
     file.seek(0)
     cards, start = _find_image(file)
@@ -56,7 +46,7 @@ def open_fits(file: BinaryIO) -> Sections:
         flat = _section(file, start, kind, shape, page)
         return _scaled(flat, scale or 1.0, zero or 0.0, blank)[..., None]
 
-    return Sections(shape, read)
+    return _places(shape, read)
 
 
 def _find_image(file: BinaryIO) -> tuple[dict[str, float], int]:
@@ -87,14 +77,13 @@ def _find_image(file: BinaryIO) -> tuple[dict[str, float], int]:
 def _header(file: BinaryIO) -> tuple[dict[str, float] | None, str]:
     """Numbers of a header, and the kind of extension; None at the end of the file."""
     cards: dict[str, float] = {}
-    kind, first = "", True
-    for _ in range(_MAX_BLOCKS):
+    kind = ""
+    for number in range(_MAX_BLOCKS):
         block = file.read(_FITS_BLOCK)
         if len(block) < _FITS_BLOCK:
-            if first and not block.strip(b"\0 "):
+            if not number and not block.strip(b"\0 "):
                 return None, ""
             raise EOFError("The header is incomplete")
-        first = False
         for place in range(0, _FITS_BLOCK, _FITS_CARD):
             card = block[place : place + _FITS_CARD].decode("ascii", "replace")
             name, mark, value = card[:8].strip(), card[8:10], card[10:].strip()
@@ -146,7 +135,7 @@ def _scaled(flat: NDArray[Any], scale: float, zero: float, blank: float | None) 
 # MRC.
 
 
-def open_mrc(file: BinaryIO) -> Sections:
+def open_mrc(file: BinaryIO) -> Places:
     """Open an MRC image, stack or volume."""
     file.seek(0)
     head = file.read(_MRC_HEADER)
@@ -170,10 +159,18 @@ def open_mrc(file: BinaryIO) -> Sections:
     def read(page: int) -> NDArray[Any]:
         return _section(file, start, kind, shape, page).astype(kind.newbyteorder("="))[..., None]
 
-    return Sections(shape, read, angstrom / 10)
+    return _places(shape, read, angstrom / 10)
 
 
 # Both.
+
+
+def _places(shape: tuple[int, ...], read: Callable[[int], NDArray[Any]], nm: float = 0.0) -> Places:
+    """Return the sections of an image along all axes but the last two, height and width."""
+    loops = [length for length in shape[:-2] if length > 1]
+    names = reversed(_NAMED[: len(loops)])
+    axes = tuple(zip(names, loops, strict=True)) if len(loops) <= len(_NAMED) else ()
+    return Places(math.prod(loops), (shape[-2], shape[-1]), 1, False, read, axes, nm)
 
 
 def _section(

@@ -81,8 +81,6 @@ _HEIC = _other(
     "It is corrupted, or a variant of the format that is not supported. Convert it to JPEG: "
     "heif-convert FILE photo.jpg",
 )
-_WEB_PAGE = _other("a web page", "Download the image itself")
-_SVG = _other("an SVG drawing", "Convert it to an image: rsvg-convert FILE -o drawing.png")
 _BEGINNINGS: tuple[tuple[bytes, InputType], ...] = (
     (b"NRRD0", InputType("an NRRD scan", "scan")),
     (b"ObjectType", InputType("a MetaImage scan", "other scan")),
@@ -127,8 +125,6 @@ HEIC = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _BRANDS = {  # of an ISO base media file, after "ftyp"; all others are videos
     **dict.fromkeys(HEIC, _HEIC), b"avif": _IMAGE, b"avis": _IMAGE, b"crx ": _RAW,
 }  # fmt: skip
-_GEOPACKAGES = (b"GPKG", b"GP10", b"GP11")  # the application id of the database
-_ZARR = (".zattrs", ".zgroup", "zarr.json")
 
 
 def recognize_head(head: bytes) -> InputType | None:
@@ -144,7 +140,8 @@ def recognize_head(head: bytes) -> InputType | None:
         return _DICOM
     if head[4:8] == b"ftyp":
         return _BRANDS.get(head[8:12], _VIDEO)
-    if head.startswith(b"SQLite format 3\0") and head[68:72] in _GEOPACKAGES:
+    application = head[68:72] if head.startswith(b"SQLite format 3\0") else b""
+    if application in (b"GPKG", b"GP10", b"GP11"):
         return InputType("a GeoPackage layer", "layer")
     if head.startswith(b"RIFF"):
         return {b"AVI ": _VIDEO, b"WEBP": _IMAGE}.get(head[8:12])
@@ -155,9 +152,10 @@ def recognize_head(head: bytes) -> InputType | None:
         return InputType("a layer of shapes", "layer")
     text = text.lower()
     if text.startswith((b"<!doctype html", b"<html")):
-        return _WEB_PAGE
+        return _other("a web page", "Download the image itself")
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
-        return _SVG
+        convert = "Convert it to an image: rsvg-convert FILE -o drawing.png"
+        return _other("an SVG drawing", convert)
     return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
 
 
@@ -166,7 +164,7 @@ def recognize(path: Path) -> InputType | None:
     type of its first files."""
     if not path.is_dir():
         return _recognize_file(path)
-    if any((path / name).is_file() for name in _ZARR):
+    if any((path / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")):
         return InputType("an OME-Zarr scan", "scan")
     found: dict[InputType, list[Path]] = {}
     for file in islice(_files_in(path), _LOOKED_AT):
@@ -181,7 +179,13 @@ def recognize(path: Path) -> InputType | None:
 
 
 def _recognize_file(path: Path) -> InputType | None:
-    found = recognize_head(_head_of(path))
+    try:
+        if not path.is_file():  # reading a pipe would block
+            return None
+        with path.open("rb") as file:
+            found = recognize_head(file.read(INSPECTED_BYTES))
+    except (OSError, ValueError):
+        return None
     return None if found is None or found.kind == "other" else found
 
 
@@ -217,13 +221,3 @@ def _files_in(folder: Path) -> Iterator[Path]:
         for name in sorted(names):
             if not name.startswith("."):
                 yield Path(here, name)
-
-
-def _head_of(path: Path) -> bytes:
-    try:
-        if not path.is_file():  # reading a pipe would block
-            return b""
-        with path.open("rb") as file:
-            return file.read(INSPECTED_BYTES)
-    except (OSError, ValueError):
-        return b""

@@ -166,16 +166,35 @@ def resolve_position(
     """Resolve a position such as "z1c0" to page and bands.
 
     Raises:
-        InputError: The position is invalid, or the source is not a file.
+        InputError: The position is invalid or does not exist, the channel is selected by bands as
+            well, or the source is not a file.
         ImageError: The file cannot be read, or its axes are unknown.
+        MissingExtra: The format requires an extra.
     """
     if not isinstance(source, str | Path) or is_address(source):
         raise InputError(
             f"page={page!r} is a position in a stack, which only files have. Pass a page number."
         )
-    with open_path(Path(source)) as file, decoding(repr(str(source))):
-        number, chosen = find_plane(file, repr(str(source)), page, bands)
-    return number, ImageView.of(chosen).bands
+    name = repr(str(source))
+    with open_path(Path(source)) as file, decoding(name):
+        axes, channels = _axes_of(file, name)
+    position = parse_position(page)
+    if not (known := dict(axes) | ({"C": channels} if channels > 1 else {})):
+        raise ImageError(
+            f"The axes of {name} are unknown. Select a page by its number, not by {page!r}."
+        )
+    words = " x ".join(f"{axis} {length}" for axis, length in known.items())
+    for axis, step in position.items():
+        if step >= known.get(axis, 0):
+            raise InputError(f"{page!r} is out of range. {name} has {words}, each counted from 0.")
+    number = 0
+    for axis, length in axes:
+        number = number * length + position.get(axis, 0)
+    if channels > 1 and "C" in position:
+        if bands is not None:
+            raise InputError(f"The channel can be selected by {page!r} or by bands, not by both.")
+        bands = position["C"] + 1
+    return number, ImageView.of(bands).bands
 
 
 def read_view(source: ImageSource, view: ImageView) -> UintImage:
@@ -274,8 +293,7 @@ def _load_stream(file: Any, name: str, view: ImageView) -> UintImage:
         _seek(image, name, view)
         check_size((image.height, image.width), name)
         with decoding(name):
-            is_deep = image.format in ("PNG", "TIFF")
-            deep = read_deep_colors(image, file, view.page) if is_deep else None
+            deep = read_deep_colors(image, file, view.page)
         if deep is None:
             pixels = _pillow_to_array(image, name, view)
         else:
@@ -285,7 +303,7 @@ def _load_stream(file: Any, name: str, view: ImageView) -> UintImage:
                 or image.format == "PNG"
                 or is_image(tags, tags.get(_PHOTOMETRIC))
             )
-            convert = to_srgb(image) if view.plain and not view.raw else None
+            convert = to_srgb(image) if view.plain else None
             pixels = _in_srgb(deep, name, view, convert, known=known)
         turns = orientation_of(image)  # after the size check: for PNG this decodes pixels
     finally:
@@ -303,9 +321,8 @@ def _in_srgb(
             colors keep their brightness, unless all stay below an eighth of white: these are
             sensor values, which are stretched.
     """
-    plain = view.plain and not view.raw
     colors = deep[..., : 3 if deep.shape[2] > 2 else 1]
-    if plain and known and deep.dtype == np.uint16 and colors.max() >= _WHITE_16 // 8:
+    if view.plain and known and deep.dtype == np.uint16 and colors.max() >= _WHITE_16 // 8:
         deep = ((deep.astype(np.uint32) * 255 + _WHITE_16 // 2) // _WHITE_16).astype(np.uint8)
     image = array_to_image(deep, name, view)
     if convert is None:
@@ -317,7 +334,7 @@ def _in_srgb(
 def _load_tiff(file: Any, name: str, view: ImageView) -> UintImage:
     deep = read_tiff(file, name, view)
     convert = None
-    if deep.profile and view.plain and not view.raw:
+    if deep.profile and view.plain:
         about = Image.new("RGB", (1, 1))
         about.info["icc_profile"] = deep.profile
         convert = to_srgb(about)
@@ -327,13 +344,11 @@ def _load_tiff(file: Any, name: str, view: ImageView) -> UintImage:
 
 def _seek(image: Image.Image, name: str, view: ImageView) -> None:
     """Seek to the page of a view. Raises ImageError if it does not exist."""
-    if view.page == 0:
-        return
-    with decoding(name):
-        count = getattr(image, "n_frames", 1)
-        if view.page >= count:
-            raise ImageError(no_such_page(view.page, count, name))
-        image.seek(view.page)
+    if view.page:
+        with decoding(name):
+            if view.page >= (count := getattr(image, "n_frames", 1)):
+                raise ImageError(no_such_page(view.page, count, name))
+            image.seek(view.page)
 
 
 def orientation_of(image: Image.Image) -> int:
@@ -389,9 +404,8 @@ def _pillow_to_array(
 
 
 def _has_alpha(image: Image.Image) -> bool:
-    if image.info.get(NO_ALPHA):
-        return False
-    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    has_channel = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+    return has_channel and not image.info.get(NO_ALPHA)
 
 
 # Image files.
@@ -451,9 +465,8 @@ def find_images(
         )
         for name in sorted(names):
             path = Path(here, name)
-            if path.suffix.lower() not in suffixes or name.startswith("."):
-                continue
-            if path.is_file() or not path.exists():  # reading a pipe would block
+            is_named = path.suffix.lower() in suffixes and not name.startswith(".")
+            if is_named and (path.is_file() or not path.exists()):  # reading a pipe would block
                 yield path
 
 
@@ -510,7 +523,7 @@ def fetch_image(address: str, most_bytes: int = MAX_DOWNLOAD_BYTES) -> bytes:
         ImageError: The URL is invalid, the download fails, or the file is larger than
             `most_bytes`.
     """
-    if address.partition("://")[0].lower() not in ("http", "https"):
+    if not is_address(address):
         raise ImageError(f"Invalid address {address[:200]!r}. Expected an http or https URL.")
     from anymask.base import transfers
 
@@ -599,7 +612,6 @@ def load_referenced(
 # Pages.
 
 _AXES = "CZTVHRPLASE"  # axes with a meaning; tifffile names others Q and I
-_OF_ONE_IMAGE = ("MPO",)  # its other frames are camera previews of the same image
 
 
 @dataclass(frozen=True)
@@ -645,7 +657,7 @@ def read_pages(path: Path) -> Pages:
             with open_microscope(file, name) as places:
                 return Pages(places.count, places.axes)
         with image:
-            if image.format in _OF_ONE_IMAGE:
+            if image.format == "MPO":  # the others are camera previews of the same image
                 return Pages()
             with decoding(name):
                 return Pages(int(getattr(image, "n_frames", 1)))
@@ -653,7 +665,6 @@ def read_pages(path: Path) -> Pages:
 
 _POSITION = re.compile(r"(?:[a-z]\d{1,6})+")
 _STEP = re.compile(r"([a-z])(\d+)")
-_OTHER = ("Q", "I")  # names that tifffile gives to unnamed axes
 
 Axes = tuple[tuple[str, int], ...]
 
@@ -673,40 +684,12 @@ def parse_position(text: str) -> dict[str, int]:
     return dict(steps)
 
 
-def find_plane(
-    file: BinaryIO, name: str, text: str, bands: int | Sequence[int] | None = None
-) -> tuple[int, int | Sequence[int] | None]:
-    """Return the page of a position, and the bands: those given, or the band that C selects.
-
-    Raises InputError if the file has no such axis or step, or if bands are given twice; ImageError
-    if the axes of the file are unnamed; MissingExtra.
-    """
-    position = parse_position(text)
-    axes, channels = _axes_of(file, name)
-    if not (known := dict(axes) | ({"C": channels} if channels > 1 else {})):
-        raise ImageError(
-            f"The axes of {name} are unknown. Select a page by its number, not by {text!r}."
-        )
-    words = " x ".join(f"{axis} {length}" for axis, length in known.items())
-    for axis, step in position.items():
-        if step >= known.get(axis, 0):
-            raise InputError(f"{text!r} is out of range. {name} has {words}, each counted from 0.")
-    page = 0
-    for axis, length in axes:
-        page = page * length + position.get(axis, 0)
-    if channels > 1 and "C" in position:
-        if bands is not None:
-            raise InputError(f"The channel can be selected by {text!r} or by bands, not by both.")
-        bands = position["C"] + 1
-    return page, bands
-
-
 def _axes_of(file: BinaryIO, name: str) -> tuple[Axes, int]:
     """Return the axes of the pages, outermost first, and the channels that are bands of a page."""
     if is_tiff(file):
         axes = tiff_axes(file)
         samples = 1 if any(axis == "C" for axis, _ in axes) else tiff_facts(file).samples
-        return tuple(pair for pair in axes if pair[0] not in _OTHER), samples
+        return tuple(pair for pair in axes if pair[0] not in "QI"), samples  # these are unnamed
     if is_microscope(file):
         with open_microscope(file, name) as places:
             return places.axes, 1 if places.colors else places.channels

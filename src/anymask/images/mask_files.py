@@ -38,7 +38,6 @@ _LOSSY_TIFF = (6, 7, 34892, 50001)  # old and new JPEG; lossy JPEG; WebP
 _LOSSY = frozenset(["JPEG", "MPO", "AVIF", "HEIF"])
 _WEBP_HEAD = 16384  # bytes that contain the start of the pixel chunk, even after a color profile
 _GRAY_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-_RAW_VIEW = ImageView(raw=True)
 
 
 @brief
@@ -90,8 +89,12 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
             raise ImageError(
                 f"{name} has {pages} pages, but a mask image must have one. Save each page alone."
             )
-        lossy = _is_lossy(image, file)
-        deep = read_deep_colors(image, file, 0) if image.format in ("PNG", "TIFF") else None
+        if image.format == "WEBP":
+            lossy = b"VP8L" not in read_head(file, _WEBP_HEAD)
+        else:
+            kind = getattr(image, "tag_v2", {}).get(_COMPRESSION)
+            lossy = image.format in _LOSSY or kind in _LOSSY_TIFF
+        deep = read_deep_colors(image, file, 0)
         image.load()
         turns, alpha = orientation_of(image), _alpha_of(image)
         palette: UintImage | None = None
@@ -114,7 +117,7 @@ def _read_stored(file: Any, name: str) -> MaskPixels:
 
 
 def _by_tifffile(file: Any, name: str) -> MaskPixels:
-    deep = read_tiff(file, name, _RAW_VIEW)
+    deep = read_tiff(file, name, ImageView(raw=True))
     pixels = upright(deep.pixels, deep.orientation)
     channels = pixels.shape[2]
     if channels not in (1, 3, 4):
@@ -153,13 +156,6 @@ def _alpha_of(image: Image.Image) -> UintImage | None:  # (H, W)
     straight = image.convert("LA") if image.mode == "La" else image
     alpha = np.asarray(straight.convert("RGBA").getchannel("A"))
     return None if alpha.min(initial=255) == 255 else alpha
-
-
-def _is_lossy(image: Image.Image, file: Any) -> bool:
-    """Return whether the format is lossy."""
-    if image.format == "WEBP":
-        return b"VP8L" not in read_head(file, _WEBP_HEAD)
-    return image.format in _LOSSY or getattr(image, "tag_v2", {}).get(_COMPRESSION) in _LOSSY_TIFF
 
 
 def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any]:  # -> (H, W)

@@ -40,11 +40,11 @@ class MaskPixels:
     lossy: bool = False  # Whether the format is lossy, like JPEG
 
 
-Found = tuple[NDArray[Any], bool]  # values, whether they are colors
+def interpret(stored: MaskPixels, requested: MaskValues, name: str) -> tuple[NDArray[Any], bool]:
+    """Return object values (H, W), 0 for background, and whether they are colors.
 
-
-def interpret(stored: MaskPixels, requested: MaskValues, name: str) -> Found:
-    """Return object values (H, W), 0 for background, as in `MaskImage`. Raises ImageError."""
+    Raises ImageError.
+    """
     if requested == "binary":
         return _joined(stored, name), False
     if requested == "labels":
@@ -54,8 +54,10 @@ def interpret(stored: MaskPixels, requested: MaskValues, name: str) -> Found:
         if requested == "auto" and not _has_colors(values, stored.palette):
             return _as_labels(values, alpha, name), False
         values = stored.palette[values]
-    if requested == "auto" and alpha is not None and _is_plain(values, alpha):
-        return _cut(alpha, int(alpha.max())), False
+    if requested == "auto" and alpha is not None:
+        seen = values[alpha > 0]
+        if not len(seen) or (seen == seen[:1]).all():  # one color: the alpha channel is the mask
+            return _cut(alpha, int(alpha.max())), False
     values = _without_hidden(values, alpha)
     colored = values.ndim == 3 and not _is_gray(values)
     values = colors_to_numbers(values) if colored else _as_labels(values, None, name)
@@ -78,12 +80,6 @@ def _is_gray(colors: NDArray[Any]) -> bool:
     return bool((colors == colors[..., :1]).all())
 
 
-def _is_plain(values: NDArray[Any], alpha: UintImage) -> bool:
-    """Return whether all visible pixels have one color, so that the alpha channel is the mask."""
-    seen = values[alpha > 0]
-    return not len(seen) or bool((seen == seen[:1]).all())
-
-
 def _check_clear(numbers: NDArray[Any], colored: bool, name: str, lossy: bool) -> None:
     """Raise AmbiguousMaskError if values are not clear, or if a lossy format changed them."""
     if numbers.max(initial=0) >= _MAX_TABLE_VALUE:
@@ -96,8 +92,8 @@ def _check_clear(numbers: NDArray[Any], colored: bool, name: str, lossy: bool) -
     if lossy:
         what = f"{count} values or colors, which its lossy format has changed"
         raise _ambiguous(name, what, "binary, or save it as PNG")
-    white = np.iinfo(numbers.dtype).max
-    if not colored and count <= MAX_GRAY_NUMBERS and int(numbers.max()) < MIN_WHITE * white:
+    has_white = int(numbers.max()) >= MIN_WHITE * np.iinfo(numbers.dtype).max
+    if not colored and count <= MAX_GRAY_NUMBERS and not has_white:
         return
     across = np.pad(numbers[:, 1:] == numbers[:, :-1], ((0, 0), (1, 1)))
     down = np.pad(numbers[1:] == numbers[:-1], ((1, 1), (0, 0)))
@@ -154,8 +150,8 @@ def _white_level(values: NDArray[Any], name: str) -> float:
 
 def _cut(values: NDArray[Any], white: float) -> NDArray[Any]:
     """Threshold at half of white; logits (`white` 0) at 0."""
-    object_at: BoolArray = values * 2.0 >= white if white else values > 0
-    return np.asarray(object_at & (values != 0), np.uint8)
+    at = (values * 2.0 >= white) & (values != 0) if white else values > 0
+    return np.asarray(at, np.uint8)
 
 
 def _as_labels(values: NDArray[Any], alpha: UintImage | None, name: str) -> NDArray[Any]:

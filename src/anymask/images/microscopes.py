@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +22,12 @@ from anymask.images.decoding import ImageView, check_size, read_head
 from anymask.images.tiff import no_such_page
 from anymask.masks import MAX_PIXELS
 
-if TYPE_CHECKING:
-    from anymask.images.instruments import Sections
-
 FITS, MRC = b"SIMPLE  =", b"MAP "  # first bytes of FITS; bytes of MRC at _MRC_MAP
 _MRC_MAP = 208
 INSTRUMENTS = (".fits", ".fit", ".fts", ".mrc", ".mrcs")  # suffixes
 MICROSCOPES = (".czi", ".lif", ".nd2", *INSTRUMENTS)  # suffixes
 _MAGIC_BYTES = 512  # bytes that identify a file
 _MAX_BYTES = 12 * MAX_PIXELS  # decoded at once: a whole CZI, one page of other formats
-_NAMED = ("Z", "T", "P")  # names of the third and higher axes of FITS and MRC
 _PAGE_AXES = ("C", "Y", "X", "S", "0")  # the last two are the RGB samples of a pixel
 
 
@@ -109,7 +105,7 @@ def _opener(file: Any) -> tuple[str, str, Any] | None:
 
         fits = head.startswith(FITS)
         what, opened = ("a FITS file", open_fits) if fits else ("an MRC file", open_mrc)
-        return "", what, lambda file: nullcontext(_places_of(opened(file)))
+        return "", what, lambda file: nullcontext(opened(file))
     return next((kinds[one] for one in kinds if head.startswith(one)), None)
 
 
@@ -178,14 +174,6 @@ def _open_nd2(file: BinaryIO) -> Iterator[Places]:
         yield _places(sizes, read)
 
 
-def _places_of(image: Sections) -> Places:
-    loops = [length for length in image.shape[:-2] if length > 1]
-    names = reversed(_NAMED[: len(loops)])
-    axes = tuple(zip(names, loops, strict=True)) if len(loops) <= len(_NAMED) else ()
-    height, width = image.shape[-2:]
-    return Places(math.prod(loops), (height, width), 1, False, image.read, axes, image.nm)
-
-
 def _places(sizes: Mapping[str, int], read: Callable[[int], NDArray[Any]]) -> Places:
     samples = sizes.get("S", sizes.get("0", 1))
     channels = sizes.get("C", 1)
@@ -215,9 +203,8 @@ def _steps(sizes: Mapping[str, int], page: int) -> dict[str, int]:
 def _channels_last(array: NDArray[Any], sizes: Mapping[str, int]) -> NDArray[Any]:  # (H, W, C)
     """Transpose a page of any axis order, with all channels and samples as the last axis."""
     whole = np.asarray(array).reshape(list(sizes.values()))
-    order = [axis for axis in ("Y", "X", "C", "S", "0") if axis in sizes]
-    placed = whole.transpose([list(sizes).index(axis) for axis in order])
-    return placed.reshape(sizes["Y"], sizes["X"], -1)
+    order = [list(sizes).index(axis) for axis in ("Y", "X", "C", "S", "0") if axis in sizes]
+    return whole.transpose(order).reshape(sizes["Y"], sizes["X"], -1)
 
 
 def _check_bytes(sizes: Mapping[str, int], item: int) -> None:

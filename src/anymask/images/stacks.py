@@ -71,10 +71,7 @@ class Planes:
     @property
     def places(self) -> tuple[int, ...]:
         """Page numbers of the places that masks lie on."""
-        if self.bands or not self.channels:
-            return tuple(range(self.pages.count))
-        step, count = self._step(), len(self.channels)
-        return tuple(p for p in range(self.pages.count) if p // step % count == 0)
+        return tuple(page for page in range(self.pages.count) if self.place_of(page) == page)
 
     def place_of(self, page: int) -> int:
         """Return the place of a page: the page of its first channel."""
@@ -103,9 +100,9 @@ class Planes:
             rest = f", ..., {self.places[-1]}" if len(self.places) > 8 else ""
             raise InputError(f"Page {place} is not available. Use one of: {some}{rest}.")
         if channel is not None and not 0 <= channel < len(self.channels):
-            count = len(self.channels)
+            last = len(self.channels) - 1
             raise InputError(
-                f"Channel {channel} is out of range. Use 0 to {count - 1}, or omit the channel."
+                f"Channel {channel} is out of range. Use 0 to {last}, or omit the channel."
             )
         if channel is None and (view.bands is not None or self.colors or not self.channels):
             return replace(view, page=place)
@@ -227,8 +224,8 @@ def _read_ome(text: str) -> tuple[tuple[str, ...], PixelSize | None]:
         space = root.tag.partition("}")[0] + "}" if "}" in root.tag else ""
         pixels: Any = root.find(f"{space}Image/{space}Pixels")
         names = tuple(one.get("Name", "")[:40] for one in pixels.findall(f"{space}Channel"))
-        size = float(pixels.get("PhysicalSizeX"))
-        return names, _sized(size, pixels.get("PhysicalSizeXUnit", "µm"))
+        unit = pixels.get("PhysicalSizeXUnit", "µm")
+        return names, _sized(float(pixels.get("PhysicalSizeX")), unit)
     return names, None
 
 
@@ -267,14 +264,11 @@ def read_value_ranges(path: Path, page: int = 0) -> list[ChannelRange]:
         return []
     array, name = load_channels(path, page), repr(str(path))
     names = planes.channels or (("Grey",) if array.shape[2] < 3 else ())
-    found = []
-    for channel, channel_name in enumerate(names):
-        values = array[..., channel : channel + 1]
-        low, high = composite_range(values, name)
-        found.append(
-            ChannelRange(channel_name, float(values.min()), float(values.max()), low, high)
-        )
-    return found
+    channels = zip(names, np.dsplit(array, array.shape[2]), strict=False)
+    return [
+        ChannelRange(one, float(band.min()), float(band.max()), *composite_range(band, name))
+        for one, band in channels
+    ]
 
 
 def load_channels(
@@ -346,8 +340,7 @@ def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
     """Return the pages that form the image of a place. Raises InputError."""
     along = dict(planes.pages.axes).get("C", 1)
     if along > 1 and not planes.bands:
-        views = (planes.view(page, channel, ImageView()) for channel in range(along))
-        return [view.page for view in views]
+        return [planes.view(page, channel, ImageView()).page for channel in range(along)]
     unnamed = not planes.pages.axes and not planes.bands and page == 0
     if unnamed and count is not None and planes.pages.count == count > 1:
         return list(range(count))

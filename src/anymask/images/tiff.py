@@ -27,7 +27,7 @@ from PIL import Image, UnidentifiedImageError
 
 from anymask.base import ImageError, MissingExtra, need_packages
 from anymask.images.decoding import TIFF_HEADS, ImageView, check_size, open_header
-from anymask.masks import MAX_PIXELS
+from anymask.masks import MAX_PIXELS, counted
 
 _MAX_BYTES = 12 * MAX_PIXELS  # size limit of a page with all its bands
 _MODES_TO_8_BIT = ("RGB", "RGBA", "RGBX", "LA")  # modes that Pillow reduces to 8 bits
@@ -122,7 +122,8 @@ def needs_tifffile(image: Image.Image, view: ImageView) -> bool:
 
 def _has_deep_colors(image: Image.Image) -> bool:
     """Return whether Pillow would reduce 16-bit colors to 8 bits."""
-    return image.mode in _MODES_TO_8_BIT and ";16" in str(getattr(image, "tile", ""))
+    is_reduced = image.format in ("PNG", "TIFF") and image.mode in _MODES_TO_8_BIT
+    return is_reduced and ";16" in str(getattr(image, "tile", ""))
 
 
 def read_deep_colors(image: Image.Image, file: BinaryIO, page: int) -> NDArray[Any] | None:
@@ -413,8 +414,7 @@ def check_segments(page: Any, name: str) -> None:
 
 def no_such_page(page: int, count: int, name: str) -> str:
     """Return the message for a page that a file does not have."""
-    pages = f"{count} page{'s' if count > 1 else ''}"
-    return f"Page {page} is out of range: {name} has {pages}, numbered from 0."
+    return f"Page {page} is out of range: {name} has {counted(count, 'page')}, numbered from 0."
 
 
 def _turns(page: Any) -> int:
