@@ -144,10 +144,9 @@ def evaluate_images(
         name = sets[0].plan.name if len(sets) == 1 else Path(query.data).name
     check_requirements(sets, {*protocol, *given.get("also", ())})
     known = {one.name: given[one.name] for one in list_settings(EvalSettings) if one.name in given}
-    requested = {
-        name: value for name, value in known.items() if value is not None or name == "slow"
-    }
-    how = EvalSettings(**requested)
+    how = EvalSettings(
+        **{name: value for name, value in known.items() if value is not None or name == "slow"}
+    )
     chosen: list[Method] = (
         list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     )
@@ -236,9 +235,8 @@ def _measure(
     """
     known = finished_sets(out, run, scorer) if resume and out else {}
     names = [one.plan.name for one in scorer.sets]
-    counts = []
+    counts, limits = [], (scorer.settings.limit, scorer.settings.per_image)
     for one in scorer.sets:
-        limits = scorer.settings.limit, scorer.settings.per_image
         counts.append(len(choose_masks(one.plan, one.samples, *limits).mask))
         if not counts[-1]:
             raise DataError(
@@ -247,19 +245,15 @@ def _measure(
     places = [place for place, name in enumerate(names) if name not in known]
     if workers is None:
         much = sum(counts[place] for place in places) >= MIN_PARALLEL_MASKS
-        on_cpu = (
-            all(getattr(one, "device", "cpu") in ("auto", "cpu") for one in task.methods)
-            if task
-            else False
-        )
+        devices = [getattr(one, "device", "cpu") for one in task.methods] if task else []
+        on_cpu = {*devices} <= {"auto", "cpu"}
         workers = min(2, pick_threads()) if much and on_cpu else 1
     workers = min(workers, len(places))
-    ready = (
+    for place, scores in (
         score_in_workers(task.open, names, places, workers)
         if task and workers > 1
         else _score_here(scorer, places)
-    )
-    for place, scores in ready:
+    ):
         known[names[place]] = scores
         run = replace(run, sets=tuple(known[name] for name in names if name in known))
         if out:

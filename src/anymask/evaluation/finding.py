@@ -80,8 +80,7 @@ class FindAnswer:
         """Return which annotated masks overlap a candidate with an IoU of at least 0.50."""
         if not self.candidates or not self.truths:
             return np.zeros(len(self.truths))
-        best = rle_iou(self.candidates, self.truths).max(0)
-        return np.where(best >= MATCH_IOU, 1.0, 0.0)
+        return (rle_iou(self.candidates, self.truths).max(0) >= MATCH_IOU).astype(np.float64)
 
     def matched(self) -> Floats:  # -> (n,)
         """Return the IoU of each predicted mask with its matched annotation, best pairs first."""
@@ -257,11 +256,10 @@ def query_images(
             continue
         method = learn(label, there.pixels(other), example)
         queries = [(there, image, masks[label])]
-        without = [one for one, shown in images if label not in shown]
-        if absent is not None and others:
-            queries.append((absent, others[number % len(others)], []))
-        elif without:
-            queries.append((there, without[number % len(without)], []))
+        without = others or [one for one, shown in images if label not in shown]
+        if without:
+            source = absent if absent is not None and others else there
+            queries.append((source, without[number % len(without)], []))
         for source, one, truths in queries:
             found = method(source.pixels(one))
             yield FindAnswer(label, [m.rle for m in found], [m.score for m in found], truths)
@@ -369,26 +367,22 @@ def evaluate_finding(
     if way == "words":
         questions = WordQuestions.of(model, there, settings)
         answers = [*questions.predictions(other, limit)]
-        notes.append(f"{model.name}, {len(answers)} prompts: one for each label of each image")
-        if questions.skipped:
-            notes.append(
-                f"Skipped labels that the model has no name for: {', '.join(questions.skipped)}"
-            )
+        each = "one for each label of each image"
+        if skipped := ", ".join(questions.skipped):
+            notes.append(f"Skipped labels that the model has no name for: {skipped}")
         requested = "any label that the model has a name for. Text prompts require known names"
     else:
         answers = [*query_images(finding_by(way, model, settings), there, other, limit)]
-        notes.append(
-            f"{model.name}, {len(answers)} prompts: each exemplar is the largest mask "
-            "with its label"
-        )
+        each = "each exemplar is the largest mask with its label"
         requested = (
             "any label that occurs in at least two images. An exemplar prompt requires "
             "another image with the same label"
         )
     if not answers:
         raise DataError(f"{data} does not have {requested}.")
+    notes = [f"{model.name}, {len(answers)} prompts: {each}", *notes, *there.unread_lines()]
     title = f"Text and exemplar prompts on {data}"
-    report = report_values(title, way, measure_finding(answers), [*notes, *there.unread_lines()])
+    report = report_values(title, way, measure_finding(answers), notes)
     about = {"model": model.name, "data": str(data), "questions": len(answers)}
     metrics = report.rows[0]
     return replace(report, rows=[{"way": way, **metrics}], data=about | {way: metrics})

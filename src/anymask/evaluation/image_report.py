@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, UintImage
 from anymask.evaluation.measures import MASK_MEASURES, MEASURES, click_name
 from anymask.evaluation.metrics import Mean
 from anymask.evaluation.page import Points, Series, curve_plot, jpeg_bytes, legend, line_plot
@@ -64,10 +63,10 @@ def report_images(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
         ),
     ]
     masks = sum(len(scores.area) for scores in run.sets)
-    weights = f"weights {run.weights_hash or 'without a hash'}"
     return Report(
         title=f"{run.subject} on {run.data or 'its sets'}",
-        about=f"anymask evaluate: {len(run.sets)} sets, {masks} masks, {weights}",
+        about=f"anymask evaluate: {len(run.sets)} sets, {masks} masks, weights "
+        f"{run.weights_hash or 'without a hash'}",
         sections=[one for one in sections if one.tables or one.plots or one.images],
         notes=_notes(run, bool(cases)),
         rows=list(_rows(run)),
@@ -85,8 +84,10 @@ def _rows(run: Evaluation) -> Iterator[dict[str, Any]]:
         for one in scores.found:
             means += [(one.method, f"{one.measure}: {m.name}", m) for m in one.figures]
         for method, measure, mean in means:
-            numbers = {"mean": mean.value, "low": mean.low, "high": mean.high}
-            yield {"set": scores.name, "method": method, "measure": measure} | numbers
+            yield {
+                "set": scores.name, "method": method, "measure": measure, "mean": mean.value,
+                "low": mean.low, "high": mean.high,
+            }  # fmt: skip
 
 
 def _notes(run: Evaluation, pictured: bool) -> list[str]:
@@ -129,8 +130,8 @@ def _main_table(run: Evaluation) -> TextTable:
     pairs = _main_columns(run)
     rows = []
     for scores in run.sets:
-        masks = int((scores.area >= run.settings.min_area).sum())
-        rows.append([scores.name, str(masks), *map(_cell, _means(run, scores, pairs))])
+        masks = str((scores.area >= run.settings.min_area).sum())
+        rows.append([scores.name, masks, *map(_cell, _means(run, scores, pairs))])
     for group in run.groups:
         means = [run.mean(measure, group=group, method=method) for method, measure in pairs]
         bold = [_bold(_cell(mean.value)) for mean in means]
@@ -338,43 +339,36 @@ def draw_worst_cases(
 
 
 def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str) -> Shot:
+    """Draw a crop around the object, IMAGE_SIDE pixels long, with both outlines and the click."""
     place, mask = int(scores.image[row]), int(scores.mask[row])
     image = EvalImage(place, one.samples[place], scores.mask[row : row + 1])
     (truth,) = image.truths()
     clicked = [center_click(truth.mask)] if way == "1 click" else []
-    prompt = Prompt.of(points=clicked) if clicked else Prompt(box=tight_box(truth.mask))
-    embedding = method.encode(image.image)
-    (answer,) = method.segment(embedding, prompts=[prompt])
+    box = tight_box(truth.mask)
+    prompt = Prompt.of(points=clicked) if clicked else Prompt(box=box)
+    (answer,) = method.segment(method.encode(image.image), prompts=[prompt])
     found = answer.masks[0]
+
+    room = IMAGE_MARGIN * max(box[2] - box[0], box[3] - box[1]) + 8
+    left, top = (max(int(side - room), 0) for side in box[:2])
+    window = (slice(top, int(box[3] + room)), slice(left, int(box[2] + room)))
+    part = image.image[window]
+    scale = IMAGE_SIDE / max(part.shape[:2])
+    size = (max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1))
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = np.asarray(cv2.resize(part, size, interpolation=kind), np.uint8)
+    both = [
+        cv2.resize(each[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        for each in (truth.mask, found)
+    ]
+    drawn = contours(small, np.stack(both), palette=[TRUTH, ANSWER], width=2)
+    for x, y in clicked:
+        at = (round((round(x) + 0.5 - left) * scale), round((round(y) + 0.5 - top) * scale))
+        cv2.circle(drawn, at, 4, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(drawn, at, 3, (220, 30, 30), cv2.FILLED, cv2.LINE_AA)
     fit = iou(found, truth.mask, truth.ignore)
     label = image.sample.objects[mask].label
     words = (
         f"{way}: IoU {fit:.2f}, {image.sample.name}, mask {mask}{f' ({label})' if label else ''}"
     )
-    clicks = [(round(x), round(y)) for x, y in clicked]
-    return Shot(_draw_object(image.image, truth.mask, found, clicks), [words])
-
-
-def _draw_object(
-    image: UintImage, truth: BoolArray, found: BoolArray, clicks: Sequence[tuple[int, int]]
-) -> bytes:
-    """Draw a crop around the object, PICTURE_SIDE pixels long, with both outlines and the click."""
-    x0, y0, x1, y1 = tight_box(truth)
-    room = IMAGE_MARGIN * max(x1 - x0, y1 - y0) + 8
-    left, top = (max(int(v - room), 0) for v in (x0, y0))
-    window = (slice(top, int(y1 + room)), slice(left, int(x1 + room)))
-    part = image[window]
-    scale = IMAGE_SIDE / max(part.shape[:2])
-    size = (max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = np.asarray(cv2.resize(part, size, interpolation=way), np.uint8)
-    both = [
-        cv2.resize(mask[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        for mask in (truth, found)
-    ]
-    drawn = contours(small, np.stack(both), palette=[TRUTH, ANSWER], width=2)
-    for x, y in clicks:
-        at = (round((x + 0.5 - left) * scale), round((y + 0.5 - top) * scale))
-        cv2.circle(drawn, at, 4, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
-        cv2.circle(drawn, at, 3, (220, 30, 30), cv2.FILLED, cv2.LINE_AA)
-    return jpeg_bytes(drawn, JPEG_QUALITY)
+    return Shot(jpeg_bytes(drawn, JPEG_QUALITY), [words])

@@ -86,8 +86,8 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
         (0.1 * (area < TINY_AREA), f"only {area} pixels"),
     ]  # fmt: skip
     holding = sorted((pair for pair in weighed if pair[0] > 0), key=lambda pair: -pair[0])
-    looks = ERROR_PHRASES.get(error, f"probably {error}")
-    return (looks, *(words for _, words in holding[:MAX_REASONS]))
+    most = (words for _, words in holding[:MAX_REASONS])
+    return (ERROR_PHRASES.get(error, f"probably {error}"), *most)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -212,6 +212,5 @@ def apply_proposals(
         elif suspect.proposal is not None:
             kept = {name: getattr(mask, name) for name in ANNOTATED}
             masks.append(replace(suspect.proposal, **kept))
-    added = [s.proposal for s in chosen if s.action == "add" and s.proposal is not None]
-    masks += added
+    masks += [s.proposal for s in chosen if s.action == "add" and s.proposal is not None]
     return replace(image, masks=Masks(masks))

@@ -115,8 +115,8 @@ def _score_noc(
     method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> MaskScores:
     goal = Goal(max(NOC_AT), deepest_click)
-    ious = click_rounds(method, embedding, truths, NOC_CLICKS, goal).ious
-    return tuple(clicks_needed(ious, at).astype(np.float64) for at in NOC_AT)
+    scores = click_rounds(method, embedding, truths, NOC_CLICKS, goal)
+    return tuple(clicks_needed(scores.ious, at).astype(np.float64) for at in NOC_AT)
 
 
 def _boundary_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
@@ -256,24 +256,19 @@ def score_set(
         progress: Callback with a description (dataset, and measure for those per dataset), steps
             done and in total.
     """
-
-    def tell(what: str, done: int, total: int) -> None:
-        if progress:
-            progress(what, done, total)
-
+    tell = progress or (lambda what, done, total: None)
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     found = []
     for name in one.plan.measures:
         if (function := MEASURES[name].function) is None:
             continue
         for method in methods:
-            whose = method.spec.name
-            what = f"{one.plan.name} {name}: {whose}"
+            what = f"{one.plan.name} {name}: {method.spec.name}"
             try:
                 result = function(method, one, settings, lambda *n, what=what: tell(what, *n))
             except NotMeasured as error:
                 result = SetResult(reason=str(error))
-            found.append(replace(result, method=whose, measure=name))
+            found.append(replace(result, method=method.spec.name, measure=name))
     return SetScores(
         name=one.plan.name,
         groups=one.plan.groups,

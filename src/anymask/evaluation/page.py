@@ -165,8 +165,10 @@ def line_plot(
         points = " ".join(
             f"{x:.1f},{_y(share, top):.1f}" for x, share in zip(middles, one.values, strict=True)
         )
-        style = f"line s{number % COLORS}"
-        parts.append(f'<polyline class="{style}" points="{points}">{_title(one.name)}</polyline>')
+        parts.append(
+            f'<polyline class="line s{number % COLORS}" points="{points}">{_title(one.name)}'
+            "</polyline>"
+        )
     return _svg(parts, x_label)
 
 
@@ -183,11 +185,10 @@ class Points:
 def curve_plot(curves: Sequence[Points], x_label: str) -> str:
     """Plot lines with markers; y is 0 to 1, shown in percent."""
     there = [(one.x[known], one.y[known]) for one in curves for known in [np.isfinite(one.y)]]
-    low = min((float(x.min()) for x, _ in there if len(x)), default=0.0)
-    high = max((float(x.max()) for x, _ in there if len(x)), default=1.0)
+    marks = np.unique(np.concatenate([np.zeros(0), *(x for x, _ in there)]))
+    low, high = (float(marks[0]), float(marks[-1])) if len(marks) else (0.0, 1.0)
     span = high - low or 1.0
     parts = [_y_axis(1.0), _x_label(x_label)]
-    marks = np.unique(np.concatenate([x for x, _ in there])) if there else np.zeros(0)
     places = marks if len(marks) <= 8 and (marks % 1 == 0).all() else _round_marks(low, high)
     wide = WIDTH - LEFT - RIGHT - 24
     parts += [_tick(LEFT + 12 + (x - low) / span * wide, f"{x:.3g}") for x in places]
@@ -209,11 +210,10 @@ def _round_marks(low: float, high: float) -> Floats:
     if high <= low:
         return np.array([low])
     power = 10.0 ** np.floor(np.log10(high - low))
-    steps = [power * part for part in (0.2, 0.25, 0.5, 1.0) if (high - low) / (power * part) <= 7]
-    step = float(steps[0] if steps else power * 2)
-    return (
-        np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step + 0.0
-    )  # no -0
+    steps = (power * part for part in (0.2, 0.25, 0.5, 1.0, 2.0))
+    step = float(next(one for one in steps if (high - low) / one <= 7))
+    marks = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)
+    return marks * step + 0.0  # no -0
 
 
 def bar_plot(
@@ -225,9 +225,10 @@ def bar_plot(
     step = (WIDTH - LEFT - RIGHT) / max(len(names), 1)
     wide = 0.8 * step / max(len(series), 1)
     parts = [_y_axis(top), _x_label(x_label)]
+    room = max(int(step / 8), 3)  # letters
     for place, name in enumerate(names):
         middle = LEFT + (place + 0.5) * step
-        parts.append(_tick(middle, _shorten(name, int(step / 8))))
+        parts.append(_tick(middle, name if len(name) <= room else name[: room - 1] + "…"))
         for number, one in enumerate(series):
             share = float(one.values[place])
             x, y = middle - 0.4 * step + number * wide, _y(share, top)
@@ -321,7 +322,3 @@ def _x_label(text: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def _shorten(text: str, most: int) -> str:
-    return text if len(text) <= max(most, 3) else text[: max(most, 3) - 1] + "…"

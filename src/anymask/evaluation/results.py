@@ -185,7 +185,7 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
         large = scores.area >= run.settings.min_area
         columns = [
             {"method": method, "measure": measure}
-            | _plain(_means(run.set_mean(scores.name, measure, method=method)), 5)
+            | _mean_to_json(run.set_mean(scores.name, measure, method=method))
             | {"values": _plain(values, 5)}
             for (method, measure), values in scores.columns.items()
         ]
@@ -199,7 +199,7 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
             }
         )  # fmt: skip
     means = [
-        {"group": group, "method": method, "measure": measure} | _plain(_means(mean), 5)
+        {"group": group, "method": method, "measure": measure} | _mean_to_json(mean)
         for group in run.groups
         for method, measure in run.pairs()
         if not np.isnan((mean := run.mean(measure, group=group, method=method)).value)
@@ -219,8 +219,8 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
     }
 
 
-def _means(mean: Mean) -> dict[str, float]:
-    return {"mean": mean.value, "low": mean.low, "high": mean.high}
+def _mean_to_json(mean: Mean) -> dict[str, Any]:
+    return dict(_plain({"mean": mean.value, "low": mean.low, "high": mean.high}, 5))
 
 
 def _result_to_json(found: SetResult) -> dict[str, Any]:

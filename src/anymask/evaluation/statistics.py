@@ -85,8 +85,7 @@ class Histogram:
     @property
     def shares(self) -> Floats:
         """(B,) fraction of all values in each bin, 0 without values."""
-        shares: Floats = self.counts / max(self.n, 1)
-        return shares
+        return np.asarray(self.counts / max(self.n, 1))
 
 
 def _unit_histogram() -> Histogram:
@@ -155,8 +154,7 @@ class SetStatistics:
 
     def per_image_bins(self) -> IntArray:
         """Return the number of images with 0, 1-10, 11-50, 51-100, 101-200 and more masks."""
-        bins: IntArray = np.add.reduceat(self.per_image.counts, PER_IMAGE_BINS)
-        return bins
+        return np.asarray(np.add.reduceat(self.per_image.counts, PER_IMAGE_BINS))
 
 
 def collect_statistics(
@@ -186,10 +184,28 @@ def collect_statistics(
         found.empty += len(masks) - len(filled)
         if filled:
             _count_shapes(found, filled, image.hw)
+
         rles = [m.rle for m, s in zip(masks, shapes, strict=True) if s.area]
-        _count_overlaps(found, rles, filled)
-        if group_of is not None:
-            _count_groups(found, image, zip(masks, shapes, strict=True), group_of)
+        covered = rle_area(rle_merge(rles)) if rles else 0
+        found.coverage.add(covered / (height * width))
+        if rles:
+            twice = sum(shape.area for shape in filled) - covered
+            found.overlap.add(min(twice / covered, 1))
+        pairs = find_duplicates(rles)
+        found.pairs += len(pairs)
+        found.paired_images += bool(len(pairs))
+
+        visited = set()
+        for mask, shape in zip(masks, shapes, strict=True) if group_of is not None else ():
+            name = group_of(image, mask)
+            if name is None:
+                continue
+            group = found.groups.setdefault(name, GroupCount())
+            group.masks += 1
+            group.images += name not in visited
+            visited.add(name)
+            if shape.area:
+                group.size.add(np.sqrt(shape.area / (height * width)))
     return found
 
 
@@ -214,41 +230,6 @@ def _count_shapes(
     bins = found.concave_by_size.shape[1]
     columns = np.clip((concavities * bins).astype(np.int64), 0, bins - 1)
     np.add.at(found.concave_by_size, (rows, columns), 1)
-
-
-def _count_overlaps(found: SetStatistics, rles: list[Rle], shapes: list[measure.MaskShape]) -> None:
-    covered, twice = 0, 0
-    if rles:
-        covered = rle_area(rle_merge(rles))
-        twice = sum(shape.area for shape in shapes) - covered
-        height, width = rles[0].size
-        found.overlap.add(min(twice / covered, 1))
-        found.coverage.add(covered / (height * width))
-    else:
-        found.coverage.add(0)
-    pairs = find_duplicates(rles)
-    found.pairs += len(pairs)
-    found.paired_images += bool(len(pairs))
-
-
-def _count_groups(
-    found: SetStatistics,
-    image: AnnotatedImage,
-    masks: Iterable[tuple[Mask, measure.MaskShape]],
-    group_of: GroupOf,
-) -> None:
-    height, width = image.hw
-    visited = set()
-    for mask, shape in masks:
-        name = group_of(image, mask)
-        if name is None:
-            continue
-        group = found.groups.setdefault(name, GroupCount())
-        group.masks += 1
-        group.images += name not in visited
-        visited.add(name)
-        if shape.area:
-            group.size.add(np.sqrt(shape.area / (height * width)))
 
 
 def find_duplicates(
