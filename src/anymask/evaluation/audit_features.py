@@ -17,11 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, Floats, UintImage, brief
 from anymask.masks import (
@@ -90,10 +88,14 @@ def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> dic
     rim = mask_to_rim(given)
     frame = int(given[0].sum() + given[-1].sum() + given[:, 0].sum() + given[:, -1].sum())
     bare, stretch = _measure_bare_rim(edges, rim[window])
+    # Mean edge strength on parallel lines, from -reach to reach.
+    bins = np.clip(np.rint((depth[near] + reach) / (2 * reach) * 8).astype(np.int64), 0, 8)
+    totals = np.bincount(bins, edges[near], minlength=9)
+    strengths = totals / np.maximum(np.bincount(bins, minlength=9), 1)
     return {
         "on_edge": here,
         "edge_beside": float(np.log((here + 0.05) / (there + 0.05))),
-        "edge_profile": _profile(edges, depth, reach),
+        "edge_profile": abs(int(strengths.argmax()) - 4) / 4,
         "bare_rim": bare,
         "bare_stretch": stretch,
         "contrast": _contrast(lab, inner, outer),
@@ -101,16 +103,6 @@ def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> dic
         "at_border": frame / max(int(rim.sum()) + frame, 1),
         "ragged": float(np.log(max(int(rim.sum()), 1) ** 2 / area)),
     }
-
-
-def _profile(edges: FloatArray, depth: NDArray[Any], reach: float) -> float:
-    """Return the distance of the parallel line with the strongest edges, relative to the reach."""
-    steps = np.linspace(-reach, reach, 9)
-    near = np.abs(depth) <= reach
-    bins = np.clip(np.rint((depth[near] + reach) / (2 * reach) * 8).astype(np.int64), 0, 8)
-    totals = np.bincount(bins, edges[near], minlength=9)
-    means = totals / np.maximum(np.bincount(bins, minlength=9), 1)
-    return float(abs(steps[int(means.argmax())]) / reach)
 
 
 def _measure_bare_rim(edges: FloatArray, rim: BoolArray) -> tuple[float, float]:

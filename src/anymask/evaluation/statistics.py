@@ -183,7 +183,24 @@ def collect_statistics(
         filled = [shape for shape in shapes if shape.area]
         found.empty += len(masks) - len(filled)
         if filled:
-            _count_shapes(found, filled, image.hw)
+            areas = np.array([shape.area for shape in filled])
+            sizes = np.sqrt(areas / (height * width))
+            concavities = np.array([shape.concavity for shape in filled])
+            boxes = np.array([shape.box for shape in filled])
+            found.size.add(sizes)
+            found.concavity.add(concavities)
+            found.aspect.add(np.log2((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])))
+            found.parts.add([shape.parts for shape in filled])
+            found.holes.add([shape.holes for shape in filled])
+            classes = np.searchsorted(COCO_SIZES, areas, side="right")
+            found.coco_sizes += np.bincount(classes, minlength=3)
+            centers = np.array([shape.center for shape in filled]) / (width, height)
+            x, y = np.clip((centers * CENTER_SIDE).astype(np.int64), 0, CENTER_SIDE - 1).T
+            np.add.at(found.centers, (y, x), 1)
+            rows = np.clip((sizes * SIZE_BINS).astype(np.int64), 0, SIZE_BINS - 1)
+            bins = found.concave_by_size.shape[1]
+            columns = np.clip((concavities * bins).astype(np.int64), 0, bins - 1)
+            np.add.at(found.concave_by_size, (rows, columns), 1)
 
         rles = [m.rle for m, s in zip(masks, shapes, strict=True) if s.area]
         covered = rle_area(rle_merge(rles)) if rles else 0
@@ -196,40 +213,17 @@ def collect_statistics(
         found.paired_images += bool(len(pairs))
 
         visited = set()
-        for mask, shape in zip(masks, shapes, strict=True) if group_of is not None else ():
-            name = group_of(image, mask)
-            if name is None:
+        for mask, shape in zip(masks, shapes, strict=True):
+            whose = group_of(image, mask) if group_of else None
+            if whose is None:
                 continue
-            group = found.groups.setdefault(name, GroupCount())
+            group = found.groups.setdefault(whose, GroupCount())
             group.masks += 1
-            group.images += name not in visited
-            visited.add(name)
+            group.images += whose not in visited
+            visited.add(whose)
             if shape.area:
                 group.size.add(np.sqrt(shape.area / (height * width)))
     return found
-
-
-def _count_shapes(
-    found: SetStatistics, shapes: list[measure.MaskShape], hw: tuple[int, int]
-) -> None:
-    height, width = hw
-    areas = np.array([shape.area for shape in shapes])
-    sizes = np.sqrt(areas / (height * width))
-    concavities = np.array([shape.concavity for shape in shapes])
-    boxes = np.array([shape.box for shape in shapes])
-    found.size.add(sizes)
-    found.concavity.add(concavities)
-    found.aspect.add(np.log2((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])))
-    found.parts.add([shape.parts for shape in shapes])
-    found.holes.add([shape.holes for shape in shapes])
-    found.coco_sizes += np.bincount(np.searchsorted(COCO_SIZES, areas, side="right"), minlength=3)
-    centers = np.array([shape.center for shape in shapes]) / (width, height)
-    x, y = np.clip((centers * CENTER_SIDE).astype(np.int64), 0, CENTER_SIDE - 1).T
-    np.add.at(found.centers, (y, x), 1)
-    rows = np.clip((sizes * SIZE_BINS).astype(np.int64), 0, SIZE_BINS - 1)
-    bins = found.concave_by_size.shape[1]
-    columns = np.clip((concavities * bins).astype(np.int64), 0, bins - 1)
-    np.add.at(found.concave_by_size, (rows, columns), 1)
 
 
 def find_duplicates(

@@ -126,7 +126,15 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     """
     names = [found.name for found in sets]
     plain = [_set_to_json(found) for found in sets]
-    bins = [found.per_image_bins() for found in sets]
+    overview = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
+    if len(sets) > 1:
+        middles = (np.arange(100) + 0.5) / 100
+        tables = reweight_concavity(list(sets))
+        means = [float((one * middles).sum()) if one.sum() else np.nan for one in tables]
+        place = [row[0] for row in overview].index("concavity, mean") + 1
+        texts = (_number(mean, 3) for mean in means)
+        overview.insert(place, ("concavity at equal mask sizes, mean", *texts))
+    keys, bins = legend(names), [found.per_image_bins() for found in sets]
     shares = [
         (name, *(_percent(counts[place] / max(counts.sum(), 1), 1) for counts in bins))
         for place, name in enumerate(MASK_BINS)
@@ -144,7 +152,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
         for s in sets
     ]
     sections = [
-        _section("Overview", ("", *names), _overview(sets)),
+        _section("Overview", ("", *names), overview),
         _section("Masks per image", ("share of images with", *names), shares),
         _section("Labels", ("masks with this label", *names), labels, MAX_LABELS),
         _section("Annotation source", ORIGIN_HEADER, _origin_rows(sets), MAX_LABELS),
@@ -153,8 +161,8 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
             for found in sets
             if found.groups
         ),
-        Section(title="Images and masks", plots=_image_plots(sets)),
-        Section(title="Shapes", plots=_shape_plots(sets)),
+        Section(title="Images and masks", plots=[(t, p + keys) for t, p in _image_plots(sets)]),
+        Section(title="Shapes", plots=[(t, p + keys) for t, p in _shape_plots(sets)]),
         Section(title="Mask positions", plots=centers),
     ]
     rows = []
@@ -218,19 +226,6 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
     ("mask pairs with an IoU above 0.95", lambda s: f"{s.pairs:,} in {s.paired_images:,} images"),
     ("labels", lambda s: f"{len(s.labels):,}"),
 )  # fmt: skip
-
-
-def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
-    """Table of the main values; with several datasets, also concavities at equal sizes."""
-    rows = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
-    if len(sets) > 1:
-        middles = (np.arange(100) + 0.5) / 100
-        shares = reweight_concavity(list(sets))
-        means = [float((one * middles).sum()) if one.sum() else np.nan for one in shares]
-        place = [row[0] for row in rows].index("concavity, mean") + 1
-        texts = (_number(mean, 3) for mean in means)
-        rows.insert(place, ("concavity at equal mask sizes, mean", *texts))
-    return rows
 
 
 def _origin_rows(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
@@ -349,8 +344,7 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     start, end = (max(filled[0] - 2, 0), filled[-1] + 3) if len(filled) else (0, 1)
     edges = sets[0].megapixels.edges[start : end + 1]
     pixels = _lines(sets, lambda s: s.megapixels.shares[start : start + len(edges) - 1])
-    keys = legend([found.name for found in sets])
-    plots = [
+    return [
         ("Masks per image", bar_plot(MASK_BINS, per_image, "masks per image")),
         ("COCO size classes",
          bar_plot(("under 32²", "under 96²", "larger"), sizes, "area in pixels")),
@@ -358,7 +352,6 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
         ("Coverage", line_plot(np.linspace(0, 1, 26), coverage,
                                "image coverage", _ONE_DIGIT)),
     ]  # fmt: skip
-    return [(title, plot + keys) for title, plot in plots]
 
 
 def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
@@ -371,16 +364,14 @@ def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     aspect = _lines(sets, lambda s: s.aspect.shares, 2)
     parts = _lines(sets, lambda s: _first(s.parts.shares[1:]))
     holes = _lines(sets, lambda s: _first(s.holes.shares))
-    keys = legend([found.name for found in sets])
     unit = np.linspace(0, 1, 101)
-    plots = [
+    return [
         ("Relative mask size", line_plot(unit[::2], size, "√(mask area / image area)", _ONE_DIGIT)),
         ("Concavity" + equal, line_plot(unit[::4], concave, "1 − area / convex hull", _ONE_DIGIT)),
         ("Boxes", line_plot(np.linspace(-5, 5, 51), aspect, "width / height of the box", _ratio)),
         ("Parts", bar_plot(("1", "2", "3", "4", "5", "more"), parts, "parts per mask")),
         ("Holes", bar_plot(("0", "1", "2", "3", "4", "more"), holes, "holes per mask")),
     ]
-    return [(title, plot + keys) for title, plot in plots]
 
 
 def _ratio(value: float) -> str:

@@ -148,9 +148,7 @@ def learning_mode(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 def find_start(recipe: Recipe) -> Path:
     """Return the file of a recipe's starting weights: a path, or "shipped" for released weights."""
-    if recipe.init != "shipped":
-        return Path(recipe.init)
-    return trainable_weights(recipe.model)
+    return trainable_weights(recipe.model) if recipe.init == "shipped" else Path(recipe.init)
 
 
 def starting_module(folder: Path, recipe: Recipe) -> nn.Module:
@@ -162,9 +160,8 @@ def starting_module(folder: Path, recipe: Recipe) -> nn.Module:
     Args:
         folder: Run folder.
     """
-    start = str(find_start(recipe))
     learn = recipe.learn if recipe.learn == "hq" else "all"
-    plain = replace(recipe, task="masks", learn=learn, init=start, classes=())
+    plain = replace(recipe, task="masks", learn=learn, classes=(), init=str(find_start(recipe)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         module = build_trainee(plain, folder)
@@ -177,8 +174,7 @@ FOLDED = (".weight", ".bias")  # suffixes of a backbone's arrays; others are met
 
 def load_backbone(model: nn.Module, path: Path) -> None:
     """Load ImageNet weights of the encoder from an .npz of folded arrays. Raises ConfigError."""
-    take = getattr(model, "load_backbone", None)
-    if take is None:
+    if (take := getattr(model, "load_backbone", None)) is None:
         raise ConfigError(
             f"{cast(Trainee, model).spec.name} has no separate backbone. Set `init` instead."
         )
