@@ -247,9 +247,12 @@ def measure_features(
             "odd_size": float(min(abs(odd_sizes[number]), 5)),
             **_compare_neighbors(small, beside),
         }
-        table = np.array([values[name] for name in FEATURES])
-        threshold = model.spec.mask_threshold
-        found.append(MaskFeatures(table, agrees, tuple(answers[number]), shape, threshold))
+        found.append(
+            MaskFeatures(
+                np.array([values[name] for name in FEATURES]), agrees, tuple(answers[number]),
+                shape, model.spec.mask_threshold,
+            )
+        )  # fmt: skip
     return found
 
 

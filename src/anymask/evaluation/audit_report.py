@@ -72,8 +72,20 @@ def report_audit(
     ]  # fmt: skip
     objects = [_object_row(result, suspect) for suspect in missing[:top]]
     hidden = len(result.suspects) - min(len(masks), top) - min(len(missing), top)
+    actions = [suspect.action for suspect in result.suspects]
+    mean = f", mean grade {grades.mean():.2f}" if len(grades) else ""
     sections = [
-        Section(notes=_summary(result, grades), plots=[("Grades", plot)]),
+        Section(
+            notes=[
+                f"{result.name}: {counted(len(result.images), 'image')}, "
+                f"{counted(len(grades), 'mask')}{mean}",
+                f"{counted(len(masks), 'mask')} with a grade below {result.below:g}: "
+                f"{actions.count('replace')} to replace, {actions.count('remove')} to remove, "
+                f"{actions.count('keep')} to review",
+                f"{counted(actions.count('add'), 'object')} without a mask",
+            ],
+            plots=[("Grades", plot)],
+        ),
         Section(
             title="Suspects",
             tables=[TextTable(MASK_HEADER, rows, align="rlrlrll")],
@@ -115,20 +127,6 @@ def report_audit(
             "suspects": [suspect_to_json(result, suspect) for suspect in result.suspects],
         },
     )
-
-
-def _summary(result: AuditResult, grades: np.ndarray[Any, Any]) -> list[str]:
-    """Format the number of masks, suspects and proposals."""
-    actions = [suspect.action for suspect in result.suspects]
-    low = sum(suspect.mask is not None for suspect in result.suspects)
-    mean = f", mean grade {grades.mean():.2f}" if len(grades) else ""
-    return [
-        f"{result.name}: {counted(len(result.images), 'image')}, "
-        f"{counted(len(grades), 'mask')}{mean}",
-        f"{counted(low, 'mask')} with a grade below {result.below:g}: {actions.count('replace')} "
-        f"to replace, {actions.count('remove')} to remove, {actions.count('keep')} to review",
-        f"{counted(actions.count('add'), 'object')} without a mask",
-    ]
 
 
 def _proposal(suspect: Suspect) -> str:

@@ -89,8 +89,10 @@ class SetQuery:
         for line in stream.unread_lines():
             print(line, file=sys.stderr)
         if self.split is None and len(stream.splits) > 1:
-            names = ", ".join(stream.splits)
-            print(f"evaluating all splits ({names}); --split selects one", file=sys.stderr)
+            print(
+                f"evaluating all splits ({', '.join(stream.splits)}); --split selects one",
+                file=sys.stderr,
+            )
         folder = stream.source if stream.source.is_dir() else stream.source.parent
         info = SetInfo(name=stream.name, folder=folder, source=stream.format)
         return [EvalSet(SetPlan(name=stream.name), info, samples, stream.settings)]

@@ -245,9 +245,8 @@ def _measure(
     places = [place for place, name in enumerate(names) if name not in known]
     if workers is None:
         much = sum(counts[place] for place in places) >= MIN_PARALLEL_MASKS
-        devices = [getattr(one, "device", "cpu") for one in task.methods] if task else []
-        on_cpu = {*devices} <= {"auto", "cpu"}
-        workers = min(2, pick_threads()) if much and on_cpu else 1
+        devices = {getattr(one, "device", "cpu") for one in task.methods} if task else set()
+        workers = min(2, pick_threads()) if much and devices <= {"auto", "cpu"} else 1
     workers = min(workers, len(places))
     for place, scores in (
         score_in_workers(task.open, names, places, workers)

@@ -219,8 +219,9 @@ def same_colors(model: Model, image: UintImage, requested: FloatArray, score: An
     least = MIN_COLOR_OVERLAP if score is None else score
     found = model.everything(image)
     alike = [float(np.minimum(requested, histogram(image, one.rle)).sum()) for one in found]
-    rows = zip(found, alike, strict=True)
-    return [replace(one, score=share) for one, share in rows if share >= least]
+    return [
+        replace(one, score=share) for one, share in zip(found, alike, strict=True) if share >= least
+    ]
 
 
 def histogram(image: UintImage, rle: Rle, bins: int = 8) -> FloatArray:  # -> (bins ** 3,)
@@ -381,8 +382,9 @@ def evaluate_finding(
     if not answers:
         raise DataError(f"{data} does not have {requested}.")
     notes = [f"{model.name}, {len(answers)} prompts: {each}", *notes, *there.unread_lines()]
-    title = f"Text and exemplar prompts on {data}"
-    report = report_values(title, way, measure_finding(answers), notes)
+    report = report_values(
+        f"Text and exemplar prompts on {data}", way, measure_finding(answers), notes
+    )
     about = {"model": model.name, "data": str(data), "questions": len(answers)}
     metrics = report.rows[0]
     return replace(report, rows=[{"way": way, **metrics}], data=about | {way: metrics})

@@ -51,8 +51,8 @@ def report_images(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
         )
         if table := _measure_table(run, rows):
             title = f"{name}: {MEASURES[name].about}" if name in MEASURES else name
-            tables = (table, *_details(run, name))
-            sections.append(Section(title=title, tables=tables, plots=list(_curves(run, name))))
+            tables, plots = [table, *_details(run, name)], [*_curves(run, name)]
+            sections.append(Section(title=title, tables=tables, plots=plots))
     sections += [
         Section(title="Clicks", plots=_click_plots(run)),
         Section(title="Distribution of IoU", plots=_distribution_plots(run)),
@@ -62,13 +62,34 @@ def report_images(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
             if images
         ),
     ]
+    limits = "".join(
+        f", at most {count} masks per {what}"
+        for count, what in ((run.settings.limit, "set"), (run.settings.per_image, "image"))
+        if count is not None
+    )
+    weights = f"weights {run.weights_hash or 'without a hash'}"
+    notes = [
+        f"model: {run.subject}, {weights}",
+        *(f"compared with: {name}, weights {w or 'without a hash'}" for name, w in run.peers),
+        f"mean IoU over masks of at least {run.settings.min_area} pixels{limits}; intervals are 95 "
+        "% bootstrap intervals over images",
+        f"machine: {run.machine.line()}",
+        *([f"command: `{run.command}`"] if run.command else []),
+        *(f"skipped: {name}: {reason}" for name, reason in run.skipped),
+        *(
+            ["worst cases: ground truth in green, prediction in pink, each click as a red dot"]
+            * bool(cases)
+        ),
+    ]
+    for one in (found for scores in run.sets for found in scores.found):
+        notes += [f"skipped: {one.measure} of {one.method}: {one.reason}"] * bool(one.reason)
+        notes += [f"{one.measure}: {note}" for note in one.notes]
     masks = sum(len(scores.area) for scores in run.sets)
     return Report(
         title=f"{run.subject} on {run.data or 'its sets'}",
-        about=f"anymask evaluate: {len(run.sets)} sets, {masks} masks, weights "
-        f"{run.weights_hash or 'without a hash'}",
+        about=f"anymask evaluate: {len(run.sets)} sets, {masks} masks, {weights}",
         sections=[one for one in sections if one.tables or one.plots or one.images],
-        notes=_notes(run, bool(cases)),
+        notes=list(dict.fromkeys(notes)),
         rows=list(_rows(run)),
         data=evaluation_to_json(run),
     )
@@ -88,33 +109,6 @@ def _rows(run: Evaluation) -> Iterator[dict[str, Any]]:
                 "set": scores.name, "method": method, "measure": measure, "mean": mean.value,
                 "low": mean.low, "high": mean.high,
             }  # fmt: skip
-
-
-def _notes(run: Evaluation, pictured: bool) -> list[str]:
-    """Describe the evaluation, one line each, with notes of measures and reasons for skipping."""
-    settings = run.settings
-    limits = "".join(
-        f", at most {count} masks per {what}"
-        for count, what in ((settings.limit, "set"), (settings.per_image, "image"))
-        if count is not None
-    )
-    lines = [
-        f"model: {run.subject}, weights {run.weights_hash or 'without a hash'}",
-        *(f"compared with: {name}, weights {w or 'without a hash'}" for name, w in run.peers),
-        f"mean IoU over masks of at least {settings.min_area} pixels{limits}; intervals are 95 "
-        "% bootstrap intervals over images",
-        f"machine: {run.machine.line()}",
-        *([f"command: `{run.command}`"] if run.command else []),
-        *(f"skipped: {name}: {reason}" for name, reason in run.skipped),
-        *(
-            ["worst cases: ground truth in green, prediction in pink, each click as a red dot"]
-            * pictured
-        ),
-    ]
-    for one in (found for scores in run.sets for found in scores.found):
-        lines += [f"skipped: {one.measure} of {one.method}: {one.reason}"] * bool(one.reason)
-        lines += [f"{one.measure}: {note}" for note in one.notes]
-    return list(dict.fromkeys(lines))
 
 
 # Tables.
@@ -280,8 +274,8 @@ def _click_plots(run: Evaluation) -> list[tuple[str, str]]:
             if np.isfinite(means).any():
                 curves.append(Points(method, np.array(rounds, np.float64), np.array(means)))
         if curves:
-            names = legend([curve.name for curve in curves])
-            plots.append((f"{group}: mean IoU", curve_plot(curves, "clicks") + names))
+            plot = curve_plot(curves, "clicks") + legend([curve.name for curve in curves])
+            plots.append((f"{group}: mean IoU", plot))
     return plots
 
 
@@ -295,9 +289,9 @@ def _distribution_plots(run: Evaluation) -> list[tuple[str, str]]:
             if len(values):
                 series.append(Series(way, np.histogram(values, IOU_BINS)[0] / len(values)))
         if series:
-            plot = line_plot(IOU_BINS, series, "IoU", lambda x: f"{x:.1f}")
-            names = legend([one.name for one in series])
-            plots.append((f"{scores.name}: share of masks", plot + names))
+            plot = line_plot(IOU_BINS, series, "IoU", "{:.1f}".format)
+            plot += legend([one.name for one in series])
+            plots.append((f"{scores.name}: share of masks", plot))
     return plots
 
 
@@ -333,8 +327,9 @@ def draw_worst_cases(
         for row in np.argsort(values, kind="stable"):
             if scores.area[row] >= min_area and not np.isnan(values[row]):
                 lowest.setdefault(int(scores.image[row]), int(row))
-        chosen = list(lowest.values())[:count]
-        images += [_draw_case(method, one, scores, row, way) for row in chosen]
+        images += [
+            _draw_case(method, one, scores, row, way) for row in list(lowest.values())[:count]
+        ]
     return images
 
 

@@ -43,10 +43,8 @@ ERROR_PHRASES = {
 Correction = Literal["keep", "replace", "remove"]
 SUSPECT_BELOW = 0.5  # grades below it are suspects
 DUPLICATE_GRADE = 0.02  # maximum grade of the later duplicate
-EMPTY_REASON = "empty mask"
 UNREPLACED_ERRORS = ("merged", "swapped")  # a single predicted mask cannot fix these
 MIN_GAIN = 0.1  # minimum expected gain of IoU of a proposal
-MISSING_REASON = "missing: the model predicts an object without a mask"
 # Fields that a mask keeps when its outline is replaced.
 ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
 
@@ -125,7 +123,7 @@ def grade_masks(
     for image, found in places:
         one = GradedMask(image=image, found=found, grade=0.0)
         if not len(found.values):
-            verdicts.append(replace(one, reasons=(EMPTY_REASON,), action="remove"))
+            verdicts.append(replace(one, reasons=("empty mask",), action="remove"))
             continue
         grade, given, odds = next(rows)
         if found.twin is not None:
@@ -183,8 +181,8 @@ def list_suspects(
         suspects.append(
             Suspect(
                 number=len(suspects) + 1, image=place, mask=None, label=None, grade=None,
-                reasons=(MISSING_REASON,), action="add", given=None, proposal=record,
-                prompt_kind="click",
+                reasons=("missing: the model predicts an object without a mask",), action="add",
+                given=None, proposal=record, prompt_kind="click",
             )
         )  # fmt: skip
     return suspects

@@ -138,15 +138,16 @@ def _score_boundary(
     return tuple(score_first(some, truths, boundary_iou) for some in answers)
 
 
-_NOC = tuple(f"noc{round(100 * at)}" for at in NOC_AT)
-
 MASK_MEASURES: dict[str, MaskMeasure] = {
     "clicks": MaskMeasure(columns=_click_columns, score=_score_clicks),
     "box": MaskMeasure(
         columns=columns_of(BOX_KINDS, "box"),
         score=lambda method, embedding, truths, _: (box_scores(method, embedding, truths),),
     ),
-    "noc": MaskMeasure(columns=columns_of(CLICK_KINDS, *_NOC), score=_score_noc),
+    "noc": MaskMeasure(
+        columns=columns_of(CLICK_KINDS, *(f"noc{round(100 * at)}" for at in NOC_AT)),
+        score=_score_noc,
+    ),
     "boundary": MaskMeasure(columns=_boundary_columns, score=_score_boundary),
 }
 

@@ -102,8 +102,10 @@ def html_table(
         f"{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n"
         for number, row in enumerate(rows)
     )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        "</div>"
+    )
 
 
 def note(text: str) -> str:
@@ -296,27 +298,26 @@ def _nice_top(most: float) -> float:
 
 
 def _y_axis(top: float) -> str:
-    lines = []
-    for share in np.linspace(0, top, 5):
-        y = _y(float(share), top)
-        lines.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="axis" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{_percent(float(share))}</text>"
-        )
-    return "".join(lines)
+    shares = np.linspace(0, top, 5)
+    return "".join(
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="axis" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
+        f"{_percent(share)}</text>"
+        for share, y in zip(shares, _y(shares, top), strict=True)
+    )
 
 
 def _tick(x: float, text: str) -> str:
-    y = HEIGHT - BOTTOM + 19
-    return f'<text class="axis" x="{x:.1f}" y="{y}" text-anchor="middle">{escape(text)}</text>'
+    return (
+        f'<text class="axis" x="{x:.1f}" y="{HEIGHT - BOTTOM + 19}" text-anchor="middle">'
+        f"{escape(text)}</text>"
+    )
 
 
 def _x_label(text: str) -> str:
-    middle = (LEFT + WIDTH - RIGHT) / 2
     return (
-        f'<text class="axis name" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">'
-        f"{escape(text)}</text>"
+        f'<text class="axis name" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" '
+        f'text-anchor="middle">{escape(text)}</text>'
     )
 
 

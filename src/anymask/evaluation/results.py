@@ -167,8 +167,9 @@ class Evaluation:
     ) -> Mean:
         """Return the mean of one dataset, or of its small masks."""
         scores = next(scores for scores in self.sets if scores.name == name)
-        area = self.settings.min_area
-        return cluster_mean(*scores.select(method or self.subject, measure, area, small))
+        return cluster_mean(
+            *scores.select(method or self.subject, measure, self.settings.min_area, small)
+        )
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return every (method, measure) of any dataset, in order of appearance."""

@@ -96,8 +96,8 @@ def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -
         for done, clip in enumerate(clips, start=1):
             with located(f"video {clip.name}"):
                 places = [clip.name, f"*/{clip.name}", f"*/*/{clip.name}"]
-                what = f"results for the video {clip.name!r}"
-                found += score_video(clip, find_place(results, places, what), rules)
+                place = find_place(results, places, f"results for the video {clip.name!r}")
+                found += score_video(clip, place, rules)
             progress.update(done)
     if not found:
         raise DataError(

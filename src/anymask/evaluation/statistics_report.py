@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Unpack
@@ -85,8 +85,8 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
     total = stream.length()
     if limit is not None:
         total = limit if total is None else min(total, limit)
-    images: Iterator[AnnotatedImage] = islice(stream, limit)
-    found = collect_statistics(follow(images, stream.name, total), stream.name, group_of)
+    images = follow(islice(stream, limit), stream.name, total)
+    found = collect_statistics(images, stream.name, group_of)
     found.format, found.unread, found.notes = stream.format, stream.unread, stream.unread_lines()
     if not found.images:
         raise DataError(
@@ -202,8 +202,7 @@ def _section(
 # Tables.
 
 
-Cell = Callable[[SetStatistics], str]
-_ROWS: tuple[tuple[str, Cell], ...] = (
+_ROWS: tuple[tuple[str, Callable[[SetStatistics], str]], ...] = (
     ("images", lambda s: f"{s.images:,}"),
     ("images without masks", lambda s: f"{s.bare:,}"),
     ("image megapixels, min / median / max", lambda s: _format_range(s.megapixels, 3)),

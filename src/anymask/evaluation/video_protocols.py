@@ -177,10 +177,8 @@ def open_clips(folder: Path, split: str | None = None) -> list[Clip]:
                 f"{place.parent} has {len(images)} images and {len(masks)} masks. Expected a "
                 "mask for each image and at least three frames."
             )
-        clip = Clip(
-            name=place.parent.name, frames=images, annotations=dict(enumerate(masks)), single=True
-        )
-        found.append(clip)
+        name, annotations = place.parent.name, dict(enumerate(masks))
+        found.append(Clip(name=name, frames=images, annotations=annotations, single=True))
     return found
 
 
@@ -227,13 +225,14 @@ def read_tracks(clip: Clip) -> list[TrackTruth]:
     void = {index: frame.ignore for index, frame in frames.items() if frame.ignore is not None}
     tracks = []
     for number in sorted({number for found in by_frame.values() for number in found}):
+        known = {i: found[number] for i, found in by_frame.items() if number in found}
+        first = min(index for index, rle in known.items() if rle_area(rle))
         masks = {
-            index: found.get(number) or empty_rle(frames[index].hw)
-            for index, found in by_frame.items()
+            index: known.get(index) or empty_rle(frame.hw)
+            for index, frame in frames.items()
+            if index >= first
         }
-        first = min(index for index, rle in masks.items() if rle_area(rle))
-        later = {index: rle for index, rle in masks.items() if index >= first}
-        tracks.append(TrackTruth(number, later, void))
+        tracks.append(TrackTruth(number, masks, void))
     return tracks
 
 

@@ -148,8 +148,9 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE_MM) 
     with ProgressBar("scans", len(pairs)) as progress:
         for done, (ours, theirs) in enumerate(pairs, 1):
             try:
-                volumes = read_volume(ours), read_volume(theirs)
-                scores += score_volume(*volumes, scan=theirs.name, tolerance=tolerance)
+                scores += score_volume(
+                    read_volume(ours), read_volume(theirs), theirs.name, tolerance
+                )
             except (DataError, InputError) as error:
                 raise DataError(f"{ours}: {error}") from error
             progress.update(done)

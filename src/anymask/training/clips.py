@@ -157,9 +157,8 @@ def draw_window(clips: Sequence[Clip], spec: ModelSpec, rng: Generator) -> ClipB
         numbers = range(len(clip.frames))[start : start + WINDOW_FRAMES]
         if rng.random() < 0.5:
             numbers = numbers[::-1]
-        found = clip.frame(numbers[0]).by_id()
-        objects = [number for number, rle in found.items() if rle_area(rle)]
-        if objects:
+        first = clip.frame(numbers[0]).by_id().items()
+        if objects := [number for number, rle in first if rle_area(rle)]:
             chosen = rng.permutation(objects)[:MAX_WINDOW_OBJECTS]
             return read_window(clip, numbers, sorted(chosen.tolist()), spec, rng)
     raise DataError(

@@ -252,8 +252,10 @@ def _prepared(options: TuningOptions) -> DataReport:
         learned = data.of_role("train") if options.split is None else data.part(options.split)
         held = data.of_role("val")
         if learned is None and (data.of_role("test") or (held and len(data.splits) > 1)):
-            names = ", ".join(data.splits)
-            raise InputError(f"{options.data} has no split train, only {names}. Set split to one.")
+            raise InputError(
+                f"{options.data} has no split train, only {', '.join(data.splits)}. Set split to "
+                "one."
+            )
         source, held = learned or data, held if learned else None
         if options.val is not None:
             held = _opened(options.val, options, Path(scratch) / "val")

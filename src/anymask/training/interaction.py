@@ -38,8 +38,9 @@ class Draws:
     def normal(self, n: int, columns: int) -> NDArray[np.float32]:  # -> (N, columns)
         """Return standard normal numbers for each of N prompts."""
         shape = (n // len(self._of_images), columns)
-        drawn = (rng.standard_normal(shape) for rng in self._of_images)
-        return np.concatenate([*drawn], dtype=np.float32)
+        return np.concatenate(
+            [rng.standard_normal(shape) for rng in self._of_images], dtype=np.float32
+        )
 
     def of_prompt(self, row: int, n: int) -> Generator:
         """Return the generator of one of N prompts."""

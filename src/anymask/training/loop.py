@@ -422,9 +422,9 @@ class TrainingWorker:
             first = (self.rank * self.recipe.accumulate + part) * each
             draws = Draws(self.recipe.seed, step, range(first, first + each))
             torch.manual_seed(int(draws.of_worker.integers(2**62)))  # for dropout
-            # The last part synchronizes the gradient across workers.
-            last = part == self.recipe.accumulate - 1
-            alone = isinstance(self.step, DistributedDataParallel) and not last
+            # Only the last part synchronizes the gradient across workers.
+            several = isinstance(self.step, DistributedDataParallel)
+            alone = several and part < self.recipe.accumulate - 1
             with self.step.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=halves):
                     outcome = self.step(batch.part(part * each, each), balance, draws)

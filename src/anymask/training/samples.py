@@ -403,7 +403,20 @@ def batches(
     **source: Unpack[ImageSource],
 ) -> Iterator[Batch]:
     """Yield the batches of one worker, prepared by another process; one loader for each stage."""
-    recipe = _ahead_if_possible(recipe)
+    channels = len(recipe.channels.get("lows", "rgb"))
+    expected = 100_000 + (AHEAD + 3) * max(
+        one.images * max(one.side, *one.sides, 0) ** 2 * (channels + 1 + one.masks / 4)
+        for one in recipe.stages
+    )
+    free = shared_memory_free()
+    if recipe.prepare_ahead and free is not None and free < expected:
+        LOG.warning(
+            "The training process prepares its images itself, which is slower. Preparing them in "
+            "another process requires %.1f MB of shared memory, but /dev/shm has %.1f MB. Make "
+            "/dev/shm larger (docker run --shm-size=1g), or set prepare_ahead = false.",
+            expected / 1e6, free / 1e6,
+        )  # fmt: skip
+        recipe = replace(recipe, prepare_ahead=False)
     samples = TrainingImages(recipe, data, images, rank=rank, first_step=first_step, **source)
     step = first_step
     while step < recipe.steps:
@@ -425,22 +438,3 @@ def batches(
             step, inside = step + 1, inside + 1
             if inside == stage.steps:
                 break
-
-
-def _ahead_if_possible(recipe: Recipe) -> Recipe:
-    """Disable `prepare_ahead` if shared memory is too small."""
-    channels = len(recipe.channels.get("lows", "rgb"))
-    expected = 100_000 + (AHEAD + 3) * max(
-        one.images * max(one.side, *one.sides, 0) ** 2 * (channels + 1 + one.masks / 4)
-        for one in recipe.stages
-    )
-    free = shared_memory_free()
-    if not recipe.prepare_ahead or free is None or free >= expected:
-        return recipe
-    LOG.warning(
-        "The training process prepares its images itself, which is slower. Preparing them in "
-        "another process requires %.1f MB of shared memory, but /dev/shm has %.1f MB. Make "
-        "/dev/shm larger (docker run --shm-size=1g), or set prepare_ahead = false.",
-        expected / 1e6, free / 1e6,
-    )  # fmt: skip
-    return replace(recipe, prepare_ahead=False)

@@ -80,8 +80,8 @@ class ShardImages:
 
     def at(self, shard: int, number: int) -> AnnotatedImage:
         """Return an image by shard and number in it. Raises DataError or ImageError."""
-        row = self.places[self.counts[:shard].sum() + number]
-        offset, size, json_offset, json_size = row.tolist()
+        place = self.counts[:shard].sum() + number
+        offset, size, json_offset, json_size = self.places[place].tolist()
         path = self.folder / self.names[shard]
         with path.open("rb") as file:
             file.seek(offset)
@@ -89,8 +89,7 @@ class ShardImages:
             file.seek(json_offset)
             text = file.read(json_size)
         with located(f"{path}, picture {number}"):
-            image = document_to_image(parse_json(text, path))
-            return replace(image, source=load_image(pixels))
+            return replace(document_to_image(parse_json(text, path)), source=load_image(pixels))
 
     def which(self, place: int) -> tuple[int, int]:
         """Return the shard and the number in it for a position in the run."""

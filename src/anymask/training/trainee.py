@@ -55,15 +55,25 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
         raise ConfigError(f"{recipe.model} {lacks}")
     if recipe.learn == "adapter":
         add_bottlenecks(model)
+    own = cast(Trainee, model)
+    parts = own.parts
+    without = {"all": (), "decoder": (parts.encoder,), "neck": (parts.pretrained,)}
+    only = {"quality": (parts.quality,), "hq": parts.hq, "memory": parts.memory, "no-prompt": ()}
     if recipe.learn == "lora":
         add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
-    else:
-        _choose_learning(model, recipe)
+    for name, parameter in model.named_parameters() if recipe.learn != "lora" else ():
+        if recipe.learn == "adapter":
+            learns = has_bottlenecks([name])
+        elif recipe.learn in without:
+            learns = not name.startswith((*parts.frozen, *without[recipe.learn]))
+        else:
+            learns = name.startswith(only[recipe.learn])
+            learns = learns and not (recipe.learn == "memory" and name.startswith(parts.maps))
+        parameter.requires_grad_(learns)
     add_head(model, recipe)
     add_channels(model, recipe.channels)
     if recipe.classes:
         add_class_head(model, len(recipe.classes), recipe.learn == "no-prompt")
-        own = cast(Trainee, model)
         own.spec = replace(own.spec, classes=recipe.classes)
 
 
@@ -90,22 +100,6 @@ def unsupported_reason(model: nn.Module, learn: Learn) -> str:
             "or mobile_sam, or train classes with another method."
         )
     return ""
-
-
-def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
-    """Choose the trainable parameters among those of the original model."""
-    parts = cast(Trainee, model).parts
-    without = {"all": (), "decoder": (parts.encoder,), "neck": (parts.pretrained,)}
-    only = {"quality": (parts.quality,), "hq": parts.hq, "memory": parts.memory, "no-prompt": ()}
-    for name, parameter in model.named_parameters():
-        if recipe.learn == "adapter":
-            learns = has_bottlenecks([name])
-        elif recipe.learn in without:
-            learns = not name.startswith((*parts.frozen, *without[recipe.learn]))
-        else:
-            learns = name.startswith(only[recipe.learn])
-            learns = learns and not (recipe.learn == "memory" and name.startswith(parts.maps))
-        parameter.requires_grad_(learns)
 
 
 def trained_module(state: dict[str, Any]) -> nn.Module:

@@ -159,8 +159,8 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     found = _usable(source, report)
     report.sources = [_source_of(source, "--data", found)]
     prints = [_print_of(image.path) for image in found]
-    first = first_alike(prints, prints)
-    again = [0 <= earlier < place for place, earlier in enumerate(first)]  # in another encoding
+    # Duplicates in another encoding.
+    again = [0 <= earlier < place for place, earlier in enumerate(first_alike(prints, prints))]
     report.alike = [one.image.file_name for one, twice in zip(found, again, strict=True) if twice]
     kept = [place for place, twice in enumerate(again) if not twice]
     images, prints = [found[i] for i in kept], [prints[i] for i in kept]

@@ -72,8 +72,8 @@ def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
 
 def trained_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a weights file by name. Raises WeightsError."""
-    tensors = read_checkpoint(path).items()
-    return {name: tensor for name, tensor in tensors if not name.startswith(PASSING)}
+    state = read_checkpoint(path)
+    return {name: tensor for name, tensor in state.items() if not name.startswith(PASSING)}
 
 
 FORMAT = 1
