@@ -256,9 +256,6 @@ def measure_features(
     return found
 
 
-# Predictions of the model.
-
-
 def _ask_model(model: Model, view: AuditImage, rles: Sequence[Rle]) -> list[list[MaskAnswer]]:
     prompts = [_prompts(model, rle) for rle in rles]
     flat = [prompt for some in prompts for _, prompt in some]
@@ -362,9 +359,6 @@ def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
         away = cv2.distanceTransform((~other).view(np.uint8), cv2.DIST_L2, 5)
         found.append(float((away[rim] <= reach).mean()))
     return 2 * found[0] * found[1] / max(found[0] + found[1], 1e-9)
-
-
-# Neighbors of the mask.
 
 
 def _compare_neighbors(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:

@@ -119,9 +119,6 @@ def describe_answers(features: MaskFeatures) -> Floats:  # (A, G)
     return np.column_stack([quality, features.agrees, agreement, quality * agreement, kinds])
 
 
-# Files.
-
-
 def grader_to_json(grader: Grader) -> dict[str, Any]:
     """Convert a grader to JSON values."""
     return {

@@ -142,9 +142,6 @@ class ExaminedImage:
     missing: tuple[Mask, ...] = ()  # Objects without a mask, most certain first
 
 
-# Usual sizes.
-
-
 @dataclass
 class SizeTable:
     """Histograms of relative mask sizes (logarithms) by label, and counts."""
@@ -177,9 +174,6 @@ def count_sizes(images: Iterable[AnnotatedImage]) -> SizeTable:
 
 def _relative_size(rle: Rle) -> float:
     return 0.5 * float(np.log(max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])))
-
-
-# Images.
 
 
 def hash_masks(image: AnnotatedImage) -> str:
@@ -254,9 +248,6 @@ def _list_neighbors(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[in
     others = (n for n in range(len(rles)) if n not in twins)
     nearest = sorted(others, key=lambda n: abs(n - place))[:MAX_NEIGHBORS]
     return [rles[n] for n in sorted(nearest)]
-
-
-# Stored results.
 
 
 @dataclass(frozen=True, kw_only=True)

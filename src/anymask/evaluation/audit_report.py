@@ -176,9 +176,6 @@ def suspect_to_json(result: AuditResult, suspect: Suspect) -> dict[str, Any]:
     return row
 
 
-# Images of suspects.
-
-
 def draw_suspect(pixels: UintImage, suspect: Suspect) -> UintImage:  # (H, W, 3) -> (h, w, 3)
     """Draw a suspect on a crop of its image: the annotated mask left, the proposed one right.
 

@@ -170,9 +170,6 @@ def _examine(
     ), failed  # fmt: skip
 
 
-# Outputs.
-
-
 def _open_image(stream: Dataset, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
     """Load the pixels of an image. Raises DataError if their size differs from the masks."""
     return replace(image, source=stream.pixels(image)).image()

@@ -209,9 +209,6 @@ def _complete(rows: list[Any], hws: Mapping[int, tuple[int, int]]) -> list[dict[
     return found
 
 
-# Average precision.
-
-
 @brief
 @dataclass(frozen=True)
 class DetectedImage:

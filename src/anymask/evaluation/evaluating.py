@@ -16,6 +16,7 @@ from anymask.base import (
     InputError,
     OnNamedProgress,
     ProgressBar,
+    follow,
     list_settings,
     parse_json,
     pick_threads,
@@ -138,10 +139,17 @@ def evaluate_images(
     out, resume = given.pop("out", None), given.pop("resume", False)
     if resume and not out:
         raise InputError("Resuming requires an output file. Set --json FILE.json (in Python out=).")
-    query = _set_query(data, protocol, given) if isinstance(data, str | Path) else None
-    sets = query.open() if query else cast(Sequence[EvalSet], data)
-    if query:
-        name = sets[0].plan.name if len(sets) == 1 else Path(query.data).name
+    query: SetQuery | None = None
+    if isinstance(data, str | Path):
+        reading = {one: given[one] for one in ReadKeywords.__annotations__ if one in given}
+        query = SetQuery(
+            data=str(data), protocol=tuple(protocol), also=tuple(given.get("also", ())),
+            images=Path(given["images"]) if given.get("images") else None,
+            format=given.get("format"), split=given.get("split"), reading=ReadSettings(**reading),
+        )  # fmt: skip
+        data = query.open()
+        name = data[0].plan.name if len(data) == 1 else Path(query.data).name
+    sets = data
     check_requirements(sets, {*protocol, *given.get("also", ())})
     known = {one.name: given[one.name] for one in list_settings(EvalSettings) if one.name in given}
     how = EvalSettings(
@@ -175,21 +183,9 @@ def evaluate_images(
     run = _measure(run, scorer, task, given.get("workers"), out and Path(out), resume)
     cases = {}
     if given.get("cases"):
-        with ProgressBar("worst cases", len(sets)) as progress:
-            for done, (one, scores) in enumerate(zip(sets, run.sets, strict=True), start=1):
-                cases[scores.name] = draw_worst_cases(subject, one, scores, how.min_area)
-                progress.update(done)
+        for one, scores in follow(list(zip(sets, run.sets, strict=True)), "worst cases"):
+            cases[scores.name] = draw_worst_cases(subject, one, scores, how.min_area)
     return report_images(run, cases)
-
-
-def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any]) -> SetQuery:
-    """Create the query for the datasets from the settings."""
-    reading = {name: given[name] for name in ReadKeywords.__annotations__ if name in given}
-    return SetQuery(
-        data=str(data), protocol=tuple(protocol), also=tuple(given.get("also", ())),
-        format=given.get("format"), images=Path(given["images"]) if given.get("images") else None,
-        split=given.get("split"), reading=ReadSettings(**reading),
-    )  # fmt: skip
 
 
 @dataclass

@@ -266,72 +266,63 @@ def query_images(
             yield FindAnswer(label, [m.rle for m in found], [m.score for m in found], truths)
 
 
-@dataclass(frozen=True)
-class WordQuestions:
-    """Queries with labels as text prompts, one label at a time."""
+def _query_words(
+    model: Model,
+    there: Dataset,
+    settings: FindSettings,
+    labels: Sequence[str],
+    absent: Dataset | None,
+    limit: int | None,
+) -> Iterator[FindAnswer]:
+    """Query evenly chosen images for labels as text prompts, at most `limit` present ones.
 
-    model: Model
-    there: Dataset
-    settings: FindSettings
-    labels: Sequence[str]
-    skipped: Sequence[str]  # Labels without a known name
-
-    @classmethod
-    def of(cls, model: Model, there: Dataset, settings: FindSettings) -> WordQuestions:
-        """Create queries for all supported labels of a dataset."""
-        labels = sorted({mask.label for image in there for mask in image.objects if mask.label})
+    Absent labels are queried in the same image, or in one of `absent`: all of them without a
+    detector, where this costs nothing, else as many as are present. If an image lists its absent
+    phrases, as in SA-Co, only these are queried.
+    """
+    images = [(image, of_label(image)) for image in there]
+    shown = [(image, masks) for image, masks in images if set(masks) & set(labels)]
+    total = sum(len(set(masks) & set(labels)) for _, masks in shown)
+    count = -(-min(total, limit or total) * len(shown) // max(total, 1))
+    others = [] if absent is None else [*absent]
+    for place in np.linspace(0, len(shown) - 1, count).astype(int).tolist():
+        image, masks = shown[place]
+        present = [one for one in labels if one in masks]
+        missing = [one for one in labels if one not in masks]
+        if (negatives := image.extra.get(saco.ABSENT_PHRASES)) is not None:
+            missing = [one for one in missing if one in negatives]
         if settings.detector is not None:
-            return cls(model, there, settings, labels, ())
-        table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
-        known = [one for one in labels if known_spelling(table, one) is not None]
-        return cls(model, there, settings, known, [one for one in labels if one not in known])
+            start = place * len(present) % max(len(missing), 1)
+            missing = (missing[start:] + missing[:start])[: len(present)]
+        whole = rle_merge([rle for rles in masks.values() for rle in rles])
+        queries = {label: masks[label] for label in present}
+        if absent is None or not others:
+            queries |= {label: [] for label in missing}
+        yield from _query_image(model, settings, there.pixels(image), queries, whole)
+        if absent is not None and others:
+            other = absent.pixels(others[place % len(others)])
+            yield from _query_image(model, settings, other, {label: [] for label in present}, None)
 
-    def predictions(self, absent: Dataset | None, limit: int | None) -> Iterator[FindAnswer]:
-        """Query evenly chosen images, until `limit` present labels are queried.
 
-        Absent labels are queried in the same image, or in one of `absent`: all of them without a
-        detector, where this costs nothing, else as many as are present. If an image lists its
-        absent phrases, as in SA-Co, only these are queried.
-        """
-        images = [(image, of_label(image)) for image in self.there]
-        shown = [(image, masks) for image, masks in images if set(masks) & set(self.labels)]
-        total = sum(len(set(masks) & set(self.labels)) for _, masks in shown)
-        most = min(total, limit or total)
-        count = -(-most * len(shown) // max(total, 1))
-        others = [] if absent is None else [*absent]
-        for place in np.linspace(0, len(shown) - 1, count).astype(int).tolist():
-            image, masks = shown[place]
-            present = [one for one in self.labels if one in masks]
-            missing = [one for one in self.labels if one not in masks]
-            if (negatives := image.extra.get(saco.ABSENT_PHRASES)) is not None:
-                missing = [one for one in missing if one in negatives]
-            if self.settings.detector is not None:
-                start = place * len(present) % max(len(missing), 1)
-                missing = (missing[start:] + missing[:start])[: len(present)]
-            whole = rle_merge([rle for rles in masks.values() for rle in rles])
-            queries = {label: masks[label] for label in present}
-            if absent is None or not others:
-                queries |= {label: [] for label in missing}
-            yield from self._query_image(self.there.pixels(image), queries, whole)
-            if absent is not None and others:
-                other = absent.pixels(others[place % len(others)])
-                yield from self._query_image(other, {label: [] for label in present}, None)
-
-    def _query_image(
-        self, image: UintImage, queries: Mapping[str, list[Rle]], labeled: Rle | None
-    ) -> Iterator[FindAnswer]:
-        """Query one image for labels with these annotated masks."""
-        detector, candidates, encoded = None, None, None
-        if self.settings.detector is None:
-            encoded = CandidateMasks.of(self.model, image)
-            candidates = [one.rle for one in encoded.records]
-        else:
-            detector = open_detector(self.settings.detector, self.settings.device)
-        for label, truths in queries.items():
-            phrases = read_phrases([label], self.settings.score)
-            found = find_phrases(self.model, image, phrases, detector, self.settings, encoded)
-            rles, scores = [one.rle for one in found], [one.score for one in found]
-            yield FindAnswer(label, rles, scores, truths, candidates, labeled)
+def _query_image(
+    model: Model,
+    settings: FindSettings,
+    image: UintImage,
+    queries: Mapping[str, list[Rle]],
+    labeled: Rle | None,
+) -> Iterator[FindAnswer]:
+    """Query one image for labels with these annotated masks."""
+    detector, candidates, encoded = None, None, None
+    if settings.detector is None:
+        encoded = CandidateMasks.of(model, image)
+        candidates = [one.rle for one in encoded.records]
+    else:
+        detector = open_detector(settings.detector, settings.device)
+    for label, truths in queries.items():
+        phrases = read_phrases([label], settings.score)
+        found = find_phrases(model, image, phrases, detector, settings, encoded)
+        rles, scores = [one.rle for one in found], [one.score for one in found]
+        yield FindAnswer(label, rles, scores, truths, candidates, labeled)
 
 
 def of_label(image: AnnotatedImage) -> dict[str, list[Rle]]:
@@ -366,11 +357,15 @@ def evaluate_finding(
     there = read(data, split=split, **reading).with_sizes_checked()
     notes = []
     if way == "words":
-        questions = WordQuestions.of(model, there, settings)
-        answers = [*questions.predictions(other, limit)]
+        labels = sorted({mask.label for image in there for mask in image.objects if mask.label})
+        if settings.detector is None:
+            table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
+            skipped = [one for one in labels if known_spelling(table, one) is None]
+            labels = [one for one in labels if one not in skipped]
+            if skipped:
+                notes.append(f"Skipped labels that the model has no name for: {', '.join(skipped)}")
+        answers = [*_query_words(model, there, settings, labels, other, limit)]
         each = "one for each label of each image"
-        if skipped := ", ".join(questions.skipped):
-            notes.append(f"Skipped labels that the model has no name for: {skipped}")
         requested = "any label that the model has a name for. Text prompts require known names"
     else:
         answers = [*query_images(finding_by(way, model, settings), there, other, limit)]

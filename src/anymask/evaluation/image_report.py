@@ -111,9 +111,6 @@ def _rows(run: Evaluation) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-# Tables.
-
-
 def _main_columns(run: Evaluation) -> list[tuple[str, str]]:
     """Return the columns without intermediate clicks and NoC."""
     shown = ("1 click", "oracle", "box", f"{run.settings.clicks} clicks")
@@ -260,9 +257,6 @@ def _details(run: Evaluation, measure: str) -> Iterator[TextTable]:
                 yield TextTable(table.header, rows, title, folded=True)
 
 
-# Plots.
-
-
 def _click_plots(run: Evaluation) -> list[tuple[str, str]]:
     """Plot the mean IoU after 1, 2, ... clicks: one plot per group, one line per method."""
     plots = []
@@ -306,9 +300,6 @@ def _curves(run: Evaluation, measure: str) -> Iterator[tuple[str, str]]:
         for (title, x_label, y_label), lines in titles.items():
             plot = curve_plot(lines, x_label) + legend([line.name for line in lines])
             yield f"{scores.name}, {title}: {y_label}", plot
-
-
-# Worst cases.
 
 
 def draw_worst_cases(

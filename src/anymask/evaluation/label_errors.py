@@ -140,9 +140,6 @@ def grade_masks(
     return verdicts
 
 
-# Suspects.
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Suspect:
     """Suspected label error."""
@@ -186,9 +183,6 @@ def list_suspects(
             )
         )  # fmt: skip
     return suspects
-
-
-# Proposals.
 
 
 def apply_proposals(

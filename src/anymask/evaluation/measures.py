@@ -50,14 +50,7 @@ from anymask.evaluation.protocols import (
     tight_box,
 )
 from anymask.evaluation.results import SetResult, SetScores
-from anymask.evaluation.selection import (
-    ChosenMasks,
-    EvalImage,
-    EvalSet,
-    EvalSettings,
-    choose_masks,
-    mask_limit,
-)
+from anymask.evaluation.selection import EvalImage, EvalSet, EvalSettings, choose_masks, mask_limit
 from anymask.masks import Prompt, PromptKind, center_click
 
 NOC_CLICKS = 20
@@ -241,9 +234,6 @@ def check_requirements(sets: Sequence[EvalSet], requested: Collection[str]) -> N
             )
 
 
-# Datasets.
-
-
 def score_set(
     methods: Sequence[Segmenter],
     one: EvalSet,
@@ -270,26 +260,8 @@ def score_set(
             except NotMeasured as error:
                 result = SetResult(reason=str(error))
             found.append(replace(result, method=method.spec.name, measure=name))
-    return SetScores(
-        name=one.plan.name,
-        groups=one.plan.groups,
-        measures=one.plan.measures,
-        image=chosen.image,
-        mask=chosen.mask,
-        area=chosen.area,
-        columns=_score_masks(methods, one, chosen, settings, tell),
-        found=tuple(found),
-    )
 
-
-def _score_masks(
-    methods: Sequence[Segmenter],
-    one: EvalSet,
-    chosen: ChosenMasks,
-    settings: EvalSettings,
-    tell: OnNamedProgress,
-) -> dict[tuple[str, str], Floats]:
-    """Score every mask with every method, image by image; NaN if a method was not evaluated."""
+    # Score every mask with every method, image by image; NaN if a method was not evaluated.
     requested = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]
     plans = []
     for method in methods:
@@ -313,10 +285,19 @@ def _score_masks(
                 table[part] = np.stack([values for some in scores for values in some], axis=1)
         done += len(rows)
         tell(one.plan.name, done, len(chosen.image))
-    return {
-        (method.spec.name, name): table[:, n]
-        for method, _, names, table in plans
-        for n, name in enumerate(names)
-        # no "oracle" column if there is never a second candidate
-        if name != "oracle" or not np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
-    }
+    return SetScores(
+        name=one.plan.name,
+        groups=one.plan.groups,
+        measures=one.plan.measures,
+        image=chosen.image,
+        mask=chosen.mask,
+        area=chosen.area,
+        columns={
+            (method.spec.name, name): table[:, n]
+            for method, _, names, table in plans
+            for n, name in enumerate(names)
+            # no "oracle" column if there is never a second candidate
+            if name != "oracle" or not np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
+        },
+        found=tuple(found),
+    )

@@ -127,9 +127,6 @@ def image_tag(jpeg: bytes, about: str) -> str:
     return f'<img alt="{escape(about)}" src="data:image/jpeg;base64,{data}">'
 
 
-# Plots.
-
-
 Text = Callable[[float], str]
 Number = TypeVar("Number", float, Floats)
 
@@ -269,9 +266,6 @@ def legend(names: Sequence[str]) -> str:
         for number, name in enumerate(names)
     )
     return f'<p class="legend">{"".join(keys)}</p>'
-
-
-# Parts of a plot.
 
 
 def _svg(parts: Sequence[str], about: str) -> str:

@@ -27,9 +27,6 @@ from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
 RESULTS_FORMAT = 2  # 2 added `measures` and `found`
 
 
-# Measures per dataset.
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MetricValue:
     """Single metric of a result."""
@@ -103,9 +100,6 @@ def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:
     return Mean(float(np.mean([figure.value for figure in there])), NAN, NAN)
 
 
-# Scores of masks.
-
-
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SetScores:
@@ -174,9 +168,6 @@ class Evaluation:
     def pairs(self) -> list[tuple[str, str]]:
         """Return every (method, measure) of any dataset, in order of appearance."""
         return list(dict.fromkeys(pair for scores in self.sets for pair in scores.columns))
-
-
-# JSON.
 
 
 def evaluation_to_json(run: Evaluation) -> dict[str, Any]:

@@ -86,9 +86,6 @@ def score_files(
     return _track_report(results, truth, cast(Rules, rules), split)
 
 
-# Tracks.
-
-
 def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -> Report:
     clips = read_truth(truth, split)
     found: list[ObjectScores] = []

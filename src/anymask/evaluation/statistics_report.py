@@ -199,9 +199,6 @@ def _section(
     return Section(title=title, tables=[table])
 
 
-# Tables.
-
-
 _ROWS: tuple[tuple[str, Callable[[SetStatistics], str]], ...] = (
     ("images", lambda s: f"{s.images:,}"),
     ("images without masks", lambda s: f"{s.bare:,}"),
@@ -274,9 +271,6 @@ def _quantiles(tally: Histogram) -> str:
     return " / ".join(_number(tally.quantile(q), 3) for q in (0.1, 0.5, 0.9))
 
 
-# JSON.
-
-
 def _set_to_json(found: SetStatistics) -> dict[str, Any]:
     """Convert all counts and histograms to JSON values; NaN becomes null."""
     tallies = {name: value for name, value in vars(found).items() if isinstance(value, Histogram)}
@@ -317,9 +311,6 @@ def histogram_to_json(tally: Histogram) -> dict[str, Any]:
         "edges": [float(f"{edge:.6g}") for edge in tally.edges[start : end + 1]] if end else [],
         "counts": tally.counts[start:end].tolist(),
     }
-
-
-# Plots.
 
 
 def _lines(
