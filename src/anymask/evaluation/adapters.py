@@ -82,8 +82,7 @@ class EdgesRefined:
     ) -> list[Prediction]:
         """Segment with the image."""
         settings = {"mirror": self._mirror} | options
-        answers: list[Prediction] = self._model.segment(embedding, prompts=prompts, **settings)
-        return answers
+        return list(self._model.segment(embedding, prompts=prompts, **settings))
 
 
 def open_methods(
@@ -115,8 +114,8 @@ def open_methods(
         found.append(cast(Segmenter, RenamedSegmenter(model, word)) if taken else model)
         if refine_edges:
             refined = EdgesRefined(model, mirror=mirror)
-            name = f"{word}, {refined.words}"
-            found.append(cast(Segmenter, RenamedSegmenter(refined, name)) if taken else refined)
+            renamed = RenamedSegmenter(refined, f"{word}, {refined.words}")
+            found.append(cast(Segmenter, renamed) if taken else refined)
     return found
 
 

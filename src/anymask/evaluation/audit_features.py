@@ -17,11 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.base import BoolArray, FloatArray, Floats, UintImage, brief
 from anymask.masks import (
@@ -35,6 +33,7 @@ from anymask.masks import (
     reduced,
     rle_box_xyxy,
     rle_crop,
+    rle_to_mask,
 )
 from anymask.segment import Model
 
@@ -85,14 +84,18 @@ def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> dic
     depth = np.where(mask, inside - 0.5, 0.5 - outside)
     on, near = np.abs(depth) <= 1.5, np.abs(depth) <= reach
     inner, outer = near & (depth > 1.5), near & (depth < -1.5)
-    here, there = _mean(edges, on, 0.0), _mean(edges, inner | outer, 0.0)
+    here, there = (float(edges[some].mean()) if some.any() else 0.0 for some in (on, inner | outer))
     rim = mask_to_rim(given)
     frame = int(given[0].sum() + given[-1].sum() + given[:, 0].sum() + given[:, -1].sum())
     bare, stretch = _measure_bare_rim(edges, rim[window])
+    # Mean edge strength on parallel lines, from -reach to reach.
+    bins = np.clip(np.rint((depth[near] + reach) / (2 * reach) * 8).astype(np.int64), 0, 8)
+    totals = np.bincount(bins, edges[near], minlength=9)
+    strengths = totals / np.maximum(np.bincount(bins, minlength=9), 1)
     return {
         "on_edge": here,
         "edge_beside": float(np.log((here + 0.05) / (there + 0.05))),
-        "edge_profile": _profile(edges, depth, reach),
+        "edge_profile": abs(int(strengths.argmax()) - 4) / 4,
         "bare_rim": bare,
         "bare_stretch": stretch,
         "contrast": _contrast(lab, inner, outer),
@@ -102,20 +105,6 @@ def measure_outline(given: BoolArray, lab: FloatArray, edges: FloatArray) -> dic
     }
 
 
-def _mean(values: FloatArray, where: BoolArray, otherwise: float) -> float:
-    return float(values[where].mean()) if where.any() else otherwise
-
-
-def _profile(edges: FloatArray, depth: NDArray[Any], reach: float) -> float:
-    """Return the distance of the parallel line with the strongest edges, relative to the reach."""
-    steps = np.linspace(-reach, reach, 9)
-    near = np.abs(depth) <= reach
-    bins = np.clip(np.rint((depth[near] + reach) / (2 * reach) * 8).astype(np.int64), 0, 8)
-    totals = np.bincount(bins, edges[near], minlength=9)
-    means = totals / np.maximum(np.bincount(bins, minlength=9), 1)
-    return float(abs(steps[int(means.argmax())]) / reach)
-
-
 def _measure_bare_rim(edges: FloatArray, rim: BoolArray) -> tuple[float, float]:
     """Return the fraction of the outline without an edge, and its longest such stretch."""
     total = int(rim.sum())
@@ -123,8 +112,7 @@ def _measure_bare_rim(edges: FloatArray, rim: BoolArray) -> tuple[float, float]:
         return 0.0, 0.0
     weak = rim & (cv2.dilate(edges, np.ones((3, 3))) < WEAK_EDGE)
     _, _, stats, _ = cv2.connectedComponentsWithStats(weak.view(np.uint8), connectivity=8)
-    longest = int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
-    return float(weak.sum() / total), longest / total
+    return float(weak.sum() / total), int(stats[1:, cv2.CC_STAT_AREA].max(initial=0)) / total
 
 
 def _contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> float:
@@ -144,7 +132,7 @@ def _least_contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> floa
     quarter = np.zeros(inner.shape, np.int64)
     quarter[y, x] = 2 * (y > y.mean()) + (x > x.mean())
     parts = [(inner & (quarter == q), outer & (quarter == q)) for q in range(4)]
-    known = [_contrast(lab, one, other) for one, other in parts if one.any() and other.any()]
+    known = (_contrast(lab, one, other) for one, other in parts if one.any() and other.any())
     return min(known, default=0.0)
 
 
@@ -259,17 +247,17 @@ def measure_features(
             "odd_size": float(min(abs(odd_sizes[number]), 5)),
             **_compare_neighbors(small, beside),
         }
-        table = np.array([values[name] for name in FEATURES])
-        threshold = model.spec.mask_threshold
-        found.append(MaskFeatures(table, agrees, tuple(answers[number]), shape, threshold))
+        found.append(
+            MaskFeatures(
+                np.array([values[name] for name in FEATURES]), agrees, tuple(answers[number]),
+                shape, model.spec.mask_threshold,
+            )
+        )  # fmt: skip
     return found
 
 
-# Predictions of the model.
-
-
 def _ask_model(model: Model, view: AuditImage, rles: Sequence[Rle]) -> list[list[MaskAnswer]]:
-    prompts: list[list[tuple[str, Prompt]]] = [_prompts(model, rle) for rle in rles]
+    prompts = [_prompts(model, rle) for rle in rles]
     flat = [prompt for some in prompts for _, prompt in some]
     replies = iter(model.segment(view.embedding, prompts=flat))
     answers: list[list[MaskAnswer]] = []
@@ -296,7 +284,7 @@ def _prompts(model: Model, rle: Rle) -> list[tuple[str, Prompt]]:
     x0, y0, x1, y1 = rle_box_xyxy(rle)
     x1, y1 = x1 + 1, y1 + 1
     crop, (left, top, _, _) = rle_crop(rle)
-    first, second = _pick_two_clicks(crop)
+    first = center_click(crop)
     click = [(first[0] + left, first[1] + top)]
     prompts = []
     if "box" in accepts:
@@ -304,24 +292,17 @@ def _prompts(model: Model, rle: Rle) -> list[tuple[str, Prompt]]:
         wide = (max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, width), min(y1 + dy, height))
         prompts += [("box", Prompt.of(box=(x0, y0, x1, y1))), ("wide", Prompt.of(box=wide))]
     if "point" in accepts:
+        y, x = np.nonzero(crop)
+        away = (x - first[0]) ** 2 + (y - first[1]) ** 2
+        far = np.zeros_like(crop)  # the half of the mask far from the first click
+        far[y[away >= np.median(away)], x[away >= np.median(away)]] = True
+        second = center_click(far)
         prompts.append(("click", Prompt.of(points=click)))
         prompts.append(("second", Prompt.of(points=[(second[0] + left, second[1] + top)])))
     if {"box", "point", "mask"} <= accepts:
-        whole = np.zeros(rle.size, np.bool_)
-        whole[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
-        refine = Prompt.of(points=click, box=(x0, y0, x1, y1), mask=whole)
+        refine = Prompt.of(points=click, box=(x0, y0, x1, y1), mask=rle_to_mask(rle))
         prompts.append(("refine", refine))
     return prompts
-
-
-def _pick_two_clicks(crop: BoolArray) -> tuple[tuple[float, float], tuple[float, float]]:  # (h, w)
-    """Return the innermost pixel, and that of the half of the mask farther from it."""
-    first = center_click(crop)
-    y, x = np.nonzero(crop)
-    away = (x - first[0]) ** 2 + (y - first[1]) ** 2
-    far = np.zeros_like(crop)
-    far[y[away >= np.median(away)], x[away >= np.median(away)]] = True
-    return first, center_click(far)
 
 
 def _compare_answers(
@@ -352,8 +333,7 @@ def _compare_answers(
         else float(mask_iou(one[None], other[None])[0, 0]),
         "outline": 0.0 if mask["refine"] is None else _outline_agreement(given, mask["refine"]),
     }
-    for kind in ("box", "click", "refine"):
-        found[f"{kind}_quality"] = quality[kind]
+    found |= {f"{kind}_quality": quality[kind] for kind in ("box", "click", "refine")}
     for kind in ("click", "wide", "refine"):
         inside, of = _mutual_shares(given, mask[kind])
         found |= {f"inside_{kind}": inside, f"of_{kind}": of}
@@ -379,9 +359,6 @@ def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
         away = cv2.distanceTransform((~other).view(np.uint8), cv2.DIST_L2, 5)
         found.append(float((away[rim] <= reach).mean()))
     return 2 * found[0] * found[1] / max(found[0] + found[1], 1e-9)
-
-
-# Neighbors of the mask.
 
 
 def _compare_neighbors(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:

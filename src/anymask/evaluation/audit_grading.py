@@ -63,8 +63,7 @@ class LinearModel:
     bias: float
 
     def __call__(self, values: Floats) -> Floats:  # (N, F) -> (N,)
-        result: Floats = values @ self.weights + self.bias
-        return result
+        return np.asarray(values @ self.weights + self.bias)
 
 
 @brief
@@ -85,13 +84,12 @@ class Grader:
     ) -> Floats:  # (N, F) -> (N, E)
         """Return the log odds of each kind of error against a correct mask."""
         relative = (usual or self.usual).relative(values)
-        return np.stack([np.clip(odds(relative), -30, 30) for odds in self.odds], axis=1)
+        return np.stack([odds(relative) for odds in self.odds], axis=1).clip(-30, 30)
 
     def grade(self, values: Floats, usual: FeatureScale | None = None) -> Floats:  # (N, F) -> (N,)
         """Return the grade of each mask, 0..1."""
         odds = np.exp(self.log_odds(values, usual)).mean(axis=1)
-        grades: Floats = 1 / (1 + WRONG_SHARE * odds)
-        return grades
+        return np.asarray(1 / (1 + WRONG_SHARE * odds))
 
     def guess_given(
         self, values: Floats, usual: FeatureScale | None = None
@@ -118,11 +116,7 @@ def describe_answers(features: MaskFeatures) -> Floats:  # (A, G)
     kinds = np.array(
         [[answer.prompt_kind == kind for kind in PROMPT_NAMES] for answer in answers], np.float64
     )
-    columns = [quality, features.agrees, agreement, quality * agreement]
-    return np.column_stack([*columns, kinds])
-
-
-# Files.
+    return np.column_stack([quality, features.agrees, agreement, quality * agreement, kinds])
 
 
 def grader_to_json(grader: Grader) -> dict[str, Any]:
@@ -156,14 +150,9 @@ def load_grader(path: str | Path | None = None) -> Grader:
     path = SHIPPED_GRADER if path is None else Path(path)
     try:
         raw = parse_json(path.read_bytes(), path)
-        for key, requested in (
-            ("format", GRADER_FORMAT),
-            ("evidence", FEATURES),
-            ("answers", ANSWER_FEATURES),
-        ):
-            got = tuple(raw[key]) if isinstance(raw[key], list) else raw[key]
-            if got != requested:
-                raise ValueError(f"{key} does not match")
+        got = raw["format"], tuple(raw["evidence"]), tuple(raw["answers"])
+        if got != (GRADER_FORMAT, FEATURES, ANSWER_FEATURES):
+            raise ValueError("other features")
         return Grader(
             usual=FeatureScale(_array(raw["middle"], FEATURES), _array(raw["spread"], FEATURES)),
             errors=tuple(raw["odds"]),

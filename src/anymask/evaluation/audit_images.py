@@ -16,19 +16,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anymask.base import DataError, Floats, UintImage, brief, ledger, parse_json
-from anymask.evaluation.audit_features import (
-    FEATURES,
-    MaskFeatures,
-    measure_features,
-    prepare_image,
-)
+from anymask.evaluation.audit_features import FEATURES, measure_features, prepare_image
 from anymask.evaluation.audit_grading import Grader
 from anymask.evaluation.statistics import Histogram, find_duplicates
 from anymask.formats import AnnotatedImage, located
@@ -116,8 +111,8 @@ def _keep_certain(reply: Prediction, click: tuple[float, float], covered: Rle | 
             continue
         if covered is not None and rle_intersection([rle], [covered])[0, 0] > MAX_COVERED * area:
             continue
-        record = Mask(rle, score=float(reply.scores[number]), stability=float(stability[number]))
-        records.append(replace(record, points=(click,)))
+        score, steady = float(reply.scores[number]), float(stability[number])
+        records.append(Mask(rle, score=score, stability=steady, points=(click,)))
     return records
 
 
@@ -147,9 +142,6 @@ class ExaminedImage:
     missing: tuple[Mask, ...] = ()  # Objects without a mask, most certain first
 
 
-# Usual sizes.
-
-
 @dataclass
 class SizeTable:
     """Histograms of relative mask sizes (logarithms) by label, and counts."""
@@ -175,18 +167,13 @@ def count_sizes(images: Iterable[AnnotatedImage]) -> SizeTable:
         for mask in image.masks:
             table.masks += not mask.crowd
             if not mask.crowd and rle_area(mask.rle):
-                tally = table.sizes.setdefault(
-                    mask.label or "", Histogram(np.linspace(-10, 0, 401))
-                )
-                tally.add(_relative_size(mask.rle))
+                empty = Histogram(np.linspace(-10, 0, 401))
+                table.sizes.setdefault(mask.label or "", empty).add(_relative_size(mask.rle))
     return table
 
 
 def _relative_size(rle: Rle) -> float:
     return 0.5 * float(np.log(max(rle_area(rle), 1) / (rle.size[0] * rle.size[1])))
-
-
-# Images.
 
 
 def hash_masks(image: AnnotatedImage) -> str:
@@ -227,7 +214,19 @@ def examine_image(
             model, view, [rles[n] for n in part], others, [odd[n] for n in part]
         )
         for n, found in zip(part, features, strict=True):
-            examined.append(_examine_mask(grader, filled[n], found, twins.get(n), view.embedding))
+            number, mask = filled[n]
+            best, guess = grader.best_answer(found)
+            answer = found.answers[best]
+            rle = logits_to_rles(answer.logits[None], view.embedding.geometry, found.threshold)[0]
+            stability = float(stability_score(answer.logits, found.threshold, STABILITY_OFFSET))
+            record = Mask(rle, score=answer.quality, stability=stability, label=mask.label)
+            examined.append(
+                ExaminedMask(
+                    mask=number, label=mask.label, rle=mask.rle, values=found.values,
+                    twin=twins.get(n), prompt_kind=answer.prompt_kind, guess=guess,
+                    answer=record if rle_area(rle) and rle != mask.rle else None,
+                )
+            )  # fmt: skip
     examined += [
         ExaminedMask(mask=n, label=mask.label, rle=mask.rle, values=np.zeros(0))
         for n, mask in counted
@@ -245,38 +244,10 @@ def examine_image(
 
 def _list_neighbors(rles: Sequence[Rle], place: int, pairs: Sequence[Sequence[int]]) -> list[Rle]:
     """Return other masks without duplicates, at most the nearest ones in the list."""
-    twins = {n for pair in pairs if place in pair for n in pair}
-    others = [n for n in range(len(rles)) if n != place and n not in twins]
+    twins = {place, *(n for pair in pairs if place in pair for n in pair)}
+    others = (n for n in range(len(rles)) if n not in twins)
     nearest = sorted(others, key=lambda n: abs(n - place))[:MAX_NEIGHBORS]
     return [rles[n] for n in sorted(nearest)]
-
-
-def _examine_mask(
-    grader: Grader,
-    numbered: tuple[int, Mask],
-    features: MaskFeatures,
-    twin: int | None,
-    embedding: Features,
-) -> ExaminedMask:
-    number, mask = numbered
-    best, guess = grader.best_answer(features)
-    answer = features.answers[best]
-    rle = logits_to_rles(answer.logits[None], embedding.geometry, features.threshold)[0]
-    stability = float(stability_score(answer.logits, features.threshold, STABILITY_OFFSET))
-    record = Mask(rle, score=answer.quality, stability=stability, label=mask.label)
-    return ExaminedMask(
-        mask=number,
-        label=mask.label,
-        rle=mask.rle,
-        values=features.values,
-        twin=twin,
-        answer=record if rle_area(rle) and rle != mask.rle else None,
-        prompt_kind=answer.prompt_kind,
-        guess=guess,
-    )
-
-
-# Stored results.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,11 +63,29 @@ def report_audit(
     grades = np.array([one.grade for one in result.graded])
     tenths = np.bincount(np.clip((grades * 10).astype(np.int64), 0, 9), minlength=10)
     plot = bar_plot(TENTHS, [Series("masks", tenths / max(len(grades), 1))], "grade")
-    rows = [_mask_row(result, suspect) for suspect in masks[:top]]
+    rows = [
+        (
+            f"{one.number}", result.image_of(one), f"{one.mask}", one.label or "",
+            f"{one.grade:.2f}", _proposal(one), "; ".join(one.reasons),
+        )
+        for one in masks[:top]
+    ]  # fmt: skip
     objects = [_object_row(result, suspect) for suspect in missing[:top]]
     hidden = len(result.suspects) - min(len(masks), top) - min(len(missing), top)
+    actions = [suspect.action for suspect in result.suspects]
+    mean = f", mean grade {grades.mean():.2f}" if len(grades) else ""
     sections = [
-        Section(notes=_summary(result, grades), plots=[("Grades", plot)]),
+        Section(
+            notes=[
+                f"{result.name}: {counted(len(result.images), 'image')}, "
+                f"{counted(len(grades), 'mask')}{mean}",
+                f"{counted(len(masks), 'mask')} with a grade below {result.below:g}: "
+                f"{actions.count('replace')} to replace, {actions.count('remove')} to remove, "
+                f"{actions.count('keep')} to review",
+                f"{counted(actions.count('add'), 'object')} without a mask",
+            ],
+            plots=[("Grades", plot)],
+        ),
         Section(
             title="Suspects",
             tables=[TextTable(MASK_HEADER, rows, align="rlrlrll")],
@@ -111,26 +129,6 @@ def report_audit(
     )
 
 
-def _summary(result: AuditResult, grades: np.ndarray[Any, Any]) -> list[str]:
-    """Format the number of masks, suspects and proposals."""
-    actions = [suspect.action for suspect in result.suspects]
-    low = sum(suspect.mask is not None for suspect in result.suspects)
-    mean = f", mean grade {grades.mean():.2f}" if len(grades) else ""
-    return [
-        f"{result.name}: {counted(len(result.images), 'image')}, "
-        f"{counted(len(grades), 'mask')}{mean}",
-        f"{counted(low, 'mask')} with a grade below {result.below:g}: {actions.count('replace')} "
-        f"to replace, {actions.count('remove')} to remove, {actions.count('keep')} to review",
-        f"{counted(actions.count('add'), 'object')} without a mask",
-    ]
-
-
-def _mask_row(result: AuditResult, suspect: Suspect) -> tuple[str, ...]:
-    image, why = result.image_of(suspect), "; ".join(suspect.reasons)
-    numbers = f"{suspect.mask}", suspect.label or "", f"{suspect.grade:.2f}"
-    return (f"{suspect.number}", image, *numbers, _proposal(suspect), why)
-
-
 def _proposal(suspect: Suspect) -> str:
     words = {"replace": f"replace (+{suspect.gain:.2f})", "keep": ""}
     return words.get(suspect.action, suspect.action)
@@ -140,8 +138,8 @@ def _object_row(result: AuditResult, suspect: Suspect) -> tuple[str, ...]:
     found = suspect.proposal
     assert found is not None
     box = ",".join(f"{side:.0f}" for side in found.box)
-    image = result.image_of(suspect)
-    return f"{suspect.number}", image, f"{found.score:.2f}", f"{found.area}", box
+    numbers = f"{found.score:.2f}", f"{found.area}", box
+    return (f"{suspect.number}", result.image_of(suspect), *numbers)
 
 
 def _card(result: AuditResult, suspect: Suspect, source_image: UintImage) -> Shot:
@@ -150,10 +148,8 @@ def _card(result: AuditResult, suspect: Suspect, source_image: UintImage) -> Sho
     if suspect.grade is not None:
         title += f" · grade {suspect.grade:.2f}"
     about = image if suspect.mask is None else f"{image}, mask {suspect.mask}"
-    action = _proposal(suspect) or "review"
-    return Shot(
-        jpeg_bytes(source_image), [title, f"{about} · proposal: {action}", *suspect.reasons]
-    )
+    about += f" · proposal: {_proposal(suspect) or 'review'}"
+    return Shot(jpeg_bytes(source_image), [title, about, *suspect.reasons])
 
 
 def suspect_to_json(result: AuditResult, suspect: Suspect) -> dict[str, Any]:
@@ -178,9 +174,6 @@ def suspect_to_json(result: AuditResult, suspect: Suspect) -> dict[str, Any]:
             "asked": suspect.prompt_kind,
         }
     return row
-
-
-# Images of suspects.
 
 
 def draw_suspect(pixels: UintImage, suspect: Suspect) -> UintImage:  # (H, W, 3) -> (h, w, 3)

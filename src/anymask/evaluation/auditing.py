@@ -95,7 +95,13 @@ def audit(
         crowd=options.crowd, mask_values=options.mask_values,
     )  # fmt: skip
     stream = stream.with_sizes_checked()
-    _check_places(stream, folder, options.proposals)
+    if stream.suffix == ".json" and stream.source.is_dir():
+        for option, place in (("-o", folder), ("--proposals", options.proposals)):
+            if place is not None and place.resolve().is_relative_to(stream.source.resolve()):
+                raise InputError(
+                    f"The {option} folder {place} is inside {stream.source}, where every .json "
+                    "file is read as annotations. Choose a folder outside of the dataset."
+                )
     grader = load_grader(options.grades)
 
     with claimed(folder):
@@ -118,18 +124,6 @@ def audit(
         return report
 
 
-def _check_places(stream: Dataset, output: Path, proposals: Path | None) -> None:
-    """Raise InputError if an output folder would be read as annotations later."""
-    if stream.suffix != ".json" or not stream.source.is_dir():
-        return
-    for option, folder in (("-o", output), ("--proposals", proposals)):
-        if folder is not None and folder.resolve().is_relative_to(stream.source.resolve()):
-            raise InputError(
-                f"The {option} folder {folder} is inside {stream.source}, where every .json file "
-                "is read as annotations. Choose a folder outside of the dataset."
-            )
-
-
 def _examine(
     stream: Dataset,
     folder: Path,
@@ -140,10 +134,9 @@ def _examine(
     """Examine the remaining images and grade all masks; return the number of failed images."""
     sizes = count_sizes(islice(stream, options.limit))
     if not sizes.masks:
-        counts = f"{counted(sizes.images, 'image')} and no masks"
         raise DataError(
             f"{stream.source} contains no masks: it was read as {stream.format} and has "
-            f"{counts}. Pass a dataset with instance masks."
+            f"{counted(sizes.images, 'image')} and no masks. Pass a dataset with instance masks."
         )
     if not isinstance(model, Model):
         model = model_settings(model or DEFAULT_VIDEO_MODEL).load()
@@ -174,14 +167,10 @@ def _examine(
             print(f"{clear}anymask: {name}: {error}", file=sys.stderr)
     images = [file.images[name] for name in done]
     graded = grade_masks(grader, images, options.below)
-    suspects = list_suspects(images, graded, options.below)
     return AuditResult(
         name=stream.name, header=header, below=options.below, images=images, graded=graded,
-        suspects=suspects,
+        suspects=list_suspects(images, graded, options.below),
     ), failed  # fmt: skip
-
-
-# Outputs.
 
 
 def _open_image(stream: Dataset, image: AnnotatedImage) -> UintImage:  # (H, W, 3)
@@ -220,17 +209,16 @@ def _write_images(
     folder: Path, result: AuditResult, images: Sequence[tuple[Suspect, UintImage]]
 ) -> None:
     """Write one image per suspect, named by number, and a contact sheet; delete older ones."""
-    names = {f"{suspect.number:04d}.jpg": image for suspect, image in images}
-    for name, image in names.items():
-        write_whole(folder / SUSPECTS / name, jpeg_bytes(image))
-    for path in (folder / SUSPECTS).glob("[0-9]*.jpg"):
-        if path.name not in names:
-            path.unlink()
-    cells = []
+    cells, current = [], set[Path]()
     for suspect, image in images:
+        path = folder / SUSPECTS / f"{suspect.number:04d}.jpg"
+        write_whole(path, jpeg_bytes(image))
+        current.add(path)
         grade = "missing" if suspect.grade is None else f"{suspect.grade:.2f}"
         what = suspect.label or result.image_of(suspect)
         cells.append((image, f"{suspect.number}. {what}: {grade}"))
+    for path in {*(folder / SUSPECTS).glob("[0-9]*.jpg")} - current:
+        path.unlink()
     if cells:
         write_whole(folder / SHEET, jpeg_bytes(contact_sheet(cells, columns=SHEET_COLUMNS)))
 
@@ -262,7 +250,5 @@ def _write_proposals(
     rows = [suspect_to_json(result, suspect) for suspect in changing]
     about = {"data": str(stream.source), "form": format, **asdict(result.header), "proposals": rows}
     write_json(folder / PROVENANCE, about)
-    note = (
-        f"wrote {target} with {len(rows)} proposals applied ({PROVENANCE} lists the origin of each)"
-    )
-    return [*lost.lines(), note]
+    applied = f"with {len(rows)} proposals applied ({PROVENANCE} lists the origin of each)"
+    return [*lost.lines(), f"wrote {target} {applied}"]

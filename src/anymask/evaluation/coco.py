@@ -129,8 +129,7 @@ class Matches:
 
     def found(self, most: int | None = None) -> IntArray:
         """Return the number of annotations matched by the first `most` masks, (T,)."""
-        hits: IntArray = (self.hit & ~self.ignored)[:, :most].sum(axis=1, dtype=np.int64)
-        return hits
+        return np.asarray((self.hit & ~self.ignored)[:, :most].sum(axis=1, dtype=np.int64))
 
 
 def match_image(
@@ -210,9 +209,6 @@ def _complete(rows: list[Any], hws: Mapping[int, tuple[int, int]]) -> list[dict[
     return found
 
 
-# Average precision.
-
-
 @brief
 @dataclass(frozen=True)
 class DetectedImage:
@@ -245,8 +241,7 @@ def measure_instance_ap(
     for done, number in enumerate(images, start=1):
         sample, boxes = one.samples[int(number)], found.images[int(number)]
         embedding = method.encode(sample.image()) if boxes else None
-        prompts = [Prompt.of(box=box.box) for box in boxes]
-        answers = predict_in_parts(method, embedding, prompts)
+        answers = predict_in_parts(method, embedding, [Prompt.of(box=box.box) for box in boxes])
         masks = tuple(mask_to_rle(answer.masks[0]) for answer in answers)
         answered.append(DetectedImage(sample, masks, boxes))
         progress(done, len(images))

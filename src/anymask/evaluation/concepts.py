@@ -56,9 +56,8 @@ def report_concepts(results: Path, truth: Path) -> Report:
     found = saco.read_pair_results(results, pairs, report)
     answers = []
     for pair in counted:
-        tracks, scores = found.get(pair.id, ([], []))
-        sure = [one for one, score in zip(tracks, scores, strict=True) if score >= CONFIDENCE]
-        answers.append(ConceptAnswer(pair, sure))
+        scored = zip(*found.get(pair.id, ([], [])), strict=True)
+        answers.append(ConceptAnswer(pair, [one for one, score in scored if score >= CONFIDENCE]))
     figures = score_concepts(answers)
     positive = sum(bool(pair.tracks) for pair in counted)
     notes = [f"{len(counted)} pairs: {positive} with objects, {len(counted) - positive} without"]
@@ -84,10 +83,8 @@ def score_concepts(answers: Sequence[ConceptAnswer]) -> dict[str, float]:
         tp, fn, fp, association = np.sum([count_hota(one) for one in answers], axis=0)
         detection = tp / np.maximum(tp + fn + fp, 1)
         associated = association / np.maximum(tp, 1)
-        values = np.sqrt(detection * associated), detection, associated
-        figures |= dict(
-            zip(("pHOTA", "pDetA", "pAssA"), (float(v.mean()) for v in values), strict=True)
-        )
+        figures["pHOTA"] = float(np.sqrt(detection * associated).mean())
+        figures |= {"pDetA": float(detection.mean()), "pAssA": float(associated.mean())}
     return figures
 
 
@@ -145,8 +142,9 @@ def count_hota(one: ConceptAnswer) -> Floats:  # -> (4, A)
         true = [rle for column in columns if (rle := truths[column][frame]) is not None]
         ious = rle_iou(masks, true)
         total = ious.sum(0)[None] + ious.sum(1)[:, None] - ious
-        part = np.divide(ious, total, out=np.zeros_like(ious), where=total > FLOAT_EPSILON)
-        shared[np.ix_(rows, columns)] += part
+        shared[np.ix_(rows, columns)] += np.divide(
+            ious, total, out=np.zeros_like(ious), where=total > FLOAT_EPSILON
+        )
         frames.append((rows, columns, ious))
     lengths = ours.sum(1)[:, None] + theirs.sum(1)[None]  # (n, m)
     similarity = shared / (lengths - shared)
@@ -156,6 +154,5 @@ def count_hota(one: ConceptAnswer) -> Floats:  # -> (4, A)
         fits = ious[chosen] >= ALPHAS[:, None] - FLOAT_EPSILON  # (A, pairs)
         matches[:, np.array(rows)[chosen[0]], np.array(columns)[chosen[1]]] += fits
     tp = matches.sum((1, 2))
-    overlap = matches / np.maximum(lengths - matches, 1)
-    association = (matches * overlap).sum((1, 2))
+    association = (matches**2 / np.maximum(lengths - matches, 1)).sum((1, 2))
     return np.stack([tp, theirs.sum() - tp, ours.sum() - tp, association])

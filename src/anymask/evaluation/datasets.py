@@ -78,23 +78,24 @@ class SetQuery:
         folders = [] if self.format or self.images or self.split else _datasets(path)
         if folders:
             return [open_set(SetPlan(name=one.name), one, self.reading) for one in folders]
+        # Load one file or folder of annotations.
         stream = read(path, self.format, self.images, self.split, **vars(self.reading))
         stream = stream.with_sizes_checked()
-        # Load one file or folder of annotations.
         samples = [replace(one, source=stream.image_path(one)) for one in stream]
         if not samples:
             raise DataError(
                 f"{stream.source} contains no labeled images (read as {stream.format}). Label some."
             )
-        folder = stream.source if stream.source.is_dir() else stream.source.parent
-        info = SetInfo(name=stream.name, folder=folder, source=stream.format)
-        one = EvalSet(SetPlan(name=stream.name), info, samples, stream.settings)
         for line in stream.unread_lines():
             print(line, file=sys.stderr)
         if self.split is None and len(stream.splits) > 1:
-            names = ", ".join(stream.splits)
-            print(f"evaluating all splits ({names}); --split selects one", file=sys.stderr)
-        return [one]
+            print(
+                f"evaluating all splits ({', '.join(stream.splits)}); --split selects one",
+                file=sys.stderr,
+            )
+        folder = stream.source if stream.source.is_dir() else stream.source.parent
+        info = SetInfo(name=stream.name, folder=folder, source=stream.format)
+        return [EvalSet(SetPlan(name=stream.name), info, samples, stream.settings)]
 
 
 def _datasets(path: Path) -> list[Path]:

@@ -54,9 +54,8 @@ def read_detections(
     document: Any = read_json(path)
     if not isinstance(document, dict) or not {"categories", "annotations"} <= document.keys():
         raise DataError(f"{path} is not a COCO detection file. Add `categories` and `annotations`.")
-    places: dict[str | int, int] = {one.name: n for n, one in enumerate(samples)}
-    ids = [one.benchmark.image_id for one in samples]
-    places |= {image_id: n for n, image_id in enumerate(ids) if image_id is not None}
+    by_id = {one.benchmark.image_id: n for n, one in enumerate(samples)}
+    places = by_id | {one.name: n for n, one in enumerate(samples)}
     images: list[list[Detection]] = [[] for _ in samples]
     read = other = 0
     with report.record(path):
@@ -72,27 +71,26 @@ def read_detections(
     report.check_records(path, read)
     if other:
         report.note(f"skipped {counted(other, 'detection')} for images outside of this set")
-    rows = [row for row in document["categories"] or () if isinstance(row, dict)]
     frequency = {
         row["name"]: str(row["frequency"])
-        for row in rows
-        if "frequency" in row and row.get("name") in names.values()
+        for row in document["categories"] or ()
+        if isinstance(row, dict) and "frequency" in row and row.get("name") in names.values()
     }
     return Detections(tuple(tuple(pixels) for pixels in images), frequency)
 
 
 def _detection(row: Mapping[str, Any], names: Mapping[int, str]) -> tuple[str | int, Detection]:
     """Return image (name or number) and box of a record. Raises DataError or KeyError."""
-    image: str | int
-    if "image" in row:
-        image = PurePosixPath(fields.as_text(row["image"], "image").replace("\\", "/")).name
-    else:
-        image = fields.as_whole(row["image_id"], "image_id")
+    image: str | int = (
+        PurePosixPath(fields.as_text(row["image"], "image").replace("\\", "/")).name
+        if "image" in row
+        else fields.as_whole(row["image_id"], "image_id")
+    )
     x, y, width, height = fields.as_numbers(row["bbox"], 4, "bbox")
     if min(width, height) <= 0:
         raise DataError(f"`bbox` has no area. Expected [x, y, width, height], not {row['bbox']}.")
     category = fields.as_whole(row["category_id"], "category_id")
     if category not in names:
         raise DataError(f"Unknown category id {category}. Use an id that `categories` lists.")
-    score = fields.as_number(row["score"], "score")
-    return image, Detection((x, y, x + width, y + height), names[category], score)
+    box, score = (x, y, x + width, y + height), fields.as_number(row["score"], "score")
+    return image, Detection(box, names[category], score)

@@ -16,6 +16,7 @@ from anymask.base import (
     InputError,
     OnNamedProgress,
     ProgressBar,
+    follow,
     list_settings,
     parse_json,
     pick_threads,
@@ -138,16 +139,22 @@ def evaluate_images(
     out, resume = given.pop("out", None), given.pop("resume", False)
     if resume and not out:
         raise InputError("Resuming requires an output file. Set --json FILE.json (in Python out=).")
-    query = _set_query(data, protocol, given) if isinstance(data, str | Path) else None
-    sets = query.open() if query else cast(Sequence[EvalSet], data)
-    if query:
-        name = sets[0].plan.name if len(sets) == 1 else Path(query.data).name
+    query: SetQuery | None = None
+    if isinstance(data, str | Path):
+        reading = {one: given[one] for one in ReadKeywords.__annotations__ if one in given}
+        query = SetQuery(
+            data=str(data), protocol=tuple(protocol), also=tuple(given.get("also", ())),
+            images=Path(given["images"]) if given.get("images") else None,
+            format=given.get("format"), split=given.get("split"), reading=ReadSettings(**reading),
+        )  # fmt: skip
+        data = query.open()
+        name = data[0].plan.name if len(data) == 1 else Path(query.data).name
+    sets = data
     check_requirements(sets, {*protocol, *given.get("also", ())})
     known = {one.name: given[one.name] for one in list_settings(EvalSettings) if one.name in given}
-    requested = {
-        name: value for name, value in known.items() if value is not None or name == "slow"
-    }
-    how = EvalSettings(**requested)
+    how = EvalSettings(
+        **{name: value for name, value in known.items() if value is not None or name == "slow"}
+    )
     chosen: list[Method] = (
         list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
     )
@@ -176,21 +183,9 @@ def evaluate_images(
     run = _measure(run, scorer, task, given.get("workers"), out and Path(out), resume)
     cases = {}
     if given.get("cases"):
-        with ProgressBar("worst cases", len(sets)) as progress:
-            for done, (one, scores) in enumerate(zip(sets, run.sets, strict=True), start=1):
-                cases[scores.name] = draw_worst_cases(subject, one, scores, how.min_area)
-                progress.update(done)
+        for one, scores in follow(list(zip(sets, run.sets, strict=True)), "worst cases"):
+            cases[scores.name] = draw_worst_cases(subject, one, scores, how.min_area)
     return report_images(run, cases)
-
-
-def _set_query(data: str | Path, protocol: Sequence[str], given: dict[str, Any]) -> SetQuery:
-    """Create the query for the datasets from the settings."""
-    reading = {name: given[name] for name in ReadKeywords.__annotations__ if name in given}
-    return SetQuery(
-        data=str(data), protocol=tuple(protocol), also=tuple(given.get("also", ())),
-        format=given.get("format"), images=Path(given["images"]) if given.get("images") else None,
-        split=given.get("split"), reading=ReadSettings(**reading),
-    )  # fmt: skip
 
 
 @dataclass
@@ -236,9 +231,8 @@ def _measure(
     """
     known = finished_sets(out, run, scorer) if resume and out else {}
     names = [one.plan.name for one in scorer.sets]
-    counts = []
+    counts, limits = [], (scorer.settings.limit, scorer.settings.per_image)
     for one in scorer.sets:
-        limits = scorer.settings.limit, scorer.settings.per_image
         counts.append(len(choose_masks(one.plan, one.samples, *limits).mask))
         if not counts[-1]:
             raise DataError(
@@ -247,19 +241,14 @@ def _measure(
     places = [place for place, name in enumerate(names) if name not in known]
     if workers is None:
         much = sum(counts[place] for place in places) >= MIN_PARALLEL_MASKS
-        on_cpu = (
-            all(getattr(one, "device", "cpu") in ("auto", "cpu") for one in task.methods)
-            if task
-            else False
-        )
-        workers = min(2, pick_threads()) if much and on_cpu else 1
+        devices = {getattr(one, "device", "cpu") for one in task.methods} if task else set()
+        workers = min(2, pick_threads()) if much and devices <= {"auto", "cpu"} else 1
     workers = min(workers, len(places))
-    ready = (
+    for place, scores in (
         score_in_workers(task.open, names, places, workers)
         if task and workers > 1
         else _score_here(scorer, places)
-    )
-    for place, scores in ready:
+    ):
         known[names[place]] = scores
         run = replace(run, sets=tuple(known[name] for name in names if name in known))
         if out:

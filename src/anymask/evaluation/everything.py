@@ -75,9 +75,24 @@ def shown_ap(images: Sequence[ShownImage]) -> tuple[MetricValue, MetricValue, De
     """
     run = _matched(images, named=False)
     precision = run.eval["precision"][:, :, 0, 0, 0]  # (T, R); -1 without annotations
-    values = [precision, precision[HALF]]
-    ap, ap50 = (float(one.mean()) if one.min() >= 0 else NAN for one in values)
-    table = DetailTable(title="by class", header=EVERYTHING_HEADER, rows=tuple(_rows(images, run)))
+    ap, ap50 = (
+        float(one.mean()) if one.min() >= 0 else NAN for one in (precision, precision[HALF])
+    )
+    # A row for each annotated class, from class-agnostic matches and from named masks.
+    found: dict[str, list[Floats]] = {label: [] for label in _classes(images)}
+    for image, row in zip(images, run.evalImgs, strict=False):  # area range "all" comes first
+        if row is None:
+            continue
+        hits = (row["gtMatches"] > 0)[:, np.argsort(row["gtIds"])].T  # (G, T), as annotated
+        for mask, hit in zip(image.truth.objects, hits, strict=False):  # a crowd comes last
+            found[_class_of(mask)].append(hit)
+    by_name = _by_name(images, list(found))
+    rows: list[tuple[str | float, ...]] = []
+    for label, of_class in found.items():
+        recalls = np.array(of_class, np.float64).mean(axis=0)  # (T,)
+        named = by_name.get(label, (NAN, NAN, 0))
+        rows.append((label, len(of_class), float(recalls.mean()), float(recalls[HALF]), *named))
+    table = DetailTable(title="by class", header=EVERYTHING_HEADER, rows=tuple(rows))
     return MetricValue(name="AP", value=ap), MetricValue(name="AP50", value=ap50), table
 
 
@@ -111,27 +126,6 @@ def _classes(images: Sequence[ShownImage]) -> list[str]:
     return sorted({_class_of(mask) for image in images for mask in image.truth.objects})
 
 
-def _rows(images: Sequence[ShownImage], run: Any) -> list[tuple[str | float, ...]]:
-    """Return a row for each annotated class, from class-agnostic matches and from named masks."""
-    found: dict[str, list[Floats]] = {label: [] for label in _classes(images)}
-    for image, row in zip(images, run.evalImgs, strict=False):  # area range "all" comes first
-        if row is None:
-            continue
-        order = np.argsort(row["gtIds"])  # ids are in the order of the annotations
-        hits = (row["gtMatches"] > 0)[:, order].T  # (G, T)
-        for mask, hit in zip(image.truth.objects, hits, strict=False):  # a crowd comes last
-            found[_class_of(mask)].append(hit)
-    by_name = _by_name(images, list(found))
-    rows: list[tuple[str | float, ...]] = []
-    for label, hits in found.items():
-        of_class = np.array(hits, np.float64)  # (objects, T)
-        named = by_name.get(label, (NAN, NAN, 0))
-        rows.append(
-            (label, len(hits), float(of_class.mean()), float(of_class[:, HALF].mean()), *named)
-        )
-    return rows
-
-
 def _by_name(
     images: Sequence[ShownImage], classes: Sequence[str]
 ) -> dict[str, tuple[float, float, int]]:
@@ -142,11 +136,11 @@ def _by_name(
     answers = {}
     for number, label in enumerate(classes):
         rows = run.evalImgs[number * len(AREA_RANGES) * len(images) :][: len(images)]
-        there = [row for row in rows if row is not None]
-        hit = sum(
-            np.count_nonzero((r["dtMatches"] > 0)[HALF] & ~r["dtIgnore"][HALF]) for r in there
-        )
-        counted = sum(int(np.count_nonzero(~r["dtIgnore"][HALF])) for r in there)
+        hit = counted = 0
+        for row in filter(None, rows):
+            counts = ~row["dtIgnore"][HALF]
+            hit += int(np.count_nonzero((row["dtMatches"] > 0)[HALF] & counts))
+            counted += int(np.count_nonzero(counts))
         precision = run.eval["precision"][:, :, number, 0, 0]
         ap = float(precision.mean()) if precision.min() >= 0 else NAN
         answers[label] = (hit / counted if counted else NAN, ap, counted)
@@ -186,18 +180,17 @@ def measure_everything(
             **GRID_SETTINGS,
         )  # fmt: skip
         truths = [sample.rles[int(n)] for n in chosen.mask[chosen.image == number]]
-        rles = [record.rle for record in records]
         image_files.append(
             match_image(
-                sample.hw, rles, rank_scores(records), truths, sample.ignore,
-                most=RECALL_LIMITS[-1],
+                sample.hw, [record.rle for record in records], rank_scores(records), truths,
+                sample.ignore, most=RECALL_LIMITS[-1],
             )
         )  # fmt: skip
         counts.append(len(records))
         progress(done, len(images))
     sides = [2**layer for layer in range(1, settings.crop_n_layers + 1)]
     crops = "".join(f" and in each of {n} x {n} crops" for n in sides)
-    clicks = f"{settings.grid} x {settings.grid} clicks{crops}, " if accepts else ""
+    clicks = f"{settings.grid} x {settings.grid} clicks{crops}, " * bool(accepts)
     return recall_result(image_files, f"{clicks}{np.mean(counts):.0f} masks per image on average")
 
 
@@ -265,8 +258,9 @@ def measure_shown(
         image_files.append(ShownImage(sample, records))
         scores = np.array([record.score for record in records], np.float64)
         rles, most = [record.rle for record in records], max(len(records), 1)
-        sizes = match_image(sample.hw, rles, scores, sample.rles, sample.ignore, most=most)
-        matches = sizes["all"]
+        matches = match_image(
+            sample.hw, rles, scores, sample.rles, sample.ignore, most=most
+        )["all"]  # fmt: skip
         counted = np.count_nonzero(~matches.ignored[HALF])
         hits = matches.found()
         rows.append((int(hits[HALF]), float(hits.mean()), matches.truths, counted))

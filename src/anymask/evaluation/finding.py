@@ -80,8 +80,7 @@ class FindAnswer:
         """Return which annotated masks overlap a candidate with an IoU of at least 0.50."""
         if not self.candidates or not self.truths:
             return np.zeros(len(self.truths))
-        best = rle_iou(self.candidates, self.truths).max(0)
-        return np.where(best >= MATCH_IOU, 1.0, 0.0)
+        return (rle_iou(self.candidates, self.truths).max(0) >= MATCH_IOU).astype(np.float64)
 
     def matched(self) -> Floats:  # -> (n,)
         """Return the IoU of each predicted mask with its matched annotation, best pairs first."""
@@ -220,8 +219,9 @@ def same_colors(model: Model, image: UintImage, requested: FloatArray, score: An
     least = MIN_COLOR_OVERLAP if score is None else score
     found = model.everything(image)
     alike = [float(np.minimum(requested, histogram(image, one.rle)).sum()) for one in found]
-    rows = zip(found, alike, strict=True)
-    return [replace(one, score=share) for one, share in rows if share >= least]
+    return [
+        replace(one, score=share) for one, share in zip(found, alike, strict=True) if share >= least
+    ]
 
 
 def histogram(image: UintImage, rle: Rle, bins: int = 8) -> FloatArray:  # -> (bins ** 3,)
@@ -257,82 +257,72 @@ def query_images(
             continue
         method = learn(label, there.pixels(other), example)
         queries = [(there, image, masks[label])]
-        without = [one for one, shown in images if label not in shown]
-        if absent is not None and others:
-            queries.append((absent, others[number % len(others)], []))
-        elif without:
-            queries.append((there, without[number % len(without)], []))
+        without = others or [one for one, shown in images if label not in shown]
+        if without:
+            source = absent if absent is not None and others else there
+            queries.append((source, without[number % len(without)], []))
         for source, one, truths in queries:
             found = method(source.pixels(one))
             yield FindAnswer(label, [m.rle for m in found], [m.score for m in found], truths)
 
 
-@dataclass(frozen=True)
-class WordQuestions:
-    """Queries with labels as text prompts, one label at a time."""
+def _query_words(
+    model: Model,
+    there: Dataset,
+    settings: FindSettings,
+    labels: Sequence[str],
+    absent: Dataset | None,
+    limit: int | None,
+) -> Iterator[FindAnswer]:
+    """Query evenly chosen images for labels as text prompts, at most `limit` present ones.
 
-    model: Model
-    there: Dataset
-    settings: FindSettings
-    labels: Sequence[str]
-    skipped: Sequence[str]  # Labels without a known name
-
-    @classmethod
-    def of(cls, model: Model, there: Dataset, settings: FindSettings) -> WordQuestions:
-        """Create queries for all supported labels of a dataset."""
-        labels = sorted({mask.label for image in there for mask in image.objects if mask.label})
+    Absent labels are queried in the same image, or in one of `absent`: all of them without a
+    detector, where this costs nothing, else as many as are present. If an image lists its absent
+    phrases, as in SA-Co, only these are queried.
+    """
+    images = [(image, of_label(image)) for image in there]
+    shown = [(image, masks) for image, masks in images if set(masks) & set(labels)]
+    total = sum(len(set(masks) & set(labels)) for _, masks in shown)
+    count = -(-min(total, limit or total) * len(shown) // max(total, 1))
+    others = [] if absent is None else [*absent]
+    for place in np.linspace(0, len(shown) - 1, count).astype(int).tolist():
+        image, masks = shown[place]
+        present = [one for one in labels if one in masks]
+        missing = [one for one in labels if one not in masks]
+        if (negatives := image.extra.get(saco.ABSENT_PHRASES)) is not None:
+            missing = [one for one in missing if one in negatives]
         if settings.detector is not None:
-            return cls(model, there, settings, labels, ())
-        table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
-        known = [one for one in labels if known_spelling(table, one) is not None]
-        return cls(model, there, settings, known, [one for one in labels if one not in known])
+            start = place * len(present) % max(len(missing), 1)
+            missing = (missing[start:] + missing[:start])[: len(present)]
+        whole = rle_merge([rle for rles in masks.values() for rle in rles])
+        queries = {label: masks[label] for label in present}
+        if absent is None or not others:
+            queries |= {label: [] for label in missing}
+        yield from _query_image(model, settings, there.pixels(image), queries, whole)
+        if absent is not None and others:
+            other = absent.pixels(others[place % len(others)])
+            yield from _query_image(model, settings, other, {label: [] for label in present}, None)
 
-    def predictions(self, absent: Dataset | None, limit: int | None) -> Iterator[FindAnswer]:
-        """Query evenly chosen images, until `limit` present labels are queried.
 
-        Absent labels are queried in the same image, or in one of `absent`: all of them without a
-        detector, where this costs nothing, else as many as are present. If an image lists its
-        absent phrases, as in SA-Co, only these are queried.
-        """
-        images = [(image, of_label(image)) for image in self.there]
-        shown = [(image, masks) for image, masks in images if set(masks) & set(self.labels)]
-        total = sum(len(set(masks) & set(self.labels)) for _, masks in shown)
-        most = min(total, limit or total)
-        count = -(-most * len(shown) // max(total, 1))
-        others = [] if absent is None else [*absent]
-        for place in np.linspace(0, len(shown) - 1, count).astype(int).tolist():
-            image, masks = shown[place]
-            present = [one for one in self.labels if one in masks]
-            missing = [one for one in self.labels if one not in masks]
-            if (negatives := image.extra.get(saco.ABSENT_PHRASES)) is not None:
-                missing = [one for one in missing if one in negatives]
-            if self.settings.detector is not None:
-                start = place * len(present) % max(len(missing), 1)
-                missing = (missing[start:] + missing[:start])[: len(present)]
-            whole = rle_merge([rle for rles in masks.values() for rle in rles])
-            queries = {label: masks[label] for label in present}
-            if absent is None or not others:
-                queries |= {label: [] for label in missing}
-            yield from self._query_image(self.there.pixels(image), queries, whole)
-            if absent is not None and others:
-                other = absent.pixels(others[place % len(others)])
-                yield from self._query_image(other, {label: [] for label in present}, None)
-
-    def _query_image(
-        self, image: UintImage, queries: Mapping[str, list[Rle]], labeled: Rle | None
-    ) -> Iterator[FindAnswer]:
-        """Query one image for labels with these annotated masks."""
-        detector, candidates, encoded = None, None, None
-        if self.settings.detector is None:
-            encoded = CandidateMasks.of(self.model, image)
-            candidates = [one.rle for one in encoded.records]
-        else:
-            detector = open_detector(self.settings.detector, self.settings.device)
-        for label, truths in queries.items():
-            phrases = read_phrases([label], self.settings.score)
-            found = find_phrases(self.model, image, phrases, detector, self.settings, encoded)
-            rles, scores = [one.rle for one in found], [one.score for one in found]
-            yield FindAnswer(label, rles, scores, truths, candidates, labeled)
+def _query_image(
+    model: Model,
+    settings: FindSettings,
+    image: UintImage,
+    queries: Mapping[str, list[Rle]],
+    labeled: Rle | None,
+) -> Iterator[FindAnswer]:
+    """Query one image for labels with these annotated masks."""
+    detector, candidates, encoded = None, None, None
+    if settings.detector is None:
+        encoded = CandidateMasks.of(model, image)
+        candidates = [one.rle for one in encoded.records]
+    else:
+        detector = open_detector(settings.detector, settings.device)
+    for label, truths in queries.items():
+        phrases = read_phrases([label], settings.score)
+        found = find_phrases(model, image, phrases, detector, settings, encoded)
+        rles, scores = [one.rle for one in found], [one.score for one in found]
+        yield FindAnswer(label, rles, scores, truths, candidates, labeled)
 
 
 def of_label(image: AnnotatedImage) -> dict[str, list[Rle]]:
@@ -367,28 +357,29 @@ def evaluate_finding(
     there = read(data, split=split, **reading).with_sizes_checked()
     notes = []
     if way == "words":
-        questions = WordQuestions.of(model, there, settings)
-        answers = [*questions.predictions(other, limit)]
-        notes.append(f"{model.name}, {len(answers)} prompts: one for each label of each image")
-        if questions.skipped:
-            notes.append(
-                f"Skipped labels that the model has no name for: {', '.join(questions.skipped)}"
-            )
+        labels = sorted({mask.label for image in there for mask in image.objects if mask.label})
+        if settings.detector is None:
+            table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
+            skipped = [one for one in labels if known_spelling(table, one) is None]
+            labels = [one for one in labels if one not in skipped]
+            if skipped:
+                notes.append(f"Skipped labels that the model has no name for: {', '.join(skipped)}")
+        answers = [*_query_words(model, there, settings, labels, other, limit)]
+        each = "one for each label of each image"
         requested = "any label that the model has a name for. Text prompts require known names"
     else:
         answers = [*query_images(finding_by(way, model, settings), there, other, limit)]
-        notes.append(
-            f"{model.name}, {len(answers)} prompts: each exemplar is the largest mask "
-            "with its label"
-        )
+        each = "each exemplar is the largest mask with its label"
         requested = (
             "any label that occurs in at least two images. An exemplar prompt requires "
             "another image with the same label"
         )
     if not answers:
         raise DataError(f"{data} does not have {requested}.")
-    title = f"Text and exemplar prompts on {data}"
-    report = report_values(title, way, measure_finding(answers), [*notes, *there.unread_lines()])
+    notes = [f"{model.name}, {len(answers)} prompts: {each}", *notes, *there.unread_lines()]
+    report = report_values(
+        f"Text and exemplar prompts on {data}", way, measure_finding(answers), notes
+    )
     about = {"model": model.name, "data": str(data), "questions": len(answers)}
     metrics = report.rows[0]
     return replace(report, rows=[{"way": way, **metrics}], data=about | {way: metrics})

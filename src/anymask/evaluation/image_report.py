@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, UintImage
 from anymask.evaluation.measures import MASK_MEASURES, MEASURES, click_name
 from anymask.evaluation.metrics import Mean
 from anymask.evaluation.page import Points, Series, curve_plot, jpeg_bytes, legend, line_plot
@@ -52,8 +51,8 @@ def report_images(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
         )
         if table := _measure_table(run, rows):
             title = f"{name}: {MEASURES[name].about}" if name in MEASURES else name
-            tables = (table, *_details(run, name))
-            sections.append(Section(title=title, tables=tables, plots=list(_curves(run, name))))
+            tables, plots = [table, *_details(run, name)], [*_curves(run, name)]
+            sections.append(Section(title=title, tables=tables, plots=plots))
     sections += [
         Section(title="Clicks", plots=_click_plots(run)),
         Section(title="Distribution of IoU", plots=_distribution_plots(run)),
@@ -63,13 +62,34 @@ def report_images(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
             if images
         ),
     ]
-    masks = sum(len(scores.area) for scores in run.sets)
+    limits = "".join(
+        f", at most {count} masks per {what}"
+        for count, what in ((run.settings.limit, "set"), (run.settings.per_image, "image"))
+        if count is not None
+    )
     weights = f"weights {run.weights_hash or 'without a hash'}"
+    notes = [
+        f"model: {run.subject}, {weights}",
+        *(f"compared with: {name}, weights {w or 'without a hash'}" for name, w in run.peers),
+        f"mean IoU over masks of at least {run.settings.min_area} pixels{limits}; intervals are 95 "
+        "% bootstrap intervals over images",
+        f"machine: {run.machine.line()}",
+        *([f"command: `{run.command}`"] if run.command else []),
+        *(f"skipped: {name}: {reason}" for name, reason in run.skipped),
+        *(
+            ["worst cases: ground truth in green, prediction in pink, each click as a red dot"]
+            * bool(cases)
+        ),
+    ]
+    for one in (found for scores in run.sets for found in scores.found):
+        notes += [f"skipped: {one.measure} of {one.method}: {one.reason}"] * bool(one.reason)
+        notes += [f"{one.measure}: {note}" for note in one.notes]
+    masks = sum(len(scores.area) for scores in run.sets)
     return Report(
         title=f"{run.subject} on {run.data or 'its sets'}",
         about=f"anymask evaluate: {len(run.sets)} sets, {masks} masks, {weights}",
         sections=[one for one in sections if one.tables or one.plots or one.images],
-        notes=_notes(run, bool(cases)),
+        notes=list(dict.fromkeys(notes)),
         rows=list(_rows(run)),
         data=evaluation_to_json(run),
     )
@@ -85,38 +105,10 @@ def _rows(run: Evaluation) -> Iterator[dict[str, Any]]:
         for one in scores.found:
             means += [(one.method, f"{one.measure}: {m.name}", m) for m in one.figures]
         for method, measure, mean in means:
-            numbers = {"mean": mean.value, "low": mean.low, "high": mean.high}
-            yield {"set": scores.name, "method": method, "measure": measure} | numbers
-
-
-def _notes(run: Evaluation, pictured: bool) -> list[str]:
-    """Describe the evaluation, one line each, with notes of measures and reasons for skipping."""
-    settings = run.settings
-    limits = "".join(
-        f", at most {count} masks per {what}"
-        for count, what in ((settings.limit, "set"), (settings.per_image, "image"))
-        if count is not None
-    )
-    lines = [
-        f"model: {run.subject}, weights {run.weights_hash or 'without a hash'}",
-        *(f"compared with: {name}, weights {w or 'without a hash'}" for name, w in run.peers),
-        f"mean IoU over masks of at least {settings.min_area} pixels{limits}; intervals are 95 "
-        "% bootstrap intervals over images",
-        f"machine: {run.machine.line()}",
-        *([f"command: `{run.command}`"] if run.command else []),
-        *(f"skipped: {name}: {reason}" for name, reason in run.skipped),
-        *(
-            ["worst cases: ground truth in green, prediction in pink, each click as a red dot"]
-            * pictured
-        ),
-    ]
-    for one in (found for scores in run.sets for found in scores.found):
-        lines += [f"skipped: {one.measure} of {one.method}: {one.reason}"] * bool(one.reason)
-        lines += [f"{one.measure}: {note}" for note in one.notes]
-    return list(dict.fromkeys(lines))
-
-
-# Tables.
+            yield {
+                "set": scores.name, "method": method, "measure": measure, "mean": mean.value,
+                "low": mean.low, "high": mean.high,
+            }  # fmt: skip
 
 
 def _main_columns(run: Evaluation) -> list[tuple[str, str]]:
@@ -129,8 +121,8 @@ def _main_table(run: Evaluation) -> TextTable:
     pairs = _main_columns(run)
     rows = []
     for scores in run.sets:
-        masks = int((scores.area >= run.settings.min_area).sum())
-        rows.append([scores.name, str(masks), *map(_cell, _means(run, scores, pairs))])
+        masks = str((scores.area >= run.settings.min_area).sum())
+        rows.append([scores.name, masks, *map(_cell, _means(run, scores, pairs))])
     for group in run.groups:
         means = [run.mean(measure, group=group, method=method) for method, measure in pairs]
         bold = [_bold(_cell(mean.value)) for mean in means]
@@ -265,9 +257,6 @@ def _details(run: Evaluation, measure: str) -> Iterator[TextTable]:
                 yield TextTable(table.header, rows, title, folded=True)
 
 
-# Plots.
-
-
 def _click_plots(run: Evaluation) -> list[tuple[str, str]]:
     """Plot the mean IoU after 1, 2, ... clicks: one plot per group, one line per method."""
     plots = []
@@ -279,8 +268,8 @@ def _click_plots(run: Evaluation) -> list[tuple[str, str]]:
             if np.isfinite(means).any():
                 curves.append(Points(method, np.array(rounds, np.float64), np.array(means)))
         if curves:
-            names = legend([curve.name for curve in curves])
-            plots.append((f"{group}: mean IoU", curve_plot(curves, "clicks") + names))
+            plot = curve_plot(curves, "clicks") + legend([curve.name for curve in curves])
+            plots.append((f"{group}: mean IoU", plot))
     return plots
 
 
@@ -294,9 +283,9 @@ def _distribution_plots(run: Evaluation) -> list[tuple[str, str]]:
             if len(values):
                 series.append(Series(way, np.histogram(values, IOU_BINS)[0] / len(values)))
         if series:
-            plot = line_plot(IOU_BINS, series, "IoU", lambda x: f"{x:.1f}")
-            names = legend([one.name for one in series])
-            plots.append((f"{scores.name}: share of masks", plot + names))
+            plot = line_plot(IOU_BINS, series, "IoU", "{:.1f}".format)
+            plot += legend([one.name for one in series])
+            plots.append((f"{scores.name}: share of masks", plot))
     return plots
 
 
@@ -311,9 +300,6 @@ def _curves(run: Evaluation, measure: str) -> Iterator[tuple[str, str]]:
         for (title, x_label, y_label), lines in titles.items():
             plot = curve_plot(lines, x_label) + legend([line.name for line in lines])
             yield f"{scores.name}, {title}: {y_label}", plot
-
-
-# Worst cases.
 
 
 def draw_worst_cases(
@@ -332,49 +318,43 @@ def draw_worst_cases(
         for row in np.argsort(values, kind="stable"):
             if scores.area[row] >= min_area and not np.isnan(values[row]):
                 lowest.setdefault(int(scores.image[row]), int(row))
-        chosen = list(lowest.values())[:count]
-        images += [_draw_case(method, one, scores, row, way) for row in chosen]
+        images += [
+            _draw_case(method, one, scores, row, way) for row in list(lowest.values())[:count]
+        ]
     return images
 
 
 def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str) -> Shot:
+    """Draw a crop around the object, IMAGE_SIDE pixels long, with both outlines and the click."""
     place, mask = int(scores.image[row]), int(scores.mask[row])
     image = EvalImage(place, one.samples[place], scores.mask[row : row + 1])
     (truth,) = image.truths()
     clicked = [center_click(truth.mask)] if way == "1 click" else []
-    prompt = Prompt.of(points=clicked) if clicked else Prompt(box=tight_box(truth.mask))
-    embedding = method.encode(image.image)
-    (answer,) = method.segment(embedding, prompts=[prompt])
+    box = tight_box(truth.mask)
+    prompt = Prompt.of(points=clicked) if clicked else Prompt(box=box)
+    (answer,) = method.segment(method.encode(image.image), prompts=[prompt])
     found = answer.masks[0]
+
+    room = IMAGE_MARGIN * max(box[2] - box[0], box[3] - box[1]) + 8
+    left, top = (max(int(side - room), 0) for side in box[:2])
+    window = (slice(top, int(box[3] + room)), slice(left, int(box[2] + room)))
+    part = image.image[window]
+    scale = IMAGE_SIDE / max(part.shape[:2])
+    size = (max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1))
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = np.asarray(cv2.resize(part, size, interpolation=kind), np.uint8)
+    both = [
+        cv2.resize(each[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        for each in (truth.mask, found)
+    ]
+    drawn = contours(small, np.stack(both), palette=[TRUTH, ANSWER], width=2)
+    for x, y in clicked:
+        at = (round((round(x) + 0.5 - left) * scale), round((round(y) + 0.5 - top) * scale))
+        cv2.circle(drawn, at, 4, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(drawn, at, 3, (220, 30, 30), cv2.FILLED, cv2.LINE_AA)
     fit = iou(found, truth.mask, truth.ignore)
     label = image.sample.objects[mask].label
     words = (
         f"{way}: IoU {fit:.2f}, {image.sample.name}, mask {mask}{f' ({label})' if label else ''}"
     )
-    clicks = [(round(x), round(y)) for x, y in clicked]
-    return Shot(_draw_object(image.image, truth.mask, found, clicks), [words])
-
-
-def _draw_object(
-    image: UintImage, truth: BoolArray, found: BoolArray, clicks: Sequence[tuple[int, int]]
-) -> bytes:
-    """Draw a crop around the object, PICTURE_SIDE pixels long, with both outlines and the click."""
-    x0, y0, x1, y1 = tight_box(truth)
-    room = IMAGE_MARGIN * max(x1 - x0, y1 - y0) + 8
-    left, top = (max(int(v - room), 0) for v in (x0, y0))
-    window = (slice(top, int(y1 + room)), slice(left, int(x1 + room)))
-    part = image[window]
-    scale = IMAGE_SIDE / max(part.shape[:2])
-    size = (max(round(part.shape[1] * scale), 1), max(round(part.shape[0] * scale), 1))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = np.asarray(cv2.resize(part, size, interpolation=way), np.uint8)
-    both = [
-        cv2.resize(mask[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        for mask in (truth, found)
-    ]
-    drawn = contours(small, np.stack(both), palette=[TRUTH, ANSWER], width=2)
-    for x, y in clicks:
-        at = (round((x + 0.5 - left) * scale), round((y + 0.5 - top) * scale))
-        cv2.circle(drawn, at, 4, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
-        cv2.circle(drawn, at, 3, (220, 30, 30), cv2.FILLED, cv2.LINE_AA)
-    return jpeg_bytes(drawn, JPEG_QUALITY)
+    return Shot(jpeg_bytes(drawn, JPEG_QUALITY), [words])

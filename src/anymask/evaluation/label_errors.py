@@ -43,10 +43,8 @@ ERROR_PHRASES = {
 Correction = Literal["keep", "replace", "remove"]
 SUSPECT_BELOW = 0.5  # grades below it are suspects
 DUPLICATE_GRADE = 0.02  # maximum grade of the later duplicate
-EMPTY_REASON = "empty mask"
 UNREPLACED_ERRORS = ("merged", "swapped")  # a single predicted mask cannot fix these
 MIN_GAIN = 0.1  # minimum expected gain of IoU of a proposal
-MISSING_REASON = "missing: the model predicts an object without a mask"
 # Fields that a mask keeps when its outline is replaced.
 ANNOTATED = ("label", "id", "crowd", "annotator", "drawn_box", "extra")
 
@@ -86,8 +84,8 @@ def explain_error(error: str, values: Floats, label: str | None, area: int) -> t
         (0.1 * (area < TINY_AREA), f"only {area} pixels"),
     ]  # fmt: skip
     holding = sorted((pair for pair in weighed if pair[0] > 0), key=lambda pair: -pair[0])
-    looks = ERROR_PHRASES.get(error, f"probably {error}")
-    return (looks, *(words for _, words in holding[:MAX_REASONS]))
+    most = (words for _, words in holding[:MAX_REASONS])
+    return (ERROR_PHRASES.get(error, f"probably {error}"), *most)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -125,7 +123,7 @@ def grade_masks(
     for image, found in places:
         one = GradedMask(image=image, found=found, grade=0.0)
         if not len(found.values):
-            verdicts.append(replace(one, reasons=(EMPTY_REASON,), action="remove"))
+            verdicts.append(replace(one, reasons=("empty mask",), action="remove"))
             continue
         grade, given, odds = next(rows)
         if found.twin is not None:
@@ -140,9 +138,6 @@ def grade_masks(
                 one = replace(one, action="replace", gain=gain)
         verdicts.append(one if one.reasons else replace(one, grade=grade))
     return verdicts
-
-
-# Suspects.
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -183,14 +178,11 @@ def list_suspects(
         suspects.append(
             Suspect(
                 number=len(suspects) + 1, image=place, mask=None, label=None, grade=None,
-                reasons=(MISSING_REASON,), action="add", given=None, proposal=record,
-                prompt_kind="click",
+                reasons=("missing: the model predicts an object without a mask",), action="add",
+                given=None, proposal=record, prompt_kind="click",
             )
         )  # fmt: skip
     return suspects
-
-
-# Proposals.
 
 
 def apply_proposals(
@@ -212,6 +204,5 @@ def apply_proposals(
         elif suspect.proposal is not None:
             kept = {name: getattr(mask, name) for name in ANNOTATED}
             masks.append(replace(suspect.proposal, **kept))
-    added = [s.proposal for s in chosen if s.action == "add" and s.proposal is not None]
-    masks += added
+    masks += [s.proposal for s in chosen if s.action == "add" and s.proposal is not None]
     return replace(image, masks=Masks(masks))

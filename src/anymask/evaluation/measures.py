@@ -50,14 +50,7 @@ from anymask.evaluation.protocols import (
     tight_box,
 )
 from anymask.evaluation.results import SetResult, SetScores
-from anymask.evaluation.selection import (
-    ChosenMasks,
-    EvalImage,
-    EvalSet,
-    EvalSettings,
-    choose_masks,
-    mask_limit,
-)
+from anymask.evaluation.selection import EvalImage, EvalSet, EvalSettings, choose_masks, mask_limit
 from anymask.masks import Prompt, PromptKind, center_click
 
 NOC_CLICKS = 20
@@ -115,8 +108,8 @@ def _score_noc(
     method: Segmenter, embedding: Any, truths: Sequence[TruthMask], settings: EvalSettings
 ) -> MaskScores:
     goal = Goal(max(NOC_AT), deepest_click)
-    ious = click_rounds(method, embedding, truths, NOC_CLICKS, goal).ious
-    return tuple(clicks_needed(ious, at).astype(np.float64) for at in NOC_AT)
+    scores = click_rounds(method, embedding, truths, NOC_CLICKS, goal)
+    return tuple(clicks_needed(scores.ious, at).astype(np.float64) for at in NOC_AT)
 
 
 def _boundary_columns(accepts: Accepts, settings: EvalSettings) -> tuple[str, ...]:
@@ -138,15 +131,16 @@ def _score_boundary(
     return tuple(score_first(some, truths, boundary_iou) for some in answers)
 
 
-_NOC = tuple(f"noc{round(100 * at)}" for at in NOC_AT)
-
 MASK_MEASURES: dict[str, MaskMeasure] = {
     "clicks": MaskMeasure(columns=_click_columns, score=_score_clicks),
     "box": MaskMeasure(
         columns=columns_of(BOX_KINDS, "box"),
         score=lambda method, embedding, truths, _: (box_scores(method, embedding, truths),),
     ),
-    "noc": MaskMeasure(columns=columns_of(CLICK_KINDS, *_NOC), score=_score_noc),
+    "noc": MaskMeasure(
+        columns=columns_of(CLICK_KINDS, *(f"noc{round(100 * at)}" for at in NOC_AT)),
+        score=_score_noc,
+    ),
     "boundary": MaskMeasure(columns=_boundary_columns, score=_score_boundary),
 }
 
@@ -240,9 +234,6 @@ def check_requirements(sets: Sequence[EvalSet], requested: Collection[str]) -> N
             )
 
 
-# Datasets.
-
-
 def score_set(
     methods: Sequence[Segmenter],
     one: EvalSet,
@@ -256,44 +247,21 @@ def score_set(
         progress: Callback with a description (dataset, and measure for those per dataset), steps
             done and in total.
     """
-
-    def tell(what: str, done: int, total: int) -> None:
-        if progress:
-            progress(what, done, total)
-
+    tell = progress or (lambda what, done, total: None)
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
     found = []
     for name in one.plan.measures:
         if (function := MEASURES[name].function) is None:
             continue
         for method in methods:
-            whose = method.spec.name
-            what = f"{one.plan.name} {name}: {whose}"
+            what = f"{one.plan.name} {name}: {method.spec.name}"
             try:
                 result = function(method, one, settings, lambda *n, what=what: tell(what, *n))
             except NotMeasured as error:
                 result = SetResult(reason=str(error))
-            found.append(replace(result, method=whose, measure=name))
-    return SetScores(
-        name=one.plan.name,
-        groups=one.plan.groups,
-        measures=one.plan.measures,
-        image=chosen.image,
-        mask=chosen.mask,
-        area=chosen.area,
-        columns=_score_masks(methods, one, chosen, settings, tell),
-        found=tuple(found),
-    )
+            found.append(replace(result, method=method.spec.name, measure=name))
 
-
-def _score_masks(
-    methods: Sequence[Segmenter],
-    one: EvalSet,
-    chosen: ChosenMasks,
-    settings: EvalSettings,
-    tell: OnNamedProgress,
-) -> dict[tuple[str, str], Floats]:
-    """Score every mask with every method, image by image; NaN if a method was not evaluated."""
+    # Score every mask with every method, image by image; NaN if a method was not evaluated.
     requested = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]
     plans = []
     for method in methods:
@@ -317,10 +285,19 @@ def _score_masks(
                 table[part] = np.stack([values for some in scores for values in some], axis=1)
         done += len(rows)
         tell(one.plan.name, done, len(chosen.image))
-    return {
-        (method.spec.name, name): table[:, n]
-        for method, _, names, table in plans
-        for n, name in enumerate(names)
-        # no "oracle" column if there is never a second candidate
-        if name != "oracle" or not np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
-    }
+    return SetScores(
+        name=one.plan.name,
+        groups=one.plan.groups,
+        measures=one.plan.measures,
+        image=chosen.image,
+        mask=chosen.mask,
+        area=chosen.area,
+        columns={
+            (method.spec.name, name): table[:, n]
+            for method, _, names, table in plans
+            for n, name in enumerate(names)
+            # no "oracle" column if there is never a second candidate
+            if name != "oracle" or not np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
+        },
+        found=tuple(found),
+    )

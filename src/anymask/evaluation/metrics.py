@@ -64,8 +64,7 @@ def inner_rim(mask: BoolArray, width: int) -> BoolArray:  # (H, W) -> (H, W)
         padded, np.ones((3, 3), np.uint8), iterations=width, borderType=cv2.BORDER_CONSTANT,
         borderValue=0,
     )  # fmt: skip
-    rim: BoolArray = mask & (core[1:-1, 1:-1] == 0)
-    return rim
+    return np.asarray(mask & (core[1:-1, 1:-1] == 0))
 
 
 def clicks_needed(ious: Floats, threshold: float) -> IntArray:  # (N, C) -> (N,)
@@ -74,9 +73,7 @@ def clicks_needed(ious: Floats, threshold: float) -> IntArray:  # (N, C) -> (N,)
     As in Sofiiuk et al. (RITM, arXiv 2102.06583), masks that never reach it count as C clicks.
     """
     reached = ious >= threshold
-    first = reached.argmax(axis=1) + 1
-    needed: IntArray = np.where(reached.any(axis=1), first, ious.shape[1])
-    return needed
+    return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1, ious.shape[1])
 
 
 def cluster_mean(values: Floats, clusters: IntArray) -> Mean:  # (N,), (N,) -> Mean
@@ -141,5 +138,5 @@ def _resample(shares: Shares) -> tuple[Floats, Floats]:  # -> (R,), (R,)
 
 def draw_images(images: int) -> IntArray:  # -> (R, I)
     """Return how often each image occurs in each of RESAMPLES fixed bootstrap resamples."""
-    even = np.full(images, 1 / images)
-    return np.random.default_rng(0).multinomial(images, even, size=RESAMPLES)
+    rng = np.random.default_rng(0)
+    return rng.multinomial(images, np.full(images, 1 / images), size=RESAMPLES)

@@ -102,8 +102,10 @@ def html_table(
         f"{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n"
         for number, row in enumerate(rows)
     )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return (
+        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        "</div>"
+    )
 
 
 def note(text: str) -> str:
@@ -123,9 +125,6 @@ def image_tag(jpeg: bytes, about: str) -> str:
     """Embed a JPEG file in the page; `about` is its alternative text."""
     data = base64.b64encode(jpeg).decode("ascii")
     return f'<img alt="{escape(about)}" src="data:image/jpeg;base64,{data}">'
-
-
-# Plots.
 
 
 Text = Callable[[float], str]
@@ -165,8 +164,10 @@ def line_plot(
         points = " ".join(
             f"{x:.1f},{_y(share, top):.1f}" for x, share in zip(middles, one.values, strict=True)
         )
-        style = f"line s{number % COLORS}"
-        parts.append(f'<polyline class="{style}" points="{points}">{_title(one.name)}</polyline>')
+        parts.append(
+            f'<polyline class="line s{number % COLORS}" points="{points}">{_title(one.name)}'
+            "</polyline>"
+        )
     return _svg(parts, x_label)
 
 
@@ -183,11 +184,10 @@ class Points:
 def curve_plot(curves: Sequence[Points], x_label: str) -> str:
     """Plot lines with markers; y is 0 to 1, shown in percent."""
     there = [(one.x[known], one.y[known]) for one in curves for known in [np.isfinite(one.y)]]
-    low = min((float(x.min()) for x, _ in there if len(x)), default=0.0)
-    high = max((float(x.max()) for x, _ in there if len(x)), default=1.0)
+    marks = np.unique(np.concatenate([np.zeros(0), *(x for x, _ in there)]))
+    low, high = (float(marks[0]), float(marks[-1])) if len(marks) else (0.0, 1.0)
     span = high - low or 1.0
     parts = [_y_axis(1.0), _x_label(x_label)]
-    marks = np.unique(np.concatenate([x for x, _ in there])) if there else np.zeros(0)
     places = marks if len(marks) <= 8 and (marks % 1 == 0).all() else _round_marks(low, high)
     wide = WIDTH - LEFT - RIGHT - 24
     parts += [_tick(LEFT + 12 + (x - low) / span * wide, f"{x:.3g}") for x in places]
@@ -209,11 +209,10 @@ def _round_marks(low: float, high: float) -> Floats:
     if high <= low:
         return np.array([low])
     power = 10.0 ** np.floor(np.log10(high - low))
-    steps = [power * part for part in (0.2, 0.25, 0.5, 1.0) if (high - low) / (power * part) <= 7]
-    step = float(steps[0] if steps else power * 2)
-    return (
-        np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step + 0.0
-    )  # no -0
+    steps = (power * part for part in (0.2, 0.25, 0.5, 1.0, 2.0))
+    step = float(next(one for one in steps if (high - low) / one <= 7))
+    marks = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)
+    return marks * step + 0.0  # no -0
 
 
 def bar_plot(
@@ -225,9 +224,10 @@ def bar_plot(
     step = (WIDTH - LEFT - RIGHT) / max(len(names), 1)
     wide = 0.8 * step / max(len(series), 1)
     parts = [_y_axis(top), _x_label(x_label)]
+    room = max(int(step / 8), 3)  # letters
     for place, name in enumerate(names):
         middle = LEFT + (place + 0.5) * step
-        parts.append(_tick(middle, _shorten(name, int(step / 8))))
+        parts.append(_tick(middle, name if len(name) <= room else name[: room - 1] + "…"))
         for number, one in enumerate(series):
             share = float(one.values[place])
             x, y = middle - 0.4 * step + number * wide, _y(share, top)
@@ -268,9 +268,6 @@ def legend(names: Sequence[str]) -> str:
     return f'<p class="legend">{"".join(keys)}</p>'
 
 
-# Parts of a plot.
-
-
 def _svg(parts: Sequence[str], about: str) -> str:
     return (
         f'<svg class="plot" style="max-width: {WIDTH}px" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -295,33 +292,28 @@ def _nice_top(most: float) -> float:
 
 
 def _y_axis(top: float) -> str:
-    lines = []
-    for share in np.linspace(0, top, 5):
-        y = _y(float(share), top)
-        lines.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="axis" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{_percent(float(share))}</text>"
-        )
-    return "".join(lines)
+    shares = np.linspace(0, top, 5)
+    return "".join(
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text class="axis" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
+        f"{_percent(share)}</text>"
+        for share, y in zip(shares, _y(shares, top), strict=True)
+    )
 
 
 def _tick(x: float, text: str) -> str:
-    y = HEIGHT - BOTTOM + 19
-    return f'<text class="axis" x="{x:.1f}" y="{y}" text-anchor="middle">{escape(text)}</text>'
+    return (
+        f'<text class="axis" x="{x:.1f}" y="{HEIGHT - BOTTOM + 19}" text-anchor="middle">'
+        f"{escape(text)}</text>"
+    )
 
 
 def _x_label(text: str) -> str:
-    middle = (LEFT + WIDTH - RIGHT) / 2
     return (
-        f'<text class="axis name" x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">'
-        f"{escape(text)}</text>"
+        f'<text class="axis name" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" '
+        f'text-anchor="middle">{escape(text)}</text>'
     )
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
-
-
-def _shorten(text: str, most: int) -> str:
-    return text if len(text) <= max(most, 3) else text[: max(most, 3) - 1] + "…"

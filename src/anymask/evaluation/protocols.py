@@ -16,7 +16,7 @@ passed in one call. Letters: H W the image, N masks, C clicks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -106,8 +106,7 @@ class ClickScores:
 
 def harm_of(ious: Floats, drop: float) -> Floats:  # (N, C) -> (N,)
     """Return the fraction of further clicks that lower the IoU of each mask by more than `drop`."""
-    lowered: Floats = (ious[:, :-1] - ious[:, 1:] > drop).mean(axis=1)
-    return lowered
+    return np.asarray((ious[:, :-1] - ious[:, 1:] > drop).mean(axis=1))
 
 
 NextClick = Callable[[BoolArray, TruthMask], Click | None]
@@ -148,17 +147,16 @@ def click_rounds(
     rounds = rounds if "negative_point" in segmenter.spec.accepts else 1
     ious = np.zeros((len(truths), rounds))
     oracle = np.zeros(len(truths))
-    trails = [_ClickTrail(truth) for truth in truths]
+    trails = [_ClickTrail(truth, [Click(center_click(truth.mask), 1)]) for truth in truths]
     for step in range(rounds):
         active = [n for n, trail in enumerate(trails) if not trail.done]
         if not active:
             break
         prompts = [trails[n].prompt() for n in active]
-        before = [trails[n].answer for n in active]
+        more = {}
         if step and "mask" in segmenter.spec.accepts:
-            answers = segmenter.segment(embedding, prompts=prompts, previous=before)
-        else:
-            answers = segmenter.segment(embedding, prompts=prompts)
+            more["previous"] = [trails[n].answer for n in active]
+        answers = segmenter.segment(embedding, prompts=prompts, **more)
         for n, answer in zip(active, answers, strict=True):
             masks = answer.masks if step == 0 else answer.masks[:1]
             fits = [iou(mask, truths[n].mask, truths[n].ignore) for mask in masks]
@@ -201,8 +199,7 @@ def box_scores(
 ) -> Floats:  # (N,)
     """Return the IoU of the mask for each box: the tight one by default, or that of `box_of`."""
     prompts = [Prompt(box=(box_of or tight_box)(truth.mask)) for truth in truths]
-    answers = segmenter.segment(embedding, prompts=prompts)
-    return score_first(answers, truths)
+    return score_first(segmenter.segment(embedding, prompts=prompts), truths)
 
 
 def score_first(
@@ -217,8 +214,7 @@ def score_first(
 
 def tight_box(mask: BoolArray) -> NDArray[np.float32]:  # (H, W) -> (4,)
     """Return the tight xyxy box of a mask in pixel edges: x1 - x0 is its width."""
-    xs = np.flatnonzero(mask.any(axis=0))
-    ys = np.flatnonzero(mask.any(axis=1))
+    xs, ys = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     return np.array([xs[0], ys[0], xs[-1] + 1, ys[-1] + 1], np.float32)
 
 
@@ -227,12 +223,9 @@ class _ClickTrail:
     """Clicks on one mask, and the last prediction."""
 
     truth: TruthMask
-    clicks: list[Click] = field(default_factory=list)
+    clicks: list[Click]
     answer: SegmenterAnswer | None = None
     done: bool = False
-
-    def __post_init__(self) -> None:
-        self.clicks.append(Click(center_click(self.truth.mask), 1))
 
     def prompt(self) -> Prompt:
         return Prompt(
@@ -243,14 +236,10 @@ class _ClickTrail:
     def follow(self, answer: SegmenterAnswer, goal: Goal | None) -> None:
         """Choose the next click from the errors of a prediction; None ends the rounds."""
         self.answer = answer
-        click = goal.place(self._fix_clicked_pixels(answer.masks[0]), self.truth) if goal else None
+        settled = answer.masks[0].copy()
+        for (x, y), _ in self.clicks:  # no pixel is clicked twice
+            settled[int(y), int(x)] = self.truth.mask[int(y), int(x)]
+        click = goal.place(settled, self.truth) if goal else None
         self.done = click is None
         if click is not None:
             self.clicks.append(click)
-
-    def _fix_clicked_pixels(self, mask: BoolArray) -> BoolArray:
-        """Correct clicked pixels, so that no pixel is clicked twice."""
-        settled = mask.copy()
-        for (x, y), _ in self.clicks:
-            settled[int(y), int(x)] = self.truth.mask[int(y), int(x)]
-        return settled

@@ -136,9 +136,11 @@ def report_values(
     """Report metrics by name in one row, which starts with `what`; NaN is "-", in data null."""
     known = {name: None if value != value else value for name, value in values.items()}
     cells = ["-" if value is None else f"{value:.3f}" for value in known.values()]
-    sections = [Section(tables=[TextTable(["", *known], [[what, *cells]])])]
-    data = {"global": known}
-    return Report(title=title, sections=sections, notes=notes, rows=[known], data=data)
+    table = TextTable(["", *known], [[what, *cells]])
+    return Report(
+        title=title, sections=[Section(tables=[table])], notes=notes, rows=[known],
+        data={"global": known},
+    )  # fmt: skip
 
 
 def _section_to_html(one: Section) -> str:
@@ -154,9 +156,8 @@ def _section_to_html(one: Section) -> str:
         parts.append(text)
         parts += [note(table.more)] if table.more else []
     if one.plots:
-        drawn = sheets(*one.plots)
-        many = len(one.plots) > MAX_PLOTS
-        parts.append(_fold(f"{len(one.plots)} plots", drawn) if many else drawn)
+        drawn, count = sheets(*one.plots), len(one.plots)
+        parts.append(_fold(f"{count} plots", drawn) if count > MAX_PLOTS else drawn)
     if one.images:
         figures = []
         for image in one.images:
@@ -177,8 +178,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], align: 
     Args:
         align: "l" or "r" for each column. Empty for the default of the renderer.
     """
-    marks = {"l": "---", "r": "--:"}
-    rule = [marks[side] for side in align] or ["---"] * len(header)
+    rule = [{"l": "---", "r": "--:"}[side] for side in align or "l" * len(header)]
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
     lines = [f"| {' | '.join(row)} |" for row in escaped]
     return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])

@@ -27,9 +27,6 @@ from anymask.evaluation.selection import DEFAULT_MEASURES, EvalSettings
 RESULTS_FORMAT = 2  # 2 added `measures` and `found`
 
 
-# Measures per dataset.
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MetricValue:
     """Single metric of a result."""
@@ -103,9 +100,6 @@ def mean_over_sets(figures: Sequence[MetricValue]) -> Mean:
     return Mean(float(np.mean([figure.value for figure in there])), NAN, NAN)
 
 
-# Scores of masks.
-
-
 @brief
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SetScores:
@@ -167,15 +161,13 @@ class Evaluation:
     ) -> Mean:
         """Return the mean of one dataset, or of its small masks."""
         scores = next(scores for scores in self.sets if scores.name == name)
-        area = self.settings.min_area
-        return cluster_mean(*scores.select(method or self.subject, measure, area, small))
+        return cluster_mean(
+            *scores.select(method or self.subject, measure, self.settings.min_area, small)
+        )
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return every (method, measure) of any dataset, in order of appearance."""
         return list(dict.fromkeys(pair for scores in self.sets for pair in scores.columns))
-
-
-# JSON.
 
 
 def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
@@ -185,7 +177,7 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
         large = scores.area >= run.settings.min_area
         columns = [
             {"method": method, "measure": measure}
-            | _plain(_means(run.set_mean(scores.name, measure, method=method)), 5)
+            | _mean_to_json(run.set_mean(scores.name, measure, method=method))
             | {"values": _plain(values, 5)}
             for (method, measure), values in scores.columns.items()
         ]
@@ -199,7 +191,7 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
             }
         )  # fmt: skip
     means = [
-        {"group": group, "method": method, "measure": measure} | _plain(_means(mean), 5)
+        {"group": group, "method": method, "measure": measure} | _mean_to_json(mean)
         for group in run.groups
         for method, measure in run.pairs()
         if not np.isnan((mean := run.mean(measure, group=group, method=method)).value)
@@ -219,8 +211,8 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
     }
 
 
-def _means(mean: Mean) -> dict[str, float]:
-    return {"mean": mean.value, "low": mean.low, "high": mean.high}
+def _mean_to_json(mean: Mean) -> dict[str, Any]:
+    return dict(_plain({"mean": mean.value, "low": mean.low, "high": mean.high}, 5))
 
 
 def _result_to_json(found: SetResult) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from anymask.evaluation.video_metrics import (
 )
 from anymask.evaluation.volume_scores import TOLERANCE_MM, report_volumes
 from anymask.formats import Clip, binary_mask, find_place, label_values, load_clips, located
-from anymask.masks import iou, rle_to_mask
+from anymask.masks import empty_rle, iou, rle_to_mask
 from anymask.track import natural_order
 
 FILE_PROTOCOLS = ("tracks", "volume", "concepts", "masks")
@@ -72,8 +72,10 @@ def score_files(
         raise InputError("Option `tolerance` applies only to volumes. Omit it.")
     if protocol != "tracks" and (split is not None or rules != "davis"):
         raise InputError("Options `split` and `rules` apply only to videos. Omit them.")
-    if protocol in ("concepts", "masks"):
-        return (report_concepts if protocol == "concepts" else report_masks)(results, truth)
+    if protocol == "concepts":
+        return report_concepts(results, truth)
+    if protocol == "masks":
+        return report_masks(results, truth)
     if protocol == "volume":
         need_packages(("scipy",), "volumes", "Surface distance")
         return report_volumes(results, truth, TOLERANCE_MM if tolerance is None else tolerance)
@@ -84,9 +86,6 @@ def score_files(
     return _track_report(results, truth, cast(Rules, rules), split)
 
 
-# Tracks.
-
-
 def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -> Report:
     clips = read_truth(truth, split)
     found: list[ObjectScores] = []
@@ -94,8 +93,8 @@ def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -
         for done, clip in enumerate(clips, start=1):
             with located(f"video {clip.name}"):
                 places = [clip.name, f"*/{clip.name}", f"*/*/{clip.name}"]
-                what = f"results for the video {clip.name!r}"
-                found += score_video(clip, find_place(results, places, what), rules)
+                place = find_place(results, places, f"results for the video {clip.name!r}")
+                found += score_video(clip, place, rules)
             progress.update(done)
     if not found:
         raise DataError(
@@ -117,7 +116,6 @@ def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -
         | _figures(one.scores)
         for one in found
     ]
-    frames = [{"J": one.j.tolist(), "F": one.f.tolist()} for one in found]
     return Report(
         title=f"{results.name} against {truth.name}",
         about=f"J and F, {rules} rules: {len(found)} objects in {len(videos)} videos",
@@ -134,7 +132,10 @@ def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -
         data={
             "global": _figures(total),
             "videos": {name: _figures(scores) for name, scores in videos.items()},
-            "objects": [row | more for row, more in zip(rows, frames, strict=True)],
+            "objects": [
+                row | {"J": one.j.tolist(), "F": one.f.tolist()}
+                for row, one in zip(rows, found, strict=True)
+            ],
             "rules": rules,
         },
     )
@@ -171,15 +172,12 @@ def read_truth(path: Path, split: str | None = None) -> list[Clip]:
 def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[ObjectScores]:
     """Compute J and F of the objects of one video; [] if its first frame has none."""
     frames = sorted(clip.annotations)
-    if rules == "davis":  # the first and the last frame do not count
-        if len(frames) < 3:
-            raise DataError(
-                f"The video has only {len(frames)} annotated frames, and the first and the last "
-                "are not scored. Use --rules all-frames to score them."
-            )
-        counted = frames[1:-1]
-    else:
-        counted = frames
+    if rules == "davis" and len(frames) < 3:
+        raise DataError(
+            f"The video has only {len(frames)} annotated frames, and the first and the last "
+            "are not scored. Use --rules all-frames to score them."
+        )
+    counted = frames[1:-1] if rules == "davis" else frames
     if clip.layers:
         return _score_layers(clip, counted, results, rules)
     objects = max(clip.frame(frames[0]).by_id(), default=0)
@@ -191,8 +189,7 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
         for number, truth in enumerate(drawn, start=1):
             found = values == number
             table[place, number - 1] = iou(found, truth, void), outline_f(found, truth, void)
-    numbers = range(1, objects + 1)
-    return [score_frames(clip.name, n, clip.labels.get(n), n, table[:, n - 1]) for n in numbers]
+    return [score_frames(clip, n, n, table[:, n - 1]) for n in range(1, objects + 1)]
 
 
 def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) -> list[ObjectScores]:
@@ -210,16 +207,15 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
                     raise DataError(
                         "The result for this object is missing. If it is hidden, add an empty mask."
                     )
-                mask, rle = binary_mask(path), truth.by_id().get(number)
+                mask = binary_mask(path)
                 if mask.shape != truth.hw:
                     raise DataError(
                         f"The result has the size (H, W) = {mask.shape}, but the ground truth has "
                         f"{truth.hw}. Resize it to the size of the ground truth."
                     )
-            true = np.zeros(truth.hw, np.bool_) if rle is None else rle_to_mask(rle)
+            true = rle_to_mask(truth.by_id().get(number, empty_rle(truth.hw)))
             rows.append((iou(mask, true), outline_f(mask, true)))
-        label = clip.labels.get(number)
-        found.append(score_frames(clip.name, number, label, number, np.array(rows)))
+        found.append(score_frames(clip, number, number, np.array(rows)))
     return found
 
 
@@ -248,8 +244,7 @@ def _score_proposals(
     found = []
     for row, place in sorted(zip(chosen, objects_in_order, strict=True), key=lambda pair: pair[1]):
         number, found_by = int(place) + 1, int(row) + 1 if seen[row] else None
-        label = clip.labels.get(number)
-        found.append(score_frames(clip.name, number, label, found_by, table[:, row, place]))
+        found.append(score_frames(clip, number, found_by, table[:, row, place]))
     return found
 
 
@@ -281,9 +276,7 @@ def _frame_pair(
                 f"The result has the size (H, W) = {values.shape}, but the ground truth has "
                 f"{truth.hw}. Resize it with nearest-neighbor interpolation."
             )
-    empty = np.zeros(truth.hw, np.bool_)
-    objects_here = truth.by_id()
-    rles = [objects_here.get(number) for number in range(1, objects + 1)]
-    drawn = [empty if rle is None else rle_to_mask(rle) for rle in rles]
+    known, empty = truth.by_id(), empty_rle(truth.hw)
+    drawn = [rle_to_mask(known.get(number, empty)) for number in range(1, objects + 1)]
     found = (values > 0).astype(np.int64) if clip.single else values
     return found, drawn, None if truth.ignore is None else rle_to_mask(truth.ignore)

@@ -133,12 +133,13 @@ def choose_masks(
         ]
         order = rng.permutation(len(found))
         rows += [found[n] for n in sorted(order[:per_image])]
-    rank = rng.permutation(len(rows))
-    drawn = [(*row, int(place)) for row, place in zip(rows, rank, strict=True)]
-    if limit is not None:
-        drawn = [row for row in drawn if row[3] < limit]
-    table = np.array(drawn, np.int64).reshape(-1, 4)
-    return ChosenMasks(*table.T)
+    rank = rng.permutation(len(rows)).tolist()
+    drawn = [
+        (*row, place)
+        for row, place in zip(rows, rank, strict=True)
+        if limit is None or place < limit
+    ]
+    return ChosenMasks(*np.array(drawn, np.int64).reshape(-1, 4).T)
 
 
 def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:

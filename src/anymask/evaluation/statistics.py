@@ -85,8 +85,7 @@ class Histogram:
     @property
     def shares(self) -> Floats:
         """(B,) fraction of all values in each bin, 0 without values."""
-        shares: Floats = self.counts / max(self.n, 1)
-        return shares
+        return np.asarray(self.counts / max(self.n, 1))
 
 
 def _unit_histogram() -> Histogram:
@@ -155,8 +154,7 @@ class SetStatistics:
 
     def per_image_bins(self) -> IntArray:
         """Return the number of images with 0, 1-10, 11-50, 51-100, 101-200 and more masks."""
-        bins: IntArray = np.add.reduceat(self.per_image.counts, PER_IMAGE_BINS)
-        return bins
+        return np.asarray(np.add.reduceat(self.per_image.counts, PER_IMAGE_BINS))
 
 
 def collect_statistics(
@@ -185,70 +183,47 @@ def collect_statistics(
         filled = [shape for shape in shapes if shape.area]
         found.empty += len(masks) - len(filled)
         if filled:
-            _count_shapes(found, filled, image.hw)
+            areas = np.array([shape.area for shape in filled])
+            sizes = np.sqrt(areas / (height * width))
+            concavities = np.array([shape.concavity for shape in filled])
+            boxes = np.array([shape.box for shape in filled])
+            found.size.add(sizes)
+            found.concavity.add(concavities)
+            found.aspect.add(np.log2((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])))
+            found.parts.add([shape.parts for shape in filled])
+            found.holes.add([shape.holes for shape in filled])
+            classes = np.searchsorted(COCO_SIZES, areas, side="right")
+            found.coco_sizes += np.bincount(classes, minlength=3)
+            centers = np.array([shape.center for shape in filled]) / (width, height)
+            x, y = np.clip((centers * CENTER_SIDE).astype(np.int64), 0, CENTER_SIDE - 1).T
+            np.add.at(found.centers, (y, x), 1)
+            rows = np.clip((sizes * SIZE_BINS).astype(np.int64), 0, SIZE_BINS - 1)
+            bins = found.concave_by_size.shape[1]
+            columns = np.clip((concavities * bins).astype(np.int64), 0, bins - 1)
+            np.add.at(found.concave_by_size, (rows, columns), 1)
+
         rles = [m.rle for m, s in zip(masks, shapes, strict=True) if s.area]
-        _count_overlaps(found, rles, filled)
-        if group_of is not None:
-            _count_groups(found, image, zip(masks, shapes, strict=True), group_of)
-    return found
-
-
-def _count_shapes(
-    found: SetStatistics, shapes: list[measure.MaskShape], hw: tuple[int, int]
-) -> None:
-    height, width = hw
-    areas = np.array([shape.area for shape in shapes])
-    sizes = np.sqrt(areas / (height * width))
-    concavities = np.array([shape.concavity for shape in shapes])
-    boxes = np.array([shape.box for shape in shapes])
-    found.size.add(sizes)
-    found.concavity.add(concavities)
-    found.aspect.add(np.log2((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])))
-    found.parts.add([shape.parts for shape in shapes])
-    found.holes.add([shape.holes for shape in shapes])
-    found.coco_sizes += np.bincount(np.searchsorted(COCO_SIZES, areas, side="right"), minlength=3)
-    centers = np.array([shape.center for shape in shapes]) / (width, height)
-    x, y = np.clip((centers * CENTER_SIDE).astype(np.int64), 0, CENTER_SIDE - 1).T
-    np.add.at(found.centers, (y, x), 1)
-    rows = np.clip((sizes * SIZE_BINS).astype(np.int64), 0, SIZE_BINS - 1)
-    bins = found.concave_by_size.shape[1]
-    columns = np.clip((concavities * bins).astype(np.int64), 0, bins - 1)
-    np.add.at(found.concave_by_size, (rows, columns), 1)
-
-
-def _count_overlaps(found: SetStatistics, rles: list[Rle], shapes: list[measure.MaskShape]) -> None:
-    covered, twice = 0, 0
-    if rles:
-        covered = rle_area(rle_merge(rles))
-        twice = sum(shape.area for shape in shapes) - covered
-        height, width = rles[0].size
-        found.overlap.add(min(twice / covered, 1))
+        covered = rle_area(rle_merge(rles)) if rles else 0
         found.coverage.add(covered / (height * width))
-    else:
-        found.coverage.add(0)
-    pairs = find_duplicates(rles)
-    found.pairs += len(pairs)
-    found.paired_images += bool(len(pairs))
+        if rles:
+            twice = sum(shape.area for shape in filled) - covered
+            found.overlap.add(min(twice / covered, 1))
+        pairs = find_duplicates(rles)
+        found.pairs += len(pairs)
+        found.paired_images += bool(len(pairs))
 
-
-def _count_groups(
-    found: SetStatistics,
-    image: AnnotatedImage,
-    masks: Iterable[tuple[Mask, measure.MaskShape]],
-    group_of: GroupOf,
-) -> None:
-    height, width = image.hw
-    visited = set()
-    for mask, shape in masks:
-        name = group_of(image, mask)
-        if name is None:
-            continue
-        group = found.groups.setdefault(name, GroupCount())
-        group.masks += 1
-        group.images += name not in visited
-        visited.add(name)
-        if shape.area:
-            group.size.add(np.sqrt(shape.area / (height * width)))
+        visited = set()
+        for mask, shape in zip(masks, shapes, strict=True):
+            whose = group_of(image, mask) if group_of else None
+            if whose is None:
+                continue
+            group = found.groups.setdefault(whose, GroupCount())
+            group.masks += 1
+            group.images += whose not in visited
+            visited.add(whose)
+            if shape.area:
+                group.size.add(np.sqrt(shape.area / (height * width)))
+    return found
 
 
 def find_duplicates(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Unpack
@@ -85,8 +85,8 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
     total = stream.length()
     if limit is not None:
         total = limit if total is None else min(total, limit)
-    images: Iterator[AnnotatedImage] = islice(stream, limit)
-    found = collect_statistics(follow(images, stream.name, total), stream.name, group_of)
+    images = follow(islice(stream, limit), stream.name, total)
+    found = collect_statistics(images, stream.name, group_of)
     found.format, found.unread, found.notes = stream.format, stream.unread, stream.unread_lines()
     if not found.images:
         raise DataError(
@@ -110,8 +110,7 @@ def _groups_by(key: str) -> GroupOf:
         )
 
     def group_of(image: AnnotatedImage, mask: Mask) -> str | None:
-        known = {"label": mask.label, "group": mask.id, "annotator": mask.annotator}
-        value = known.get(key)
+        value = {"label": mask.label, "group": mask.id, "annotator": mask.annotator}.get(key)
         if value is None and key not in ("label", "group"):
             value = mask.extra.get(key, image.extra.get(key))
         return None if value is None else str(value)
@@ -127,14 +126,24 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     """
     names = [found.name for found in sets]
     plain = [_set_to_json(found) for found in sets]
-    bins = [found.per_image_bins() for found in sets]
+    overview = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
+    if len(sets) > 1:
+        middles = (np.arange(100) + 0.5) / 100
+        tables = reweight_concavity(list(sets))
+        means = [float((one * middles).sum()) if one.sum() else np.nan for one in tables]
+        place = [row[0] for row in overview].index("concavity, mean") + 1
+        texts = (_number(mean, 3) for mean in means)
+        overview.insert(place, ("concavity at equal mask sizes, mean", *texts))
+    keys, bins = legend(names), [found.per_image_bins() for found in sets]
     shares = [
         (name, *(_percent(counts[place] / max(counts.sum(), 1), 1) for counts in bins))
         for place, name in enumerate(MASK_BINS)
     ]
     total: Counter[str] = sum((found.labels for found in sets), Counter())
-    order = sorted(total, key=lambda label: (-total[label], label))
-    labels = [(label, *(f"{found.labels[label]:,}" for found in sets)) for label in order]
+    labels = [
+        (label, *(f"{found.labels[label]:,}" for found in sets))
+        for label in sorted(total, key=lambda label: (-total[label], label))
+    ]
     centers = [
         (
             f"{s.name}: mask center positions, relative to the image size",
@@ -143,7 +152,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
         for s in sets
     ]
     sections = [
-        _section("Overview", ("", *names), _overview(sets)),
+        _section("Overview", ("", *names), overview),
         _section("Masks per image", ("share of images with", *names), shares),
         _section("Labels", ("masks with this label", *names), labels, MAX_LABELS),
         _section("Annotation source", ORIGIN_HEADER, _origin_rows(sets), MAX_LABELS),
@@ -152,11 +161,10 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
             for found in sets
             if found.groups
         ),
-        Section(title="Images and masks", plots=_image_plots(sets)),
-        Section(title="Shapes", plots=_shape_plots(sets)),
+        Section(title="Images and masks", plots=[(t, p + keys) for t, p in _image_plots(sets)]),
+        Section(title="Shapes", plots=[(t, p + keys) for t, p in _shape_plots(sets)]),
         Section(title="Mask positions", plots=centers),
     ]
-    unread = [f"{found.name}: {line}" for found in sets for line in found.notes]
     rows = []
     for raw in plain:  # counts, and mean and quantiles of histograms
         row: dict[str, Any] = {"set": raw["name"]}
@@ -170,7 +178,7 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
         title="Data set: " + names[0] if len(names) == 1 else f"{len(names)} datasets",
         about=about,
         sections=[one for one in sections if one.plots or any(t.rows for t in one.tables)],
-        notes=unread,
+        notes=[f"{found.name}: {line}" for found in sets for line in found.notes],
         rows=rows,
         data={"format": STATISTICS_FORMAT, "sets": plain},
     )
@@ -187,15 +195,11 @@ def _section(
         if hidden
         else ""
     )
-    align = "l" + "r" * (len(header) - 1)
-    return Section(title=title, tables=[TextTable(header, rows[:most], align=align, more=more)])
+    table = TextTable(header, rows[:most], align="l" + "r" * (len(header) - 1), more=more)
+    return Section(title=title, tables=[table])
 
 
-# Tables.
-
-
-Cell = Callable[[SetStatistics], str]
-_ROWS: tuple[tuple[str, Cell], ...] = (
+_ROWS: tuple[tuple[str, Callable[[SetStatistics], str]], ...] = (
     ("images", lambda s: f"{s.images:,}"),
     ("images without masks", lambda s: f"{s.bare:,}"),
     ("image megapixels, min / median / max", lambda s: _format_range(s.megapixels, 3)),
@@ -206,7 +210,8 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
     ("crowd regions (not measured)", lambda s: f"{s.crowds:,}"),
     ("mean relative mask size", lambda s: _number(s.size.mean, 3)),
     ("relative mask size, 10 / 50 / 90 %", lambda s: _quantiles(s.size)),
-    ("small / medium / large masks", lambda s: _shares(s.coco_sizes)),
+    ("small / medium / large masks",
+     lambda s: " / ".join(_percent(n / max(s.size.n, 1), s.size.n) for n in s.coco_sizes)),
     ("image coverage, mean", lambda s: _number(s.coverage.mean, 3)),
     ("overlap, mean", lambda s: _number(s.overlap.mean, 3)),
     ("concavity, mean", lambda s: _number(s.concavity.mean, 3)),
@@ -219,34 +224,20 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
 )  # fmt: skip
 
 
-def _overview(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
-    """Table of the main values; with several datasets, also concavities at equal sizes."""
-    rows = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
-    if len(sets) > 1:
-        middles = (np.arange(100) + 0.5) / 100
-        shares = reweight_concavity(list(sets))
-        means = [float((one * middles).sum()) if one.sum() else np.nan for one in shares]
-        place = [row[0] for row in rows].index("concavity, mean") + 1
-        texts = (_number(mean, 3) for mean in means)
-        rows.insert(place, ("concavity at equal mask sizes, mean", *texts))
-    return rows
-
-
 def _origin_rows(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
     """Return a row for each model that created masks, and one for masks without a model."""
     rows: list[tuple[str, ...]] = []
     for found in sets:
         for origin, count in found.origins.most_common():
-            terms = origin.licence or "not stated", origin.data or "not stated"
-            known = (origin.model, origin.weights[:12] or "not stated", *terms)
-            rows.append((found.name, f"{count:,}", *known))
+            stated = (origin.weights[:12], origin.licence, origin.data)
+            known = (word or "not stated" for word in stated)
+            rows.append((found.name, f"{count:,}", origin.model, *known))
         if found.origins and (rest := found.masks - found.origins.total()):
             rows.append((found.name, f"{rest:,}", "drawn by people, or not stated", "", "", ""))
     return rows
 
 
 def _group_rows(found: SetStatistics) -> list[tuple[str, ...]]:
-    order = sorted(found.groups.items(), key=lambda item: (-item[1].masks, item[0]))
     return [
         (
             name,
@@ -257,7 +248,7 @@ def _group_rows(found: SetStatistics) -> list[tuple[str, ...]]:
             _number(group.masks / max(group.images, 1), 1),
             _number(group.size.quantile(0.5), 3),
         )
-        for name, group in order
+        for name, group in sorted(found.groups.items(), key=lambda item: (-item[1].masks, item[0]))
     ]
 
 
@@ -278,14 +269,6 @@ def _format_range(tally: Histogram, digits: int) -> str:
 
 def _quantiles(tally: Histogram) -> str:
     return " / ".join(_number(tally.quantile(q), 3) for q in (0.1, 0.5, 0.9))
-
-
-def _shares(counts: np.ndarray[Any, Any]) -> str:
-    total = int(counts.sum())
-    return " / ".join(_percent(count / max(total, 1), total) for count in counts)
-
-
-# JSON.
 
 
 def _set_to_json(found: SetStatistics) -> dict[str, Any]:
@@ -319,8 +302,7 @@ def _set_to_json(found: SetStatistics) -> dict[str, Any]:
 def histogram_to_json(tally: Histogram) -> dict[str, Any]:
     """Convert a histogram to JSON values, without empty bins at both ends."""
     filled = np.flatnonzero(tally.counts)
-    end = int(filled[-1]) + 1 if len(filled) else 0
-    start = int(filled[0]) if len(filled) else 0
+    start, end = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, 0)
     quantiles = {f"p{round(100 * q)}": tally.quantile(q) for q in (0.1, 0.25, 0.5, 0.75, 0.9)}
     numbers = {"mean": tally.mean, "least": tally.least, "most": tally.most, **quantiles}
     return {
@@ -329,9 +311,6 @@ def histogram_to_json(tally: Histogram) -> dict[str, Any]:
         "edges": [float(f"{edge:.6g}") for edge in tally.edges[start : end + 1]] if end else [],
         "counts": tally.counts[start:end].tolist(),
     }
-
-
-# Plots.
 
 
 def _lines(
@@ -355,8 +334,7 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     start, end = (max(filled[0] - 2, 0), filled[-1] + 3) if len(filled) else (0, 1)
     edges = sets[0].megapixels.edges[start : end + 1]
     pixels = _lines(sets, lambda s: s.megapixels.shares[start : start + len(edges) - 1])
-    keys = legend([found.name for found in sets])
-    plots = [
+    return [
         ("Masks per image", bar_plot(MASK_BINS, per_image, "masks per image")),
         ("COCO size classes",
          bar_plot(("under 32²", "under 96²", "larger"), sizes, "area in pixels")),
@@ -364,7 +342,6 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
         ("Coverage", line_plot(np.linspace(0, 1, 26), coverage,
                                "image coverage", _ONE_DIGIT)),
     ]  # fmt: skip
-    return [(title, plot + keys) for title, plot in plots]
 
 
 def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
@@ -375,19 +352,16 @@ def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     ]
     equal = ", at equal mask sizes" if len(sets) > 1 else ""
     aspect = _lines(sets, lambda s: s.aspect.shares, 2)
-    few = ("1", "2", "3", "4", "5", "more")
     parts = _lines(sets, lambda s: _first(s.parts.shares[1:]))
     holes = _lines(sets, lambda s: _first(s.holes.shares))
-    keys = legend([found.name for found in sets])
     unit = np.linspace(0, 1, 101)
-    plots = [
+    return [
         ("Relative mask size", line_plot(unit[::2], size, "√(mask area / image area)", _ONE_DIGIT)),
         ("Concavity" + equal, line_plot(unit[::4], concave, "1 − area / convex hull", _ONE_DIGIT)),
         ("Boxes", line_plot(np.linspace(-5, 5, 51), aspect, "width / height of the box", _ratio)),
-        ("Parts", bar_plot(few, parts, "parts per mask")),
+        ("Parts", bar_plot(("1", "2", "3", "4", "5", "more"), parts, "parts per mask")),
         ("Holes", bar_plot(("0", "1", "2", "3", "4", "more"), holes, "holes per mask")),
     ]
-    return [(title, plot + keys) for title, plot in plots]
 
 
 def _ratio(value: float) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import BoolArray, Floats, InputError
+from anymask.formats import Clip
 from anymask.masks import iou
 
 Rules = Literal["davis", "all-frames", "unsupervised"]  # described in `score_files`
@@ -176,14 +177,14 @@ def summarise_track(values: Floats) -> TrackStatistics:  # (T,)
 
 
 def score_frames(
-    clip: str, number: int, label: str | None, found_by: int | None, values: Floats
+    clip: Clip, number: int, found_by: int | None, values: Floats
 ) -> ObjectScores:  # (T, 2)
     """Combine J and F of each frame to the scores of one object."""
     j, f = values.T
-    scores = TrackScores(summarise_track(j), summarise_track(f))
     return ObjectScores(
-        video=clip, number=number, label=label, found_by=found_by, j=j, f=f, scores=scores
-    )
+        video=clip.name, number=number, label=clip.labels.get(number), found_by=found_by, j=j, f=f,
+        scores=TrackScores(summarise_track(j), summarise_track(f)),
+    )  # fmt: skip
 
 
 def mean_track(scores: Sequence[TrackScores]) -> TrackScores:

@@ -163,14 +163,11 @@ def open_clips(folder: Path, split: str | None = None) -> list[Clip]:
     Args:
         split: Split of the dataset. Defaults to that of its layout.
     """
-    own = split is None and any(folder.glob("*/masks"))
-    return masked_clips(folder) if own else load_clips(folder, split=split)
-
-
-def masked_clips(folder: Path) -> list[Clip]:
-    """Load the videos of a folder with one mask for each frame. Raises DataError."""
+    places = sorted(folder.glob("*/masks")) if split is None else []
+    if not places:
+        return load_clips(folder, split=split)
     found = []
-    for place in sorted(folder.glob("*/masks")):
+    for place in places:  # one mask for each frame
         images, masks = (
             tuple(sorted((place.parent / part).iterdir(), key=natural_order))
             for part in ("images", "masks")
@@ -180,14 +177,8 @@ def masked_clips(folder: Path) -> list[Clip]:
                 f"{place.parent} has {len(images)} images and {len(masks)} masks. Expected a "
                 "mask for each image and at least three frames."
             )
-        clip = Clip(
-            name=place.parent.name, frames=images, annotations=dict(enumerate(masks)), single=True
-        )
-        found.append(clip)
-    if not found:
-        raise DataError(
-            f"{folder} contains no videos. Expected folders VIDEO/images and VIDEO/masks."
-        )
+        name, annotations = place.parent.name, dict(enumerate(masks))
+        found.append(Clip(name=name, frames=images, annotations=annotations, single=True))
     return found
 
 
@@ -234,13 +225,14 @@ def read_tracks(clip: Clip) -> list[TrackTruth]:
     void = {index: frame.ignore for index, frame in frames.items() if frame.ignore is not None}
     tracks = []
     for number in sorted({number for found in by_frame.values() for number in found}):
+        known = {i: found[number] for i, found in by_frame.items() if number in found}
+        first = min(index for index, rle in known.items() if rle_area(rle))
         masks = {
-            index: found.get(number) or empty_rle(frames[index].hw)
-            for index, found in by_frame.items()
+            index: known.get(index) or empty_rle(frame.hw)
+            for index, frame in frames.items()
+            if index >= first
         }
-        first = min(index for index, rle in masks.items() if rle_area(rle))
-        later = {index: rle for index, rle in masks.items() if index >= first}
-        tracks.append(TrackTruth(number, later, void))
+        tracks.append(TrackTruth(number, masks, void))
     return tracks
 
 
@@ -249,8 +241,7 @@ def follow_given(clip: Clip, follow: Follow, rules: Rules = "davis") -> list[Obj
     tracks = read_tracks(clip)
     with follow(clip) as session:
         for track in tracks:
-            mask = rle_to_mask(track.masks[track.first])
-            session.add(frame=track.first, id=track.number, mask=mask)
+            session.add(frame=track.first, id=track.number, mask=track.at(track.first).mask)
         deque(session.propagate(start=min((one.first for one in tracks), default=0)), maxlen=0)
         tracks = [readable_truth(session, track) for track in tracks]
         masks = {track.number: _found(session, track) for track in tracks}
@@ -319,8 +310,7 @@ def click_on_frame(session: VideoSession, track: TrackTruth, frame: int) -> None
     truth, known = track.at(frame), session.result(frame).objects.get(track.number)
     mask = np.zeros(truth.mask.shape, np.bool_) if known is None else known.mask
     for _ in range(CLICKS_A_FRAME):
-        click = largest_click(mask, truth)
-        if click is None:
+        if (click := largest_click(mask, truth)) is None:
             return
         mask = session.add(
             frame=frame, id=track.number, points=[click.point], labels=[click.label]
@@ -361,5 +351,4 @@ def score_object(
     counted = frames[1:-1] if rules == "davis" and len(frames) > 2 else frames
     pairs = [track.pair(index, found.get(index)) for index in counted]
     values = np.array([(iou(*pair), outline_f(*pair)) for pair in pairs])
-    label = clip.labels.get(track.number)
-    return score_frames(clip.name, track.number, label, track.number, values)
+    return score_frames(clip, track.number, track.number, values)

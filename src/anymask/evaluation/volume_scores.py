@@ -65,8 +65,7 @@ def surface_distances(
     ways = []
     for here, there in (edges, edges[::-1]):
         if there.any():
-            away: Floats = distance_transform_edt(~there, sampling=spacing)
-            ways.append(away[here])
+            ways.append(distance_transform_edt(~there, sampling=spacing)[here])
         else:
             ways.append(np.full(int(here.sum()), np.inf))
     return ways[0], ways[1]
@@ -130,9 +129,8 @@ def _boxes(*arrays: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
     for label in sorted({int(one) for array in arrays for one in np.unique(array) if one}):
         inside = np.logical_or.reduce([array == label for array in arrays])
         sides = []
-        for axis in range(3):
-            others = tuple(other for other in range(3) if other != axis)
-            places = np.flatnonzero(inside.any(axis=others))
+        for axes in ((1, 2), (0, 2), (0, 1)):
+            places = np.flatnonzero(inside.any(axis=axes))
             sides.append(slice(int(places[0]), int(places[-1]) + 1))
         boxes[label] = tuple(sides)
     return boxes
@@ -150,8 +148,9 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE_MM) 
     with ProgressBar("scans", len(pairs)) as progress:
         for done, (ours, theirs) in enumerate(pairs, 1):
             try:
-                volumes = read_volume(ours), read_volume(theirs)
-                scores += score_volume(*volumes, scan=theirs.name, tolerance=tolerance)
+                scores += score_volume(
+                    read_volume(ours), read_volume(theirs), theirs.name, tolerance
+                )
             except (DataError, InputError) as error:
                 raise DataError(f"{ours}: {error}") from error
             progress.update(done)
@@ -159,9 +158,9 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE_MM) 
         raise DataError(
             f"{truth} has no labels in {len(pairs)} scans. Check that this is the ground truth."
         )
-    labels = sorted({one.label for one in scores})
     groups = {"all": scores} | {
-        str(label): [one for one in scores if one.label == label] for label in labels
+        str(label): [one for one in scores if one.label == label]
+        for label in sorted({one.label for one in scores})
     }
     means = {name: _mean(group) for name, group in groups.items()}
     named = {str(one.label): one.name for one in scores if one.name}
@@ -224,8 +223,7 @@ def _pairs(results: Path, truth: Path) -> list[tuple[Path, Path]]:
     drawn = sorted(one for one in truth.iterdir() if one.name.lower().endswith(SCAN_ENDINGS))
     if not drawn:
         raise InputError(f"{str(truth)!r} contains no label volumes ({', '.join(SCAN_ENDINGS)}).")
-    absent = [one.name for one in drawn if not (results / one.name).is_file()]
-    if absent:
+    if absent := [one.name for one in drawn if not (results / one.name).is_file()]:
         raise DataError(
             f"{len(absent)} results are missing in {results}, such as {absent[0]}. Add them."
         )

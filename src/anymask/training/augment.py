@@ -43,9 +43,8 @@ def fit_square(
             return resize(image, masks, (side, side))
         return letterbox(image, masks, side, spec)
     h, w = image.shape[:2]
-    part = np.exp(rng.uniform(np.log(SMALLEST_PART), 0.0))
+    crop = min(h, w) * np.exp(rng.uniform(np.log(SMALLEST_PART), 0.0))
     stretch = np.exp(rng.uniform(-STRETCH, STRETCH))
-    crop = min(h, w) * part
     ch, cw = (int(np.clip(crop * f, 16, s)) for f, s in ((stretch, h), (1 / stretch, w)))
     y, x = int(rng.integers(0, h - ch + 1)), int(rng.integers(0, w - cw + 1))
     window = np.s_[y : y + ch, x : x + cw]
@@ -74,25 +73,18 @@ def letterbox(image: UintImage, masks: UintImage, side: int, spec: ModelSpec) ->
     scale = side / max(h, w)
     nh, nw = max(1, int(h * scale + 0.5)), max(1, int(w * scale + 0.5))
     image, masks = resize(image, masks, (nh, nw))
-    canvas = np.empty((side, side, 3), np.uint8)
-    canvas[:] = np.array(spec.mean).astype(np.uint8)
+    canvas = np.full((side, side, 3), np.array(spec.mean).astype(np.uint8))
     canvas[:nh, :nw] = image
-    room = np.zeros((len(masks), side, side), np.uint8)
-    room[:, :nh, :nw] = masks
-    return canvas, room
+    return canvas, np.pad(masks, ((0, 0), (0, side - nh), (0, side - nw)))
 
 
 def resize(image: UintImage, masks: UintImage, hw: tuple[int, int]) -> Pair:
     """Resize to (h, w): the image by area or linearly, masks thresholded at one half."""
-    h, w = hw
-    shrinks = h < image.shape[0]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    pixels = resize_planes(image, hw, how)
-    out = np.empty((len(masks), h, w), np.uint8)
+    how = cv2.INTER_AREA if hw[0] < image.shape[0] else cv2.INTER_LINEAR
+    out = np.empty((len(masks), *hw), np.uint8)
     for i, mask in enumerate(masks):
-        soft = cv2.resize(np.ascontiguousarray(mask) * 255, (w, h), interpolation=how)
-        out[i] = soft > 127
-    return pixels, out
+        out[i] = cv2.resize(np.ascontiguousarray(mask) * 255, hw[::-1], interpolation=how) > 127
+    return resize_planes(image, hw, how), out
 
 
 def resize_planes(image: UintImage, hw: tuple[int, int], how: int) -> UintImage:  # -> (h, w, C)
@@ -149,9 +141,8 @@ def shade(image: UintImage, rng: Generator, inversion: float) -> UintImage:
         table = (table - 0.5) * np.exp(rng.uniform(-0.5, 0.35)) + 0.5 + rng.uniform(-0.15, 0.15)
     if rng.random() < inversion:
         table = 1 - table
-    levels = (table.clip(0, 1) * 255).astype(np.uint8)
-    shaded: UintImage = cv2.LUT(image, levels).astype(np.uint8, copy=False)
-    return shaded.reshape(image.shape)
+    shaded = cv2.LUT(image, (table.clip(0, 1) * 255).astype(np.uint8))
+    return np.asarray(shaded, np.uint8).reshape(image.shape)
 
 
 def damage(image: UintImage, rng: Generator) -> UintImage:
@@ -166,8 +157,8 @@ def damage(image: UintImage, rng: Generator) -> UintImage:
 def soften(image: UintImage, rng: Generator) -> UintImage:
     """Randomly add blur and grain."""
     if rng.random() < 0.15:
-        sigma = float(rng.uniform(0.4, 1.6))
-        image = cv2.GaussianBlur(image, (0, 0), sigma).reshape(image.shape).astype(np.uint8)
+        blurred = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.6)))
+        image = blurred.reshape(image.shape).astype(np.uint8)
     if rng.random() < 0.15:
         grain = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(2, 14)
         image = (image + grain).clip(0, 255).astype(np.uint8)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -81,5 +80,4 @@ def recompute_blocks(model: nn.Module) -> None:
     Outputs and gradients are unchanged (dropout uses the same random numbers).
     """
     for block in repeated_blocks(model).values():
-        plain: Callable[..., Any] = block.forward
-        block.forward = partial(checkpoint, plain, use_reentrant=False)
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)

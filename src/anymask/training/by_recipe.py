@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from anymask.keywords import TrainSettings
     from anymask.training.recipe import Recipe
 
-MB = 1_000_000
-
 
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +112,7 @@ def write_recipe_shards(
     if not 0 < shard_mb < math.inf:
         raise InputError(f"Invalid shard_mb {shard_mb:g}. Use a number greater than 0.")
     images = (one for _, samples in training_sets(_read(config, data), data) for one in samples)
-    count = write_shards(images, target, int(shard_mb * MB))
+    count = write_shards(images, target, int(shard_mb * 1e6))
     print(f"{target}: {count} images in {len(list(target.glob('*.tar')))} shards")
 
 

@@ -59,9 +59,8 @@ class ChannelConvolution(nn.Module):
         self.mix = mix
         self.weights = nn.Parameter(torch.zeros(3, mix.count))
         self.bias = nn.Parameter(torch.zeros(3))
-        start = (torch.tensor(mix.weights), torch.tensor(mix.bias) / WHITE)
-        for name, value in zip(("start_weights", "start_bias"), start, strict=True):
-            self.register_buffer(name, value, persistent=False)
+        self.register_buffer("start_weights", torch.tensor(mix.weights), persistent=False)
+        self.register_buffer("start_bias", torch.tensor(mix.bias) / WHITE, persistent=False)
 
     def now(self) -> tuple[Tensor, Tensor]:
         """Return weights (3, C) and bias (3,), the latter as a fraction of white."""
@@ -107,11 +106,10 @@ def add_channels(model: nn.Module, channels: dict[str, Any]) -> None:
 def take_channels(model: nn.Module) -> None:
     """Remove the convolution and store it in the model's spec."""
     convolution = getattr(model, MIX, None)
-    if convolution is None:
-        return
-    own = cast(Trainee, model)
-    own.spec = replace(own.spec, channels=cast(ChannelConvolution, convolution).learned())
-    delattr(model, MIX)
+    if convolution is not None:
+        own = cast(Trainee, model)
+        own.spec = replace(own.spec, channels=cast(ChannelConvolution, convolution).learned())
+        delattr(model, MIX)
 
 
 def as_colors(model: nn.Module, images: Tensor) -> Tensor:  # (B, C, S, S) -> (B, 3, S, S)

@@ -28,9 +28,11 @@ from anymask.formats import Clip, read, role_of
 from anymask.masks import (
     Geometry,
     ModelSpec,
+    empty_rle,
     geometry,
     image_to_model,
     points_to_model,
+    rle_area,
     rle_to_mask,
 )
 from anymask.models.video_model import FramePrompts
@@ -108,7 +110,7 @@ def annotated_part(clip: Clip, count: int | None = None) -> Clip:
             f"{clip.name}: The clip has {len(numbers)} annotated frames. Annotate {MIN_FRAMES}."
         )
     frames = tuple(clip.frames[number] for number in numbers)
-    kept = {place: clip.annotations[number] for place, number in enumerate(numbers)}
+    kept = dict(enumerate(clip.annotations[number] for number in numbers))
     return replace(clip, frames=frames, annotations=kept)
 
 
@@ -118,8 +120,7 @@ def clips_hash(clips: Sequence[Clip]) -> str:
     for clip in clips:
         digest.update(f"{clip.name} {[path.name for path in clip.frames]}".encode())
         for number, path in sorted(clip.annotations.items()):
-            files = [folder / path.name for folder in clip.layers.values()] or [path]
-            for file in files:
+            for file in [folder / path.name for folder in clip.layers.values()] or [path]:
                 digest.update(f"{number}".encode() + (file.read_bytes() if file.is_file() else b""))
     return digest.hexdigest()
 
@@ -152,14 +153,12 @@ def draw_window(clips: Sequence[Clip], spec: ModelSpec, rng: Generator) -> ClipB
     """Draw a window with an object on its first frame. Raises DataError if none is found."""
     for _ in range(WINDOW_TRIES):
         clip = clips[int(rng.integers(len(clips)))]
-        last = max(0, len(clip.frames) - WINDOW_FRAMES)
-        start = int(rng.integers(last + 1))
-        numbers = list(range(start, min(start + WINDOW_FRAMES, len(clip.frames))))
+        start = int(rng.integers(max(0, len(clip.frames) - WINDOW_FRAMES) + 1))
+        numbers = range(len(clip.frames))[start : start + WINDOW_FRAMES]
         if rng.random() < 0.5:
-            numbers.reverse()
-        found = clip.frame(numbers[0]).by_id()
-        objects = [number for number, rle in found.items() if rle_to_mask(rle).any()]
-        if objects:
+            numbers = numbers[::-1]
+        first = clip.frame(numbers[0]).by_id().items()
+        if objects := [number for number, rle in first if rle_area(rle)]:
             chosen = rng.permutation(objects)[:MAX_WINDOW_OBJECTS]
             return read_window(clip, numbers, sorted(chosen.tolist()), spec, rng)
     raise DataError(
@@ -174,7 +173,6 @@ def read_window(
     """Read frames and masks of a window, and draw its prompt. Raises DataError or ImageError."""
     images, targets, void = [], [], []
     first: list[BoolArray] = []
-    cells = spec.mask_side
     for number in numbers:
         image, frame = clip.image(number), clip.frame(number)
         if image.shape[:2] != frame.hw:
@@ -182,16 +180,13 @@ def read_window(
                 f"{clip.name}, frame {number}: The image has the size (height, width) = "
                 f"{image.shape[:2]}, but its masks have {frame.hw}."
             )
-        found = frame.by_id()
-        nothing = np.zeros(frame.hw, np.bool_)
-        masks = [rle_to_mask(found[one]) if one in found else nothing for one in objects]
+        found, nothing = frame.by_id(), empty_rle(frame.hw)
+        masks = [rle_to_mask(found.get(one, nothing)) for one in objects]
         first = first or masks
         images.append(image_to_model(image, spec))
-        targets.append(np.stack([_shares(mask, cells) for mask in masks]))
-        ignored = nothing if frame.ignore is None else rle_to_mask(frame.ignore)
-        void.append(_shares(ignored, cells) > 0)
-    where = geometry(first[0].shape, spec)
-    given, prompts = draw_prompt(first, where, spec, rng)
+        targets.append(np.stack([_shares(mask, spec.mask_side) for mask in masks]))
+        void.append(_shares(rle_to_mask(frame.ignore or nothing), spec.mask_side) > 0)
+    given, prompts = draw_prompt(first, geometry(first[0].shape, spec), spec, rng)
     return ClipBatch(
         images=torch.from_numpy(np.stack(images)),
         targets=torch.from_numpy(np.stack(targets)),
@@ -222,12 +217,9 @@ def draw_prompt(
 
 def _noisy_box(mask: BoolArray, rng: Generator) -> np.ndarray:  # (H, W) -> (4,)
     box = tight_box(mask)
-    sides = np.tile(box[2:] - box[:2], 2)
-    height, width = mask.shape
-    moved = box + rng.normal(0, BOX_NOISE, 4) * sides
-    return np.asarray(moved.clip(0, [width, height, width, height]))
+    moved = box + rng.normal(0, BOX_NOISE, 4) * np.tile(box[2:] - box[:2], 2)
+    return np.asarray(moved.clip(0, 2 * mask.shape[::-1]))
 
 
 def _shares(mask: BoolArray, side: int) -> np.ndarray:  # (H, W) -> (side, side), 0..1
-    small = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32)
+    return cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)

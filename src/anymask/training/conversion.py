@@ -160,8 +160,7 @@ def _convert(name: str, weights: str | Path | None, stage: Path) -> None:
         bar.update(2)
         eager = open_runtime(name, weights, "cpu", "fp32", "torch")
         graphs = OnnxRuntime(stage, device="cpu")
-        error = difference(eager, graphs)
-        if not error <= MAX_LOGIT_ERROR:
+        if not (error := difference(eager, graphs)) <= MAX_LOGIT_ERROR:
             raise ModelError(
                 f"The logits of the converted {name} differ from those of PyTorch by "
                 f"{error:.1e} of the largest logit, but at most {MAX_LOGIT_ERROR:.0e} is allowed."
@@ -189,11 +188,10 @@ def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:
     spec, rng = graphs.spec, np.random.default_rng(0)
     side = (spec.image_side, spec.image_side)
     image = random_image(spec, side, rng)
-    points = min(2, spec.fixed_points or 2)
     features = [(one, one.encode_images(image)[0]) for one in (eager, graphs)]
     errors = []
     for masks in {False, "mask" in spec.accepts}:
-        prompts = random_prompts(spec, (3, points), side, masks, rng)
+        prompts = random_prompts(spec, (3, min(2, spec.fixed_points or 2)), side, masks, rng)
         ours, theirs = (one.decode(it, prompts)[0] for one, it in features)
         errors.append(np.abs(ours - theirs).max() / max(float(np.abs(ours).max()), 1e-12))
     return float(np.max(errors))

@@ -123,10 +123,10 @@ def distill(
                 "No report was written: the data has fewer than two images, or this run has "
                 "already trained on all of them."
             )
-        keys = frozenset(() if held is None else held.keys)
         sitting = TrainingRun(
-            options.data, folder, device=device, max_minutes=options.max_minutes, held_out=keys
-        )
+            options.data, folder, device=device, max_minutes=options.max_minutes,
+            held_out=frozenset(held.keys if held else ()),
+        )  # fmt: skip
         if train_with_progress(recipe, sitting, print):
             finish(options, recipe, held)
     return options.output / WEIGHTS
@@ -138,14 +138,12 @@ def recipe_of_options(options: DistillOptions) -> Recipe:
     teacher, weights = named(options.teacher, options.teacher_weights)
     models.spec(teacher)
     for role, file in (("student", start), ("teacher", weights)):
-        channels = channels_of_weights(Path(file)) if Path(file).is_file() else None
-        if channels is not None:
+        if Path(file).is_file() and (channels := channels_of_weights(Path(file))) is not None:
             raise InputError(
                 f"The {role} weights {file} take {channels.count} channels. Use weights for RGB."
             )
-    spec = models.spec(student)
+    spec, images = models.spec(student), 4
     side = options.side or (384 if spec.pad_multiple else spec.image_side)
-    images = 4
     steps = max(1, options.samples // images)
     return Recipe(
         model=student,
@@ -205,8 +203,9 @@ class HeldOutPart:
     @property
     def masks(self) -> str:
         """Description of the metric."""
-        whose = "against the teacher's masks" if self.against == "teacher" else "on held-out masks"
-        return f"mean IoU {whose}"
+        if self.against == "teacher":
+            return "mean IoU against the teacher's masks"
+        return "mean IoU on held-out masks"
 
 
 def choose_held_out(keys: Iterable[str], count: int | None = None) -> tuple[str, ...]:
@@ -228,12 +227,12 @@ def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:
     Args:
         index: Run folder, where the index of shards is written.
     """
-    if not is_sharded(data):
-        sets = training_sets(recipe, data, "val") or training_sets(recipe, data)
-        return [key_of(info, one) for info, some in sets for one in some]
-    index.mkdir(parents=True, exist_ok=True)
-    index_shards(data, index)
-    return ShardImages.open(data, index, recipe.seed).keys()
+    if is_sharded(data):
+        index.mkdir(parents=True, exist_ok=True)
+        index_shards(data, index)
+        return ShardImages.open(data, index, recipe.seed).keys()
+    sets = training_sets(recipe, data, "val") or training_sets(recipe, data)
+    return [key_of(info, one) for info, some in sets for one in some]
 
 
 def load_held_out_images(
@@ -259,13 +258,15 @@ def load_held_out_part(
     Args:
         count: Number of held-out images of a new run. Defaults to that of `choose_held_out`.
     """
-    path = folder / INITIAL_METRICS
-    kept = read_kept(path) if path.is_file() else None
-    if count is None and not is_sharded(data) and training_sets(recipe, data, "val"):
-        count = MAX_HELD_OUT
-    keys = kept[0] if kept else choose_held_out(known_keys(recipe, data, folder), count)
-    if kept is None and (not keys or newest_state(folder) is not None):
-        return None
+    path, before, predicted = folder / INITIAL_METRICS, None, list[list[str]]()
+    if path.is_file():
+        keys, predicted, before = read_kept(path)
+    else:
+        if count is None and not is_sharded(data) and training_sets(recipe, data, "val"):
+            count = MAX_HELD_OUT
+        keys = choose_held_out(known_keys(recipe, data, folder), count)
+        if not keys or newest_state(folder) is not None:
+            return None
     images = load_held_out_images(recipe, data, folder, frozenset(keys))
     if len(images) < len(keys):
         raise InputError(
@@ -274,7 +275,6 @@ def load_held_out_part(
             "same data, or choose another run folder."
         )
     labeled = [image for image in images if image.rles]
-    predicted = kept[1] if kept else []
     if not labeled:
         images = subsample(images, ASKED_IMAGES)
         predicted = predicted or teacher_masks(recipe, images, device)
@@ -286,13 +286,11 @@ def load_held_out_part(
             ]
         if not labeled:
             return None
-    against = "teacher" if predicted else "masks"
-    if kept is not None:
-        return HeldOutPart(keys, labeled, against, kept[2])
-    before = score(model_of(starting_module(folder, recipe)), labeled)[0]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"keys": keys, "teacher": predicted, "before": before})
-    return HeldOutPart(keys, labeled, against, before)
+    if before is None:
+        before = score(model_of(starting_module(folder, recipe)), labeled)[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"keys": keys, "teacher": predicted, "before": before})
+    return HeldOutPart(keys, labeled, "teacher" if predicted else "masks", before)
 
 
 def read_kept(path: Path) -> tuple[tuple[str, ...], list[list[str]], Figures]:
@@ -316,7 +314,7 @@ def teacher_masks(recipe: Recipe, images: Sequence[AnnotatedImage], device: str)
         height, width = image.hw
         places = (rng.random((CLICKS_A_IMAGE, 2)) * (width, height)).round(1).tolist()
         answers = [model.segment(features, points=[place]).masks[0] for place in places]
-        rles = [rle_to_string(mask_to_rle(mask)) for mask in answers if mask.any()]
+        rles = (rle_to_string(mask_to_rle(mask)) for mask in answers if mask.any())
         found.append(list(dict.fromkeys(rles)))
     return found
 
@@ -366,13 +364,12 @@ def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldOutPart) 
         "before": part.before, "after": after,
     }  # fmt: skip
     columns = [word.replace("_", " ") for word in after]
-    before = (part.before.get(word, np.nan) for word in after)
-    table = gain_table(part.masks, columns, [*before], [*after.values()])
+    before = [part.before.get(word, np.nan) for word in after]
+    table = gain_table(part.masks, columns, before, [*after.values()])
     summary = f"{len(measured.ious)} masks on {len(part.images)} held-out images"
-    teacher = Path(recipe.teacher_weights or recipe.teacher).name
     about = (
-        f"{recipe.model} distilled from {teacher}, {recipe.steps} steps at "
-        f"{recipe.stages[0].side} pixels"
+        f"{recipe.model} distilled from {Path(recipe.teacher_weights or recipe.teacher).name}, "
+        f"{recipe.steps} steps at {recipe.stages[0].side} pixels"
     )
     sections = [
         page.section("Before and after", table, page.note(summary)),

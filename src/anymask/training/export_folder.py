@@ -252,6 +252,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     fused = any(DOMAIN.encode() in (folder / one.file).read_bytes() for one in manifest.graphs)
     manifest = replace(manifest, domains=(DOMAIN,) * fused)
     steps = enumerate(describe_preprocessing(manifest.spec), start=1)
+    tables = []
+    for info in manifest.graphs:
+        rows = [f"`{info.file}`", "", "| | name | type | shape |", "|---|---|---|---|"]
+        for kind, tensors in (("in", info.inputs), ("out", info.outputs)):
+            for one in tensors:
+                shape = ", ".join(map(str, one.shape))
+                rows.append(f"| {kind} | {one.name} | {one.dtype} | ({shape}) |")
+        tables.append("\n".join(rows))
     readme = text.format(
         name=manifest.spec.name,
         licence=manifest.licence,
@@ -259,21 +267,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         opset=manifest.opset,
         operators=", ".join(["ONNX", *manifest.domains]),
         steps="\n".join(f"{i}. {step}" for i, step in steps),
-        graphs="\n\n".join(_graph_to_table(info) for info in manifest.graphs),
+        graphs="\n\n".join(tables),
     )
     (folder / README).write_text(readme, encoding="utf-8")
     for path in PROGRAM:
         shutil.copyfile(path, folder / path.name)
     write_whole(folder / MANIFEST, manifest_to_json(manifest))
-
-
-def _graph_to_table(info: GraphInfo) -> str:
-    rows = [f"`{info.file}`", "", "| | name | type | shape |", "|---|---|---|---|"]
-    for kind, tensors in (("in", info.inputs), ("out", info.outputs)):
-        for tensor in tensors:
-            shape = ", ".join(map(str, tensor.shape))
-            rows.append(f"| {kind} | {tensor.name} | {tensor.dtype} | ({shape}) |")
-    return "\n".join(rows)
 
 
 def enter_graphs(folder: Path, *graphs: GraphInfo, further: tuple[str, ...] = ()) -> Manifest:

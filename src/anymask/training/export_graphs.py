@@ -273,8 +273,8 @@ def _write_sweep(
     takes, gives = dict.fromkeys(CLICK_INPUTS, ""), dict.fromkeys([*CLICK_OUTPUTS, *views], "")
     clicks = write_graph(GraphNames.SWEEP_CLICKS, graph, given, takes, gives, stage)
 
-    _, weights, rows, *view = graph(*given)
-    view = view[: len(VIEW)]
+    _, weights, rows, *views = graph(*given)
+    view = views[: len(VIEW)]
     graph, given = SweepMasks(*parts).eval(), (*upscaled, *view, rows[0], weights[0, :2])
     takes = dict.fromkeys(names[len(work) :], "p")
     takes |= {name: (len(one), "p") for name, one in zip(VIEW, view, strict=True)}
@@ -286,9 +286,8 @@ def _write_sweep(
     coords, labels, *_ = example_prompts(spec, 1, 2)
     takes = dict.fromkeys(names, "") | dict.fromkeys(("coords", "labels"), (1, "P"))
     gives = dict.fromkeys(ANSWERS, "")
-    prompt = write_graph(
-        GraphNames.SWEEP_PROMPT, graph, (*found, coords, labels), takes, gives, stage
-    )
+    given = (*found, coords, labels)
+    prompt = write_graph(GraphNames.SWEEP_PROMPT, graph, given, takes, gives, stage)
     return [image, clicks, masks, prompt]
 
 
@@ -328,8 +327,7 @@ def write_graph(
         {axis: known[size] for axis, size in enumerate(shape) if isinstance(size, str)} | more
         for shape, more in zip(takes.values(), sides or [{}] * len(given), strict=True)
     )
-    parameters = inspect.signature(graph.forward).parameters.values()
-    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+    if inspect.getfullargspec(graph.forward).varargs:
         varying = (varying,)
     trace_graph(graph, given, info, varying, folder, int8=int8, fused=fused)
     return info
@@ -621,16 +619,13 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 def _operator() -> Any:
     """Describe the operator and its inputs, which the exporter's type checks require."""
-
-    def optional(name: str) -> OpSchema.FormalParameter:
-        kind = OpSchema.FormalParameterOption.Optional
-        return OpSchema.FormalParameter(name, "T", param_option=kind)
-
+    kind = OpSchema.FormalParameterOption.Optional
+    optional = ("key", "value", "bias", "key_padding_mask", "attention_bias")
     schema = OpSchema(
         ATTENTION_OPERATOR, DOMAIN, 1,
         inputs=[
             OpSchema.FormalParameter("query", "T"),
-            *map(optional, ("key", "value", "bias", "key_padding_mask", "attention_bias")),
+            *(OpSchema.FormalParameter(name, "T", param_option=kind) for name in optional),
         ],
         outputs=[OpSchema.FormalParameter("output", "T")],
         type_constraints=[("T", ["tensor(float)"], "")],

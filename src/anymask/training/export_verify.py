@@ -17,8 +17,8 @@ import numpy as np
 from torch import nn
 
 from anymask.base import FloatArray, ModelError, brief
-from anymask.masks import EncoderOutput, ModelPrompts, ModelSpec, iou, pad_input
-from anymask.runtime import ImageRuntime, OnnxRuntime, TorchRuntime, load_module
+from anymask.masks import ModelPrompts, ModelSpec, iou, pad_input
+from anymask.runtime import OnnxRuntime, TorchRuntime, load_module
 
 IMAGE_SHAPES = ((1.0, 1.0), (0.75, 1.0), (1.0, 0.5))  # part of S x S that an image fills, h and w
 N_PROMPTS = (1, 3, 17)
@@ -92,22 +92,20 @@ class Verification:
 
     def to_table(self) -> str:
         """Format as a table, one line for each check."""
-        head = f"{'input':>11} {'N':>3} {'P':>2} {'mask':>4} {'features':>9} {'logits':>9} "
-        lines = [head + f"{'quality':>9} {'mask IoU':>9}"]
-        lines += [
+        head = "      input   N  P mask  features    logits   quality  mask IoU"
+        lines = [
             f"{check.input_hw[0]:>5}x{check.input_hw[1]:<5} {check.n_prompts:>3} "
             f"{check.n_points:>2} {'yes' if check.with_mask else 'no':>4} "
             f"{check.feature_error:>9.1e} {check.logit_error:>9.1e} "
             f"{check.quality_error:>9.1e} {check.mask_iou:>9.5f}"
             for check in self.checks
         ]
-        return "\n".join(lines)
+        return "\n".join([head, *lines])
 
 
 def verify_export(model: str, folder: Path, weights: str | Path | None = None) -> Verification:
     """Run `verify_bundle` with the model of a name and weights."""
-    module, _ = load_module(model, weights)
-    return verify_bundle(module, folder)
+    return verify_bundle(load_module(model, weights)[0], folder)
 
 
 def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
@@ -125,24 +123,31 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
         if spec.fit == "square":
             input_hw = (spec.image_side, spec.image_side)
         image = random_image(spec, input_hw, rng)
-        features = tuple(runtime.encode_images(image)[0] for runtime in (eager, exported))
-        pairs = zip(*(one.maps() for one in features), strict=True)
+        seen, other_seen = (one.encode_images(image)[0] for one in (eager, exported))
+        pairs = zip(seen.maps(), other_seen.maps(), strict=True)
         error = float(np.max([_relative_error(a.values, b.values) for a, b in pairs]))
         fitting = [p for p in N_POINTS if not spec.fixed_points or p <= spec.fixed_points]
-        for n, p in itertools.product(N_PROMPTS, fitting):
-            for with_mask in (False, True) if "mask" in spec.accepts else (False,):
-                prompts = random_prompts(spec, (n, p), input_hw, with_mask, rng)
-                measured = _compare(((eager, features[0]), (exported, features[1])), prompts)
-                checks.append(
-                    Check(
-                        input_hw=input_hw,
-                        n_prompts=n,
-                        n_points=p,
-                        with_mask=with_mask,
-                        feature_error=error,
-                        **measured,
-                    )
+        with_masks = (False, True) if "mask" in spec.accepts else (False,)
+        for n, p, with_mask in itertools.product(N_PROMPTS, fitting, with_masks):
+            prompts = random_prompts(spec, (n, p), input_hw, with_mask, rng)
+            logits, quality = eager.decode(seen, prompts)
+            others, other_quality = exported.decode(other_seen, prompts)
+            threshold, doubt = spec.mask_threshold, float(np.abs(logits).max())
+            clear = np.abs(logits - threshold) > LOGIT_ERROR["fp32"] * doubt
+            both = zip((logits > threshold) & clear, (others > threshold) & clear, strict=True)
+            ious = [iou(*masks) for pair in both for masks in zip(*pair, strict=True)]  # of (N, T)
+            checks.append(
+                Check(
+                    input_hw=input_hw,
+                    n_prompts=n,
+                    n_points=p,
+                    with_mask=with_mask,
+                    feature_error=error,
+                    logit_error=_relative_error(logits, others),
+                    quality_error=float(np.abs(quality - other_quality).max()),
+                    mask_iou=float(np.mean(ious)),
                 )
+            )
     return Verification(exported.manifest.precision, tuple(checks))
 
 
@@ -186,31 +191,12 @@ def random_prompts(
     if missing > 0:
         labels = np.concatenate([labels, np.full((n, missing), -1)], axis=1)
         coords = np.concatenate([coords, np.zeros((n, missing, 2))], axis=1)
-    m = spec.mask_side
-    masks = np.zeros((n, 1, m, m), np.float32)
+    masks = np.zeros((n, 1, spec.mask_side, spec.mask_side), np.float32)
     has_mask = np.zeros(n, np.float32)
     if with_mask:
         masks[::2] = 4 * rng.standard_normal(masks[::2].shape)
         has_mask[::2] = 1
     return ModelPrompts(coords.astype(np.float32), labels.astype(np.int64), masks, has_mask)
-
-
-def _compare(
-    sides: tuple[tuple[ImageRuntime, EncoderOutput], ...], prompts: ModelPrompts
-) -> dict[str, float]:
-    (eager, eager_seen), (exported, exported_seen) = sides
-    logits, quality = eager.decode(eager_seen, prompts)
-    others, other_quality = exported.decode(exported_seen, prompts)
-    threshold = eager.spec.mask_threshold
-    doubt = LOGIT_ERROR["fp32"] * float(np.abs(logits).max())
-    clear = np.abs(logits - threshold) > doubt
-    pairs = zip((logits > threshold) & clear, (others > threshold) & clear, strict=True)
-    ious = [iou(*masks) for pair in pairs for masks in zip(*pair, strict=True)]  # of (N, T)
-    return {
-        "logit_error": _relative_error(logits, others),
-        "quality_error": float(np.abs(quality - other_quality).max()),
-        "mask_iou": float(np.mean(ious)),
-    }
 
 
 def _relative_error(a: FloatArray, b: FloatArray) -> float:

@@ -39,16 +39,15 @@ def check_start(options: TuningOptions) -> tuple[str, str]:
     The weights are opened once before the data is read. Raises InputError, ModelError or
     WeightsError.
     """
-    variant, start = named(options.model, options.weights)
-    start = start or "shipped"
+    variant, file = named(options.model, options.weights)
+    start = file or "shipped"
     check_method(variant, options.method)
     check_parts(variant, options.accumulate)
     if (options.output / RECIPE).is_file():
         refuse_other_options(options.output, run_options(options))
     else:
         learn = "all" if options.method == "auto" else LEARN[options.method]
-        recipe = Recipe(model=variant, init=start, learn=learn)
-        starting_module(options.output, recipe)
+        starting_module(options.output, Recipe(model=variant, init=start, learn=learn))
     return variant, start
 
 
@@ -111,6 +110,5 @@ def parse_classes(asks: str) -> list[str] | None:
     """
     if asks == "all":
         return None
-    if Path(asks).suffix.lower() == ".txt":
-        return [*read_class_list(asks)]
-    return [word.strip() for word in asks.split(",")]
+    listed = Path(asks).suffix.lower() == ".txt"
+    return [*read_class_list(asks)] if listed else [word.strip() for word in asks.split(",")]

@@ -132,8 +132,7 @@ def finetune(
             about = {"data": run.data.stated(), "figures": selected.figures(), "licence": licence}
             write_weights(path, selected.module, recipe, about)
             tuned = anymask.load(str(path), device="cpu", runtime="torch")
-            apart = difference(measure(tuned, run.held), selected.outcome.kept)
-            if apart:
+            if apart := difference(measure(tuned, run.held), selected.outcome.kept):
                 raise AnymaskError(
                     f"{path} was written, but the loaded file predicts masks that differ "
                     f"from those of the trained model (IoU difference {apart:.2g}). Report this as "
@@ -182,13 +181,13 @@ class SelectedCheckpoint:
     def figures(self) -> dict[str, Any]:
         """Return the metrics and the origin as JSON values."""
         outcome = self.outcome
-        kept = "start" if outcome.started else "trained"
-        figures: dict[str, Any] = {"clicks": CLICKS, "kept": kept}
-        if not outcome.started:
+        figures: dict[str, Any] = {"clicks": CLICKS}
+        if outcome.started:
+            figures |= {"kept": "start", "trained": outcome.trained.means()}
+        else:
             step = "best" if self.end.judged else "last"
-            figures |= {"step": step, "share": self.end.share}
-        figures |= {"before": outcome.before.means(), "after": outcome.kept.means()}
-        return figures | ({"trained": outcome.trained.means()} if outcome.started else {})
+            figures |= {"kept": "trained", "step": step, "share": self.end.share}
+        return figures | {"before": outcome.before.means(), "after": outcome.kept.means()}
 
 
 def prepare_data(options: TuningOptions, start: tuple[str, str]) -> TuningRun:
@@ -230,17 +229,16 @@ def report_gain(run: TuningRun, selected: SelectedCheckpoint, tuned: Model) -> N
     folder, recipe, outcome = run.folder, run.recipe, selected.outcome
     kinds = class_ious(tuned, run.held) if recipe.classes else {}
     write_page(folder, tuned, run.held, outcome, run.data, recipe, kinds)
-    figures = selected.figures() | ({"class_ious": kinds} if kinds else {})
-    result = {"weights": WEIGHTS, **figures, "data": run.data.stated()}
-    write_json(folder / RESULT, result, indent=1)
+    result = {"weights": WEIGHTS, **selected.figures()} | ({"class_ious": kinds} if kinds else {})
+    write_json(folder / RESULT, {**result, "data": run.data.stated()}, indent=1)
+    for name, iou in kinds.items():
+        print(f"class {name}: IoU on held-out images {'-' if iou is None else iou}")
     lines = [
-        f"class {name}: IoU on held-out images {'-' if k is None else k}"
-        for name, k in kinds.items()
-    ]
-    lines += [f"after:  {_in_words(outcome.trained)}"]
-    lines += [outcome.verdict(), "" if outcome.started else selected.end.describe()]
-    lines += [tidy(folder), f"wrote {folder / WEIGHTS}", f"wrote {folder / PAGE}"]
-    print("\n".join(line for line in lines if line))
+        f"after:  {_in_words(outcome.trained)}", outcome.verdict(),
+        "" if outcome.started else selected.end.describe(), tidy(folder),
+        f"wrote {folder / WEIGHTS}", f"wrote {folder / PAGE}",
+    ]  # fmt: skip
+    print("\n".join(filter(None, lines)))
     if run.options.json is not None:
         write_whole(run.options.json, (folder / RESULT).read_bytes())
 
@@ -255,8 +253,10 @@ def _prepared(options: TuningOptions) -> DataReport:
         learned = data.of_role("train") if options.split is None else data.part(options.split)
         held = data.of_role("val")
         if learned is None and (data.of_role("test") or (held and len(data.splits) > 1)):
-            names = ", ".join(data.splits)
-            raise InputError(f"{options.data} has no split train, only {names}. Set split to one.")
+            raise InputError(
+                f"{options.data} has no split train, only {', '.join(data.splits)}. Set split to "
+                "one."
+            )
         source, held = learned or data, held if learned else None
         if options.val is not None:
             held = _opened(options.val, options, Path(scratch) / "val")

@@ -109,12 +109,11 @@ def difference(again: Measured, after: Measured) -> float:
     """
     if again.ious.shape != after.ious.shape:
         return 1.0
-    count = len(after.ious)
-    apart = np.abs(again.ious - after.ious)
-    mean = float(np.abs((again.ious - after.ious).mean(0)).max())
-    usual = float(np.median(apart, axis=0).max()) if count >= MIN_MEDIAN_COUNT else 0.0
-    worst = max(mean, usual)
-    return worst if mean > max(IOU_TOLERANCE, FLIPPED / count) or usual > IOU_TOLERANCE else 0.0
+    apart, count = again.ious - after.ious, len(after.ious)
+    mean = float(np.abs(apart.mean(0)).max())
+    usual = float(np.median(np.abs(apart), axis=0).max()) if count >= MIN_MEDIAN_COUNT else 0.0
+    same = mean <= max(IOU_TOLERANCE, FLIPPED / count) and usual <= IOU_TOLERANCE
+    return 0.0 if same else max(mean, usual)
 
 
 def model_of(module: nn.Module, device: str = "cpu") -> Model:
@@ -171,11 +170,11 @@ def measured_once(path: Path, columns: int, compute: Callable[[], Measured]) -> 
 
 def measure_boxes(model: Model, images: Sequence[AnnotatedImage]) -> Floats:  # (N,)
     """Return the IoU of the masks that `measure` uses, each prompted by its tight box."""
-    scores = []
-    for image, truths in zip(images, prompted_masks(images), strict=True):
-        features = model.encode(image.model_input(model.spec.channels))
-        scores.append(box_scores(model, features, truths))
-    return np.concatenate(scores)
+    scores = (
+        box_scores(model, model.encode(image.model_input(model.spec.channels)), truths)
+        for image, truths in zip(images, prompted_masks(images), strict=True)
+    )
+    return np.concatenate([*scores])
 
 
 @torch.no_grad()
@@ -209,12 +208,8 @@ class TuningEnd:
     def describe(self) -> str:
         """Describe the written weights."""
         when = "best validation step" if self.judged else "last step"
-        back = (
-            f", interpolated {1 - self.share:.0%} towards the starting weights"
-            if self.share < 1
-            else ""
-        )
-        return f"Saved weights: {when}{back}"
+        back = f", interpolated {1 - self.share:.0%} towards the starting weights"
+        return f"Saved weights: {when}{back * (self.share < 1)}"
 
 
 def choose_end(

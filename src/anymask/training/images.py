@@ -91,8 +91,7 @@ class ImageStore:
         for old in set(self.folder.iterdir()) - set(expected):
             old.unlink()
         with ThreadPoolExecutor(DECODER_THREADS) as pool:
-            for _ in pool.map(self._keep, expected, expected.values()):
-                pass
+            list(pool.map(self._keep, expected, expected.values()))
 
     def _keep(self, place: Path, image: AnnotatedImage) -> None:
         pixels = self.pixels(image)

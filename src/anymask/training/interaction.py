@@ -38,8 +38,9 @@ class Draws:
     def normal(self, n: int, columns: int) -> NDArray[np.float32]:  # -> (N, columns)
         """Return standard normal numbers for each of N prompts."""
         shape = (n // len(self._of_images), columns)
-        drawn = np.concatenate([rng.standard_normal(shape) for rng in self._of_images])
-        return drawn.astype(np.float32)
+        return np.concatenate(
+            [rng.standard_normal(shape) for rng in self._of_images], dtype=np.float32
+        )
 
     def of_prompt(self, row: int, n: int) -> Generator:
         """Return the generator of one of N prompts."""
@@ -99,18 +100,15 @@ def first_prompts(
         places: Centers (N, 2), other inner positions (N, 2), boxes (N, 4).
         side: Side of the image.
     """
-    box_part = rules.boxes
     centers, insides, boxes = places
-    n = len(centers)
+    n, slots = len(centers), max(FIRST_SLOTS, rules.slots)
     pick = draws.uniform(n)
-    with_box = pick < box_part
-    with_click = (pick >= box_part) | (pick < BOX_AND_CLICK)
+    with_box = pick < rules.boxes
+    with_click = ~with_box | (pick < BOX_AND_CLICK)
     central = torch.from_numpy(draws.uniform(n) < 0.5)
-    click = torch.where(central[:, None], centers, insides)
-    box = noisy_boxes(boxes, side, draws)
-    slots = max(FIRST_SLOTS, rules.slots)
     coords = torch.zeros(n, slots, 2)
-    coords[:, :2], coords[:, 2] = box.view(n, 2, 2), click
+    coords[:, :2] = noisy_boxes(boxes, side, draws).view(n, 2, 2)
+    coords[:, 2] = torch.where(central[:, None], centers, insides)
     labels = torch.full((n, slots), -1, dtype=torch.int64)
     labels[torch.from_numpy(with_box), :2] = torch.tensor([2, 3])
     labels[torch.from_numpy(with_click), 2] = 1
@@ -158,12 +156,10 @@ def corrected(
         targets: (N, s, s) 0..1.
         without_click: Fraction of the prompts that get no click.
     """
-    expected, given = targets.numpy() > 0.5, logits.numpy() > 0
+    expected, given, n = targets.numpy() > 0.5, logits.numpy() > 0, len(targets)
     if not rules.negatives:
         given = given & expected  # only missing parts can be clicked
-    clicks = np.zeros((len(expected), 2), np.float32)
-    labels = np.full(len(expected), -1, np.int64)
-    n = len(expected)
+    clicks, labels = np.zeros((n, 2), np.float32), np.full(n, -1, np.int64)
     for i in np.flatnonzero(draws.uniform(n) >= without_click):
         place, labels[i] = error_click(given[i], expected[i], draws.of_prompt(int(i), n))
         clicks[i] = rules.stride * np.array(place)
@@ -171,8 +167,8 @@ def corrected(
     return replace(
         changed,
         masks=logits[:, None].clamp(-20, 20) if rules.masks else prompts.masks,
-        has_mask=torch.full((len(expected),), float(rules.masks)),
-        ambiguous=torch.zeros(len(expected), dtype=torch.bool),
+        has_mask=torch.full((n,), float(rules.masks)),
+        ambiguous=torch.zeros(n, dtype=torch.bool),
     )
 
 

@@ -145,8 +145,7 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
     with tempfile.TemporaryDirectory() as meeting, signals_blocked(STOPPING):
         # Signals are blocked until they can be forwarded to workers that can save.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # workers read it when they start
-        given = (recipe, run, Path(meeting))
-        workers = spawn(run_worker, given, nprocs=recipe.workers, join=False)
+        workers = spawn(run_worker, (recipe, run, Path(meeting)), nprocs=recipe.workers, join=False)
 
         def stop(*_: object) -> None:
             for pid in workers.pids():  # receiving a signal twice is harmless
@@ -260,9 +259,11 @@ def run_worker(rank: int, recipe: Recipe, run: TrainingRun, meeting: Path | None
         torch.set_num_threads(1)
     if meeting is not None:
         ignore_signals()
-        where = (meeting / "rendezvous").as_uri()
         distributed.init_process_group(
-            "gloo", init_method=where, rank=rank, world_size=recipe.workers
+            "gloo",
+            init_method=(meeting / "rendezvous").as_uri(),
+            rank=rank,
+            world_size=recipe.workers,
         )
     try:
         TrainingWorker(rank, recipe, run).run()
@@ -298,8 +299,7 @@ class TrainingWorker:
         self.progress = TrainingProgress()
         self.best: dict[str, Any] | None = None
         self.bad_in_a_row = self.good_in_a_row = 0
-        self.went_back = False
-        self.stopping = False
+        self.went_back = self.stopping = False
         self.recent: list[StepOutcome] = []
         self.began, self.began_at = time.monotonic(), TrainingProgress()
         self.saved = self.began
@@ -338,12 +338,13 @@ class TrainingWorker:
             if self.progress.ended:
                 return
             mix = mix_of(self.recipe.channels)
-            kept = ImageStore(self.sitting.folder / DECODED_FOLDER, mix, enough(self.recipe))
-            images = kept if self.recipe.decode_once or mix is not None else None
+            images = None
+            if self.recipe.decode_once or mix is not None:
+                decoded = self.sitting.folder / DECODED_FOLDER
+                images = ImageStore(decoded, mix, enough(self.recipe))
             coming: Iterator[Any]
             if self.recipe.learn == "memory":
-                sitting = self.sitting
-                coming = clip_batches(self.recipe, sitting.data, first, sitting.held_out)
+                coming = clip_batches(self.recipe, self.sitting.data, first, self.sitting.held_out)
             else:
                 coming = batches(
                     self.recipe, self.sitting.data, images, rank=self.rank, first_step=first,
@@ -357,18 +358,17 @@ class TrainingWorker:
     def train_on_batches(self, coming: Iterator[Any]) -> None:
         """Train on each batch until a worker requests a stop or runs out of batches."""
         first = self.progress.step
+        most = math.inf if self.sitting.max_minutes is None else self.sitting.max_minutes
         while self.progress.step < self.recipe.steps:
             batch, error = None, None
             try:
                 batch = next(coming, None)
             except AnymaskError as raised:
                 error = raised
-            begun = self.progress.step > first
-            now, minutes = time.monotonic(), self.sitting.max_minutes
-            over = self.stopping or (minutes is not None and now - self.began > 60 * minutes)
-            over = begun and (over or self.progress.ended)
+            begun, now = self.progress.step > first, time.monotonic()
+            over = self.stopping or self.progress.ended or now - self.began > 60 * most
             late = now - self.saved > 60 * self.recipe.save_minutes
-            flags = [float(flag) for flag in (over, late, error is not None)]
+            flags = [float(flag) for flag in (begun and over, late, error is not None)]
             # A flag of any worker applies to all.
             stop, late, lost = (part > 0 for part in mean_of_all(flags, self.device))
             due = late or self.progress.step % self.recipe.save_every == 0
@@ -412,16 +412,23 @@ class TrainingWorker:
     def learn(self, batch: Batch) -> None:
         """Run one optimizer step on a batch, and log regularly."""
         step = self.progress.step
-        stage, _ = self.recipe.stage_at(step)
+        stage = self.recipe.stage_at(step)[0]
         set_rates(self.optimizer, self.recipe, self.progress)
         self.optimizer.zero_grad(set_to_none=True)
         each = stage.images // self.recipe.workers // self.recipe.accumulate
+        balance = max(0.0, 1 - self.progress.age / max(1, self.recipe.balanced_steps))
+        halves = self.recipe.bf16 and multiplies_halves(self.device)
         for part in range(self.recipe.accumulate):
             first = (self.rank * self.recipe.accumulate + part) * each
             draws = Draws(self.recipe.seed, step, range(first, first + each))
             torch.manual_seed(int(draws.of_worker.integers(2**62)))  # for dropout
-            last = part == self.recipe.accumulate - 1
-            outcome = self.forth_and_back(batch.part(part * each, each), draws, meet=last)
+            # Only the last part synchronizes the gradient across workers.
+            several = isinstance(self.step, DistributedDataParallel)
+            alone = several and part < self.recipe.accumulate - 1
+            with self.step.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=halves):
+                    outcome = self.step(batch.part(part * each, each), balance, draws)
+                (outcome.loss / self.recipe.accumulate).backward()
             self.recent.append(dataclasses.replace(outcome, loss=outcome.loss.detach()))
         norm = self.descend()
         self.progress.images += stage.images
@@ -432,17 +439,6 @@ class TrainingWorker:
             self.log(norm, (self.progress.images - self.began_at.images) / elapsed)
         if self.sitting.on_progress is not None and not self.rank:
             self.sitting.on_progress(self.progress.step, self.recipe.steps)
-
-    def forth_and_back(self, batch: Batch, draws: Draws, *, meet: bool) -> StepOutcome:
-        """Accumulate the gradient of a part of a step; `meet` synchronizes it across workers."""
-        balance = max(0.0, 1 - self.progress.age / max(1, self.recipe.balanced_steps))
-        alone = isinstance(self.step, DistributedDataParallel) and not meet
-        with self.step.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
-            halves = self.recipe.bf16 and multiplies_halves(self.device)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=halves):
-                outcome: StepOutcome = self.step(batch, balance, draws)
-            (outcome.loss / self.recipe.accumulate).backward()
-        return outcome
 
     def descend(self) -> float:
         """Apply one optimizer step, unless the gradient is not finite; return its norm."""
@@ -455,8 +451,7 @@ class TrainingWorker:
         self.bad_in_a_row, self.good_in_a_row = 0, self.good_in_a_row + 1
         self.went_back = self.went_back and self.good_in_a_row < GOOD_STEPS
         self.optimizer.step()
-        age = self.progress.age
-        decay = min(self.recipe.ema, (1 + age) / (10 + age))
+        decay = min(self.recipe.ema, (1 + self.progress.age) / (10 + self.progress.age))
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
@@ -496,12 +491,12 @@ class TrainingWorker:
     def save(self) -> None:
         """Write a checkpoint in the first worker; the others provide their shards."""
         self.saved, self.saved_step = time.monotonic(), self.progress.step
-        model, average = whole(self.model.state_dict()), whole(self.average.state_dict())
-        optimizer = whole(self.optimizer.state_dict())
+        parts = {"model": self.model, "average": self.average, "optimiser": self.optimizer}
+        state = {name: whole(part.state_dict()) for name, part in parts.items()}
         if self.rank == 0:
             save_checkpoint(
                 self.sitting.folder,
-                {"model": model, "average": average, "optimiser": optimizer, "best": self.best},
+                state | {"best": self.best},
                 self.progress,
                 dataclasses.asdict(self.recipe),
                 keep=self.recipe.keep,
@@ -512,17 +507,13 @@ class TrainingWorker:
         recent, self.recent = self.recent, []
         names = [field.name for field in dataclasses.fields(StepOutcome)]
         own = [sum(float(getattr(o, name)) for o in recent) / len(recent) for name in names]
-        means = mean_of_all(own, self.device)
+        means = zip(names, mean_of_all(own, self.device), strict=True)
         if self.rank:
             return
         row = {
             **dataclasses.asdict(self.progress),
             "steps": self.recipe.steps,
-            **{
-                n: round(mean, 4)
-                for n, mean in zip(names, means, strict=True)
-                if math.isfinite(mean)
-            },
+            **{name: round(mean, 4) for name, mean in means if math.isfinite(mean)},
             "norm": round(norm, 3) if math.isfinite(norm) else None,
             "rate": self.optimizer.param_groups[0]["lr"],
             "images_a_second": round(pace, 2),

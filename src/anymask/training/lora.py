@@ -36,17 +36,16 @@ class LowRankChange(nn.Module):
 
 
 def add_adapters(model: nn.Module, rank: int, alpha: float) -> None:
-    """Add adapters to all supported layers, and freeze everything else."""
+    """Add adapters to linear layers and 1 x 1 convolutions, and freeze everything else."""
     model.requires_grad_(False)
-    # Return the layers that adapters apply to, by name: linear layers and 1 x 1 convolutions.
-    for layer in {
-        name: layer
-        for name, layer in model.named_modules()
+    for layer in [
+        layer
+        for layer in model.modules()
         if isinstance(layer, nn.Linear)
         or (isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.groups == 1)
-    }.values():
-        weight = layer.get_parameter("weight")
-        parametrize.register_parametrization(layer, "weight", LowRankChange(weight, rank, alpha))
+    ]:
+        change = LowRankChange(layer.get_parameter("weight"), rank, alpha)
+        parametrize.register_parametrization(layer, "weight", change)
 
 
 def merge_adapters(model: nn.Module) -> None:
@@ -58,11 +57,11 @@ def merge_adapters(model: nn.Module) -> None:
 
 def adapters_of(model: nn.Module) -> dict[str, LowRankChange]:
     """Return the adapters of a model by layer name."""
-    found = {}
-    for name, part in model.named_modules():
-        if isinstance(part, LowRankChange):
-            found[name.partition(".parametrizations.")[0]] = part
-    return found
+    return {
+        name.partition(".parametrizations.")[0]: part
+        for name, part in model.named_modules()
+        if isinstance(part, LowRankChange)
+    }
 
 
 def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> None:

@@ -77,8 +77,7 @@ class ClipScorer:
 
     def measure(self, module: nn.Module) -> Measured:
         """Return J and F (N, 2) of each object, and its (clip, object) numbers."""
-        module = self.frozen.attach(cast(VideoModel, module).resized(self.side))
-        model = model_of(module)
+        model = model_of(self.frozen.attach(cast(VideoModel, module).resized(self.side)))
 
         def follow(clip: Clip) -> VideoSession:
             return open_session(model, list(clip.frames), tracker="memory")
@@ -136,14 +135,16 @@ def tune_memory(options: TuningOptions, start: tuple[str, str]) -> None:
 def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
     """Split the clips, store the recipe, and evaluate the starting weights. Raises as
     `tune_memory`."""
-    check_supported(options)
+    for one in list_settings(TuningOptions):
+        default = TuningOptions.__dataclass_fields__[one.name].default
+        if one.name not in SUPPORTED and getattr(options, one.name) != default:
+            raise InputError(f"Option {one.option} is not supported with method='memory'. Omit it.")
     folder, (variant, weights) = options.output, start
     skipped: list[str] = []
     clips = training_clips(options.data, skipped)
     opened = open_clips(options.val) if options.val else validation_clips(options.data)
     held, names = held_out_clips(clips, opened, skipped)
-    if skipped:
-        few = ", ".join(skipped)
+    if few := ", ".join(skipped):
         print(f"Skipped {len(skipped)} clips with fewer than {MIN_FRAMES} annotated frames: {few}")
     learned = [clip for clip in clips if clip.name not in names]
     frames = sum(len(clip.frames) for clip in learned)
@@ -160,12 +161,11 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
     check_same(folder / CLIPS_FILE, about)
     recipe = stored_recipe(options, made)
     write_json(folder / CLIPS_FILE, about, indent=1)
-    frozen = FrozenOutputs(recipe.learn)
     evaluated = [annotated_part(clip, CLIP_FRAMES) for clip in held[:CLIPS]]
-    scorer = ClipScorer(evaluated, recipe.stages[0].side, frozen)
+    scorer = ClipScorer(evaluated, recipe.stages[0].side, FrozenOutputs(recipe.learn))
     print(described(about), flush=True)
     if newest_state(folder) is None:
-        minutes = minutes_of(recipe, folder, learned, frozen)
+        minutes = minutes_of(recipe, folder, learned, scorer.frozen)
         print(
             f"Plan: fine-tune the memory and the mask decoder of {variant} for at most "
             f"{recipe.steps} steps of {WINDOW_FRAMES} frames at {scorer.side} pixels, about "
@@ -175,14 +175,6 @@ def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
     before = scorer.baseline(folder / "before.json", recipe)
     print(f"before: {describe(before, scorer.side)}", flush=True)
     return ClipRun(options, recipe, about, names, scorer, before)
-
-
-def check_supported(options: TuningOptions) -> None:
-    """Raise InputError for options that have no effect on clips."""
-    for one in list_settings(TuningOptions):
-        default = TuningOptions.__dataclass_fields__[one.name].default
-        if one.name not in SUPPORTED and getattr(options, one.name) != default:
-            raise InputError(f"Option {one.option} is not supported with method='memory'. Omit it.")
 
 
 def training_side(variant: str, requested: int | None) -> int:
@@ -286,8 +278,7 @@ def write_best(run: ClipRun) -> None:
     folder, path = run.options.output, run.options.output / WEIGHTS
     module, outcome = select_weights(run)
     figures = outcome.figures()
-    licence = license_with_data(run.recipe)
-    about = {"data": run.about, "figures": figures, "licence": licence}
+    about = {"data": run.about, "figures": figures, "licence": license_with_data(run.recipe)}
     write_weights(path, module, run.recipe, about)
     write_json(folder / RESULT, {"weights": WEIGHTS, **figures, "data": run.about}, indent=1)
     write_report(run, outcome)
@@ -310,8 +301,7 @@ def select_weights(run: ClipRun) -> tuple[nn.Module, ClipOutcome]:
         measured = run.scorer.measure(network_at(folder, recipe, found[1], end))
         if gained(best, measured):
             best, chosen = measured, end
-    own = models.spec(recipe.model).image_side
-    before = run.before
+    own, before = models.spec(recipe.model).image_side, run.before
     if own != run.scorer.side:
         scorer = replace(run.scorer, side=own)
         before = scorer.baseline(folder / f"before_{own}.json", recipe)
@@ -326,8 +316,10 @@ def select_weights(run: ClipRun) -> tuple[nn.Module, ClipOutcome]:
 def write_report(run: ClipRun, outcome: ClipOutcome) -> None:
     """Write the report as an HTML page."""
     stage = run.recipe.stages[0]
-    rows = (table_row(outcome.before), table_row(outcome.after))
-    table = gain_table(f"tracking at {outcome.side} pixels", ("J & F", "J", "F"), *rows)
+    table = gain_table(
+        f"tracking at {outcome.side} pixels", ("J & F", "J", "F"), table_row(outcome.before),
+        table_row(outcome.after),
+    )  # fmt: skip
     parts = [
         page.section("Before and after", table, page.note(outcome.verdict())),
         curve(run.options.output, "held_out", f"J & F of the evaluated clips, {stage.side} pixels"),

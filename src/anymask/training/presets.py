@@ -65,8 +65,11 @@ OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # recipe fields o
 
 def run_options(options: TuningOptions) -> dict[str, Any]:
     """Return the options that affect training, except the data, as JSON values."""
-    declared = list_settings(TuningOptions)
-    flags = {one.option: getattr(options, one.name) for one in declared if one.name not in RUN_ONLY}
+    flags = {
+        one.option: getattr(options, one.name)
+        for one in list_settings(TuningOptions)
+        if one.name not in RUN_ONLY
+    }
     flags |= {"--model": options.model, "--rgb": options.rgb and list(options.rgb)}
     if options.weights is not None:
         return flags | {"--weights": str(options.weights.absolute())}
@@ -223,13 +226,12 @@ def tuning_recipe(
         "workers": 1 if brief else 2,
         "prepare_ahead": not brief,
     }
-    recipe = for_steps(replace(TUNING, model=model, init=init), method, stage, size, ema=0.9995)
-    recipe = replace(recipe, **fields | IMAGE_KINDS[kind])
-    if method != "head":
-        return recipe
-    # A small pool of crops would be memorized in a longer run.
-    few = {"views": VIEWS, "patience": FEW_PATIENCE, "at_scale": 0.0, "prepare_ahead": False}
-    return replace(recipe, **few)  # type: ignore[arg-type]  # of several types
+    fields |= IMAGE_KINDS[kind]
+    if method == "head":  # a small pool of crops would be memorized in a longer run
+        fields |= {"views": VIEWS, "patience": FEW_PATIENCE, "at_scale": 0.0}
+        fields["prepare_ahead"] = False
+    recipe = replace(TUNING, model=model, init=init, **fields)
+    return for_steps(recipe, method, stage, size, ema=0.9995)
 
 
 def for_steps(
@@ -240,16 +242,15 @@ def for_steps(
     Args:
         ema: Maximum decay of the averaged weights.
     """
-    steps = stage.steps
-    judging = max(1, steps // size.judgements)
+    judging = max(1, stage.steps // size.judgements)
     return replace(
         recipe,
         learn=LEARN[method],
         stages=(stage,),
-        warmup=max(1, steps // 20),
+        warmup=max(1, stage.steps // 20),
         save_every=judging,
         judge_every=judging,
-        ema=min(ema, max(0.8, 1 - 1 / max(1.0, AVERAGED * steps))),
+        ema=min(ema, max(0.8, 1 - 1 / max(1.0, AVERAGED * stage.steps))),
     )
 
 
@@ -258,9 +259,8 @@ def tuning_stage(
 ) -> RecipeStage:
     """Create the single stage of a fine-tuning, with sides that the model supports."""
     spec, size = models.spec(model), tuning_size(image_files, method)
-    free = bool(spec.pad_multiple)
-    images = 4 if free and method != "head" else 2
-    sides = size.sides if free else (spec.image_side,)
+    images = 4 if spec.pad_multiple and method != "head" else 2
+    sides = size.sides if spec.pad_multiple else (spec.image_side,)
     seen = samples or min(size.most, max(size.fewest, size.views * image_files))
     steps = max(size.judgements, seen // images)
     return RecipeStage(steps=steps, side=sides[0], images=images, masks=6, cool=True, sides=sides)

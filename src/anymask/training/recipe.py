@@ -253,12 +253,6 @@ def recipe_of(raw: Any, where: str) -> Recipe:
         for n, row in enumerate(stages, start=1)
     ]
     recipe = settings_from_table(Recipe, raw, where, stages=tuple(rows))
-    _check(recipe, where)
-    return recipe
-
-
-def _check(recipe: Recipe, where: str) -> None:
-    """Raise ConfigError for missing stages and conflicting fields."""
     if not recipe.stages:
         raise ConfigError(f"{where} has no [[stage]]. Add at least one with steps and side.")
     check_shares(recipe, where)
@@ -283,6 +277,7 @@ def _check(recipe: Recipe, where: str) -> None:
                 f"{name} in {where} requires synthetic = 0 and task = 'masks'. Set both, or remove "
                 f"{name}."
             )
+    return recipe
 
 
 def check_shares(recipe: Recipe, where: str) -> None:

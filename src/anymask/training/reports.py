@@ -63,13 +63,11 @@ def curve(folder: Path, key: str, name: str) -> str:
         with contextlib.suppress(DataError), located(path):  # a killed run leaves half a line
             row = parse_json(line, path)
             by_step[int(row["step"])] = float(row[key])
-    if len(by_step) < 2:
-        return page.section(
-            "Training progress", page.note("The run is too short to plot its progress.")
-        )
-    steps = np.array(sorted(by_step), float)
-    points = page.Points(name, steps, np.array([by_step[int(step)] for step in steps]))
-    return page.section("Training progress", page.curve_plot([points], "steps"))
+    plot = page.note("The run is too short to plot its progress.")
+    if len(by_step) >= 2:
+        steps, values = np.array(sorted(by_step.items()), float).T
+        plot = page.curve_plot([page.Points(name, steps, values)], "steps")
+    return page.section("Training progress", plot)
 
 
 def worst_answers(
@@ -140,8 +138,10 @@ def write_page(
         page.section("Data", *(page.note(line) for line in report.lines())),
     ]
     stage = recipe.stages[0]
-    steps = f"at most {stage.steps} steps at {stage.side} pixels"
-    about = f"{recipe.model}, learn = {recipe.learn}, {steps}"
+    about = (
+        f"{recipe.model}, learn = {recipe.learn}, at most {stage.steps} steps at {stage.side} "
+        "pixels"
+    )
     write_whole(folder / PAGE, page.html_page("Fine-tuning", about, [one for one in parts if one]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -142,11 +143,11 @@ def newest_state(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     Raises:
         WeightsError: There are checkpoints but none is readable. A restart would overwrite them.
     """
-    paths = [path for path in (folder / LAST, folder / PREVIOUS) if path.is_file()]
     errors = []
-    for path in paths:
+    for path in (folder / LAST, folder / PREVIOUS):
         try:
-            return path, read_state(path)
+            if path.is_file():
+                return path, read_state(path)
         except WeightsError as error:
             errors.append(str(error))
     if errors:
@@ -208,11 +209,8 @@ class TrainingTeller:
 
     def row(self, row: dict[str, Any]) -> None:
         """Report a row of the log."""
-        if self._bar is None:
+        with contextlib.nullcontext() if self._bar is None else self._bar.silent():
             print_row(row)
-        else:
-            with self._bar.silent():
-                print_row(row)
 
     def step(self, done: int, total: int | None) -> None:
         """Report a finished step."""
@@ -246,9 +244,8 @@ def write_bundle(folder: Path, target: Path) -> None:
     found = newest_state(folder)
     if found is None:
         raise InputError(f"{folder} contains no checkpoint. Train first, or pass the run folder.")
-    state = found[1]
-    recipe = recipe_of(dict(state["recipe"]), str(found[0]))
-    write_module(trained_module(state), target, license_of_run(recipe))
+    recipe = recipe_of(dict(found[1]["recipe"]), str(found[0]))
+    write_module(trained_module(found[1]), target, license_of_run(recipe))
 
 
 def write_module(model: nn.Module, target: Path, licence: str) -> None:

@@ -60,9 +60,8 @@ class Batch:
         """Return `count` images from index `first` on, with their masks."""
         if count == len(self.images):
             return self
-        rows = slice(first, first + count)
         given = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(one[rows] for one in given if one is not None))
+        return Batch(*(one[first : first + count] for one in given if one is not None))
 
 
 class ImageSource(TypedDict, total=False):
@@ -88,12 +87,9 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
     ) -> None:
         super().__init__()
         index, without = source.get("index"), source.get("without", frozenset())
-        self.recipe = recipe
-        self.scenes = source.get("scenes")
-        self.images = images
+        self.recipe, self.images, self.scenes = recipe, images, source.get("scenes")
+        self.rank, self.first_step = rank, first_step
         self.pool: dict[int, tuple[Tensor, ...]] = {}
-        self.rank = rank
-        self.first_step = first_step
         self.masks = SmallMasks()
         self.spec = models.spec(recipe.model)
         if recipe.channels:  # padding has no defined color in channels, so images are stretched
@@ -142,8 +138,8 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
         count, workers = self.recipe.views * len(self.source.samples), self.recipe.workers
         own = range(min(self.rank, count - 1), count, workers)
         turn, place = divmod(done, len(own))
-        order = np.random.default_rng([self.recipe.seed, turn, self.rank]).permutation(len(own))
-        number = own[int(order[place])]
+        rng = np.random.default_rng([self.recipe.seed, turn, self.rank])
+        number = int(rng.permutation(own)[place])
         if number not in self.pool:
             rng = np.random.default_rng([self.recipe.seed, number])
             self.pool[number] = self.image(rng, stage.side, stage.masks, number)
@@ -158,8 +154,7 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
         """
         for attempt in range(MAX_TRIES):
             image, masks = self._scene(rng, side, place + attempt // CROPS)
-            kinds = masks[len(masks) - len(self.recipe.classes) :]
-            masks = masks[: len(masks) - len(self.recipe.classes)]
+            masks, kinds = np.split(masks, [len(masks) - len(self.recipe.classes)])
             if not len(masks) and not self.recipe.needs_masks:
                 masks = spots((side, side), objects, rng)
             areas = masks.sum((1, 2), dtype=np.int64)
@@ -173,9 +168,8 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
                 "with tiny objects into tiles, and remove masks that cover whole images."
             )
         chosen = np.resize(rng.permutation(len(masks))[:objects], objects)
-        masks = np.ascontiguousarray(masks[chosen])
         stride = self.spec.image_side // self.spec.mask_side
-        made = as_tensors(image, masks, rng, stride)
+        made = as_tensors(image, np.ascontiguousarray(masks[chosen]), rng, stride)
         if not self.recipe.classes:
             return made
         return (*made, torch.from_numpy(class_numbers(kinds, (side // stride,) * 2)))
@@ -190,7 +184,17 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
             return recolor(image, rng), masks
         sample = self.source.sample(rng, place)
         image = self._pixels(sample)
-        masks = self._some_masks(sample, (image.shape[0], image.shape[1]), rng)
+        # All masks in random order, then one for each class.
+        order, hw = (
+            rng.permutation(len(sample.rles))[:MAX_PER_IMAGE],
+            (image.shape[0], image.shape[1]),
+        )
+        drawn = [self.masks.mask(sample, (int(number),), hw) for number in order[:MAX_PER_IMAGE]]
+        for name in self.recipe.classes:
+            labels = enumerate(one.label or UNLABELED for one in sample.objects)
+            numbers = tuple(number for number, label in labels if label == name)
+            drawn.append(self.masks.mask(sample, numbers, hw))
+        masks = np.stack(drawn) if drawn else np.zeros((0, *hw), np.uint8)
         image, masks = turn(image, masks, rng, self.recipe.turns)
         image = brighten(image, rng) if self.recipe.channels else recolor(image, rng)
         return fit_square(image, masks, side, rng, self.spec, self.recipe.at_scale)
@@ -204,30 +208,13 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
             return sample.image()
         return self.images.pixels(sample)
 
-    def _some_masks(
-        self, sample: AnnotatedImage, hw: tuple[int, int], rng: Generator
-    ) -> UintImage:  # -> (M, h, w)
-        """Return object masks in random order, followed by one mask for each class.
-
-        Args:
-            hw: Stored size of the image.
-        """
-        order = rng.permutation(len(sample.rles))[:MAX_PER_IMAGE]
-        masks = [self.masks.mask(sample, (int(number),), hw) for number in order]
-        labels = [one.label or UNLABELED for one in sample.objects]
-        for name in self.recipe.classes:
-            numbers = tuple(number for number, label in enumerate(labels) if label == name)
-            masks.append(self.masks.mask(sample, numbers, hw))
-        return np.stack(masks) if masks else np.zeros((0, *hw), np.uint8)
-
     def cut_out(self, rng: Generator) -> tuple[UintImage, UintImage]:
         """Return a random object of at least 400 pixels, cropped to its box."""
         for _ in range(20):
             sample = self.source.sample(rng, 0)
             image, number = self._pixels(sample), int(rng.integers(len(sample.rles)))
             mask = self.masks.mask(sample, (number,), (image.shape[0], image.shape[1]))
-            area = int(mask.sum(dtype=np.int64))
-            if 400 <= area <= 0.6 * mask.size:
+            if 400 <= np.count_nonzero(mask) <= 0.6 * mask.size:
                 break
         x, y, w, h = cv2.boundingRect(mask)
         window = np.s_[y : y + h, x : x + w]
@@ -253,13 +240,13 @@ class SetImages:
 
         Raises ConfigError or DataError.
         """
-        all_sets, spec = training_sets(recipe, data), models.spec(recipe.model)
-        left = [(i, [s for s in some if key_of(i, s) not in without])
-                for i, some in all_sets]  # fmt: skip
-        # Exclude images whose masks cannot appear in any training crop.
-        left = [(i, [s for s in some if not s.rles or has_trainable_mask(s, recipe, spec)])
-                for i, some in left]  # fmt: skip
-        sets = [(info, samples) for info, samples in left if samples]
+        sets, spec = [], models.spec(recipe.model)
+        for info, some in training_sets(recipe, data):
+            left = (one for one in some if key_of(info, one) not in without)
+            # Exclude images whose masks cannot appear in any training crop.
+            usable = [s for s in left if not s.rles or has_trainable_mask(s, recipe, spec)]
+            if usable:
+                sets.append((info, usable))
         if not sets:
             raise DataError(
                 f"No mask in {data} covers {MIN_TARGET} pixels in a training crop of "
@@ -361,11 +348,10 @@ def unlabeled_set(folder: Path, split: str = "train") -> list[tuple[SetInfo, lis
         AnnotatedImage(file_name=path.name, hw=image_hw(path), source=path)
         for path in of_split([*find_images(folder)], folder, split)
     ]
-    if split != "train":
-        return [(SetInfo(name=split, folder=folder / split), images)] if images else []
-    if not images:
+    if not images and split == "train":
         raise DataError(f"{folder} contains no images. Choose another folder.")
-    return [(SetInfo(name=folder.name, folder=folder), images)]
+    place = folder if split == "train" else folder / split
+    return [(SetInfo(name=place.name, folder=place), images)] if images else []
 
 
 def spots(hw: tuple[int, int], count: int, rng: Generator) -> UintImage:  # -> (M, H, W)
@@ -381,21 +367,18 @@ def as_tensors(
     image: UintImage, masks: UintImage, rng: Generator, stride: int
 ) -> tuple[Tensor, ...]:
     """(S, S, 3), (M, S, S) -> the fields of Batch without B; s = S / stride."""
-    side = image.shape[0]
-    small = (side // stride, side // stride)
-    count = len(masks)
-    targets = np.empty((count, *small), np.uint8)
+    small, count = (image.shape[0] // stride, image.shape[0] // stride), len(masks)
+    targets, boxes = np.empty((count, *small), np.uint8), np.empty((count, 4), np.float32)
     centers, insides = np.empty((count, 2), np.float32), np.empty((count, 2), np.float32)
-    boxes = np.empty((count, 4), np.float32)
     for i, mask in enumerate(masks):
         targets[i] = cv2.resize(mask * 255, small, interpolation=cv2.INTER_AREA)
         x, y, w, h = cv2.boundingRect(mask)
         boxes[i] = (x, y, x + w, y + h)
-        window = np.pad(mask[y : y + h, x : x + w], 1)
-        depth = cv2.distanceTransform(window, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        window = mask[y : y + h, x : x + w]
+        depth = cv2.distanceTransform(np.pad(window, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
         cy, cx = np.unravel_index(int(depth.argmax()), depth.shape)
         centers[i] = (x + cx + 0.5, y + cy + 0.5)
-        ys, xs = np.nonzero(mask[y : y + h, x : x + w])
+        ys, xs = np.nonzero(window)
         some = int(rng.integers(len(ys)))
         insides[i] = (x + xs[some] + 0.5, y + ys[some] + 0.5)
     planes = np.ascontiguousarray(image.transpose(2, 0, 1))
@@ -420,7 +403,20 @@ def batches(
     **source: Unpack[ImageSource],
 ) -> Iterator[Batch]:
     """Yield the batches of one worker, prepared by another process; one loader for each stage."""
-    recipe = _ahead_if_possible(recipe)
+    channels = len(recipe.channels.get("lows", "rgb"))
+    expected = 100_000 + (AHEAD + 3) * max(
+        one.images * max(one.side, *one.sides, 0) ** 2 * (channels + 1 + one.masks / 4)
+        for one in recipe.stages
+    )
+    free = shared_memory_free()
+    if recipe.prepare_ahead and free is not None and free < expected:
+        LOG.warning(
+            "The training process prepares its images itself, which is slower. Preparing them in "
+            "another process requires %.1f MB of shared memory, but /dev/shm has %.1f MB. Make "
+            "/dev/shm larger (docker run --shm-size=1g), or set prepare_ahead = false.",
+            expected / 1e6, free / 1e6,
+        )  # fmt: skip
+        recipe = replace(recipe, prepare_ahead=False)
     samples = TrainingImages(recipe, data, images, rank=rank, first_step=first_step, **source)
     step = first_step
     while step < recipe.steps:
@@ -439,26 +435,6 @@ def batches(
             if isinstance(batch, AnymaskError):
                 raise batch
             yield batch
-            step += 1
-            inside += 1
+            step, inside = step + 1, inside + 1
             if inside == stage.steps:
                 break
-
-
-def _ahead_if_possible(recipe: Recipe) -> Recipe:
-    """Disable `prepare_ahead` if shared memory is too small."""
-    channels = len(recipe.channels.get("lows", "rgb"))
-    expected = 100_000 + (AHEAD + 3) * max(
-        one.images * max(one.side, *one.sides, 0) ** 2 * (channels + 1 + one.masks / 4)
-        for one in recipe.stages
-    )
-    free = shared_memory_free()
-    if not recipe.prepare_ahead or free is None or free >= expected:
-        return recipe
-    LOG.warning(
-        "The training process prepares its images itself, which is slower. Preparing them in "
-        "another process requires %.1f MB of shared memory, but /dev/shm has %.1f MB. Make "
-        "/dev/shm larger (docker run --shm-size=1g), or set prepare_ahead = false.",
-        expected / 1e6, free / 1e6,
-    )  # fmt: skip
-    return replace(recipe, prepare_ahead=False)

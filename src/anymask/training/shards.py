@@ -19,6 +19,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -32,7 +33,6 @@ from anymask.images import load_image
 FORMAT = 1
 SHARD_INDEX, SAMPLE_OFFSETS = "shards.json", "shards.npy"
 WINDOW = 8  # shards whose images are shuffled together
-MB = 1_000_000
 
 
 @brief
@@ -80,8 +80,8 @@ class ShardImages:
 
     def at(self, shard: int, number: int) -> AnnotatedImage:
         """Return an image by shard and number in it. Raises DataError or ImageError."""
-        begin = int(self.counts[:shard].sum())
-        offset, size, json_offset, json_size = self.places[begin + number].tolist()
+        place = self.counts[:shard].sum() + number
+        offset, size, json_offset, json_size = self.places[place].tolist()
         path = self.folder / self.names[shard]
         with path.open("rb") as file:
             file.seek(offset)
@@ -89,8 +89,7 @@ class ShardImages:
             file.seek(json_offset)
             text = file.read(json_size)
         with located(f"{path}, picture {number}"):
-            image = document_to_image(parse_json(text, path))
-            return replace(image, source=load_image(pixels))
+            return replace(document_to_image(parse_json(text, path)), source=load_image(pixels))
 
     def which(self, place: int) -> tuple[int, int]:
         """Return the shard and the number in it for a position in the run."""
@@ -132,12 +131,8 @@ def index_shards(folder: Path, index: Path) -> None:
     with contextlib.suppress(DataError):  # missing or corrupted
         if _read_index(index)[0] == shards:
             return
-    rows: list[tuple[int, int, int, int]] = []
-    counts = []
-    for name in shards:
-        found = _pairs(folder / name)
-        counts.append(len(found))
-        rows += found
+    found = [_pairs(folder / name) for name in shards]
+    rows, counts = list(chain.from_iterable(found)), [len(some) for some in found]
     if not rows:
         raise DataError(f"The shards in {folder} contain no images. Add NAME.jpg with NAME.json.")
     with whole_file(index / SAMPLE_OFFSETS) as file:
@@ -173,8 +168,7 @@ def _pairs(path: Path) -> list[tuple[int, int, int, int]]:
         raise DataError(
             f"{path} is not a readable tar file. Decompress .gz files first."
         ) from error
-    if set(images) != set(texts):
-        odd = sorted(set(images) ^ set(texts))
+    if odd := sorted(set(images) ^ set(texts)):
         raise DataError(
             f"{path} has {len(odd)} images without NAME.json, or JSON files without an image. "
             f"The first one is {odd[0]}. Add the missing files."
@@ -189,8 +183,7 @@ def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: in
     """
     if is_sharded(folder):
         raise DataError(f"{folder} already contains shards. Choose a new folder.")
-    count = 0
-    first = 1
+    count, first = 0, 1
     with staged(folder) as shards:
         for number, group in enumerate(_grouped(images, shard_bytes)):
             with (
@@ -200,11 +193,10 @@ def write_shards(images: Iterable[AnnotatedImage], folder: Path, shard_bytes: in
                 for image, pixels, suffix in group:
                     count += 1
                     name = f"{count:09d}"
-                    text = json.dumps(
-                        image_to_document(replace(image, file_name=name + suffix), count, first)
-                    ).encode()
+                    named = replace(image, file_name=name + suffix)
+                    text = json.dumps(image_to_document(named, count, first)).encode()
                     first += len(image.masks)
-                    for member, content in ((name + suffix, pixels), (f"{name}.json", text)):
+                    for member, content in ((named.file_name, pixels), (f"{name}.json", text)):
                         about = tarfile.TarInfo(member)
                         about.size = len(content)
                         tar.addfile(about, io.BytesIO(content))
@@ -215,8 +207,7 @@ def _grouped(
     images: Iterable[AnnotatedImage], shard_bytes: int
 ) -> Iterator[list[tuple[AnnotatedImage, bytes, str]]]:
     """Yield groups of images with their file contents, of about `shard_bytes` each."""
-    group: list[tuple[AnnotatedImage, bytes, str]] = []
-    size = 0
+    group, size = list[tuple[AnnotatedImage, bytes, str]](), 0
     for image in images:
         if not isinstance(image.source, Path):
             raise DataError(

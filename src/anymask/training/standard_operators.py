@@ -43,8 +43,8 @@ def copy_standard(source: Path, target: Path) -> None:
         model = helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
         path.write_bytes(model.SerializeToString())
         onnx.checker.check_model(path)
-    hashes = ((name, file_sha256(target / name)) for name in manifest.sha256)
-    write_manifest(target, replace(manifest, sha256=dict(hashes)))
+    hashes = {name: file_sha256(target / name) for name in manifest.sha256}
+    write_manifest(target, replace(manifest, sha256=hashes))
 
 
 def _standard(node: NodeProto, ranks: Mapping[str, int]) -> list[NodeProto]:

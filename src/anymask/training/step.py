@@ -78,11 +78,10 @@ class TrainingStep(nn.Module):
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         super().__init__()
-        self.model = model
-        self.recipe = recipe
-        self.spec = spec = cast(Trainee, model).spec
-        self.roles = open_family(spec).roles
-        self.rules = PromptRules.of(spec, recipe.boxes)
+        self.model, self.recipe = model, recipe
+        self.spec = cast(Trainee, model).spec
+        self.roles = open_family(self.spec).roles
+        self.rules = PromptRules.of(self.spec, recipe.boxes)
 
     def forward(self, batch: Batch, balance: float, draws: Draws) -> StepOutcome:
         """Run the forward pass of one batch with several predictions that contribute to the loss.
@@ -112,8 +111,9 @@ class TrainingStep(nn.Module):
         """Predict masks for the first prompts and for corrected prompts; return all losses."""
         objects, side = batch.targets.shape[1], batch.images.shape[-1]
         features = tuple(one.repeat_interleave(objects, dim=0) for one in encoded)
-        places = (batch.centers, batch.insides, batch.boxes)
-        centers, insides, boxes = (one.flatten(0, 1) for one in places)
+        centers, insides, boxes = (
+            one.flatten(0, 1) for one in (batch.centers, batch.insides, batch.boxes)
+        )
         prompts = first_prompts((centers, insides, boxes), side, draws, self.rules)
         targets = self.truth(batch, prompts).to(features[0].device)
         logits, quality = self.answer(features, prompts)
@@ -203,11 +203,9 @@ def corrections_added(
 
 def best_shown(logits: Tensor, quality: Tensor, ambiguous: Tensor, roles: TokenRoles) -> Tensor:
     """Select the mask of highest quality: (N, T, s, s), (N, T), (N,) -> (N, s, s)."""
-    picks = []
-    for tokens in (roles.ambiguous, roles.clear):
-        of_tokens = torch.tensor(tokens, device=quality.device)
-        picks.append(of_tokens[quality[:, of_tokens].argmax(1)])
-    pick = torch.where(ambiguous.to(quality.device), picks[0], picks[1])
+    tokens = [torch.tensor(some, device=quality.device) for some in (roles.ambiguous, roles.clear)]
+    several, single = (some[quality[:, some].argmax(1)] for some in tokens)
+    pick = torch.where(ambiguous.to(quality.device), several, single)
     return logits[torch.arange(len(pick), device=pick.device), pick]
 
 
@@ -261,8 +259,8 @@ class Teacher:
         large = F.interpolate(
             images.float(), (side, side), mode="bilinear", align_corners=False, antialias=True
         )
-        seen = normalized(large, self.spec)
-        return tuple(one.float() for one in cast(Trainee, self.module).encode(seen))
+        seen = cast(Trainee, self.module).encode(normalized(large, self.spec))
+        return tuple(one.float() for one in seen)
 
     @torch.no_grad()
     def masks(
@@ -286,8 +284,8 @@ class Teacher:
             features, coords, labels, empty, torch.zeros(len(coords), device=device)
         )
         logits, quality = corrections_added(logits, quality, self.roles)
-        shown = best_shown(logits, quality, prompts.ambiguous, self.roles)
-        wide = F.interpolate(shown[:, None], (cells, cells), mode="bilinear", align_corners=False)
+        shown = best_shown(logits, quality, prompts.ambiguous, self.roles)[:, None]
+        wide = F.interpolate(shown, (cells, cells), mode="bilinear", align_corners=False)
         return (wide > 0).float()
 
 
@@ -313,8 +311,8 @@ class DistillationStep(TrainingStep):
         made, expected = getattr(self.model, TASK_HEAD)(features[0].float()), of_images[0]
         if made.shape[-2:] != expected.shape[-2:]:
             made = F.interpolate(made, expected.shape[-2:], mode="bilinear", align_corners=False)
-        loss = F.mse_loss(made, expected)
-        return replace(outcome, loss=outcome.loss + self.recipe.feature_weight * loss)
+        apart = self.recipe.feature_weight * F.mse_loss(made, expected)
+        return replace(outcome, loss=outcome.loss + apart)
 
     def truth(self, batch: Batch, prompts: SimulatedPrompts) -> Tensor:
         """Return the teacher's masks for the prompts, or the labels of the images: (N, 1, s, s)."""

@@ -55,15 +55,25 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
         raise ConfigError(f"{recipe.model} {lacks}")
     if recipe.learn == "adapter":
         add_bottlenecks(model)
+    own = cast(Trainee, model)
+    parts = own.parts
+    without = {"all": (), "decoder": (parts.encoder,), "neck": (parts.pretrained,)}
+    only = {"quality": (parts.quality,), "hq": parts.hq, "memory": parts.memory, "no-prompt": ()}
     if recipe.learn == "lora":
         add_adapters(model, recipe.lora_rank, recipe.lora_alpha)
-    else:
-        _choose_learning(model, recipe)
+    for name, parameter in model.named_parameters() if recipe.learn != "lora" else ():
+        if recipe.learn == "adapter":
+            learns = has_bottlenecks([name])
+        elif recipe.learn in without:
+            learns = not name.startswith((*parts.frozen, *without[recipe.learn]))
+        else:
+            learns = name.startswith(only[recipe.learn])
+            learns = learns and not (recipe.learn == "memory" and name.startswith(parts.maps))
+        parameter.requires_grad_(learns)
     add_head(model, recipe)
     add_channels(model, recipe.channels)
     if recipe.classes:
         add_class_head(model, len(recipe.classes), recipe.learn == "no-prompt")
-        own = cast(Trainee, model)
         own.spec = replace(own.spec, classes=recipe.classes)
 
 
@@ -90,22 +100,6 @@ def unsupported_reason(model: nn.Module, learn: Learn) -> str:
             "or mobile_sam, or train classes with another method."
         )
     return ""
-
-
-def _choose_learning(model: nn.Module, recipe: Recipe) -> None:
-    """Choose the trainable parameters among those of the original model."""
-    parts = cast(Trainee, model).parts
-    without = {"all": (), "decoder": (parts.encoder,), "neck": (parts.pretrained,)}
-    only = {"quality": (parts.quality,), "hq": parts.hq, "memory": parts.memory, "no-prompt": ()}
-    for name, parameter in model.named_parameters():
-        if recipe.learn == "adapter":
-            learns = has_bottlenecks([name])
-        elif recipe.learn in without:
-            learns = not name.startswith((*parts.frozen, *without[recipe.learn]))
-        else:
-            learns = name.startswith(only[recipe.learn])
-            learns = learns and not (recipe.learn == "memory" and name.startswith(parts.maps))
-        parameter.requires_grad_(learns)
 
 
 def trained_module(state: dict[str, Any]) -> nn.Module:
@@ -148,9 +142,7 @@ def learning_mode(model: nn.Module, recipe: Recipe) -> nn.Module:
 
 def find_start(recipe: Recipe) -> Path:
     """Return the file of a recipe's starting weights: a path, or "shipped" for released weights."""
-    if recipe.init != "shipped":
-        return Path(recipe.init)
-    return trainable_weights(recipe.model)
+    return trainable_weights(recipe.model) if recipe.init == "shipped" else Path(recipe.init)
 
 
 def starting_module(folder: Path, recipe: Recipe) -> nn.Module:
@@ -162,9 +154,8 @@ def starting_module(folder: Path, recipe: Recipe) -> nn.Module:
     Args:
         folder: Run folder.
     """
-    start = str(find_start(recipe))
     learn = recipe.learn if recipe.learn == "hq" else "all"
-    plain = replace(recipe, task="masks", learn=learn, init=start, classes=())
+    plain = replace(recipe, task="masks", learn=learn, classes=(), init=str(find_start(recipe)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         module = build_trainee(plain, folder)
@@ -177,8 +168,7 @@ FOLDED = (".weight", ".bias")  # suffixes of a backbone's arrays; others are met
 
 def load_backbone(model: nn.Module, path: Path) -> None:
     """Load ImageNet weights of the encoder from an .npz of folded arrays. Raises ConfigError."""
-    take = getattr(model, "load_backbone", None)
-    if take is None:
+    if (take := getattr(model, "load_backbone", None)) is None:
         raise ConfigError(
             f"{cast(Trainee, model).spec.name} has no separate backbone. Set `init` instead."
         )

@@ -109,9 +109,11 @@ class DataReport:
 
     def stated(self) -> dict[str, Any]:
         """Return the description of the data for the metadata of the weights."""
-        names = ("photos", "masks", "held_photos", "held_masks", "labels")
-        counts = {name: getattr(self, name) for name in names}
-        return {**counts, "sets": self.sources, "photos_sha256": self.content}
+        return {
+            "photos": self.photos, "masks": self.masks, "held_photos": self.held_photos,
+            "held_masks": self.held_masks, "labels": self.labels, "sets": self.sources,
+            "photos_sha256": self.content,
+        }  # fmt: skip
 
     def licences(self) -> list[str]:
         """Return the different licences of the datasets."""
@@ -154,17 +156,25 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
         return kept
     report, source = DataReport(), source.with_sizes_checked()
     held_out = None if held_out is None else held_out.with_sizes_checked()
-    images = _usable(source, report)
-    sources = [_source_of(source, "--data", images)]
-    images, prints = _without_reencoded(images, report)
+    found = _usable(source, report)
+    report.sources = [_source_of(source, "--data", found)]
+    prints = [_print_of(image.path) for image in found]
+    # Duplicates in another encoding.
+    again = [0 <= earlier < place for place, earlier in enumerate(first_alike(prints, prints))]
+    report.alike = [one.image.file_name for one, twice in zip(found, again, strict=True) if twice]
+    kept = [place for place, twice in enumerate(again) if not twice]
+    images, prints = [found[i] for i in kept], [prints[i] for i in kept]
     held = list[_Image]()
     if held_out is not None:
         held = _usable(held_out, of_held := DataReport())
-        sources.append(_source_of(held_out, "--val", held))
+        report.sources.append(_source_of(held_out, "--val", held))
         report.held_left = [f"{line} (validation data)" for line in of_held.left_out()]
     if held_out is None or {one.digest for one in held} == {one.digest for one in images}:
         report.unread = [SAME_SET] * (held_out is not None)
-        held, images = _divided(images)
+        count = min(MAX_HELD, max(1, round(HELD_SHARE * len(images))))
+        chosen = sorted(image.digest for image in images)[:count]
+        held = [image for image in images if image.digest in chosen]
+        images = [image for image in images if image.digest not in chosen]
     else:
         images = _not_held_out(images, prints, held, report)
     if not images or not held:
@@ -178,10 +188,13 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     report.nested = round(nested_part([image.rles for image in images]), 4)
     report.photos, report.masks = len(images), sum(len(p.rles) for p in images)
     report.held_photos, report.held_masks = len(held), sum(len(p.rles) for p in held)
-    report.sources = sources
-    streams = [source] if held_out is None else [source, held_out]
-    report.classes, notes = _class_list(streams)
-    report.unread += [line for stream in streams for line in stream.unread_lines()] + notes
+    classes = LossReport()  # with a note if the lists of --data and --val differ
+    for stream in [source] if held_out is None else [source, held_out]:
+        report.unread += stream.unread_lines()
+        if stream.lost.classes:
+            classes.list_classes(stream.lost.classes)
+    report.classes = [*classes.classes]
+    report.unread += classes.notes
     report.content = hashlib.sha256("".join(sorted(p.digest for p in images)).encode()).hexdigest()
     write_json(folder / NAMES_FILE, {p.name: p.image.file_name for p in (*images, *held)}, indent=1)
     _write_set(folder / TRAIN, images)
@@ -190,20 +203,11 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     return report
 
 
-def _class_list(streams: Sequence[Dataset]) -> tuple[list[str], list[str]]:
-    """Return the class list of the data, and a line if the lists of --data and --val differ."""
-    merged = LossReport()
-    for stream in streams:
-        if stream.lost.classes:
-            merged.list_classes(stream.lost.classes)
-    return [*merged.classes], merged.notes
-
-
 def check_terms(report: DataReport) -> None:
     """Raise InputError if the terms of the data forbid this training run."""
+    mixed = len(report.sources) > 1
     for one in report.sources:
-        restrictions = one.get("restrictions", "").split(", ")
-        check_training(one["name"], restrictions, mixed=len(report.sources) > 1)
+        check_training(one["name"], one.get("restrictions", "").split(", "), mixed=mixed)
 
 
 def own_names(folder: Path) -> dict[str, str]:
@@ -220,13 +224,12 @@ def _source_of(stream: Dataset, option: str, images: Sequence[_Image]) -> dict[s
     """Describe a dataset: its size, name and terms."""
     found = {"option": option, "name": stream.name, "format": stream.format, "photos": len(images)}
     found["masks"] = sum(len(image.rles) for image in images)
-    facts = stream.lost.facts
-    source = facts.info.get("source") or facts.info.get("url")
-    stated = {"name": facts.info.get("name"), "licence": license_text(facts.licences)}
-    stated["source"] = source if isinstance(source, str) else None
-    consent = facts.info.get("consent")
-    stated["consent"] = consent if isinstance(consent, str) else None
-    stated["restrictions"] = ", ".join(restrictions_of(facts.info))
+    info = stream.lost.facts.info
+    stated = {
+        "name": info.get("name"), "licence": license_text(stream.lost.facts.licences),
+        "source": info.get("source") or info.get("url"), "consent": info.get("consent"),
+        "restrictions": ", ".join(restrictions_of(info)),
+    }  # fmt: skip
     found |= {key: value for key, value in stated.items() if value and isinstance(value, str)}
     lines = (
         json.dumps([p.digest, [rle_to_string(rle) for rle in p.rles], p.labels]) for p in images
@@ -245,9 +248,7 @@ def _check_same(kept: DataReport, source: Dataset, held_out: Dataset | None, fol
     differs = []
     for option, stream in (("--data", source), ("--val", held_out)):
         then = before.get(option)
-        now = None
-        if stream is not None:
-            now = _source_of(stream, option, _usable(stream, DataReport()))
+        now = None if stream is None else _source_of(stream, option, _usable(stream, DataReport()))
         if (then or {}).get("sha256") != (now or {}).get("sha256"):
             differs.append(f"{option} was {_in_words(then)}, now {_in_words(now)}")
     if differs:
@@ -269,8 +270,7 @@ def nested_part(images: Sequence[Sequence[Rle]]) -> float:
     for rles in images[:NESTED_IMAGES]:
         areas = np.array([rle_area(rle) for rle in rles])
         covered = rle_intersection(rles, rles) >= MIN_NESTED * areas[:, None]
-        larger = areas[None] > areas[:, None]
-        nested += int((covered & larger).any(1).sum())
+        nested += int((covered & (areas[None] > areas[:, None])).any(1).sum())
         count += len(rles)
     return nested / max(1, count)
 
@@ -311,17 +311,6 @@ def _print_of(path: Path) -> Floats | None:
     return found
 
 
-def _without_reencoded(
-    images: list[_Image], report: DataReport
-) -> tuple[list[_Image], list[Floats | None]]:
-    """Return the images without duplicates in another encoding, and their fingerprints."""
-    prints = [_print_of(image.path) for image in images]
-    first = first_alike(prints, prints)
-    report.alike = [p.image.file_name for i, p in enumerate(images) if 0 <= first[i] < i]
-    kept = [i for i in range(len(images)) if not 0 <= first[i] < i]
-    return [images[i] for i in kept], [prints[i] for i in kept]
-
-
 def _not_held_out(
     images: list[_Image], prints: list[Floats | None], held: list[_Image], report: DataReport
 ) -> list[_Image]:
@@ -337,16 +326,6 @@ def _not_held_out(
         else:
             left.append(image)
     return left
-
-
-def _divided(images: list[_Image]) -> tuple[list[_Image], list[_Image]]:
-    """Split into (held out, training) by the hashes of the files, keeping the order."""
-    count = min(MAX_HELD, max(1, round(HELD_SHARE * len(images))))
-    chosen = set(sorted(image.digest for image in images)[:count])
-    return (
-        [image for image in images if image.digest in chosen],
-        [image for image in images if image.digest not in chosen],
-    )
 
 
 def _write_set(folder: Path, images: list[_Image]) -> None:
@@ -366,12 +345,11 @@ def _write_set(folder: Path, images: list[_Image]) -> None:
                 raise DataError(
                     f"Cannot copy {image.path} to {target.parent}: {error.strerror}. Free space."
                 ) from error
-        height, width = image.image.hw
         masks = [
             {"rle": rle_to_string(rle), "area": rle_area(rle)} | ({"label": label} if label else {})
             for rle, label in zip(image.rles, image.labels, strict=True)
         ]
-        lines.append(json.dumps({"image": name, "hw": [height, width], "masks": masks}))
+        lines.append(json.dumps({"image": name, "hw": image.image.hw, "masks": masks}))
     write_whole(folder / "masks.jsonl", "\n".join(lines) + "\n")
     write_json(folder / "set.json", {"name": folder.name, "images": len(images)})
 

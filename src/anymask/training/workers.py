@@ -22,7 +22,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -68,8 +67,8 @@ def ignore_signals() -> None:
 
 
 def _heeded() -> list[signal.Signals]:
-    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    return [name for name in STOPPING if name != signal.SIGHUP or not ignored]
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()
+    return [name for name in STOPPING if name not in ignored]
 
 
 GOES_ON = "Run the same command to resume from the last checkpoint."
@@ -86,10 +85,9 @@ def shared_memory_free() -> int | None:
 
     torch hangs or is killed if none is left.
     """
-    folder = Path("/dev/shm")
     if sys.platform != "linux":
         return None
-    return shutil.disk_usage(folder).free if os.access(folder, os.W_OK) else 0
+    return shutil.disk_usage("/dev/shm").free if os.access("/dev/shm", os.W_OK) else 0
 
 
 def prepared(loader: DataLoader[Any]) -> Iterator[Any]:
@@ -131,12 +129,14 @@ class TorchrunRank:
         """Read them from the environment; None without torchrun. Raises ConfigError."""
         if "TORCHELASTIC_RUN_ID" not in os.environ:
             return None
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         try:
-            rank, size, local = (int(os.environ[name]) for name in names)
+            rank, size, local = (
+                int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+            )
         except (KeyError, ValueError) as error:
             raise ConfigError(
-                f"Invalid environment: {', '.join(names)} must be whole numbers. Use torchrun."
+                "Invalid environment: RANK, WORLD_SIZE, LOCAL_RANK must be whole numbers. Use "
+                "torchrun."
             ) from error
         return cls(rank=rank, size=size, local_rank=local)
 
