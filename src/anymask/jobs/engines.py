@@ -236,19 +236,17 @@ def _map_images(
         for index, item in items.items()
     ]
     images = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
-    in_flight = 1 if again else 2
-    pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight)
+    pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=1 if again else 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there is no alternative to max_task_retries yet
-        done = images.map(
+        for row in images.map(
             _RayActor,
             fn_constructor_args=(task, threads_each(actors)),
             compute=pool,
             num_cpus=1,
             max_restarts=-1,
             max_task_retries=0,
-        )
-        for row in done.iter_rows():
+        ).iter_rows():
             yield (
                 int(row["index"]),
                 ImageResult(**parse_json(row["result"], "the response of an actor")),

@@ -627,8 +627,7 @@ class FolderJob:
             return list(self._pages(ImageItem(self.source, self.output / self.source.stem)))
         part, parts = self.shard
         found: list[ImageItem] = []
-        by_folder = groupby(self._placed(unreadable), key=lambda pair: pair[1].parent)
-        for below, group in by_folder:
+        for below, group in groupby(self._placed(unreadable), key=lambda pair: pair[1].parent):
             images = {place.name: image for image, place in group}
             for name, short in output_names(list(images)).items():
                 place = below / name
