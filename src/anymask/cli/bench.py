@@ -56,8 +56,6 @@ class Measurement:
             return f"{self.value * 1000:.1f} ms" if self.value < 1 else f"{self.value:.2f} s"
         return f"{self.value / 2**20:.0f} MiB" if self.unit else f"{self.value:.4g}"
 
-    # fmt: on
-
 
 def run(args: argparse.Namespace) -> Report:
     """Measure everything. Raises InputError if nothing can be measured."""
@@ -86,13 +84,18 @@ def run(args: argparse.Namespace) -> Report:
         for what in dict.fromkeys(figure.what for figure in figures)
     ]
     plain = [dataclasses.asdict(figure) for figure in figures]
-    about = {"machine": dataclasses.asdict(machine), "model": read_model(args).model}
     return Report(
         title="bench",
         sections=[Section(tables=[TextTable(["", *columns], rows)])],
         notes=[*notes, f"machine: {machine.line()}"],
         rows=plain,
-        data={**about, "threads": args.threads, "notes": notes, "figures": plain},
+        data={
+            "machine": dataclasses.asdict(machine),
+            "model": read_model(args).model,
+            "threads": args.threads,
+            "notes": notes,
+            "figures": plain,
+        },
     )
 
 
@@ -164,8 +167,8 @@ def run_process(words: list[str]) -> tuple[float, int | None]:
         stderr.seek(0)
         if process.returncode:
             last = stderr.read().decode(errors="replace").strip()[-300:]
-            failed = f"failed with exit code {process.returncode}"
-            raise AnymaskError(f"{' '.join(words)} {failed}: {last}")
+            code = process.returncode
+            raise AnymaskError(f"{' '.join(words)} failed with exit code {code}: {last}")
     return seconds, peak
 
 
@@ -203,18 +206,15 @@ def _measure_steps(args: argparse.Namespace, pixels: Path, notes: list[str]) -> 
         # Measure the steps of all runtimes in turns, because other load affects all of them.
         of_runtimes = {runtime: _steps(model, image) for runtime, (model, _) in opened.items()}
         whats = list(dict.fromkeys(what for steps in of_runtimes.values() for what in steps))
-        timed = time_in_turns(
-            {
-                (what, runtime): steps[what]
-                for what in whats
-                for runtime, steps in of_runtimes.items()
-                if what in steps
-            },
-            args.rounds,
-        )
+        steps_of_turn = {
+            (what, runtime): steps[what]
+            for what in whats
+            for runtime, steps in of_runtimes.items()
+            if what in steps
+        }
         figures += [
             Measurement(what, runtime, statistics.median(seconds), turns=seconds)
-            for (what, runtime), seconds in timed.items()
+            for (what, runtime), seconds in time_in_turns(steps_of_turn, args.rounds).items()
         ]
     modes = BENCH_MODES if args.everything else {"": dict[str, Any]()}
     for runtime, (model, features) in opened.items():
@@ -276,8 +276,7 @@ def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
         "further click, with mask": partial(masks, features, **further),
     }
     if "box" in accepts:
-        box = (*points[68], *points[187])
-        steps["box, with mask"] = partial(masks, features, box=box)
+        steps["box, with mask"] = partial(masks, features, box=(*points[68], *points[187]))
     again = partial(masks, image, points=points[[100]])  # the warm-up turn encodes the image
     return steps | {"encode + click + masks": whole, "prompt by segment(image), second": again}
 

@@ -21,9 +21,10 @@ def run(args: argparse.Namespace) -> None:
     from anymask.masks import counted
 
     model = read_model(args)
-    settings = read_options(args, ReadSettings)
-    stream = read(args.source, args.origin, args.images, args.split, boxes=True, **settings)
-    stream = stream.with_sizes_checked()
+    stream = read(
+        args.source, args.origin, args.images, args.split, boxes=True,
+        **read_options(args, ReadSettings),
+    ).with_sizes_checked()  # fmt: skip
     labels = BoxLabels.read(stream)
     for line in stream.unread_lines():
         say(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 
 import numpy as np
 
@@ -38,10 +37,10 @@ def run(args: argparse.Namespace) -> None:
             )
         work = task.open()
         tile = TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile
-        make = partial(
-            ChangeProcessor, first, second, work.model, work.segment_tile, about=work.about
-        )
-        processor = make(tile=tile, least=MIN_CHANGED_SHARE if args.share is None else args.share)
+        processor = ChangeProcessor(
+            first, second, work.model, work.segment_tile, about=work.about, tile=tile,
+            least=MIN_CHANGED_SHARE if args.share is None else args.share,
+        )  # fmt: skip
         write_survey(args, first, processor, settings)
 
 

@@ -22,6 +22,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -181,8 +182,7 @@ class CommandParser(argparse.ArgumentParser):
         if action.choices is None or value in action.choices:
             return
         known = [str(choice) for choice in action.choices]
-        guess = did_you_mean(str(value), known)
-        remedy = guess or f"Choose from: {', '.join(known)}"
+        remedy = did_you_mean(str(value), known) or f"Choose from: {', '.join(known)}"
         raise argparse.ArgumentError(action, f"Invalid choice {str(value)!r}. {remedy}")
 
 
@@ -554,7 +554,7 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
             "nargs": "?",
             "const": True,
             "metavar": "|".join(words),
-            "type": _bool_or_word(words),
+            "type": partial(_bool_or_word, words),
         }
     if setting.words and not setting.number:
         return {"choices": setting.words}
@@ -571,21 +571,15 @@ def _value_of(setting: DeclaredSetting) -> dict[str, Any]:
 _TRUTHS = {"on": "yes", "true": "yes", "1": "yes", "off": "no", "false": "no", "0": "no"}
 
 
-def _bool_or_word(words: Collection[str]) -> Callable[[str], bool | str]:
-    """Return a parser of the allowed words; `yes` and `no`, if among them, become bool."""
-
-    def read(text: str) -> bool | str:
-        if text not in words:
-            meant = _TRUTHS.get(text.lower()) or nearest(text, words)
-            remedy = (
-                f"Did you mean {meant!r}?" if meant else "Without a value, the option means yes."
-            )
-            raise argparse.ArgumentTypeError(
-                f"Invalid value {text!r}. Expected {', '.join(words)} or no value. {remedy}"
-            )
-        return text == "yes" if text in ("yes", "no") else text
-
-    return read
+def _bool_or_word(words: Collection[str], text: str) -> bool | str:
+    """Parse one of the allowed words; `yes` and `no`, if among them, become bool."""
+    if text not in words:
+        meant = _TRUTHS.get(text.lower()) or nearest(text, words)
+        remedy = f"Did you mean {meant!r}?" if meant else "Without a value, the option means yes."
+        raise argparse.ArgumentTypeError(
+            f"Invalid value {text!r}. Expected {', '.join(words)} or no value. {remedy}"
+        )
+    return text == "yes" if text in ("yes", "no") else text
 
 
 def _number_or_word(text: str) -> float | str:

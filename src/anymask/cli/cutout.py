@@ -129,8 +129,7 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
         open_sources(args.sources, allow_url=args.allow_url) as paths,
         tempfile.TemporaryDirectory() as aside,
     ):
-        is_folder = len(paths) == 1 and paths[0].is_dir()
-        one = len(paths) == 1 and not is_folder
+        one = len(paths) == 1 and not paths[0].is_dir()
         if len(outputs) == 1 and NAME_FIELD in Path(outputs[0]).name:
             _check_image(outputs[0])
             suffix = file_suffix(outputs[0])

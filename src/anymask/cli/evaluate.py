@@ -10,8 +10,15 @@ from typing import Any, get_args
 
 from anymask.base import InputError
 from anymask.cli.command import Argument, Command, Group, Settings
-from anymask.cli.options import MODEL, read_count, read_default_model, read_model, read_options
-from anymask.cli.reports import REPORT_OPTIONS, SPLIT, report_form, write_report
+from anymask.cli.options import (
+    MODEL,
+    SPLIT,
+    read_count,
+    read_default_model,
+    read_model,
+    read_options,
+)
+from anymask.cli.reports import REPORT_OPTIONS, report_form, write_report
 from anymask.evaluation.evaluating import evaluate
 from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES
@@ -25,9 +32,6 @@ from anymask.track import MemorySettings
 
 WHERE = ("device", "precision", "runtime", "weights")
 DOCUMENT_TASKS = {"video": "tracks", "volume": "volume", "concepts": "concepts", "masks": "masks"}
-
-
-# fmt: on
 
 
 def evaluate_images(args: argparse.Namespace) -> Report:

@@ -98,9 +98,8 @@ def run_folder(
     if empty and summary.empty:
         counts += f", {summary.empty} of those done without a result"
     rate = f"{summary.rate:.2g}" if summary.rate < 10 else f"{summary.rate:.0f}"
-    pace = f"; {clock_text(summary.seconds)}, {rate} images per second"
-    pace += f"; written to folder {job.output}"
-    say(counts + (pace if summary.done else ""))
+    pace = f"{clock_text(summary.seconds)}, {rate} images per second"
+    say(counts + (f"; {pace}; written to folder {job.output}" if summary.done else ""))
     if summary_file:
         write_json(summary_file, summary.to_json(job), indent=2)
     summary.check(job)
@@ -147,11 +146,10 @@ class JobReporter:
             self.stack.enter_context(self.bar)
         if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
             with self.bar.silent():
-                further = f"all other failures are listed in {self.job.log}"
                 line = f"{now.failure.image}: {now.failure.reason}"
-                print(
-                    f"anymask: {line if now.failed <= FIRST_FAILURES else further}", file=sys.stderr
-                )
+                if now.failed > FIRST_FAILURES:
+                    line = f"all other failures are listed in {self.job.log}"
+                print(f"anymask: {line}", file=sys.stderr)
         found, self.made = now.made - self.made, now.made
         if now.image is not None and self.each:
             with self.bar.silent():

@@ -45,7 +45,7 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code.
+    """Run one command line, print an error as one sentence, and return the exit code.
 
     Args:
         argv: Arguments after `anymask`. Defaults to those of this process.
@@ -60,33 +60,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     with utf8_stdio(), warnings.catch_warnings():
         quieten_decoders()
-        return run_with_error_handling(words)
-
-
-def run_with_error_handling(words: list[str]) -> int:
-    """Run one command line and print errors as one sentence."""
-    try:
-        code = run(words)
-        sys.stdout.flush()
-    except SystemExit as stop:  # argparse: 0 after --help
-        return stop.code if isinstance(stop.code, int) else USAGE
-    except AnymaskError as error:
-        return print_error(str(error))
-    except KeyboardInterrupt:
-        return print_interrupted()
-    except ImportError as error:
-        if was_interrupted(error):
+        try:
+            code = run(words)
+            sys.stdout.flush()
+        except SystemExit as stop:  # argparse: 0 after --help
+            return stop.code if isinstance(stop.code, int) else USAGE
+        except AnymaskError as error:
+            return print_error(str(error))
+        except KeyboardInterrupt:
             return print_interrupted()
-        missing = missing_extra(error, f"'anymask {words[0]}'")
-        if missing is None:
-            raise
-        return print_error(str(missing))
-    except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):  # a captured stdout has no file descriptor
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
-    except OSError as error:  # for example a full disk or missing permissions
-        return print_error(disk_message(error))
+        except ImportError as error:
+            if was_interrupted(error):
+                return print_interrupted()
+            missing = missing_extra(error, f"'anymask {words[0]}'")
+            if missing is None:
+                raise
+            return print_error(str(missing))
+        except BrokenPipeError:
+            with contextlib.suppress(OSError, ValueError):  # a captured stdout has no descriptor
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return READER_GONE
+        except OSError as error:  # for example a full disk or missing permissions
+            return print_error(disk_message(error))
     return code
 
 
@@ -147,7 +142,6 @@ def help_text() -> str:
     """Return the text of `anymask --help`, without importing commands."""
     listed = SUMMARIES | plugin_summaries()
     width = max(map(len, listed))
-    lines = [f"  {name:<{width}}  {summary}" for name, summary in listed.items()]
     return "\n".join(
         [
             "usage: anymask COMMAND [OPTION ...]",
@@ -155,7 +149,7 @@ def help_text() -> str:
             ("Segment anything in images, videos, scans and maps, offline and on a CPU."),
             "",
             "commands:",
-            *lines,
+            *[f"  {name:<{width}}  {summary}" for name, summary in listed.items()],
             "",
             "options:",
             "  -h, --help     show this text; 'anymask COMMAND --help' and 'anymask help COMMAND'",
@@ -171,7 +165,6 @@ def unknown(name: str, rest: Sequence[str] = ()) -> str:
     """Return the error for an unknown command, with a suggestion."""
     if name.startswith("-") and name != "-":
         return f"The command must come before its options, but {name!r} is first."
-    listed = "'anymask --help' lists the commands."
     known = commands()
     if name.lower() not in known and FILE.fullmatch(name):
         prompted = any(word.startswith(("--point", "--box", "--mask")) for word in rest)
@@ -183,7 +176,7 @@ def unknown(name: str, rest: Sequence[str] = ()) -> str:
         )
     near = COMMAND_WORDS.get(name.lower()) or nearest(name, known)
     guess = f"Did you mean {near!r}? " if near else ""
-    return f"Unknown command {name!r}. {guess}{listed}"
+    return f"Unknown command {name!r}. {guess}'anymask --help' lists the commands."
 
 
 def print_error(message: str) -> int:

@@ -79,19 +79,16 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
     """Segment everything, or what matches a text or exemplar prompt, on a map."""
     from anymask.maps import TileProcessor
 
-    settings = read_map(args)
-    with open_scene(args, args.sources, settings) as scene:
+    with open_scene(args, args.sources, read_map(args)) as scene:
         work = task.open()
         phrases = getattr(task, "phrases", None)
-        prompt = ", ".join(one.prompt for one in phrases or ()) or (
-            "everything" if phrases is None else "similar to an exemplar"
-        )
         processor = TileProcessor(
             scene,
             work.model,
             work.segment_tile,
             about=work.about,
-            prompt=prompt,
+            prompt=", ".join(one.prompt for one in phrases or ())
+            or ("everything" if phrases is None else "similar to an exemplar"),
             tile=TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile,
             nested=bool({"granularity", "layout"} & set(getattr(task, "arrangement", ()))),
         )
@@ -117,9 +114,8 @@ def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:
         prompts = read_map_prompts(args, scene, settings)
         model = read_model(args).load()
         tile = TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile
-        write_survey(
-            args, scene, PromptProcessor(scene, model, prompts, tile=tile, settings=given), settings
-        )
+        processor = PromptProcessor(scene, model, prompts, tile=tile, settings=given)
+        write_survey(args, scene, processor, settings)
 
 
 def read_map_prompts(args: argparse.Namespace, scene: Scene, settings: MapSettings) -> list[Prompt]:

@@ -238,26 +238,25 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[S
                 with path.open("wb") as file:
                     shutil.copyfileobj(sys.stdin.buffer, file)
                 paths.append(path)
-                paths.names[paths[-1]] = "the image on standard input"
+                paths.names[path] = "the image on standard input"
             elif word.startswith(SAMPLE_PREFIX):
                 paths.append(sample(word.removeprefix(SAMPLE_PREFIX)))
             elif allow_url and _ADDRESS.fullmatch(word):
-                paths.append(_fetch(word, aside / str(number)))
-                paths.names[paths[-1]] = repr(word)
+                from anymask.images import fetch_image
+
+                folder = aside / str(number)
+                folder.mkdir()
+                path = folder / (Path(unquote(urlsplit(word).path)).name or "picture")
+                path.write_bytes(fetch_image(word))
+                paths.append(path)
+                paths.names[path] = repr(word)
             else:
                 paths += _paths_of(word)
-        with _renamed(paths):
+        try:
             yield paths
-
-
-@contextlib.contextmanager
-def _renamed(paths: SourcePaths) -> Iterator[None]:
-    """Replace temporary paths in errors by the names that the user gave."""
-    try:
-        yield
-    except AnymaskError as error:
-        error.args = (paths.as_typed(str(error)),)
-        raise
+        except AnymaskError as error:
+            error.args = (paths.as_typed(str(error)),)
+            raise
 
 
 def _paths_of(word: str) -> list[Path]:
@@ -289,17 +288,6 @@ def check_not_address(word: str) -> None:
     """Raise InputError for the URL of a video; videos are never downloaded."""
     if _ADDRESS.fullmatch(word):
         raise InputError(f"Videos are not downloaded: {word!r}. Download it and pass the file.")
-
-
-def _fetch(address: str, folder: Path) -> Path:
-    """Download an image to a new folder, keeping its file name."""
-    from anymask.images import fetch_image
-
-    name = Path(unquote(urlsplit(address).path)).name or "picture"
-    folder.mkdir()
-    path = folder / name
-    path.write_bytes(fetch_image(address))
-    return path
 
 
 def check_own_names(sources: Sequence[Path]) -> None:

@@ -313,8 +313,7 @@ def write_objects(
 
 def new_folder(output: str) -> Path:
     """Parse an output folder, as an argparse type; names with a file suffix are rejected."""
-    suffix = file_suffix(output)
-    if _is_of_files(suffix):
+    if _is_of_files(file_suffix(output)):
         raise argparse.ArgumentTypeError(f"{output!r} is a file name. Pass a folder: {output}/")
     return Path(output)
 
@@ -441,8 +440,7 @@ def _option(name: str) -> str:
 
 def _is_of_files(suffix: str) -> bool:
     """Return whether a suffix belongs to a known kind of file."""
-    known = suffix in _OF_FILES or suffix in DOCUMENTS
-    return known or bool(suffix and image_format(suffix))
+    return suffix in _OF_FILES or suffix in DOCUMENTS or bool(suffix and image_format(suffix))
 
 
 def _one_of(suffixes: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anymask.base import InputError, ProgressBar, say, write_json
 from anymask.cli.command import Argument, Command, Group, Settings
-from anymask.cli.options import read_example, read_options
+from anymask.cli.options import SPLIT, read_example, read_options
 from anymask.formats import ReadSettings
 from anymask.jobs import parse_page
 from anymask.models.rules import default_model
@@ -104,8 +104,10 @@ def init(args: argparse.Namespace) -> None:
     from anymask.masks import counted
 
     project = make_project(args)
-    images = counted(len(project.images), "image")
-    say(f"{args.folder} is the project {project.name!r} with {images}")
+    say(
+        f"{args.folder} is the project {project.name!r} with "
+        f"{counted(len(project.images), 'image')}"
+    )
 
 
 # import
@@ -131,10 +133,9 @@ def import_annotations(args: argparse.Namespace) -> None:
     if taken.doubled:
         say(f"rejected, replaced by an imported mask: {counted(taken.doubled, 'proposal')}")
     if taken.stacks:
-        stacks = counted(taken.stacks, "stack")
         say(
-            f"{stacks}: masks were imported to page 0. To choose another page, add --page, "
-            "such as --page 2 or --page z1c0."
+            f"{counted(taken.stacks, 'stack')}: masks were imported to page 0. To choose another "
+            "page, add --page, such as --page 2 or --page z1c0."
         )
     if taken.strange:
         say(f"skipped, not in the project: {counted(taken.strange, 'image')} of {args.source}")
@@ -238,14 +239,10 @@ def review(args: argparse.Namespace) -> None:
         review = f"not met. Review: anymask annotate {args.folder} --stage review"
         verdict = f"acceptance rule {'met' if state.met else review}"
         good = "none" if state.good is None else f"{100 * state.good:.0f} %"
-        doubtful = (
-            (f" ({state.doubtful} uncertain masks were reviewed and do not count)")
-            if state.doubtful
-            else ""
-        )
+        doubtful = f" ({state.doubtful} uncertain masks were reviewed and do not count)"
         print(
-            f"batch {state.batch}: {state.masks} masks, {state.sampled} of "
-            f"{state.needed} required masks reviewed, {good} good{doubtful}: {verdict}"
+            f"batch {state.batch}: {state.masks} masks, {state.sampled} of {state.needed} required "
+            f"masks reviewed, {good} good{doubtful if state.doubtful else ''}: {verdict}"
         )
     if args.accept_rest:
         print(f"accepted {project.accept_rest('acceptance rule')} more masks")
@@ -389,7 +386,7 @@ ACTIONS = {
         Argument("source", metavar="SOURCE", type=Path, reads=True,
             help="masks in any format that `anymask convert` reads"),
         Argument("--from", dest="origin", metavar="FORMAT", help="format (default: detected)"),
-        Argument("--split", metavar="NAME", help="split of the dataset, such as val"),
+        SPLIT,
         Settings(ReadSettings),
         Argument("--user", default=login, help="author of the masks (default: your login)"),
         Argument("--proposals", action="store_true",

@@ -106,8 +106,7 @@ def parts_by_object(parts: Sequence[Part]) -> list[list[Part]]:
     for kind, text in parts:
         if kind == "values":
             continue
-        kinds = [other for other, _ in objects[-1]]
-        if kind == "next" or (kind in SINGLE and kind in kinds):
+        if kind == "next" or (kind in SINGLE and kind in [other for other, _ in objects[-1]]):
             objects.append([])
         if kind != "next":
             objects[-1].append((kind, text))
@@ -290,10 +289,13 @@ def read_tracked_prompts(
                 one["lasso"] = read_line(rest, "--lasso [PLACE]LINE")
             else:
                 one["mask"] = one["source"] = rest
-    prompts = [
-        Prompt(**_with_mask(one, args.mask_values), frame=frame, object_id=number)
-        for (frame, number), one in sorted(found.items(), key=lambda pair: pair[0])
-    ]
+    prompts = []
+    for (frame, number), one in sorted(found.items(), key=lambda pair: pair[0]):
+        if "mask" in one:
+            from anymask.images import load_mask
+
+            one["mask"] = load_mask(Path(one["mask"]), args.mask_values)
+        prompts.append(Prompt(**one, frame=frame, object_id=number))
     ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
     if args.known is not None or getattr(args, "everything", False):  # masks without prompts
         return prompts
@@ -307,15 +309,6 @@ def read_tracked_prompts(
                 f"has no prompt. Add {ways}."
             )
     return prompts
-
-
-def _with_mask(one: dict[str, Any], values: MaskValues) -> dict[str, Any]:
-    """Arguments of a prompt with the mask of its file. Raises ImageError."""
-    if "mask" not in one:
-        return one
-    from anymask.images import load_mask
-
-    return one | {"mask": load_mask(Path(one["mask"]), values)}
 
 
 def split_place(

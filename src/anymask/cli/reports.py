@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 REPORT_FORMATS = {".html": "html", ".csv": "csv", ".md": "md"}  # of the suffix; all others: "json"
 
-SPLIT = Argument("--split", metavar="NAME", help="split of the dataset, such as val")
 # fmt: off
 JSON = Argument("--json", dest="report", metavar="FILE", type=Path,
     help="write the report to this file: .json (all data), .csv (metrics), .md (tables) or .html")

@@ -55,7 +55,6 @@ from anymask.jobs import (
 from anymask.segment import PartSettings, SegmentSettings
 
 if TYPE_CHECKING:
-    from anymask.formats import ImageKind
     from anymask.keywords import PartSettingsDict, SegmentSettingsDict
     from anymask.masks import Mask, Prompt
     from anymask.models.rules import ChosenNames
@@ -200,9 +199,10 @@ def plan_outputs(
 ) -> list[Target]:
     """Return the outputs of an image. Raises InputError, also if they are one of the inputs."""
     encoded = is_embedding(item.image)
-    default: ImageKind | None = "mask" if encoded else None
-    name = item.stem.as_posix()
-    targets = plan_targets(outputs, name, "cutout", several=several, default=default)
+    targets = plan_targets(
+        outputs, item.stem.as_posix(), "cutout", several=several,
+        default="mask" if encoded else None,
+    )  # fmt: skip
     if encoded and any(target.shows_image for target in targets):
         raise InputError(
             f"{str(item.image)!r} is an embedding, which does not contain the pixels of the image. "
@@ -240,11 +240,9 @@ def segment_image(model: Model, job: Job, item: ImageItem, targets: Sequence[Tar
     answers = predict(model, image, job.prompts, job.settings)
     if job.names is not None:
         answers = [model.with_labels(pixels, answer, names=job.names) for answer in answers]
-    lines = list[str]()
-    source_image = ImageFile(item.image, item.page or 0, name)
-    found = Masks(
-        image_hw=image_hw, source_image=source_image
-    )  # other candidate masks are never decoded
+    lines: list[str] = []
+    source_file = ImageFile(item.image, item.page or 0, name)
+    found = Masks(image_hw=image_hw, source_image=source_file)  # other candidates are not decoded
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         best = replace(answer, prompt=prompt).best
         report = report_lines(best, prompt, answer.ambiguous)

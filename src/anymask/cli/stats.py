@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from anymask.cli.command import Argument, Command, Settings
-from anymask.cli.options import read_count, read_options
-from anymask.cli.reports import REPORT_OPTIONS, SPLIT, write_report
+from anymask.cli.options import SPLIT, read_count, read_options
+from anymask.cli.reports import REPORT_OPTIONS, write_report
 from anymask.evaluation.report import Report
 from anymask.formats import ReadSettings
 

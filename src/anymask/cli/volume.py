@@ -26,11 +26,11 @@ def run(args: argparse.Namespace) -> None:
 
     check_not_address(args.scan)
     args.known = args.session if args.session and Path(args.session).exists() else None
-    prompts = read_tracked_prompts(
-        args, "slice", "the FILE that a previous run wrote with --session"
-    )
     job = VolumeFiles(
-        scan=Path(args.scan), prompts=prompts, outputs=args.outputs,
+        scan=Path(args.scan), outputs=args.outputs,
+        prompts=read_tracked_prompts(
+            args, "slice", "the FILE that a previous run wrote with --session"
+        ),
         axis="zyx".index(args.axis), names=dict(enumerate(args.names, 1)), frame=args.frame,
         series=args.series, settings=read_options(args, VolumeSettings),
     )  # fmt: skip

@@ -120,28 +120,20 @@ class ImageWorker:
 def process(job: FolderJob, task: ImageTask, items: Sequence[ImageItem]) -> Generator[ImageEvent]:
     """Run the job on its engine. Raises AnymaskError if the task cannot be opened."""
     if job.engine == "ray":
-        return _process_on_ray(task, items, job.workers)
-    if job.workers and items:
-        return _process_in_pool(task, items, job.workers)
-    return _process_here(task, items)
-
-
-def _process_here(task: ImageTask, items: Sequence[ImageItem]) -> Generator[ImageEvent]:
-    worker = ImageWorker(task)
-    yield WorkerReady(worker.about)
-    for item in items:
-        yield ItemDone(item, worker(item))
-
-
-def _process_in_pool(
-    task: ImageTask, items: Sequence[ImageItem], workers: int
-) -> Generator[ImageEvent]:
-    with contextlib.closing(run_in_pool(partial(ImageWorker, task), items, workers)) as events:
-        for event in events:
-            if isinstance(event, ItemCrashed):
-                yield ItemDone(event.item, _lost_image(f"its worker {event.how}"))
-            elif isinstance(event, WorkerReady | ItemDone | Idle):
-                yield event
+        yield from _process_on_ray(task, items, job.workers)
+    elif job.workers and items:
+        pool = run_in_pool(partial(ImageWorker, task), items, job.workers)
+        with contextlib.closing(pool) as events:
+            for event in events:
+                if isinstance(event, ItemCrashed):
+                    yield ItemDone(event.item, _lost_image(f"its worker {event.how}"))
+                elif isinstance(event, WorkerReady | ItemDone | Idle):
+                    yield event
+    else:
+        worker = ImageWorker(task)
+        yield WorkerReady(worker.about)
+        for item in items:
+            yield ItemDone(item, worker(item))
 
 
 def _lost_image(what: str) -> ImageResult:
@@ -236,19 +228,17 @@ def _map_images(
         for index, item in items.items()
     ]
     images = ray.data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS))
-    in_flight = 1 if again else 2
-    pool = ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight)
+    tasks = 1 if again else 2
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there is no alternative to max_task_retries yet
-        done = images.map(
+        for row in images.map(
             _RayActor,
             fn_constructor_args=(task, threads_each(actors)),
-            compute=pool,
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=tasks),
             num_cpus=1,
             max_restarts=-1,
             max_task_retries=0,
-        )
-        for row in done.iter_rows():
+        ).iter_rows():
             yield (
                 int(row["index"]),
                 ImageResult(**parse_json(row["result"], "the response of an actor")),

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO, Literal
+from typing import Any
 
 from anymask.base import (
     ON_WINDOWS,
@@ -112,8 +112,7 @@ class Summary:
         """Convert job, summary and machine to a JSON document."""
         part, parts = job.shard
         source = job.source
-        failures = [{"file": str(one.image), "reason": one.reason} for one in self.failures]
-        counted = asdict(replace(self, failure=None, image=None))
+        counted = asdict(self)
         del counted["failure"], counted["image"]
         return {
             "source": [*map(str, source)] if isinstance(source, tuple) else str(source),
@@ -123,7 +122,7 @@ class Summary:
             "workers": job.workers,
             "engine": job.engine,
             **counted,
-            "failures": failures,
+            "failures": [{"file": str(one.image), "reason": one.reason} for one in self.failures],
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.rate, 4),
             "machine": asdict(this_machine()),
@@ -172,8 +171,10 @@ def run_job(
         summary = Summary(1, about=work.about)
         began = time.monotonic()
         made = work(item, on_step)
-        state: Literal["done", "skipped"] = "skipped" if made is None else "done"
-        result = ImageResult(state=state, made=made or 0, seconds=time.monotonic() - began)
+        result = ImageResult(
+            state="skipped" if made is None else "done", made=made or 0,
+            seconds=time.monotonic() - began,
+        )  # fmt: skip
         summary.add(item.image, result)
         return summary
     with open_log(job.log) as log:
@@ -219,7 +220,10 @@ def open_log(path: Path) -> Iterator[Callable[[ImageFailure], None]]:
             f"Cannot create the output folder {str(out)!r}: part of its path is a "
             "file. Choose another output."
         ) from None
-    with _open_itself(path) as file:
+    if path.is_symlink():  # deleted, not followed
+        path.unlink()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "ab") as file:
         # On Windows, a lock would prevent other programs from reading the file.
         if not ON_WINDOWS and lock_file(file.fileno(), wait=False) == "taken":
             raise InputError(
@@ -240,14 +244,6 @@ def open_log(path: Path) -> Iterator[Callable[[ImageFailure], None]]:
         finally:
             if not count:
                 path.unlink(missing_ok=True)
-
-
-def _open_itself(path: Path) -> BinaryIO:
-    """Open a file for appending. A symbolic link in its place is deleted, not followed."""
-    if path.is_symlink():
-        path.unlink()
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    return os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666), "ab")
 
 
 @contextlib.contextmanager

@@ -176,7 +176,16 @@ class _Pool(Generic[Item, Result]):
                     future = self._executor.submit(_do, len(self._items) - 1, todo[0])
                 self.out[future] = todo.popleft()
             done, _ = wait(self.out, timeout=1, return_when=FIRST_COMPLETED)
-            yield from self._messages()
+            while not self._sent.empty():
+                sent = self._sent.get()
+                if isinstance(sent, _Refused):
+                    raise RuntimeError(sent.reason) if sent.defect else AnymaskError(sent.reason)
+                if isinstance(sent, WorkerReady):
+                    self.ready = True
+                    yield sent
+                else:
+                    number, *step = sent
+                    yield ItemStep(self._items[number], *step)
             if not done:
                 yield Idle()
             broken = [one for one in done if isinstance(one.exception(), BrokenProcessPool)]
@@ -185,19 +194,6 @@ class _Pool(Generic[Item, Result]):
             if broken:
                 broken[0].result()
 
-    def _messages(self) -> Iterator[WorkerReady | ItemStep[Item]]:
-        """Yield the pending messages of the workers."""
-        while not self._sent.empty():
-            sent = self._sent.get()
-            if isinstance(sent, _Refused):
-                raise RuntimeError(sent.reason) if sent.defect else AnymaskError(sent.reason)
-            if isinstance(sent, WorkerReady):
-                self.ready = True
-                yield sent
-            else:
-                number, *step = sent
-                yield ItemStep(self._items[number], *step)
-
     def stop(self) -> None:
         """End all workers: idle ones immediately, busy ones after the current call."""
         workers = list((self._executor._processes or {}).values())  # 3.14: terminate_workers()
@@ -205,22 +201,16 @@ class _Pool(Generic[Item, Result]):
         for worker in workers:
             with contextlib.suppress(OSError):
                 os.kill(worker.pid or 0, signal.SIGTERM)
-        for sentinel in set(left) - _ended_within(set(left), SECONDS_TO_LEAVE):
-            left[sentinel].kill()
+        while left and (ended := connection.wait(left, SECONDS_TO_LEAVE)):
+            left = {sentinel: worker for sentinel, worker in left.items() if sentinel not in ended}
+        for worker in left.values():
+            worker.kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
         if workers:
             expected = (0, -signal.SIGTERM, _ENDED)
             self.death = exit_text(
                 min((one.exitcode for one in workers), key=expected.__contains__)
             )
-
-
-def _ended_within(sentinels: set[int], seconds: float) -> set[int]:
-    """Wait for processes to end. Returns the sentinels of those that ended in time."""
-    ended: set[int] = set()
-    while sentinels != ended and (now := connection.wait(sentinels - ended, seconds)):
-        ended |= set(now)  # type: ignore[arg-type]  # returns the given integers
-    return ended
 
 
 @contextlib.contextmanager
@@ -265,13 +255,20 @@ def _begin(task: Callable[[], Work[Any, Any]], threads: int, sent: Any) -> None:
     limit_threads(threads)
     try:
         work = task()  # no file is being written yet: SIGTERM may end the process
-    except AnymaskError as error:
-        sent.put(_Refused(str(error)))
+    except Exception as error:
+        defect = not isinstance(error, AnymaskError)  # the parent process prints its traceback
+        sent.put(_Refused(traceback.format_exc() if defect else str(error), defect))
         os._exit(1)
-    except Exception:  # unexpected; the parent process prints it
-        sent.put(_Refused(traceback.format_exc(), defect=True))
-        os._exit(1)
-    _worker = _Worker(work, sent, _leave_on_sigterm())
+    ending = threading.Event()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        """Exit by an exception on SIGTERM, so that unfinished files are removed."""
+        if not ending.is_set():
+            ending.set()
+            sys.exit(_ENDED)
+
+    signal.signal(signal.SIGTERM, leave)
+    _worker = _Worker(work, sent, ending)
     sent.put(WorkerReady(work.about))
 
 
@@ -284,20 +281,6 @@ def _do(number: int, item: Any) -> Any:
     finally:
         if worker.ending.is_set():  # the executor or a library would suppress the exception
             os._exit(_ENDED)
-
-
-def _leave_on_sigterm() -> threading.Event:
-    """Exit by an exception on SIGTERM, so that unfinished files are removed. The returned event is
-    set from then on."""
-    ending = threading.Event()
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        if not ending.is_set():
-            ending.set()
-            sys.exit(_ENDED)
-
-    signal.signal(signal.SIGTERM, leave)
-    return ending
 
 
 def _die_with_parent() -> None:

@@ -100,12 +100,10 @@ def save_result(
     from anymask.formats import AnnotatedImage, image_to_document
     from anymask.masks import Masks
 
-    height, width = pixels.pixels.shape[:2]
-    inputs_of_result = about | {"image": pixels.pixels_hash, "file": pixels.file_hash}
-    masks = Masks(records)
-    inputs_of_result |= {"coverage": masks.coverage}
+    (height, width), masks = pixels.pixels.shape[:2], Masks(records)
     image = AnnotatedImage(file_name=pixels.name, hw=(height, width), masks=masks)
-    write_json(path, image_to_document(image) | {"anymask": inputs_of_result})
+    origin = {"image": pixels.pixels_hash, "file": pixels.file_hash, "coverage": masks.coverage}
+    write_json(path, image_to_document(image) | {"anymask": about | origin})
 
 
 def load_cached(
@@ -120,9 +118,7 @@ def load_cached(
         if any(inputs_of_result[name] != value for name, value in about.items()):
             return None
         same_file = bool(image.file_hash) and inputs_of_result.get("file") == image.file_hash
-        if (
-            not same_file and inputs_of_result["image"] != image.pixels_hash
-        ):  # unchanged: not decoded
+        if not same_file and inputs_of_result["image"] != image.pixels_hash:  # same: not decoded
             return None
         records, shown = read_sa1b(document["annotations"]), document["image"]
         if any(one.rle.size != (shown["height"], shown["width"]) for one in records):

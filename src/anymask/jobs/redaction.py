@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from anymask.base import DataError, ImageError, InputError, OnProgress, check_keywords, whole_file
 from anymask.formats import AnnotatedImage, Dataset, read
 from anymask.images import read_pages
-from anymask.jobs.settings import ImageItem, ImageSettings, LazyImageFile, PlacedImages
+from anymask.jobs.settings import ImageItem, ImageSettings, LazyImageFile, PlacedImages, image_paths
 from anymask.masks import OPAQUE, TRANSPARENT, Mask, Masks, mask_to_rle, rle_to_string, save_image
 from anymask.track import is_track_file, masks_of_frames
 
@@ -74,7 +74,17 @@ class RedactLabels:
                 {source.name: AnnotatedImage(file_name=source.name, hw=hw, masks=Masks(masks))},
             )
         if folder is not None and is_track_file(path):
-            return cls(path.name, _of_frames(folder, path, names))
+            from anymask.images import image_hw
+
+            if names:
+                raise InputError(f"{path} contains tracks, which have no names. Remove --words.")
+            frames = {
+                os.path.realpath(frame): AnnotatedImage(
+                    file_name=frame.name, hw=image_hw(frame), masks=Masks(masks)
+                )
+                for frame, masks in masks_of_frames(folder, path).items()
+            }
+            return cls(path.name, frames)
         if not isinstance(labels, Dataset):  # crowd regions must be hidden, too
             labels = read(path, images=folder, boxes=True, crowd="keep", mask_values=mask_values)
         images: dict[str, AnnotatedImage] = {}
@@ -101,20 +111,6 @@ class RedactLabels:
     def of(self, source: Path) -> AnnotatedImage | None:
         """Labels of an image, or None if it is not labeled."""
         return self.images.get(os.path.realpath(source)) or self.images.get(source.name)
-
-
-def _of_frames(folder: Path, tracks: Path, names: Sequence[str]) -> dict[str, AnnotatedImage]:
-    """Labels of a folder of frames from a tracks file. Raises InputError if names are given."""
-    from anymask.images import image_hw
-
-    if names:
-        raise InputError(f"{tracks} contains tracks, which have no names. Remove --words.")
-    return {
-        os.path.realpath(path): AnnotatedImage(
-            file_name=path.name, hw=image_hw(path), masks=Masks(masks)
-        )
-        for path, masks in masks_of_frames(folder, tracks).items()
-    }
 
 
 def only_named(
@@ -163,12 +159,11 @@ class RedactTask:
     @classmethod
     def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, RedactTask]:
         """Settings: `labels`, `names`, `mask_values`, `how`, `colour` and `force`."""
-        more = ["mask_values", "shard", "output_shards"]
-        check_keywords(settings, ["labels", "names", "how", "color", "force", *more])
+        own = ["labels", "names", "mask_values", "how", "color", "force"]
+        check_keywords(settings, [*own, "shard", "output_shards"])
         if settings.get("labels") is None:
             raise InputError("Labels are required. Pass labels=FILE.")
-        many = not isinstance(source, str | Path)
-        images = tuple(map(Path, source)) if many else Path(source)
+        images = image_paths(source)
         labels = RedactLabels.read(
             images, settings["labels"], settings.get("names", ()),
             settings.get("mask_values", "auto"),
@@ -215,23 +210,19 @@ class RedactWork:
         copy = RedactedCopy(path, item.image)
         if copy.notes(facts) is not None:
             return None
-        pixels = self._hidden(source, image)
+        pixels = source.layered  # (H, W, 3 or 4)
+        if image is not None and image.masks:
+            if image.hw != pixels.shape[:2]:
+                raise DataError(
+                    f"The labels belong to an image of {image.hw} (height, width), but "
+                    f"this image has {pixels.shape[:2]}. Use the labeled image."
+                )
+            pixels = self.task.redactor.hide(pixels, [mask.rle for mask in image.masks])
         copy.begin()
         with whole_file(path) as file:
             save_image(file, pixels, path.suffix.lower())
         copy.end(facts)
         return len(masks or ())
-
-    def _hidden(self, source: LazyImageFile, image: AnnotatedImage | None) -> Any:  # (H, W, 3 or 4)
-        shown = source.layered
-        if image is None or not image.masks:
-            return shown
-        if image.hw != shown.shape[:2]:
-            raise DataError(
-                f"The labels belong to an image of {image.hw} (height, width), but "
-                f"this image has {shown.shape[:2]}. Use the labeled image."
-            )
-        return self.task.redactor.hide(shown, [mask.rle for mask in image.masks])
 
 
 def refuse_pages(source: Path) -> None:

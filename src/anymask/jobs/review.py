@@ -15,7 +15,7 @@ from anymask.base import DataError, InputError, brief, csv_text, parse_json, wri
 from anymask.jobs.engines import ImageTask
 from anymask.jobs.folder import run_job
 from anymask.jobs.redaction import RedactLabels, RedactTask, refuse_pages
-from anymask.jobs.settings import FolderJob, ImageItem
+from anymask.jobs.settings import FolderJob, image_paths
 from anymask.jobs.verbs import FindTask, Images
 from anymask.masks import image_format
 from anymask.track import OUTPUT_VIDEO_SUFFIXES
@@ -94,8 +94,7 @@ class Redaction:
     @property
     def images(self) -> Path | tuple[Path, ...]:
         """Source as paths."""
-        source = self.source
-        return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
+        return image_paths(self.source)
 
     @property
     def review(self) -> Path:
@@ -154,7 +153,15 @@ def redact_images(redaction: Redaction, work: Work = run_job) -> RedactReport:
         refuse_pages(redaction.copying.item().image)
     labels = redaction.labels
     if labels is None:
-        report = _find(redaction, work)
+        given = {"words": redaction.words, "like": redaction.like, **redaction.finding}
+        finds = FindTask.plan(redaction.images, {k: v for k, v in given.items() if v is not None})
+        search = FolderJob(source=redaction.images, output=redaction.review, **redaction.sharing)
+        try:
+            work(search, finds[1])
+        except DataError:  # some images failed
+            _list_findings(redaction, search)
+            raise
+        report = _list_findings(redaction, search)
         if not redaction.force:
             return report
         labels = redaction.review
@@ -179,34 +186,19 @@ def redact_images(redaction: Redaction, work: Work = run_job) -> RedactReport:
     )  # fmt: skip
 
 
-def _find(redaction: Redaction, work: Work) -> RedactReport:
-    """Detect objects for review, and list the images without any."""
-    given = {"words": redaction.words, "like": redaction.like, **redaction.finding}
-    task = FindTask.plan(redaction.images, {k: v for k, v in given.items() if v is not None})[1]
-    job = FolderJob(source=redaction.images, output=redaction.review, **redaction.sharing)
-    try:
-        work(job, task)
-    except DataError:  # some images failed
-        _list_findings(redaction, job)
-        raise
-    return _list_findings(redaction, job)
-
-
 def _list_findings(redaction: Redaction, job: FolderJob) -> RedactReport:
     """Count the detections in the review folder, and list the images without any."""
-    items = job.items()
-    counts = [(item.name, _found(item)) for item in items]
-    without = [
-        (name, FAILED if count is None else NOTHING_FOUND) for name, count in counts if not count
-    ]
+    items, objects, without = job.items(), 0, list[Row]()
+    for item in items:
+        path = item.output(".json")
+        if not path.is_file():
+            without.append((item.name, FAILED))
+        elif count := len(parse_json(path.read_bytes(), path)["annotations"]):
+            objects += count
+        else:
+            without.append((item.name, NOTHING_FOUND))
     write_list(redaction.list, ("photo", "reason"), without)
-    return RedactReport(0, len(items), sum(count or 0 for _, count in counts), tuple(without))
-
-
-def _found(item: ImageItem) -> int | None:
-    """Number of masks of an image; None if it was not processed."""
-    path = item.output(".json")
-    return len(parse_json(path.read_bytes(), path)["annotations"]) if path.is_file() else None
+    return RedactReport(0, len(items), objects, tuple(without))
 
 
 def names_of(words: Phrases | None) -> list[str]:

@@ -375,10 +375,10 @@ class NamesSettings:
             return {}
         from anymask.segment import naming_network
 
-        network = naming_network(model.runtime)
-        own = isinstance(self.names, Path)
-        names = self.names.read_text("utf-8") if isinstance(self.names, Path) else [*self.names]
-        return {"names": {"network": network, "own" if own else "words": names}}
+        about: dict[str, Any] = {"network": naming_network(model.runtime)}
+        if isinstance(self.names, Path):
+            return {"names": about | {"own": self.names.read_text("utf-8")}}
+        return {"names": about | {"words": [*self.names]}}
 
 
 @describe_settings
@@ -523,6 +523,11 @@ class LazyImageFile:
         return image_hash(self.pixels)
 
 
+def image_paths(source: str | Path | Iterable[str | Path]) -> Path | tuple[Path, ...]:
+    """Convert a folder, an image, or several images to paths."""
+    return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
+
+
 @brief
 @dataclass(frozen=True)
 class PlacedImages:
@@ -627,8 +632,7 @@ class FolderJob:
             return list(self._pages(ImageItem(self.source, self.output / self.source.stem)))
         part, parts = self.shard
         found: list[ImageItem] = []
-        by_folder = groupby(self._placed(unreadable), key=lambda pair: pair[1].parent)
-        for below, group in by_folder:
+        for below, group in groupby(self._placed(unreadable), key=lambda pair: pair[1].parent):
             images = {place.name: image for image, place in group}
             for name, short in output_names(list(images)).items():
                 place = below / name
@@ -651,21 +655,19 @@ class FolderJob:
 
     def _pages(self, item: ImageItem) -> Iterator[ImageItem]:
         """Yield an item for each page that `page` selects, or one for an image without pages."""
-        pages: Sequence[int | None] = [None]
+        pages: Sequence[int | None]
         if isinstance(self.page, int):
             pages = [self.page or None]
         else:
             from anymask.images import read_pages, resolve_position
 
             try:
-                every = self.page == "all"
-                pages = (
-                    range(read_pages(item.image).count)
-                    if every
-                    else [resolve_position(item.image, self.page)[0] or None]
-                )
+                if self.page == "all":
+                    pages = range(read_pages(item.image).count)
+                else:
+                    pages = [resolve_position(item.image, self.page)[0] or None]
             except AnymaskError:
-                pages = [0 if every else None]  # the reader reports the error
+                pages = [0 if self.page == "all" else None]  # the reader reports the error
         for page in pages:
             paged = bool(page) or len(pages) > 1
             number = f".page{page}" if paged else ""

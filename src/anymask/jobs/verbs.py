@@ -39,6 +39,7 @@ from anymask.jobs.settings import (
     NamesSettings,
     PlacedImages,
     TilingSettings,
+    image_paths,
     model_settings,
 )
 from anymask.masks import cut_boxes, rle_to_string
@@ -111,15 +112,11 @@ def run(
     source, task = VERBS[verb](folder, settings)
     if os.path.isfile(out):  # noqa: PTH113 - also False for invalid names
         raise InputError(f"The output must be a folder, but {str(out)!r} is a file.")
-    page = settings.get("image_settings", ImageSettings()).page
     job = FolderJob(
-        source=source, output=Path(out), workers=workers, engine=engine, page=page, **how
-    )
+        source=source, output=Path(out), workers=workers, engine=engine,
+        page=settings.get("image_settings", ImageSettings()).page, **how,
+    )  # fmt: skip
     return run_job(job, task, on_progress)
-
-
-def _paths(source: Images) -> Path | tuple[Path, ...]:
-    return Path(source) if isinstance(source, str | Path) else tuple(map(Path, source))
 
 
 def _split(
@@ -145,7 +142,7 @@ class EncodeTask:
     def plan(cls, source: Images, settings: dict[str, Any]) -> tuple[Source, EncodeTask]:
         check_keywords(settings, JOB_SETTINGS)
         image_settings = settings.get("image_settings", ImageSettings())
-        return _paths(source), cls(model_settings(settings.get("model")), image_settings)
+        return image_paths(source), cls(model_settings(settings.get("model")), image_settings)
 
     def open(self) -> EncodeWork:
         return EncodeWork(self.model.load(), self.image_settings)
@@ -216,7 +213,7 @@ class EverythingTask:
 
         kinds = [Grid, MaskFilter, TilingSettings, NamesSettings]
         grid, arrangement, tiling, names = _split(settings, kinds, ["overlay"])
-        return _paths(source), cls(
+        return image_paths(source), cls(
             model=model_settings(settings.get("model") or default_model()),
             image_settings=settings.get("image_settings", ImageSettings()),
             grid=grid,
@@ -357,8 +354,7 @@ class BoxesTask:
         check_keywords(settings, [*JOB_SETTINGS, "overlay", *reading])
         how = {name: settings[name] for name in reading if name in settings}
         stream = source if isinstance(source, Dataset) else read(source, boxes=True, **how)
-        stream = stream.with_sizes_checked()
-        labels = BoxLabels.read(stream)
+        labels = BoxLabels.read(stream.with_sizes_checked())
         model = model_settings(settings.get("model"))
         return labels.placed, cls(model, labels, settings.get("overlay", True))
 
@@ -437,7 +433,7 @@ class FindTask:
             )
         words, like = settings.get("words"), settings.get("like")
         one_question(words, like)
-        return _paths(source), cls(
+        return image_paths(source), cls(
             () if words is None else read_phrases(words, chosen.score),
             chosen,
             model_settings(settings.get("model")),
@@ -464,8 +460,8 @@ class FindWork(MaskWork):
             if task.like is None
             else ExampleFinder(model, task.like, task.unlike, task.settings)
         )
-        record = {"find": self.finder.about}
-        self.about |= json.loads(json.dumps(record))  # normalized as when it is read back
+        # Normalized as when it is read back
+        self.about |= json.loads(json.dumps({"find": self.finder.about}))
 
     def find(
         self, image: LazyImageFile, item: ImageItem, on_step: OnProgress | None
@@ -521,7 +517,7 @@ class CutoutTask:
             given, [CutoutSettings, FindSettings], [*prompt, *words, "suffix"]
         )
         find |= {name: given[name] for name in ("model", "image_settings", *words) if name in given}
-        return _paths(source), cls(
+        return image_paths(source), cls(
             model=model_settings(given.get("model")),
             image_settings=given.get("image_settings", ImageSettings()),
             cutout_settings=cutout_settings,
@@ -545,8 +541,8 @@ class CutoutWork(MaskWork):
         super().__init__(model, task.image_settings, overlay=True)
         self.task, self.source_image = task, task.suffix
         self.finder = None if task.words is None else FindWork(model, task.words)
-        cutout_settings = CutoutSettings(**task.cutout_settings).about
-        about = {"look": cutout_settings, "prompt": dict(task.prompt), "suffix": task.suffix}
+        look = CutoutSettings(**task.cutout_settings).about
+        about = {"look": look, "prompt": dict(task.prompt), "suffix": task.suffix}
         self.about |= {} if self.finder is None else self.finder.about
         self.about |= json.loads(json.dumps({"cutout": about}))  # as it is read back
 

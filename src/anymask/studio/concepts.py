@@ -57,8 +57,7 @@ def hard_negatives(
         table: Names of the model; None: only classes of the project.
     """
     pairs = () if table is None else zip(table.words, table.learned, strict=True)
-    words = [word for word, learned in pairs if learned]
-    candidates = dict.fromkeys([*classes, *words])
+    candidates = dict.fromkeys([*classes, *[word for word, learned in pairs if learned]])
     if not present:
         return []
     places = {} if table is None else {one: _place(table, one) for one in (*candidates, *present)}
@@ -97,8 +96,7 @@ def propose_concepts(
         raise InputError(f"The number of negatives must be at least 0. Given: {count}.")
     present, known, total = _present(store), _proposed(store), 0
     for image in store.all_images():
-        phrases = [*present.get(image.id, {})]
-        found = hard_negatives(phrases, classes, table, count)
+        found = hard_negatives([*present.get(image.id, {})], classes, table, count)
         if found and found != known.get(image.id):
             action = Action(kind=PROPOSED, detail={"phrases": found})
             store.add_events(image.id, [action], "concepts")
@@ -134,8 +132,7 @@ def answer_concept(
         NotFoundError: The image does not exist.
         InputError: The answer contradicts the masks of the image.
     """
-    image = store.image(image_id)
-    concept = _answered(image, phrase, answer, _present(store))
+    concept = _answered(store.image(image_id), phrase, answer, _present(store))
     detail = {"phrase": phrase, "answer": answer}
     store.add_events(image_id, [Action(kind=ANSWERED, seconds=seconds, detail=detail)], who)
     return concept

@@ -113,8 +113,7 @@ def refusal_of(error: AnymaskError) -> RequestError:
 
 def install_errors(api: FastAPI) -> None:
     """Convert every failure to a `FailureBody`. `AccessMiddleware` handles unexpected errors."""
-    failures = (HTTPException, AnymaskError, OSError, RequestValidationError, ClientDisconnect)
-    for kind in failures:
+    for kind in (HTTPException, AnymaskError, OSError, RequestValidationError, ClientDisconnect):
         api.add_exception_handler(kind, _answer)
 
 

@@ -121,8 +121,7 @@ def import_masks(
         added = project.store.image(pixels.id).records - before.records
         new, same = new + added, same + len(drafts) - added
         for entry in _shown_by(fresh, there):
-            draft = entry.draft(state="rejected")
-            project.store.change_record(entry.id, entry.version, draft, who)
+            project.store.change_record(entry.id, entry.version, entry.draft(state="rejected"), who)
             doubled += 1
     known_terms = SetFacts()
     metadata.add_terms(project.inside, known_terms)
@@ -307,7 +306,7 @@ def _image_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | Non
 
 def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
     text = f"{rle_to_string(mask.rle)} {mask.label}{f' {page}' if page else ''}"
-    draft = Draft(
+    return Draft(
         rle=mask.rle,
         label=mask.label,
         state="proposed" if proposals else "accepted",
@@ -316,8 +315,7 @@ def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
         page=page,
         provenance=Provenance.of(mask.origin, kind="import", source=source),
-    )
-    return draft.at_level(mask.extra.get("z_order"))
+    ).at_level(mask.extra.get("z_order"))
 
 
 def propose_tracks(

@@ -86,8 +86,7 @@ def accept_rest(project: Project, who: str) -> int:
             continue
         images.add(entry.image_id)
         if entry.state == "proposed":
-            draft = entry.draft(state="accepted")
-            project.store.change_record(entry.id, entry.version, draft, who)
+            project.store.change_record(entry.id, entry.version, entry.draft(state="accepted"), who)
             count += 1
     for number in sorted(images):
         if project.store.image(number).status != "done":
@@ -285,8 +284,7 @@ def export_archive(
     root = archive.with_suffix("")
     # A single-file format without images and splits is written as a file.
     alone = settings is None or not (settings.images or settings.shares)
-    target = root / masks_file(name) if alone else root
-    lines = export_masks(project, target, name, settings)
+    lines = export_masks(project, root / masks_file(name) if alone else root, name, settings)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(root.rglob("*")):
             if path.is_file():

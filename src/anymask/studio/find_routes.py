@@ -63,8 +63,7 @@ of_project = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
 @router.get("/api/names", response_model=KnownNamesBody)
 async def known_names(inference: ModelDep) -> dict[str, Any]:
     """List the names that the model supports, most frequent first."""
-    model = await run_in_threadpool(inference.ready)
-    naming = model.runtime.naming
+    naming = (await run_in_threadpool(inference.ready)).runtime.naming
     table = None if naming is None else naming.name_table()
     reader = inference.detector
     name = getattr(reader, "name", None if reader is None else str(reader))
@@ -319,11 +318,10 @@ class ProjectSearch:
         searched = store.searched(key) if key else {}
         left = len(images_left(store, searched))
         state = "running" if running else "stopped" if left else "done"
-        why = "; ".join(self._passed[:3])
         return SearchState(
             state="failed" if self._failed else state,  # type: ignore[arg-type]  # one of these values
             question=body, done=len(searched), total=len(searched) + left,
-            found=sum(searched.values()), why=self._failed or why,
+            found=sum(searched.values()), why=self._failed or "; ".join(self._passed[:3]),
         )  # fmt: skip
 
     def _run(self) -> None:

@@ -111,8 +111,7 @@ def scan_folder(project: Project) -> FolderNews:
     unreadable: dict[str, str] = {}
     added = project.add_folder(unreadable.__setitem__)
     names = set(project.image_names())
-    known = project.store.image_names()
-    gone = [number for name, number in known.items() if name not in names]
+    gone = [number for name, number in project.store.image_names().items() if name not in names]
     return FolderNews(added, gone, unreadable)
 
 

@@ -476,8 +476,7 @@ class Inference:
 
         def work(together: list[Any]) -> list[Prediction]:
             batch, before = zip(*together, strict=True)
-            runtime = self.ready().runtime
-            inputs = runtime, encoded.image, embedding
+            inputs = self.ready().runtime, encoded.image, embedding
             return answer_prompts(*inputs, batch, chosen, before, self.cache)
 
         key = (embedding.model_hash, embedding.image_hash, chosen)

@@ -56,8 +56,7 @@ def learn_label(session: Session, name: str | None, color: str | None = None) ->
     place = 1 + max((row.place for row in rows), default=-1)
     taken = {row.color for row in rows}
     free = (one for one in map(nth_color, range(len(taken) + 1)) if one not in taken)
-    chosen = color or next(free)
-    session.add(LabelRow(name=name, color=chosen, place=place))
+    session.add(LabelRow(name=name, color=color or next(free), place=place))
     session.flush()
 
 
@@ -93,8 +92,7 @@ class LabelSet(DatabasePart):
             .order_by(LabelRow.place, LabelRow.name)
         )
         with reading(self.database) as session:
-            found = session.execute(query)
-            return [Label(row.name, row.color, int(masks)) for row, masks in found]
+            return [Label(row.name, row.color, int(masks)) for row, masks in session.execute(query)]
 
     def add(self, name: str, color: str | None = None) -> None:
         """Append a class if it does not exist. Raises InputError."""

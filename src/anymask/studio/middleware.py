@@ -304,8 +304,7 @@ class BoundedBody:
         """Receive the next part. Raises Refusal (408, 413, 429)."""
         if self._whole:  # the only message left is the disconnect of the client
             return await self._receive()
-        now = asyncio.get_running_loop().time
-        self._deadline = min(self._deadline, now() + self._seconds)
+        self._deadline = min(self._deadline, asyncio.get_running_loop().time() + self._seconds)
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()

@@ -239,8 +239,7 @@ def _queries(dependant: Dependant) -> Iterator[str]:
 
 def is_form(request: Request) -> bool:
     """Whether a request body is a multipart form."""
-    kind = request.headers.get("content-type", "")
-    return kind.partition(";")[0].strip().lower() == FORM_TYPE
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE
 
 
 async def _form_body(request: Request) -> dict[str, Any]:
@@ -418,8 +417,7 @@ def from_base64(text: str, kind: str = "") -> bytes:
     """
     _, comma, tail = text.partition(",")
     try:
-        given = tail if comma and text.startswith("data:") else text
-        data = base64.b64decode(given, validate=True)
+        data = base64.b64decode(tail if comma and text.startswith("data:") else text, validate=True)
     except (binascii.Error, ValueError):
         raise RequestError(
             422, f"Invalid image {text[:40]!r}. Pass base64, or 32 hexadecimal digits."
@@ -490,8 +488,7 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
     """
 
     def packed(array: FloatArray) -> Any:
-        fits = np.abs(array).max(initial=0) <= _MAX_HALF
-        return array.astype("<f2" if fits else "<f4")
+        return array.astype("<f2" if np.abs(array).max(initial=0) <= _MAX_HALF else "<f4")
 
     maps = {one.name: packed(one.values) for one in features.maps}
     header = {

@@ -99,8 +99,7 @@ class OwnNames:
         for some in by_image.values():
             vectors: Sequence[FloatArray | None] = [None] * len(some)
             with suppress(AnymaskError, RequestError):  # missing or unreadable image
-                image = some[0].image()
-                vectors = list(mask_vectors(runtime, image, [one.rle for one in some]))
+                vectors = list(mask_vectors(runtime, some[0].image(), [one.rle for one in some]))
             self._seen |= zip((one.key for one in some), vectors, strict=True)
         for old in list(self._seen)[: max(0, len(self._seen) - MAX_CACHED_VECTORS)]:
             del self._seen[old]

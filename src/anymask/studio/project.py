@@ -107,8 +107,7 @@ class Project:
     def _repr_html_(self) -> str:
         """Preview with the numbers of images and masks by status."""
         found = self.figures()
-        rows = [f"photos: {found.images}", f"masks: {found.masks}"]
-        return preview_html(repr(self), rows, None)
+        return preview_html(repr(self), [f"photos: {found.images}", f"masks: {found.masks}"], None)
 
     def close(self) -> None:
         """Close the database."""
@@ -170,8 +169,7 @@ class Project:
         if not tuning.accept_terms:
             terms = metadata.restrictions_of(project_terms(self).info)
             metadata.check_training(str(self.folder), terms)
-        train = trainer(tuning, report)
-        return retrain(self, train, judge_on(self.folder))
+        return retrain(self, trainer(tuning, report), judge_on(self.folder))
 
     def export(self, target: str | Path, format: str = "coco", **settings: Any) -> list[str]:
         """Export the accepted masks. Returns messages about exported, skipped and lost data.
@@ -355,11 +353,10 @@ class Project:
     def rounds(self) -> list[dict[str, Any]]:
         """All training rounds with their figures, oldest first."""
         with reading(self.store.database) as session:
-            rows = session.scalars(select(WeightsRow).order_by(WeightsRow.id))
             return [
                 {"round": row.round, "place": row.place, "hash": row.model_hash,
                  "promoted": row.promoted, **row.figures}
-                for row in rows
+                for row in session.scalars(select(WeightsRow).order_by(WeightsRow.id))
             ]  # fmt: skip
 
     def record_weights(

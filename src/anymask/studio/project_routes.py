@@ -138,8 +138,7 @@ def images(
 ) -> dict[str, Any]:
     """List images in pages. Repeat the request with `after` = `next` until `next` is null."""
     found = project.store.images(after, limit)
-    follows = str(found[-1].id) if len(found) == limit else None
-    return {"images": found, "next": follows}
+    return {"images": found, "next": str(found[-1].id) if len(found) == limit else None}
 
 
 @router.post("/folder", response_model=FolderNews)
@@ -259,8 +258,7 @@ def changes(
     count = project.store.changes(image_id)  # before the masks, so that no change is lost
     versions = None
     if count != known:
-        entries = project.records(image_id, who)
-        versions = {str(entry.id): entry.version for entry in entries}
+        versions = {str(entry.id): entry.version for entry in project.records(image_id, who)}
     try:
         file = image_file(project, image_id).mark
     except (DataError, NotFoundError):  # reported when the image is opened
@@ -285,8 +283,7 @@ def finish(
     image_id: ImageId, project: ProjectDep, who: Who, body: DoneBody | None = None
 ) -> ImageEntry:
     """Mark an image as done."""
-    seconds = 0.0 if body is None else body.seconds
-    return project.store.mark_image(image_id, "done", who, seconds)
+    return project.store.mark_image(image_id, "done", who, 0.0 if body is None else body.seconds)
 
 
 @router.delete("/images/{image_id}/done", response_model=ImageEntry)

@@ -340,8 +340,7 @@ def _plots(figures: Figures, rounds: Sequence[Row]) -> list[tuple[str, str]]:
     if measured:
         slowest = max(measured.values())
         names = [f"{stage} {seconds:.1f} s" for stage, seconds in measured.items()]
-        values = np.array(list(measured.values())) / slowest
-        series = [page.Series("seconds per mask", values)]
+        series = [page.Series("seconds per mask", np.array(list(measured.values())) / slowest)]
         plots.append(
             (
                 "Time",

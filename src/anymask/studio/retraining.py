@@ -110,8 +110,7 @@ def retrain(project: Project, train: Train, judge: Judge, open_model: Open = loa
         LOG.info("%s: round %d started, %d training images", project.folder, number, len(taught))
         begin_round(project, taught, folder)
         trained = train(folder / "sets", last_weights(project), folder)
-        lead = project.current_model()
-        old, new = judge(lead, held), judge(str(trained.bundle), held)
+        old, new = judge(project.current_model(), held), judge(str(trained.bundle), held)
         gain, low, high = paired_gain(old, new)
         outcome = RoundOutcome(
             round=number, train_images=len(taught), test_images=len(held),
@@ -314,10 +313,9 @@ def finish(folder: Path, recipe: Recipe, images: Sequence[AnnotatedImage]) -> No
 
     found = newest_state(folder)
     assert found is not None  # training has just finished
-    masks = sum(len(image.rles) for image in images)
     about = {
         "licence": license_with_data(recipe),
-        "data": {"photos": len(images), "masks": masks},
+        "data": {"photos": len(images), "masks": sum(len(image.rles) for image in images)},
         "figures": {},
     }
     write_weights(folder / WEIGHTS, trained_module(found[1]), recipe, about)

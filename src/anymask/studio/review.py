@@ -77,7 +77,7 @@ def asked_about(store: Store, record_id: int) -> ReviewItem:
 
 def _first(session: Session, order: Any, *conditions: Any) -> StoredMask | None:
     """First unreviewed mask in this order."""
-    query = (
+    found = session.scalars(
         select(RecordRow)
         .where(
             RecordRow.deleted.is_(False),
@@ -87,8 +87,7 @@ def _first(session: Session, order: Any, *conditions: Any) -> StoredMask | None:
         )
         .order_by(order, RecordRow.id)
         .limit(1)
-    )
-    found = session.scalars(query).first()
+    ).first()
     return None if found is None else mask_of(found)
 
 

@@ -90,8 +90,7 @@ def annotate(
         project = create_project(project, name=name, labels=labels, database=database)
     project.change(stage=stage)
     led = stated_model(server.weights) if server.weights else project.current_model()
-    chosen = server.model(model or led)
-    with _server_parts(server, chosen) as parts:
+    with _server_parts(server, server.model(model or led)) as parts:
         LOG.info("opened the project %s", project.folder)
         served = ServedProject(project, user, images or ImageSettings())
         _listen(replace(parts, project=served), server)

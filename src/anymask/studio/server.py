@@ -45,8 +45,7 @@ def open_socket(host: str, port: int) -> socket.socket:
     Raises:
         InputError: The address is not available.
     """
-    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(kind, socket.SOCK_STREAM)
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host.strip("[]"), port))
@@ -128,11 +127,10 @@ class Server(uvicorn.Server):
         on_listening: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
     ) -> None:
-        protocol = partial(TimedProtocol, PendingConnections(limits or Limits()))
         super().__init__(
             uvicorn.Config(
                 app,
-                http=protocol,  # type: ignore[arg-type]  # called like the class
+                http=partial(TimedProtocol, PendingConnections(limits or Limits())),  # type: ignore[arg-type]  # called like the class
                 log_config=None,  # see `log_to_stderr`
                 access_log=False,  # URLs may contain tokens
                 server_header=False,

@@ -433,8 +433,7 @@ def remember(session: Session, row: RecordRow, kind: str, seconds: float) -> Non
     """Write a change: the record, its new version and the event."""
     checked_text("a user's name", row.author)
     session.flush()
-    state = {name: getattr(row, name) for name in _JOURNAL}
-    session.add(VersionRow(record_id=row.id, **state))
+    session.add(VersionRow(record_id=row.id, **{name: getattr(row, name) for name in _JOURNAL}))
     action = Action(kind=kind, tool=row.provenance.tool, seconds=seconds, record_id=row.id)
     session.add(event_row(action, row.image_id, row.author, row.created))
 

@@ -141,10 +141,9 @@ class Tracks(DatabasePart):
     def masks(self, track_id: int, first: int = 0, last: int | None = None) -> list[TrackMask]:
         """Current masks of a track in a range of frames. Raises NotFoundError."""
         with reading(self.database) as session:
-            row = get_row(session, TrackRow, track_id)
             return [
                 TrackMask(**{name: getattr(one, name) for name in _MASK_FIELDS})
-                for one in _current(session, row, first, last)
+                for one in _current(session, get_row(session, TrackRow, track_id), first, last)
             ]
 
     # Review.
@@ -317,8 +316,7 @@ def _checked_run(masks: Sequence[TrackMask], clip: ClipEntry) -> list[TrackMask]
 
 def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> float:
     """Replace masks from this version on. Returns the mean IoU with the replaced ones."""
-    clip = _clip_entry(session, session.get_one(ClipRow, row.clip_id))
-    masks = _checked_run(masks, clip)
+    masks = _checked_run(masks, _clip_entry(session, session.get_one(ClipRow, row.clip_id)))
     held, (first, last) = _entry(session, row), (masks[0].frame, masks[-1].frame)
     if first > held.last + 1 or last < held.first - 1:
         raise InputError(

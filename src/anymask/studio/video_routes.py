@@ -186,8 +186,7 @@ async def prompt(
             box=given.box, mask=given.mask, lasso=given.lasso, replace=body.replace,
         )  # fmt: skip
         video.objects.add(body.object)
-        known = {"known": video.session.frame_ranges(body.object)}
-        return object_body(body.object, one) | known
+        return object_body(body.object, one) | {"known": video.session.frame_ranges(body.object)}
 
     return JSONResponse(await done(videos.work(add)))
 
