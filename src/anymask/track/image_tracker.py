@@ -153,25 +153,21 @@ def make_questions(
     memories: dict[tuple[int, ...], tuple[FloatArray, FloatArray]] = {}
     questions = []
     for state, hint in zip(states, hints, strict=True):
-        known = (*state.anchors, *state.recent)
+        known = state.remembered
         frames = (len(state.anchors), *(id(one.keys) for one in known))
         if frames not in memories:
-            memories[frames] = _remembered(state)
-        keys, kinds = memories[frames]
+            kinds = [ANCHOR] * len(state.anchors) + [RECENT] * len(state.recent)
+            lengths = [len(one.labels) for one in known]
+            memories[frames] = (
+                np.concatenate([one.keys.values for one in known]),  # (M, K)
+                np.repeat(np.array(kinds, np.float32), lengths),  # (M,)
+            )
         planes = np.stack(hint).astype(np.float32, copy=False)
         np.clip(planes[:2], -LIMIT, LIMIT, out=planes[:2])
         labels = np.concatenate([one.parts for one in known if one.parts is not None])
-        questions.append(MemoryQuery(maps, planes, keys, labels, kinds))
+        keys, repeated = memories[frames]
+        questions.append(MemoryQuery(maps, planes, keys, labels, repeated))
     return questions
-
-
-def _remembered(state: MatchState) -> tuple[FloatArray, FloatArray]:  # -> (M, K), (M,)
-    """Keys of the remembered cells (M, K), and their kinds (M,)."""
-    known = (*state.anchors, *state.recent)
-    kinds = [ANCHOR] * len(state.anchors) + [RECENT] * len(state.recent)
-    lengths = [len(one.labels) for one in known]
-    keys = np.concatenate([one.keys.values for one in known])
-    return keys, np.repeat(np.array(kinds, np.float32), lengths)
 
 
 Way = Literal["match", "memory"]
@@ -289,13 +285,11 @@ class ImageTracker:
         if not kept or self._reader is None:
             return state
         again = self.track(features, at, [state])[0].rle
-        grid = features.keys.grid_hw
-        share = to_plane(rle_to_mask(prediction.rle).astype(np.float32), grid)
+        mask = rle_to_mask(prediction.rle).astype(np.float32)
+        share = to_plane(mask, features.keys.grid_hw)
         reproduced = float(rle_iou([again], [prediction.rle])[0, 0])
-        evidence = fit_evidence(
-            features.embedding.maps, share, self.model.spec.mask_side, reproduced
-        )
-        return replace(state, evidence=evidence)
+        maps, side = features.embedding.maps, self.model.spec.mask_side
+        return replace(state, evidence=fit_evidence(maps, share, side, reproduced))
 
     def track(
         self, features: MatchFrame, at: TrackMoment, states: Sequence[MatchState]
@@ -416,15 +410,11 @@ class ImageTracker:
         if not self._refine or not rle_area(rle):
             return rle
         x0, y0, x1, y1 = rle_box_xyxy(rle)
-        mask = Prediction((whole,))
-        question = PromptContext(
-            self.model.runtime,
-            features.image,
-            features.embedding,
-            Prompt.of(box=(x0, y0, x1 + 1, y1 + 1)),
-            AS_SHOWN,
-        )
-        fine = edges_refined(mask, question).first.rle()
+        box = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
+        inputs = self.model.runtime, features.image, features.embedding
+        fine = edges_refined(
+            Prediction((whole,)), PromptContext(*inputs, box, AS_SHOWN)
+        ).first.rle()
         return fine if rle_area(fine) else rle
 
     def _whole(self, part: FloatArray) -> FloatArray:  # -> (1, m, m)

@@ -31,6 +31,7 @@ GRID = 32  # default number of cells along the model's side
 SHARPNESS = 60.0  # inverse temperature of the softmax over cosines
 MOTION_CELLS = 5  # maximum motion between two frames, in cells
 PROMPT_BONUS = 0.05  # cosine bonus of prompted frames
+INSIDE_SHARE = 0.8  # minimum share of a mask inside another one to count as a part of it
 FLOW_WEIGHT = 0.4  # weight of the flow in the prior
 
 

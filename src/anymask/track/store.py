@@ -21,8 +21,8 @@ from anymask.masks import Prompt, Rle, rle_to_string, string_to_rle
 from anymask.track.confidence import TrackMonitor
 from anymask.track.records import ObjectMask, StateArrays
 
-FORMAT = "anymask video session 1"
-TABLES = """
+SESSION_FORMAT = "anymask video session 1"
+SESSION_TABLES = """
 create table if not exists about (name text primary key, value text);
 create table if not exists objects (object integer primary key);
 create table if not exists prompts (
@@ -60,7 +60,7 @@ class SessionStore:
         self._closed = False
         try:
             self._base = sqlite3.connect("" if path is None else str(path), check_same_thread=False)
-            self._base.executescript(TABLES)
+            self._base.executescript(SESSION_TABLES)
         except sqlite3.OperationalError as error:  # the file could not be opened
             raise DataError(
                 f"Cannot open the session {str(path)!r}. Check the folder and its permissions, or "
@@ -70,12 +70,12 @@ class SessionStore:
             raise DataError(
                 f"{path} is not a session file of anymask. Choose another session file."
             ) from error
-        if (held := self.about("format")) not in (None, FORMAT):
+        if (held := self.about("format")) not in (None, SESSION_FORMAT):
             raise DataError(
-                f"{path} has the format {held[:60]!r}, but this version reads {FORMAT!r}. Choose "
-                "another session file."
+                f"{path} has the format {held[:60]!r}, but this version reads {SESSION_FORMAT!r}. "
+                "Choose another session file."
             )
-        self.tell("format", FORMAT)
+        self.tell("format", SESSION_FORMAT)
 
     def _execute(self, words: str, values: Sequence[object] = ()) -> list[Any]:
         """Run a statement with NumPy scalars converted to Python numbers, and return its rows.
