@@ -29,8 +29,10 @@ _TO_RAS = {  # signs of x and y in the NRRD spaces
     "right-anterior-superior": (1, 1),
     "left-anterior-superior": (-1, 1),
 }
-_SHORT = {"LPS": "left-posterior-superior", "RAS": "right-anterior-superior"}
-_SHORT["LAS"] = "left-anterior-superior"
+_SHORT = {
+    "LPS": "left-posterior-superior", "RAS": "right-anterior-superior",
+    "LAS": "left-anterior-superior",
+}  # fmt: skip
 _TYPES = {  # type names without "signed", "int" and "_t"
     "char": "i1", "int8": "i1", "uchar": "u1", "unsigned char": "u1", "uint8": "u1",
     "short": "i2", "int16": "i2", "ushort": "u2", "unsigned short": "u2", "uint16": "u2",
@@ -40,7 +42,6 @@ _TYPES = {  # type names without "signed", "int" and "_t"
     "float": "f4", "double": "f8",
 }  # fmt: skip
 _PACKED: dict[str, Any] = {"gzip": gzip, "gz": gzip, "bzip2": bz2, "bz2": bz2}
-_TEXT_ENCODINGS = ("ascii", "text", "txt")
 _MAX_SKIPPED = 1 << 20  # maximum number of bytes to skip in a compressed stream
 
 
@@ -114,8 +115,7 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
             key, separator, value = line.decode("utf-8", "replace").strip().partition(":=")
             if separator:
                 pairs[key] = value
-    segments = _segments(pairs)
-    if segments:
+    if segments := _segments(pairs):
         labels, names, colors = _merge_layers(np.asarray(data), axes, segments)
         return Volume(labels, affine, names, colors, str(path))
     return Volume(select(data, axes, frame, path), affine, source=str(path))
@@ -159,11 +159,10 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
             _check_holds(path, size, stored - start if start >= 0 else 0)
             return np.memmap(path, dtype, "r", start, tuple(shape), order="F")
         check_volume_bytes(size, repr(path.name))
-        if encoding in _TEXT_ENCODINGS:
+        if encoding in ("ascii", "text", "txt"):
             file.seek(max(skipped, 0), os.SEEK_CUR)
             _check_holds(path, math.prod(shape) * 2 - 1, stored - start)
-            native = dtype.newbyteorder("=")
-            flat = np.fromstring(file.read().decode("ascii"), native, sep=" ")
+            flat = np.fromstring(file.read().decode("ascii"), dtype.newbyteorder("="), sep=" ")
             if flat.size != math.prod(shape):
                 raise DataError(
                     f"{path.name!r} contains {flat.size} numbers, but its header declares the "

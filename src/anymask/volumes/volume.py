@@ -143,8 +143,7 @@ class Volume:
         Raises:
             InputError: The axis or slice does not exist.
         """
-        if axis not in (0, 1, 2):
-            raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
+        check_axis(axis)
         position: object = index
         if not isinstance(position, int | np.integer) or not 0 <= position < self.shape[axis]:
             raise InputError(
@@ -178,6 +177,12 @@ class Volume:
             low, high = level - width / 2, level + width / 2
         gray = (np.where(finite, pixels, low) - low) / max(high - low, 1e-12)
         return np.rint(gray.clip(0, 1) * 255).astype(np.uint8)
+
+
+def check_axis(axis: object) -> None:
+    """Raise InputError if `axis` is not 0, 1 or 2."""
+    if axis not in (0, 1, 2) or isinstance(axis, bool):
+        raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
 
 
 def check_window(window: object) -> None:
