@@ -117,8 +117,7 @@ class TileStore:
             for one in found
         ]
         with self.base:
-            marks = ", ".join("?" * 10)
-            self.base.executemany(f"INSERT INTO fragment VALUES (NULL, {marks})", rows)
+            self.base.executemany(f"INSERT INTO fragment VALUES (NULL{', ?' * 10})", rows)
             self.base.execute("INSERT INTO looked VALUES (?)", [step])
 
     def _fragments(self, window: Window) -> list[Fragment]:

@@ -403,8 +403,7 @@ class ImageTracker:
 
     def mask_of(self, features: MatchFrame, logits: FloatArray) -> Rle:  # (1, m, m)
         """Mask in frame size, without specks and pinholes, with refined edges if enabled."""
-        where = features.embedding.geometry
-        drawn = Candidate(logits[0], where, score=0.0)
+        drawn = Candidate(logits[0], features.embedding.geometry, score=0.0)
         whole = without_small_regions(drawn, NO_CLICKS, *USUAL.min_areas)
         rle = whole.rle()
         if not self._refine or not rle_area(rle):

@@ -81,8 +81,7 @@ def _pool(
     """Average a feature map in a count x count grid, and crop it to the first cells."""
     (height, width), side = grid_hw, values.shape[-1]
     if side % count:
-        size = (count, count)
-        planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in values]
+        planes = [cv2.resize(one, (count, count), interpolation=cv2.INTER_AREA) for one in values]
         return np.stack(planes).astype(np.float32)[:, :height, :width]
     step = side // count
     used = values[:, : height * step, : width * step].reshape(-1, height, step, width * step)
@@ -217,9 +216,8 @@ def match_all(features: MatchFrame, states: Sequence[MatchState], cut: bool) -> 
     """
     alike: dict[tuple[int, ...], list[int]] = {}
     known = [state.remembered for state in states]
-    for place in range(len(states)):
-        frames = tuple(id(one.keys) for one in known[place])
-        alike.setdefault(frames, []).append(place)
+    for place, frames in enumerate(known):
+        alike.setdefault(tuple(id(one.keys) for one in frames), []).append(place)
     near = [_reached(features, state, cut) for state in states]
     shares: dict[int, FloatArray] = {}
     for places in alike.values():

@@ -307,12 +307,11 @@ def _expect(features: PointFrame, state: PointState, share: FloatArray, cut: boo
         share.reshape(features.features.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR
     )
     matched = np.asarray(wide, np.float32)
-    flowing = (
+    if (
         not cut
         and is_flowing(features.features, state.match)
         and state.fine.shape == features.fine.shape
-    )
-    if flowing:
+    ):
         points = move_points(state.points, state.fine, features.fine)
         x, y = _cells(points.xy, matched)
         unlike = (points.labels == 1) & (matched[y, x] <= MIN_POINT_MATCH)

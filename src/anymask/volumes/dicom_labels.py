@@ -66,8 +66,7 @@ def read_segmentation(path: Path) -> Volume:
         steps[:3, 0] *= -1
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = steps[:3, 2::-1], steps[:3, 3]
-    described = segmentation.SegmentSequence
-    names = {int(one.SegmentNumber): str(one.SegmentLabel) for one in described}
+    names = {int(one.SegmentNumber): str(one.SegmentLabel) for one in segmentation.SegmentSequence}
     small = np.uint8 if len(names) < 256 else np.uint16
     return Volume(array.astype(small), LPS_TO_RAS @ affine, names, source=str(path))
 

@@ -184,8 +184,7 @@ class EndingTracker:
         for place, state in enumerate(states):
             prediction = answers.get(place)
             if prediction is None:
-                soft = SliceState(None, state.past)
-                judged.append(FramePrediction(nothing, 0.0, 0.0, soft))
+                judged.append(FramePrediction(nothing, 0.0, 0.0, SliceState(None, state.past)))
                 continue
             statistics = measure_mask(rle_to_mask(prediction.rle), features.gray)
             past = judge(state.past, statistics, at.frame)
