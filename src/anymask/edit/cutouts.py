@@ -182,8 +182,7 @@ def object_pixels(
         )
     if found:
         return objects_sought(model, image, sought).union().mask
-    cut = prompted_object(model, image, image, given)
-    if cut is None:
+    if (cut := prompted_object(model, image, image, given)) is None:
         raise PromptError(
             "No main subject found in this image. Pass points, a box or a text prompt."
         )

@@ -16,7 +16,7 @@ Letters: H W an image, h w its cells of 16 model pixels, C channels, D features 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,7 +144,7 @@ def less_of_subject(prompt: Prompt, subject: Mask | None) -> Prompt:
 
 
 @functools.cache  # loaded once per class
-def _open_seer(kind: type[Model]) -> Model:
+def _open_seer(kind: Callable[[Any], Model]) -> Model:
     """Load the bundled model that finds main subjects."""
     return kind(open_runtime(SUBJECT_MODEL))
 

@@ -112,7 +112,7 @@ class PromptProcessor:
         length = np.array(self.scene.image_hw[::-1])
         side = np.minimum(2 * (high - low), length)
         start = np.clip((low + high - side) // 2, 0, length - side)
-        x0, y0, x1, y1 = (*start.tolist(), *(start + side).tolist())
+        (x0, y0), (x1, y1) = start.tolist(), (start + side).tolist()
         return x0, y0, x1, y1
 
     def _ask(

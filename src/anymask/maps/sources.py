@@ -170,8 +170,7 @@ def _source(path: Path, element: ET.Element, text: str) -> Path:
 
 def _parsed(path: Path) -> ET.Element:
     """Parse an XML file. Raises ImageError if it is invalid."""
-    size = path.stat().st_size
-    if size > _MAX_XML:
+    if (size := path.stat().st_size) > _MAX_XML:
         raise ImageError(
             f"{path.name} has {size} bytes of XML, but at most {_MAX_XML} are read. Pass "
             "the raster files themselves."

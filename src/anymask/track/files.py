@@ -249,8 +249,7 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
 
     A prompt on a later frame corrects the mask that is tracked up to that frame.
     """
-    stored = session.metadata("command")
-    if stored == words:
+    if (stored := session.metadata("command")) == words:
         return
     if stored is None and job.subject and not job.prompts:
         first = first_readable(session.frames) or 0
@@ -307,10 +306,11 @@ def _import_tracks(session: VideoSession, path: Path) -> None:
 
 def find_place(frames: SampledFrames, frame: int) -> int:
     """Index of the sampled frame nearest to a source frame. Raises InputError if out of range."""
-    length, first = frames.length, frames.sampling.start
+    length = frames.length
     if length == 0:
         raise InputError(
-            f"No frames left: start {first} is after the end of the video. Use a smaller start."
+            f"No frames left: start {frames.sampling.start} is after the end of the video. Use a "
+            "smaller start."
         )
     first = frames.source_frame(0)
     last = None if length is None else frames.source_frame(length - 1)

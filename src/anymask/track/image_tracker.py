@@ -85,6 +85,7 @@ from anymask.track.matching import (
     match_cells,
     mix_prior,
     pack_state,
+    resized,
     soft_to_labels,
     unit_features,
     unpack_state,
@@ -117,8 +118,7 @@ def to_plane(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H,
     """Resize a map of the frame to fine cells, padded with its edge."""
     rows, columns = _filled(values.shape, grid_hw)
     how = cv2.INTER_AREA if values.shape[1] > columns else cv2.INTER_LINEAR
-    small = cv2.resize(values, (columns, rows), interpolation=how)
-    return with_edges(np.asarray(small, np.float32), grid_hw)
+    return with_edges(resized(values, (columns, rows), how), grid_hw)
 
 
 def with_edges(plane: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # -> (4h, 4w)
@@ -136,8 +136,7 @@ def from_plane(
 ) -> FloatArray:  # (4h, 4w) -> (H, W)
     """Inverse of `to_plane`."""
     rows, columns = _filled(size, grid_hw)
-    wide = cv2.resize(plane[:rows, :columns], size[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(wide, np.float32)
+    return resized(plane[:rows, :columns], size[::-1])
 
 
 def _filled(size: tuple[int, ...], grid_hw: tuple[int, int]) -> tuple[int, int]:
@@ -323,12 +322,11 @@ class ImageTracker:
         prediction: FramePrediction,
         sure: bool,
     ) -> MatchState:
+        state = replace(state, soft=prediction.soft, gray=features.gray)
         if not sure:
-            return replace(state, soft=prediction.soft, gray=features.gray)
-        soft: FloatArray = prediction.soft
-        glimpse = self._glimpse(features, at, soft, 0.0)
-        recent = (*state.recent[-(RECENT_FRAMES - 1) :], glimpse)
-        return replace(state, recent=recent, soft=soft, gray=features.gray)
+            return state
+        glimpse = self._glimpse(features, at, state.soft, 0.0)
+        return replace(state, recent=(*state.recent[-(RECENT_FRAMES - 1) :], glimpse))
 
     def _glimpse(
         self, features: MatchFrame, at: TrackMoment, soft: FloatArray, trust: float
@@ -364,8 +362,7 @@ class ImageTracker:
             return None
         planes, qualities = answer
         rows, columns = logits_used(planes.shape[-1], features.embedding.geometry)
-        small = cv2.resize(prior.mixed, (columns, rows), interpolation=cv2.INTER_AREA)
-        odds = _log_odds(np.asarray(small, np.float32))
+        odds = _log_odds(resized(prior.mixed, (columns, rows), cv2.INTER_AREA))
         drawn = planes[:, :rows, :columns] - self.model.spec.mask_threshold
         chosen = most_alike(drawn > 0, odds > 0)
         mixed = drawn[chosen].clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
@@ -378,8 +375,7 @@ class ImageTracker:
         share = float(prior.matched.max(initial=0))
         if drawing is None:
             return nothing_found(features, share / 2)
-        size = features.gray.shape[::-1]
-        soft = cv2.resize(_sigmoid(drawing.mixed), size, interpolation=cv2.INTER_LINEAR)
+        soft = resized(_sigmoid(drawing.mixed), features.gray.shape[::-1])
         inside = soft > 0.5
         if not inside.any() or prior.matched[inside].mean() < KNOWN:
             return nothing_found(features, share / 2)
@@ -488,9 +484,7 @@ def most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
 
 def soft_of(mask: BoolArray, features: MatchFrame) -> FloatArray:  # (H, W) -> (h, w)
     """Resize a mask to the reduced frame."""
-    size = features.gray.shape[::-1]
-    small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32)
+    return resized(mask.astype(np.float32), features.gray.shape[::-1], cv2.INTER_AREA)
 
 
 def given_mask(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:

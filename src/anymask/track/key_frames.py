@@ -90,7 +90,15 @@ class KeyFrames:
                 and similarity(views[number], self._looks[number]) >= MIN_COSINE
             )
         ]
-        anchors |= self._recognize([(proposals[n], vectors[n]) for n in free], lost)
+        alike = np.array(  # appearance and area of a lost object
+            [
+                [self._fits(one, proposals[n]) * similarity(vectors[n], self._looks[one])
+                 for one in lost] for n in free
+            ],
+            np.float32,
+        ).reshape(len(free), len(lost))  # fmt: skip
+        for row, place in match_best(alike, MIN_COSINE).items():
+            anchors[lost[place]] = proposals[free[row]]
         for number, rle in anchors.items():
             self._anchor(frame, number, rle, view.look(rle))
         for number in set(lost) & set(tracks) - set(anchors):
@@ -113,19 +121,6 @@ class KeyFrames:
             tracks[number] = anchors[number] = rle
         self.finished.append(frame.index)
         self.session.metadata(KEYS_NOTE, json.dumps(self.finished))
-
-    def _recognize(
-        self, proposals: list[tuple[Rle, FloatArray]], lost: list[int]
-    ) -> dict[int, Rle]:
-        """Masks of lost objects that a proposal resembles in appearance and area."""
-        alike = np.array(
-            [
-                [self._fits(n, rle) * similarity(vector, self._looks[n]) for n in lost]
-                for rle, vector in proposals
-            ],
-            np.float32,
-        ).reshape(len(proposals), len(lost))
-        return {lost[place]: proposals[n][0] for n, place in match_best(alike, MIN_COSINE).items()}
 
     def _fits(self, number: int, rle: Rle) -> bool:
         return is_similar_area(rle_area(rle), self._areas[number])

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations, pairwise
 from typing import Annotated
@@ -249,7 +249,10 @@ def _track_forward(
     """Track through the video, and match the proposals on key frames."""
     keys = KeyFrames(session, model, settings.min_object, settings.max_objects)
     before = None
-    for frame in _steps(session):
+    # The last frame of an interrupted call, then those after it
+    resumes = session.last_step >= 0
+    frame = session.result(session.last_step) if resumes else session.step()
+    while frame is not None:
         progress(frame.index)
         image = session.image(frame.index)
         assert image is not None  # the session has just processed this frame
@@ -262,14 +265,7 @@ def _track_forward(
         before = gray
         if is_key and frame.index not in keys.finished:
             keys.process(frame)
-
-
-def _steps(session: VideoSession) -> Iterator[TrackedFrame]:
-    """Yield the last frame of an interrupted call again, then the frames after it."""
-    if session.last_step >= 0:
-        yield session.result(session.last_step)
-    while (frame := session.step()) is not None:
-        yield frame
+        frame = session.step()
 
 
 # Merging and dropping.

@@ -90,10 +90,16 @@ def _pool(
     return np.asarray(cells / np.float32(step**2), np.float32)
 
 
+def resized(
+    values: FloatArray, size: tuple[int, ...], how: int = cv2.INTER_LINEAR
+) -> FloatArray:  # (H, W) -> (h, w)
+    """Resize a map to a size (w, h)."""
+    return np.asarray(cv2.resize(values, size, interpolation=how), np.float32)
+
+
 def soft_to_labels(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (h, w) -> (G,)
     """Share of a soft mask in each cell."""
-    cells = cv2.resize(soft, grid_hw[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(cells, np.float32).reshape(-1)
+    return resized(soft, grid_hw[::-1], cv2.INTER_AREA).reshape(-1)
 
 
 def match_cells(
@@ -244,9 +250,7 @@ def mix_prior(
     features: MatchFrame, state: MatchState, share: FloatArray, flows: Flows | None
 ) -> Prior:
     """Combine both estimates into the prior of the reduced frame. A cut disables the flow."""
-    size = features.gray.shape[::-1]
-    wide = cv2.resize(share.reshape(features.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
-    matched = np.asarray(wide, np.float32)
+    matched = resized(share.reshape(features.keys.grid_hw), features.gray.shape[::-1])
     if flows is None or not is_flowing(features, state):
         return Prior(matched, matched, None)
     carried = carry_along(state.soft, flows.back(state.gray))

@@ -163,15 +163,6 @@ class PromptKeywords(TypedDict, total=False):
     replace: bool
 
 
-@dataclass(frozen=True, eq=False)
-class _Live:
-    """State of an object after a frame, and its history."""
-
-    frame: int
-    state: Any
-    monitor: TrackMonitor
-
-
 @explain_keywords
 class VideoSession:
     """Prompts and masks of objects in one video. Created by `Model.track`; not thread-safe."""
@@ -184,7 +175,7 @@ class VideoSession:
         monitoring: MonitorSettings,
     ) -> None:
         self.tracker, self.frames, self.monitoring, self._store = tracker, frames, monitoring, store
-        self._live: dict[tuple[int, bool], _Live] = {}
+        self._live: dict[tuple[int, bool], StoredState] = {}
         self._prefetcher = FramePrefetcher(tracker, frames)
         self._closed, self._unsaved, self._saved = False, 0, time.monotonic()
         store.check_tracker(tracker.name)
@@ -195,8 +186,7 @@ class VideoSession:
             corrections = parse_json(store.about("corrections") or "[]", "the corrections")
             self._corrections = {(int(number), int(frame)) for number, frame in corrections}
         for number, backward, held in store.states():
-            state = tracker.unpack(held.arrays)
-            self._live[number, backward] = _Live(held.frame, state, held.monitor)
+            self._live[number, backward] = replace(held, state=tracker.unpack(held.state))
 
     def __repr__(self) -> str:
         length = self.frames.length
@@ -405,8 +395,7 @@ class VideoSession:
             )
         start = None if start is None else read_whole(start=start)[0]
         stop = None if stop is None else read_whole(stop=stop)[0]
-        prompted = self._store.prompted_frames()
-        if not prompted:
+        if not (prompted := self._store.prompted_frames()):
             raise InputError("No object to track. Use session.add(frame=0, points=[(x, y)]).")
         try:
             if direction in ("forward", "both"):
@@ -466,7 +455,7 @@ class VideoSession:
         back = VideoSession(self.tracker, self.frames, SessionStore(None), self.monitoring)
         back._prefetcher, back._missing = self._prefetcher, self._missing
         back._store.write_prompt(number, last, *stored)
-        back._live[number, True] = _Live(
+        back._live[number, True] = StoredState(
             INVALID_FRAME, self._remembered(TrackMoment(last), number), TrackMonitor()
         )
         masks = {one.index: one.objects[number] for one in back.propagate("backward", last, first)}
@@ -491,8 +480,7 @@ class VideoSession:
             image: (H, W, 3) frame of a session without a source, `track(None)`.
         """
         if image is not None:
-            push = getattr(self.frames.source, "push", None)
-            if push is None:
+            if (push := getattr(self.frames.source, "push", None)) is None:
                 raise InputError(
                     "This session already has a video source. Call step() without an "
                     "image, or open a session with track(None)."
@@ -521,8 +509,7 @@ class VideoSession:
 
     def results(self) -> Iterator[TrackedFrame]:
         """Yield the stored masks of every frame, in order."""
-        for frame in self._store.frames():
-            yield self.result(frame)
+        yield from map(self.result, self._store.frames())
 
     def is_missing(self, frame: int) -> bool:
         """Whether a frame has turned out to be damaged and is skipped; False if it was not read."""
@@ -587,7 +574,7 @@ class VideoSession:
             for number, live, one in zip(tracked, lives, found, strict=True):
                 check = check_tracked(live.monitor, one, now.cut, self.monitoring)
                 state = self.tracker.remember(prefetched.features, now, live.state, one, check.sure)
-                self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
+                self._live[number, at.backward] = StoredState(at.frame, state, check.monitor)
                 self._write(number, at.frame, one, check, prompted=False)
         spent = time.monotonic() - begins
         LOG.info("frame %d: %d objects in %.2f s", at.frame, len({*begun, *tracked}), spent)
@@ -613,7 +600,7 @@ class VideoSession:
         known = self._remembered(at, number) if before is None else before.state
         state = self.tracker.begin(features, at, prediction, known)
         check = check_prompted(prediction)
-        self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
+        self._live[number, at.backward] = StoredState(at.frame, state, check.monitor)
         return self._write(number, at.frame, prediction, check, prompted=True)
 
     def _remembered(self, at: TrackMoment, number: int) -> Any | None:
@@ -655,8 +642,8 @@ class VideoSession:
             self._record_fingerprint(self._prefetcher.last)
         self._store.drop_states()
         for (number, backward), live in self._live.items():
-            arrays = self.tracker.pack(live.state)
-            self._store.write_state(number, backward, StoredState(live.frame, arrays, live.monitor))
+            packed = replace(live, state=self.tracker.pack(live.state))
+            self._store.write_state(number, backward, packed)
         self._store.commit()
         self._unsaved, self._saved = 0, time.monotonic()
 
@@ -752,8 +739,7 @@ def check_same_video(store: SessionStore, source: FrameSource, sampling: FrameSa
     # The options that determine the source frame of an index
     chosen = {name: getattr(sampling, name) for name in ("every", "fps", "start")}
     numbering = ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
-    held = store.about("frames")
-    if held is not None and held != numbering:
+    if (held := store.about("frames")) not in (None, numbering):
         raise InputError(
             f"{store.path} was created with {held}, but this run uses {numbering}. Use the same "
             "frames, or choose another session file."

@@ -154,8 +154,7 @@ class FrameStream:
                 f"at frame {self._frame}. Use a file, a folder or a list to go back."
             )
         while self._frame < frame:
-            image = next(self._coming, None)
-            if image is None:
+            if (image := next(self._coming, None)) is None:
                 return None
             self._frame, self._last = self._frame + 1, load_image(image)
         return self._last
@@ -164,8 +163,7 @@ class FrameStream:
         return frame / self.rate
 
     def close(self) -> None:
-        close = getattr(self._coming, "close", None)
-        if close is not None:
+        if close := getattr(self._coming, "close", None):
             close()
 
 
@@ -611,8 +609,7 @@ class SampledFrames:
     @property
     def damage(self) -> str | None:
         """Message about unreadable frames of the source so far, or None."""
-        missing = sorted(getattr(self.source, "missing", ()))
-        if not missing:
+        if not (missing := sorted(getattr(self.source, "missing", ()))):
             return self.error
         listed = in_ranges(missing)
         some = f"Frame {listed} is" if len(missing) == 1 else f"Frames {listed} are"

@@ -146,10 +146,10 @@ def tracking_model(model: Model, named: Model | str | None = None, tracker: str 
             tracker not in ("auto", "memory", "match")
             or family == DEFAULT_VIDEO_MODEL
             or family not in BUNDLED_MODELS
+            # Fine-tuned weights may support objects that the default model does not.
+            or runtime.weights_hash != read_manifest(ASSETS / family).weights_hash
         ):
             return model
-        if runtime.weights_hash != read_manifest(ASSETS / family).weights_hash:
-            return model  # fine-tuned weights may support objects that the default model does not
         LOG.info(
             "Tracking with %s, because %s does not support video memory.",
             DEFAULT_VIDEO_MODEL,

@@ -223,8 +223,7 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     Args:
         series: Number, UID or description of the series to read, if there are several.
     """
-    groups = _by_series(path)
-    if not groups:
+    if not (groups := _by_series(path)):
         raise InputError(
             suggest_command(path, "scan")
             or (

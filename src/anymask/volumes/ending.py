@@ -121,8 +121,7 @@ class SliceState:
 
 def measure_mask(mask: BoolArray, gray: UintImage) -> MaskStatistics:  # (H, W), (H, W)
     """Gray value statistics of a mask and the ring around it; zeros for an empty mask."""
-    area = int(mask.sum())
-    if not area:
+    if not (area := int(mask.sum())):
         return MaskStatistics(0, 0.0, 0.0, 0.0)
     width = max(2, round(RING_WIDTH * np.sqrt(area / np.pi)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
@@ -235,8 +234,7 @@ class EndingTracker:
 
 def judge(past: Past, statistics: MaskStatistics, number: int) -> Past:
     """Update the history with a mask on slice `number`."""
-    failure = _failure(past, statistics, number)
-    if failure is not None:
+    if failure := _failure(past, statistics, number):
         return replace(past, failed=past.failed + 1, first=past.first or failure)
     areas = (*past.areas[-(PAST_AREAS - 1) :], statistics.area)
     return replace(

@@ -52,12 +52,6 @@ class VolumeFiles:
             check_label_path(path)
             refuse_inputs(path, self.scan, *read)
 
-    @property
-    def session(self) -> Path:
-        """Session file of the run."""
-        kept, first = self.settings.get("session"), self.outputs[0]
-        return first.with_name(f".{first.name}.session") if kept is None else Path(kept)
-
     def words(self, model: str) -> str:
         """Key that identifies the run."""
         prompts = [one.to_json() for one in self.prompts]
@@ -85,15 +79,20 @@ def track_volume_file(
         scan = read_volume(job.scan, frame=job.frame, series=job.series)
         if any(output.name.lower().endswith(".dcm") for output in job.outputs):
             series_of(scan)  # fail before tracking
-        kept, words, path = "session" in job.settings, job.words(model), job.session
+        first, kept, words = job.outputs[0], job.settings.get("session"), job.words(model)
+        path = first.with_name(f".{first.name}.session") if kept is None else Path(kept)
         settings: dict[str, Any] = {**job.settings, "session": path}
         opened, session = load(), None
         try:
             session = open_volume_session(opened, scan, **settings)
         except InputError:  # default session file of another run
-            if kept:
+            if kept is not None:
                 raise
-        if not kept and session is not None and session.metadata("command") not in (None, words):
+        if (
+            kept is None
+            and session is not None
+            and session.metadata("command") not in (None, words)
+        ):
             session.close()
             session = None
         if session is None:
@@ -120,7 +119,7 @@ def track_volume_file(
                 write_labels(output, labels, scan)
             written = [f"wrote {output}" for output in job.outputs]
             notes = written + _summary_lines(session, labels)
-        if not kept:
+        if kept is None:
             _forget(path)
         return notes
 
@@ -166,10 +165,10 @@ def _summary_lines(session: VolumeSession, labels: Volume) -> list[str]:
                 f"{name}: tracking stopped at {' and '.join(ends)}. If the object continues there, "
                 "pass --stop no, or add a prompt."
             )
+    review = session.slices_to_review()
     for axis, letter in enumerate(AXIS_LETTERS):
-        rows = [row[1:] for row in session.slices_to_review() if row[0] == axis]
-        if rows:
+        if rows := [row[1:] for row in review if row[0] == axis]:
             notes.append(f"Low confidence, check slices {letter} {review_text(rows)}")
-    if not session.slices_to_review():
+    if not review:
         notes.append("No slice has low confidence. Check them anyway: not every error is found.")
     return notes

@@ -14,6 +14,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -107,14 +108,9 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
     affine[:3, 3] = header.get("space origin", np.zeros(3))
     affine = np.diag([*_TO_RAS[space], 1.0, 1.0]) @ affine
     axes = (spatial[2], spatial[1], spatial[0])
-    pairs = {}
     with path.open("rb") as file:
-        for line in file:
-            if not line.strip():
-                break
-            key, separator, value = line.decode("utf-8", "replace").strip().partition(":=")
-            if separator:
-                pairs[key] = value
+        lines = [one.decode("utf-8", "replace").strip() for one in takewhile(bytes.strip, file)]
+    pairs = dict(line.split(":=", 1) for line in lines if ":=" in line)
     if segments := _segments(pairs):
         labels, names, colors = _merge_layers(np.asarray(data), axes, segments)
         return Volume(labels, affine, names, colors, str(path))

@@ -280,8 +280,7 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
 
     group: Any = zarr.open_group(_bounded_store(path), mode="r")
     notes: Any = group.attrs.asdict()
-    scales = notes.get("ome", notes).get("multiscales")
-    if not scales:
+    if not (scales := notes.get("ome", notes).get("multiscales")):
         raise InputError(f"{path.name!r} is Zarr, but not OME-Zarr: it has no 'multiscales'.")
     axes = scales[0]["axes"]
     names = [axis["name"] if isinstance(axis, dict) else axis for axis in axes]
@@ -321,8 +320,7 @@ def _bounded_store(path: Path) -> Any:
 
     class Bounded(LocalStore):
         async def get(self, key: str, *more: Any, **named: Any) -> Any:
-            found = await super().get(key, *more, **named)
-            if found is not None:
+            if (found := await super().get(key, *more, **named)) is not None:
                 data = found.to_bytes()
                 name = f"Chunk {key!r} of {path.name!r}"
                 most = volume_bytes() // _MEMORY_DIVISOR

@@ -188,17 +188,16 @@ class AxisTracks:
 
     def result(self, index: int) -> dict[int, ObjectMask]:
         """Shown masks of a slice, by object number."""
-        found = ((number, self._shown(number, [index])) for number in self.objects)
+        found = ((number, self.shown(number, [index])) for number in self.objects)
         return {number: one.mask for number, shown in found for _, one in shown}
 
-    def shown(self, number: int) -> Iterator[tuple[int, ShownSlice]]:
-        """Shown masks of an object, by slice."""
-        return self._shown(number, self.slices(number))
-
-    def _shown(self, number: int, indices: Iterable[int]) -> Iterator[tuple[int, ShownSlice]]:
+    def shown(
+        self, number: int, indices: Iterable[int] | None = None
+    ) -> Iterator[tuple[int, ShownSlice]]:
+        """Shown masks of an object, by slice; of all slices, or of some."""
         tracks = self.tracks(number)
         known = self._known(tracks)
-        for index in indices:
+        for index in self.slices(number) if indices is None else indices:
             objects, best = self.video.result(index).objects, None
             for track in (track for track in tracks if track in objects):
                 places, values = zip(*sorted(known[track].items()), strict=True)

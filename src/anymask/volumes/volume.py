@@ -70,13 +70,15 @@ class Volume:
         if dtype.kind not in "buif":
             raise InputError(f"Voxels must be numbers, got {dtype}.")
         affine = np.array(self.affine, np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        if (
+            affine.shape != (4, 4)
+            or not np.isfinite(affine).all()
+            or not np.allclose(affine[3], (0, 0, 0, 1))
+        ):
             raise InputError(
                 "Invalid affine. Pass a 4 x 4 matrix of finite numbers that maps voxels to "
-                "millimeters."
+                "millimeters. Its last row must be 0, 0, 0, 1."
             )
-        if not np.allclose(affine[3], (0, 0, 0, 1)):
-            raise InputError("Invalid affine. The last row must be 0, 0, 0, 1.")
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         if lengths.min() < 1e-9:
             raise InputError("Invalid affine. The voxel size along one axis is 0 mm.")
