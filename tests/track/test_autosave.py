@@ -21,8 +21,8 @@ IMAGES, _ = moving_discs(6)
 def test_a_checkpoint_comes_after_frames_or_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, seconds: float, kept: list[int]
 ) -> None:
-    monkeypatch.setattr(sessions, "FRAMES", frames)
-    monkeypatch.setattr(sessions, "SECONDS", seconds)
+    monkeypatch.setattr(sessions, "CHECKPOINT_FRAMES", frames)
+    monkeypatch.setattr(sessions, "CHECKPOINT_SECONDS", seconds)
     path = tmp_path / "clip.session"
     with open_session(Model(ColorRuntime()), IMAGES, session=path) as session:
         session.add(frame=0, points=[(30, 30)])

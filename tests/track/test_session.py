@@ -156,7 +156,7 @@ def test_a_prompt_that_is_taken_back_is_forgotten() -> None:
 def test_a_killed_session_goes_on_from_its_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anymask.track.session.FRAMES", 4)
+    monkeypatch.setattr("anymask.track.session.CHECKPOINT_FRAMES", 4)
     with begin() as session:
         session.add(frame=0, points=[START])
         expected = rles(list(session))

@@ -16,8 +16,8 @@ from anymask.track import ObjectMask
 from anymask.volumes import Volume, VolumeSession, VolumeSettings, open_volume_session
 from anymask.volumes.ending import MaskStatistics, Past, judge, measure_mask
 from anymask.volumes.session import (
-    SURE,
-    TRACKS,
+    MIN_TRACK_CONFIDENCE,
+    TRACK_STEP,
     AxisTracks,
     fill_slices,
     mix_masks,
@@ -130,8 +130,8 @@ def test_a_slice_keeps_its_mask_unless_a_later_track_agrees_better(
     """The track of slice 0 leaves the object; that of slice 4 keeps it, or leaves it on slice 0."""
     right, wrong = (mask_to_rle(_disc(one)) for one in (20, x))
     masks = {
-        1 + TRACKS: {z: right if z == 0 else wrong for z in range(5)},
-        1 + 5 * TRACKS: {z: wrong if lost and z == 0 else right for z in range(5)},
+        1 + TRACK_STEP: {z: right if z == 0 else wrong for z in range(5)},
+        1 + 5 * TRACK_STEP: {z: wrong if lost and z == 0 else right for z in range(5)},
     }
     tracks = {
         number: {z: ObjectMask(one, 1, quality, "visible") for z, one in row.items()}
@@ -139,13 +139,13 @@ def test_a_slice_keeps_its_mask_unless_a_later_track_agrees_better(
     }
     video: Any = SimpleNamespace(
         objects=list(tracks),
-        prompts=lambda track: [track // TRACKS - 1],
+        prompts=lambda track: [track // TRACK_STEP - 1],
         frame_ranges=lambda _: [(0, 4)],
         result=lambda z: SimpleNamespace(objects={n: row[z] for n, row in tracks.items()}),
     )
     found = dict(AxisTracks(video).shown(1))
     assert "".join(".o"[one.mask.rle == right] for one in found.values()) == shown
-    assert (found[2].confidence < SURE) is lost, "else it is interpolated"
+    assert (found[2].confidence < MIN_TRACK_CONFIDENCE) is lost, "else it is interpolated"
 
 
 def _disc(x: float, radius: float = 11) -> NDArray[np.bool_]:

@@ -68,8 +68,7 @@ def soft_alpha(image: UintImage, mask: BoolArray) -> FloatArray:  # (H, W, 3), (
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     small_mask = cv2.resize(hard, size, interpolation=cv2.INTER_AREA) >= 0.5
-    solved = _solved(small, small_mask)
-    alpha[here] = _at_full_size(pixels, hard, small, solved)
+    alpha[here] = _at_full_size(pixels, hard, small, _solved(small, small_mask))
     return alpha
 
 
@@ -183,8 +182,7 @@ def edge_width(image: UintImage, mask: BoolArray, distance: FloatArray) -> Float
     rim = (distance <= 1).astype(np.float32)
     size = (FARTHEST + 1,) * 2
     mean = cv2.blur(steepest * rim, size) / (cv2.blur(rim, size) + 1e-6)
-    width = height / (np.sqrt(2 * np.pi) * np.maximum(mean, 1e-3))
-    return np.asarray(width, np.float32)
+    return np.asarray(height / (np.sqrt(2 * np.pi) * np.maximum(mean, 1e-3)), np.float32)
 
 
 def _means(
@@ -233,13 +231,9 @@ def _apart(image: UintImage, mask: BoolArray, distance: FloatArray, reach: int) 
     near = (distance > OUTER * reach) & (distance <= 3 * reach)
     colors = image.astype(np.float32)
     inside, outside = _means(colors, mask, near, reach)
-    variances = (
-        square - mean**2
-        for square, mean in zip(
-            _means(colors**2, mask, near, reach), (inside, outside), strict=True
-        )
-    )
-    spread = np.sqrt(np.maximum(sum(variances), 0).sum(axis=2)) + 4
+    squares = _means(colors**2, mask, near, reach)
+    variance = (squares[0] - inside**2) + (squares[1] - outside**2)
+    spread = np.sqrt(np.maximum(variance, 0).sum(axis=2)) + 4
     return np.asarray(np.linalg.norm(inside - outside, axis=2) / spread, np.float32)
 
 
@@ -329,8 +323,8 @@ def _laplacian(image: UintImage, band: BoolArray) -> FloatArray:  # -> (B, 25)
     members = colors.reshape(-1, 3)[windows[:, None] + np.array(places)]  # (windows, 9, 3)
     members = members - members.mean(axis=1, keepdims=True, dtype=np.float64)
     covariance = members.swapaxes(1, 2) @ members / 9 + np.eye(3) * (COLOR_REGULARIZATION / 9)
-    weighed = members @ np.linalg.inv(covariance)
-    shared = (1 + weighed @ members.swapaxes(1, 2)) / 9  # (windows, 9, 9)
+    # Of each window, (9, 9)
+    shared = (1 + members @ np.linalg.inv(covariance) @ members.swapaxes(1, 2)) / 9
     rows = np.zeros((25, inside.size), np.float32)
     for i, ours in enumerate(places):
         for j in range(9):
@@ -357,7 +351,7 @@ def _at_full_size(
     with_alpha = mean(guide * solved[..., None]) - middle * level[..., None]
     slope = np.linalg.solve(covariance, with_alpha[..., None])[..., 0]
     offset = mean(level - (slope * middle).sum(axis=2)).astype(np.float32)
-    slope, offset = mean(np.asarray(slope, np.float64)).astype(np.float32), offset
+    slope = mean(np.asarray(slope, np.float64)).astype(np.float32)
     alpha = np.asarray(cv2.resize(offset, size), np.float32)
     for channel in range(3):  # one by one: of a large image, the three together take much memory
         alpha += cv2.resize(slope[..., channel], size) * (image[..., channel] / np.float32(255))

@@ -165,8 +165,7 @@ def object_pixels(
         )
     if found:
         return objects_sought(model, image, sought).union().mask
-    cut = prompted_object(model, image, image, given)
-    if cut is None:
+    if (cut := prompted_object(model, image, image, given)) is None:
         raise PromptError(
             "No main subject found in this image. Pass points, a box or a text prompt."
         )
@@ -323,14 +322,11 @@ def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImag
         background = load_image(background)
     if isinstance(background, np.ndarray):
         return covering(background, mask.shape)
-    if background == "blur":
-        return _blurred_background(display_image(image), mask)
-    return np.broadcast_to(np.array(ImageColor.getrgb(background)[:3], np.uint8), (*mask.shape, 3))
-
-
-def _blurred_background(image: UintImage, mask: BoolArray) -> FloatArray:
-    """Blurred image without the colors of the object."""
-    width = BACKGROUND_BLUR * max(mask.shape)
+    if background != "blur":
+        color = np.array(ImageColor.getrgb(background)[:3], np.uint8)
+        return np.broadcast_to(color, (*mask.shape, 3))
+    # The blurred image, without the colors of the object.
+    image, width = display_image(image), BACKGROUND_BLUR * max(mask.shape)
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     seen = (~grown).astype(np.float32)
     total = cv2.GaussianBlur(image * seen[..., None], (0, 0), width)

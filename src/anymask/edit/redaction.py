@@ -44,10 +44,10 @@ def redact(image: UintImage, what: Where, how: Hiding = "solid", color: str = "b
         InputError: The mask has another size, or a value is invalid.
     """
     mask = union_mask(image[..., :3], what, allow_empty=True)
-    check_hiding(how, color)
+    Redactor(how, color)  # validates both
     reach = max(1, round(GROWN * max(mask.shape)))
-    wide = cv2.dilate(mask.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8))
-    wide = np.asarray(wide, np.uint8)
+    square = np.ones((2 * reach + 1,) * 2, np.uint8)
+    wide = np.asarray(cv2.dilate(mask.astype(np.uint8), square), np.uint8)
     whole = image.copy()
     whole[(whole[..., 3:] == 0).any(axis=2)] = 0  # may hide what the picture does not show
     out = whole[..., :3]
@@ -93,26 +93,20 @@ class Redactor:
     color: str = "black"
 
     def __post_init__(self) -> None:
-        check_hiding(self.how, self.color)
+        if self.how not in get_args(Hiding):
+            raise InputError(f'Unknown method {self.how!r}. Use "solid", "pixels" or "blur".')
+        try:
+            ImageColor.getrgb(self.color)
+        except ValueError:
+            raise InputError(
+                f"Invalid color {self.color!r}. Use a name or a hex code, such as black or #20a0ff."
+            ) from None
 
     def hide(self, image: UintImage, rles: Iterable[Rle]) -> UintImage:  # (H, W, 3 or 4)
         """Redact the objects in a frame; returns the frame itself if there are none."""
-        hidden = list(rles)
-        if not hidden:
+        if not (hidden := list(rles)):
             return image
         return redact(image, rle_to_mask(rle_merge(hidden)), self.how, self.color)
-
-
-def check_hiding(how: str, color: str) -> None:
-    """Raises InputError if the method or color is invalid."""
-    if how not in get_args(Hiding):
-        raise InputError(f'Unknown method {how!r}. Use "solid", "pixels" or "blur".')
-    try:
-        ImageColor.getrgb(color)
-    except ValueError:
-        raise InputError(
-            f"Invalid color {color!r}. Use a name or a hex code, such as black or #20a0ff."
-        ) from None
 
 
 def _in_cells(part: UintImage) -> UintImage:  # (h, w, 3) -> (h, w, 3)

@@ -16,7 +16,7 @@ Letters: H W an image, h w its cells of 16 model pixels, C channels, D features 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,8 +79,8 @@ def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
     alike = (seen * border).sum(axis=0) / length
     y, x = np.meshgrid(_places(h), _places(w), indexing="ij")
     place = np.stack([alike, x**2, y**2, np.hypot(x, y), np.abs(x), y])
-    numbers = np.concatenate([seen, away, np.abs(away), place])
-    return np.asarray(numbers.transpose(1, 2, 0), np.float32)
+    numbers = np.concatenate([seen, away, np.abs(away), place]).transpose(1, 2, 0)
+    return np.asarray(numbers, np.float32)
 
 
 def _places(count: int) -> FloatArray:
@@ -143,14 +143,10 @@ def less_of_subject(prompt: Prompt, subject: Mask | None) -> Prompt:
     return replace(prompt, mask=subject.mask, box=np.array(subject.xyxy, np.float32))
 
 
-_seers: dict[type[Model], Model] = {}  # loaded once per class
-
-
-def _open_seer(kind: type[Model]) -> Model:
+@functools.cache  # loaded once per class
+def _open_seer(kind: Callable[[Any], Model]) -> Model:
     """Load the bundled model that finds main subjects."""
-    if kind not in _seers:
-        _seers[kind] = kind(open_runtime(SUBJECT_MODEL))
-    return _seers[kind]
+    return kind(open_runtime(SUBJECT_MODEL))
 
 
 def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask | None:

@@ -26,8 +26,7 @@ PRESETS = {
     "ndvi": ("nir", "red"),  # (first - second) / (first + second)
     "ndwi": ("green", "nir"),
 }
-INDEXES = ("ndvi", "ndwi")
-PERCENTILES = (2.0, 98.0)  # default percentiles of other types than 8 bits
+BAND_PERCENTILES = (2.0, 98.0)  # default percentiles of other types than 8 bits
 
 # Names of bands in files: descriptions (Sentinel-2, Landsat) or color interpretation.
 _CALLED = {
@@ -104,7 +103,7 @@ def choose_bands(dataset: Any, colors: str, numbers: tuple[int, ...] | None) -> 
         raise InputError(
             f"Band numbers must be from 1 to {dataset.count}, got {','.join(map(str, numbers))}."
         )
-    return BandView(numbers, name in INDEXES)
+    return BandView(numbers, name in ("ndvi", "ndwi"))
 
 
 def _own_colors(dataset: Any) -> tuple[tuple[int, ...], UintImage | None]:
@@ -163,7 +162,8 @@ def choose_ranges(
     They are computed from evenly spaced samples, so that the cost does not depend on the map size.
 
     Args:
-        stretch: Percentiles. None: -1 to 1 for an index, unchanged for 8 bits, else PERCENTILES.
+        stretch: Percentiles. None: -1 to 1 for an index, unchanged for 8 bits, else
+            BAND_PERCENTILES.
         ranges: Values instead of percentiles, for all bands or for each.
     """
     if ranges is not None and None not in ranges:
@@ -173,7 +173,7 @@ def choose_ranges(
             return np.array([[-1.0], [1.0]])
         if view.palette is not None or set(dataset.dtypes) == {"uint8"}:
             return None
-    ends = PERCENTILES if stretch is None else stretch
+    ends = BAND_PERCENTILES if stretch is None else stretch
     parts = [view.values(bands)[:, valid] for bands, valid in _samples(dataset, view.bands)]
     values = np.concatenate(parts, axis=1).astype(np.float64) if parts else np.zeros((1, 0))
     found = []

@@ -365,8 +365,7 @@ class ChangeProcessor(TileProcessor):
         answers: dict[int, list[Fragment]] = {}
         cutting = Cutting(window, self.scene.image_hw, self.prompt)
         for scene, labels in ((self.scene, ("vanished", "changed")), (self.second, ("appeared",))):
-            some = [one for one in pieces if one.label in labels]
-            if some:
+            if some := [one for one in pieces if one.label in labels]:
                 image, valid = scene.read(window)
                 found = reprompt(self.model, image, some, cutting, valid)
                 answers |= {one.id: answer for one, answer in zip(some, found, strict=True)}

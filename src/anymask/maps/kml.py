@@ -106,8 +106,7 @@ def _corners(element: ET.Element) -> list[list[float]]:
     """Longitude and latitude pairs, without altitude. Raises ValueError, IndexError."""
     text = next(_all(element, "coordinates")).text or ""
     pairs = [corner.split(",") for corner in text.replace(", ", ",").split()]
-    corners = [[float(pair[0]), float(pair[1])] for pair in pairs]
-    if not corners:
+    if not (corners := [[float(pair[0]), float(pair[1])] for pair in pairs]):
         raise ValueError
     return corners
 

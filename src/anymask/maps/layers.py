@@ -162,7 +162,10 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore, sources:
 
 
 def _write_labels(draft: Path, scene: Scene, work: TileStore) -> None:
-    source, missing = scene.dataset, _label_nodata(scene)
+    source, missing = scene.dataset, scene.dataset.nodata
+    if missing is not None:  # 0 if a label image does not support the value of the map
+        is_whole = np.isfinite(missing) and abs(missing) < 2**31 and missing == int(missing)
+        missing = int(missing) if is_whole else 0
     profile = {
         "driver": "GTiff", "dtype": "int32", "count": 1, "crs": source.crs,
         "width": source.width, "height": source.height, "transform": source.transform,
@@ -188,14 +191,6 @@ def _write_labels(draft: Path, scene: Scene, work: TileStore) -> None:
             if missing is not None:
                 strip[source.dataset_mask(window=place) == 0] = missing
             file.write(strip, 1, window=place)
-
-
-def _label_nodata(scene: Scene) -> int | None:
-    """Nodata value of the map, if a label image supports it."""
-    value = scene.dataset.nodata
-    if value is None:
-        return None
-    return int(value) if np.isfinite(value) and abs(value) < 2**31 and value == int(value) else 0
 
 
 def _in_strip(shape: shapely.Geometry, step: tuple[float, float], top: int) -> shapely.Geometry:
@@ -260,11 +255,23 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
     Raises:
         PromptError: The layer cannot be read, declares no CRS, or is outside the map.
     """
-    meta, shapes, columns = _read_layer(path, crs)
-    named = meta["crs"] or crs
+    try:
+        source, system = layer_source(path, crs)
+        with offline_layers():
+            meta, _, geometries, columns = pyogrio.raw.read(source, read_geometry=True)
+        shapes, named = shapely.from_wkb(geometries), system or meta["crs"] or crs
+    except AnymaskError:
+        raise
+    except OSError as error:
+        raise PromptError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # GDAL and GEOS exceptions, and IndexError for corrupted files
+        raise PromptError(
+            f"{path.name} is corrupted or not a layer. Expected {REQUESTED_LAYERS}. Copy "
+            "or create it again."
+        ) from error
     if named is None:
         raise PromptError(f"{path.name} does not declare its CRS. Pass --crs EPSG:NUMBER")
-    system, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
+    placed, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
     column = next((columns[fields.index(name)] for name in _LABEL_COLUMNS if name in fields), None)
     found, without, flat = [], list[str](), list[str]()
     for number, shape in enumerate(shapes, start=1):
@@ -273,12 +280,11 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
             without.append(text)
             continue
         value = None if column is None else column[number - 1]
-        label = None if value is None else str(value)
         try:
             if shape.geom_type in ("Point", "MultiPoint"):
-                one = Prompt.of(scene.to_pixels(shapely.get_coordinates(shape), system))
+                one = Prompt.of(scene.to_pixels(shapely.get_coordinates(shape), placed))
             else:
-                box = _box_in_pixels(scene, np.array(shape.bounds), system)
+                box = _box_in_pixels(scene, np.array(shape.bounds), placed)
                 if np.isfinite(box).all() and not (box[2:] > box[:2]).all():
                     flat.append(text)
                     continue
@@ -289,30 +295,12 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
                 "GeoJSON without a CRS is read as longitude and latitude. Pass the "
                 "CRS of the file: --crs EPSG:NUMBER."
             ) from error
-        found.append(replace(one, source=text, label=label))
+        found.append(replace(one, source=text, label=None if value is None else str(value)))
     if without:
         log.warning("Features without a geometry were skipped: %s", name_some(without))
     if flat:
         log.warning("Features whose box has no area were skipped: %s", name_some(flat))
     return on_the_map(found, scene, str(path))
-
-
-def _read_layer(path: Path, crs: str | None) -> tuple[dict[str, Any], Any, Any]:
-    """Metadata, shapes and columns of a layer. Raises PromptError."""
-    try:
-        source, system = layer_source(path, crs)
-        with offline_layers():
-            meta, _, geometries, columns = pyogrio.raw.read(source, read_geometry=True)
-        return meta | ({"crs": system} if system else {}), shapely.from_wkb(geometries), columns
-    except AnymaskError:
-        raise
-    except OSError as error:
-        raise PromptError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # GDAL and GEOS exceptions, and IndexError for corrupted files
-        raise PromptError(
-            f"{path.name} is corrupted or not a layer. Expected {REQUESTED_LAYERS}. Copy "
-            "or create it again."
-        ) from error
 
 
 def name_some(texts: Sequence[str], most: int = 10) -> str:

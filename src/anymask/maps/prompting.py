@@ -81,11 +81,17 @@ class PromptProcessor:
     def detect(self, window: Window) -> list[Fragment]:
         found, left, place, done = [], list(self.by_window[window]), window, self.before[window]
         while left:
-            image, valid, scale = self._read(place)
+            # At most two tiles per side
+            size = np.array([place[2] - place[0], place[3] - place[1]])
+            reduced = size / max(1.0, size.max() / (2 * self.side))
+            width, height = np.maximum(1, reduced).round().astype(int)
+            image, valid = self.scene.read_scaled(place, (int(height), int(width)))
+            scale = size / (width, height)  # scene pixels per pixel
+            grows = size.max() < min(_MAX_WINDOW_TILES * self.side, max(self.scene.image_hw))
             again: list[Prompt] = []
             for prompt, mask in zip(left, self._ask(image, left, place, scale), strict=True):
                 answer = self._fragment(prompt, mask, valid, place, scale)
-                if answer is not None and answer.cut and self._grows(place):
+                if answer is not None and answer.cut and grows:
                     again.append(prompt)
                     continue
                 if answer is not None:
@@ -100,30 +106,14 @@ class PromptProcessor:
         """Return nothing, because prompted objects are not merged. See `WindowProcessor`."""
         return [[] for _ in pieces]
 
-    def _grows(self, window: Window) -> bool:
-        side = max(window[2] - window[0], window[3] - window[1])
-        return side < min(_MAX_WINDOW_TILES * self.side, max(self.scene.image_hw))
-
     def _larger(self, window: Window) -> Window:
         """Window of twice the size and the same center, inside the map."""
-        corner = []
-        for low, high, length in zip(
-            window[:2], window[2:], self.scene.image_hw[::-1], strict=True
-        ):
-            side = min(2 * (high - low), length)
-            start = min(max(0, (low + high - side) // 2), length - side)
-            corner.append((start, start + side))
-        (x0, x1), (y0, y1) = corner
+        low, high = np.array(window[:2]), np.array(window[2:])
+        length = np.array(self.scene.image_hw[::-1])
+        side = np.minimum(2 * (high - low), length)
+        start = np.clip((low + high - side) // 2, 0, length - side)
+        (x0, y0), (x1, y1) = start.tolist(), (start + side).tolist()
         return x0, y0, x1, y1
-
-    def _read(self, window: Window) -> tuple[UintImage, BoolArray, Floats]:
-        """Read a window, reduced to at most two tiles per side, with its scale (scene pixels)."""
-        size = np.array([window[2] - window[0], window[3] - window[1]])
-        width, height = (
-            np.maximum(1, size / max(1.0, size.max() / (2 * self.side))).round().astype(int)
-        )
-        image, valid = self.scene.read_scaled(window, (int(height), int(width)))
-        return image, valid, size / (width, height)
 
     def _ask(
         self, image: UintImage, prompts: Sequence[Prompt], window: Window, scale: Floats

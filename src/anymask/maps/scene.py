@@ -94,9 +94,7 @@ class Scene:
     @property
     def transform(self) -> Any:
         """Affine transform from scene pixels to map coordinates."""
-        a, b, c, d, e, f = tuple(self.dataset.transform)[:6]
-        along, down = self.step
-        return Affine(a * along, b * down, c, d * along, e * down, f)
+        return self.dataset.transform * Affine.scale(*self.step)
 
     @property
     def ground(self) -> tuple[float, float]:

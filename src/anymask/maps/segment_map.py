@@ -305,8 +305,7 @@ class TileProcessor:
         image, valid = self.scene.read(window)
         if not valid.any():
             return []
-        cut = Cutting(window, self.scene.image_hw, self.prompt)
-        return cut.fragments(self.find(image), valid)
+        return Cutting(window, self.scene.image_hw, self.prompt).fragments(self.find(image), valid)
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
         image, valid = self.scene.read(window)

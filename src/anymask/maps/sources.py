@@ -52,7 +52,7 @@ EXPECTED = "GeoTIFF, COG, VRT, JPEG 2000, PNG, JPEG or Erdas Imagine"
 SHAPEFILE_MAGIC = b"\0\0\x27\x0a"
 LAYER_MAGIC = (b"SQLite format 3\0", b"fgb\x03fgb", SHAPEFILE_MAGIC)  # GDAL reads these directly
 REQUESTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON, Shapefile or KML"
-WGS_84 = "EPSG:4326"  # CRS of GeoJSON (RFC 7946) and KML
+LAYER_CRS = "EPSG:4326"  # CRS of GeoJSON (RFC 7946) and KML
 _HEADER_BYTES, _MAX_VRT_DEPTH = 1024, 8
 _MAX_XML = 100_000_000  # maximum size of a VRT, in bytes
 _SIDE_FILES = (".ovr", ".OVR", ".msk", ".MSK")
@@ -76,23 +76,21 @@ def offline_rasters(**options: Any) -> Iterator[None]:
         yield
 
 
-def raster_driver(path: Path) -> str:
-    """Select the safe driver of a raster.
-
-    Raises ImageError if the format is not supported, or a VRT or side file refers to anything but
-    rasters below its own folder; OSError.
-    """
-    return _driver(path, frozenset())
-
-
 def check_overviews(dataset: Any, name: str) -> None:
     """Raise ImageError if the metadata of an open raster refer to an external overview file."""
     if dataset.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
         raise _refused(name, "refers to another file for its overviews")
 
 
-def _driver(path: Path, above: frozenset[Path]) -> str:
-    """Implementation of `raster_driver`. `above` are the VRTs that contain the file."""
+def raster_driver(path: Path, above: frozenset[Path] = frozenset()) -> str:
+    """Select the safe driver of a raster.
+
+    Raises ImageError if the format is not supported, or a VRT or side file refers to anything but
+    rasters below its own folder; OSError.
+
+    Args:
+        above: VRTs that contain the file.
+    """
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -112,7 +110,7 @@ def _driver(path: Path, above: frozenset[Path]) -> str:
             )
     for suffix in _SIDE_FILES:
         side = path.with_name(path.name + suffix)
-        if side.is_file() and _driver(side, above | {path}) == "VRT":
+        if side.is_file() and raster_driver(side, above | {path}) == "VRT":
             raise _refused(side.name, "is a VRT used as overviews or a mask")
     side = path.with_name(f"{path.name}.aux.xml")
     if side.is_file():
@@ -146,7 +144,7 @@ def _check_vrt(path: Path, above: frozenset[Path]) -> None:
         if text and (is_file or (is_option and any(part in key for part in _KEYS))):
             source = _source(path, element, text)
             if id(element) not in raw:
-                _driver(source, above)
+                raster_driver(source, above)
         elif _tag(element) not in ("mdi", "description", "srs") and any(map(_REMOTE.search, texts)):
             raise _refused(path.name, f"refers to {_REMOTE.sub('...', text)[:60]!r}")
 
@@ -172,8 +170,7 @@ def _source(path: Path, element: ET.Element, text: str) -> Path:
 
 def _parsed(path: Path) -> ET.Element:
     """Parse an XML file. Raises ImageError if it is invalid."""
-    size = path.stat().st_size
-    if size > _MAX_XML:
+    if (size := path.stat().st_size) > _MAX_XML:
         raise ImageError(
             f"{path.name} has {size} bytes of XML, but at most {_MAX_XML} are read. Pass "
             "the raster files themselves."
@@ -249,7 +246,7 @@ def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str 
         return path, None
     if is_kml(head):
         features = kml_features(path.read_bytes(), path.name)
-        return json.dumps({"type": "FeatureCollection", "features": features}).encode(), WGS_84
+        return json.dumps({"type": "FeatureCollection", "features": features}).encode(), LAYER_CRS
     if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         raise PromptError(
             f"{path.name} is not a supported layer: its first bytes are {head[:8]!r}. Expected "
@@ -281,4 +278,4 @@ def _features_alone(document: Any, name: str, crs: str | None) -> tuple[bytes, s
                 f"{name} refers to its CRS by a link, which is not followed. Pass "
                 "--crs EPSG:NUMBER."
             )
-    return json.dumps(kept).encode(), crs or WGS_84
+    return json.dumps(kept).encode(), crs or LAYER_CRS

@@ -117,8 +117,7 @@ class TileStore:
             for one in found
         ]
         with self.base:
-            marks = ", ".join("?" * 10)
-            self.base.executemany(f"INSERT INTO fragment VALUES (NULL, {marks})", rows)
+            self.base.executemany(f"INSERT INTO fragment VALUES (NULL{', ?' * 10})", rows)
             self.base.execute("INSERT INTO looked VALUES (?)", [step])
 
     def _fragments(self, window: Window) -> list[Fragment]:
@@ -211,23 +210,22 @@ class TileStore:
         return self._objects(order, top - margin, bottom + margin)
 
     def _objects(self, query: str, *values: float) -> Iterator[MapObject]:
-        """Read the objects whose IDs a query selects."""
-        return (self._object(number) for (number,) in self.base.execute(query, values).fetchall())
-
-    def _object(self, number: int) -> MapObject:
+        """Read the objects whose IDs a query selects, one at a time."""
         text = (
             "SELECT outline, score, rank, label, prompt, windows, shape, area, number, id "
             "FROM object WHERE id = ?"
         )
-        row = self.base.execute(text, [number]).fetchone()
-        with located("The work file of this map is corrupted. Delete it"):
-            outline, score, rank, label, prompt, windows, shape, area, place, key = row
-            seen = frozenset(windows.split())
-            drawn = None if shape is None else _outline(shape)
-            return MapObject(
-                _outline(outline), float(score), float(rank), label, prompt, seen, drawn,
-                float(area or 0), int(place or 0), key,
-            )  # fmt: skip
+        for selected in self.base.execute(query, values).fetchall():
+            row = self.base.execute(text, selected).fetchone()
+            with located("The work file of this map is corrupted. Delete it"):
+                outline, score, rank, label, prompt, windows, shape, area, place, key = row
+                seen = frozenset(windows.split())
+                drawn = None if shape is None else _outline(shape)
+                found = MapObject(
+                    _outline(outline), float(score), float(rank), label, prompt, seen, drawn,
+                    float(area or 0), int(place or 0), key,
+                )  # fmt: skip
+            yield found
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from anymask.masks import Rle, rle_to_mask
 from anymask.track.matching import CellKeys, soft_to_labels
 
 MIN_COSINE = 0.75  # minimum cosine similarity of two appearances of one object
-BIN = 16  # width of a color histogram bin
+MAX_APPEARANCES = 5  # number of latest appearances kept per object
+HISTOGRAM_BIN = 16  # width of a color histogram bin
 
 
 def appearance(keys: CellKeys, image: UintImage, rle: Rle) -> FloatArray:  # -> (C,)
@@ -35,7 +36,7 @@ def appearance(keys: CellKeys, image: UintImage, rle: Rle) -> FloatArray:  # -> 
 def color_histogram(image: UintImage, rle: Rle) -> FloatArray:  # -> (C,)
     """Square roots of the smoothed color histograms of an object in CIELAB, of unit length."""
     colors = cv2.cvtColor(image[rle_to_mask(rle)][None], cv2.COLOR_RGB2LAB)[0]
-    sums = [np.bincount(one // BIN, minlength=256 // BIN) for one in colors.T]
+    sums = [np.bincount(one // HISTOGRAM_BIN, minlength=256 // HISTOGRAM_BIN) for one in colors.T]
     counts = np.pad(np.stack(sums).astype(np.float32), ((0, 0), (1, 1)), "edge")
     counts = counts[:, :-2] + counts[:, 1:-1] + counts[:, 2:]  # smooth over neighboring bins
     roots = np.sqrt(counts).ravel()

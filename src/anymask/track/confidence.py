@@ -67,13 +67,14 @@ def check_tracked(
         return TrackCheck(replace(monitor, missing=missing), state, tuple(doubts), sure)
     if prediction.score < settings.least_score:
         doubts.append("score")
+    center, before = _center(prediction), monitor.center
     if monitor.areas and not monitor.missing:
         usual = median(monitor.areas)
         if not usual / settings.area_jump <= area <= usual * settings.area_jump:
             doubts.append("area")
-    center = _center(prediction)
-    if monitor.areas and not monitor.missing and not cut and _has_jumped(monitor.center, center):
-        doubts.append("jump")
+        distance = float(np.hypot(center[0] - before[0], center[1] - before[1]))
+        if not cut and distance > max(before[2], center[2]):  # the longer box side
+            doubts.append("jump")
     sure = not doubts or settings.write_unsure
     if prediction.agreement < settings.least_agreement:  # reviewed, but still remembered
         doubts.append("unclear")
@@ -93,8 +94,3 @@ def _center(prediction: FramePrediction) -> tuple[float, float, float]:
     return (
         (x0 + x1) / 2 / width, (y0 + y1) / 2 / width, (max(x1 - x0, y1 - y0) + 1) / width,
     )  # fmt: skip
-
-
-def _has_jumped(before: tuple[float, float, float], now: tuple[float, float, float]) -> bool:
-    """Whether the centre moved by more than the longer box side."""
-    return float(np.hypot(now[0] - before[0], now[1] - before[1])) > max(before[2], now[2])

@@ -40,8 +40,8 @@ from anymask.track.settings import GROUPS
 from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
 from anymask.track.stored_tracks import read_tracks
-from anymask.track.tables import NUMBER, sequence_files
-from anymask.track.writers import check_paths, open_writers
+from anymask.track.tables import FRAME_PLACEHOLDER, sequence_files
+from anymask.track.writers import check_paths, closed_writers, open_writers
 
 LOG = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class TrackFiles:
         session = self.settings.get("session")
         read = (*self.mask_files, self.known, None if session is None else Path(session))
         for text in self.outputs:
-            named = NUMBER in Path(text).name  # one file for each frame
+            named = FRAME_PLACEHOLDER in Path(text).name  # one file for each frame
             frames = sequence_files(Path(text)) if named else Path(text).glob("*.png")
             for written in (Path(text), *frames):
                 refuse_inputs(written, *read)
@@ -113,8 +113,7 @@ class TrackFiles:
         if self.settings.get("session") is not None:
             return json.dumps([parts, self.known and str(self.known)])
         stamps = []
-        known = [] if self.known is None else [self.known]
-        for path in (Path(self.video), *self.mask_files, *known):
+        for path in filter(None, (Path(self.video), *self.mask_files, self.known)):
             files = sorted(path.iterdir()) if path.is_dir() else [path]
             stats = [(file.name, file.stat()) for file in files if file.exists()]
             stamps.append([[name, one.st_size, one.st_mtime_ns] for name, one in stats])
@@ -137,15 +136,14 @@ def track_files(
     """
     with claimed_file(job.paths[0]):
         # The record that a run with these outputs is complete.
-        places = json.dumps([os.path.realpath(path) for path in job.paths])
-        name = hashlib.sha256(places.encode()).hexdigest()[:32]
-        stamp, journal = job.stamp(model), ledger.Stamp(home() / "tracks" / name)
+        places = json.dumps([os.path.realpath(path) for path in job.paths]).encode()
+        journal = ledger.Stamp(home() / "tracks" / hashlib.sha256(places).hexdigest()[:32])
+        stamp = job.stamp(model)
         if journal.notes([stamp, _state_of(job.paths)]) is not None:
             return [f"exists: {path}" for path in job.paths]
         video = Path(job.video)
         source: Any = int(job.video) if job.video.isdecimal() and not video.exists() else video
-        kept, words = job.settings.get("session"), job.words(model)
-        first = job.paths[0]
+        first, kept, words = job.paths[0], job.settings.get("session"), job.words(model)
         path = first.parent / f".{first.name}.session" if kept is None else Path(kept)
         _forget_other(path, words, kept=kept is not None)
         leave = path.exists()  # a new file is deleted if the run fails before its first result
@@ -155,11 +153,10 @@ def track_files(
             with open_session(model_now, source, **settings) as session:
                 _begin(model_now, session, job, words)
                 leave = True
-                ignore: OnProgress = lambda done, total: None  # noqa: E731
-                tell, notes = progress or ignore, []
+                tell, notes = progress or _ignore, []
                 if job.masklets is not None:
                     notes.append(str(propose_masklets(session, model_now, job.masklets, tell)))
-                    tell = ignore  # the frames were counted; writing them takes little time
+                    tell = _ignore  # the frames were counted; writing them takes little time
                 notes += _write(session, job, tell)
                 complete = not session.frames.damage
             leave = kept is not None
@@ -170,6 +167,10 @@ def track_files(
             with contextlib.suppress(OSError):  # the home folder may be read-only
                 journal.end([stamp, _state_of(job.paths)])
         return notes
+
+
+def _ignore(done: int, total: int | None) -> None:
+    """Report no progress."""
 
 
 def _state_of(paths: Sequence[Path]) -> str:
@@ -195,7 +196,10 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
     store = SessionStore(path)
     stored = store.about("note command")
     store.close()
-    same = stored == words or (kept and (stored is None or _keeps_prompts(stored, words)))
+    same = stored == words or (kept and stored is None)
+    if kept and not same and stored is not None:
+        before, now = _prompts_of(stored), _prompts_of(words)
+        same = before[1:] == now[1:] and _parts(before[0]) <= _parts(now[0])
     if not same and kept:
         raise InputError(
             f"{path} was created with different prompts. Repeat all of them and add others; to "
@@ -203,12 +207,6 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
         )
     if not same:
         path.unlink()
-
-
-def _keeps_prompts(stored: str, words: str) -> bool:
-    """Whether a run repeats all prompts of the earlier run of its session."""
-    before, now = _prompts_of(stored), _prompts_of(words)
-    return before[1:] == now[1:] and _parts(before[0]) <= _parts(now[0])
 
 
 def _parts(prompts: list[Any]) -> set[str]:
@@ -251,8 +249,7 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
 
     A prompt on a later frame corrects the mask that is tracked up to that frame.
     """
-    stored = session.metadata("command")
-    if stored == words:
+    if (stored := session.metadata("command")) == words:
         return
     if stored is None and job.subject and not job.prompts:
         first = first_readable(session.frames) or 0
@@ -309,10 +306,11 @@ def _import_tracks(session: VideoSession, path: Path) -> None:
 
 def find_place(frames: SampledFrames, frame: int) -> int:
     """Index of the sampled frame nearest to a source frame. Raises InputError if out of range."""
-    length, first = frames.length, frames.sampling.start
+    length = frames.length
     if length == 0:
         raise InputError(
-            f"No frames left: start {first} is after the end of the video. Use a smaller start."
+            f"No frames left: start {frames.sampling.start} is after the end of the video. Use a "
+            "smaller start."
         )
     first = frames.source_frame(0)
     last = None if length is None else frames.source_frame(length - 1)
@@ -326,27 +324,19 @@ def find_place(frames: SampledFrames, frame: int) -> int:
 
 def _write(session: VideoSession, job: TrackFiles, progress: OnProgress) -> list[str]:
     """Track and write every frame. Returns messages about the run."""
-    writers: list[MaskWriter] = []
+    notes: list[str] = []
     written: set[str] = set()
-    try:
+    with closed_writers() as writers:
         for frame in _frames_in_order(session, job, progress):
             if is_damaged(session, frame, writers):
                 continue
-            image = partial(read_image, session, frame.index)
             if not writers:
                 facts = video_facts(session, Path(job.video), frame)
-                writers = open_writers(job.paths, facts, job.cutout)
+                writers += open_writers(job.paths, facts, job.cutout)
             for writer in writers:
-                writer.write(frame, image)
+                writer.write(frame, partial(read_image, session, frame.index))
             written.add(frame.stem)
             progress(frame.index + 1, session.frames.length)
-    except BaseException:
-        for writer in writers:
-            writer.abandon()
-        raise
-    notes: list[str] = []
-    for writer in writers:
-        writer.close()
     for folder in job.paths:
         others = [one for one in folder.glob("*.png") if one.stem not in written]
         if others:
@@ -374,17 +364,14 @@ def _frames_in_order(
     session: VideoSession, job: TrackFiles, progress: OnProgress
 ) -> Iterator[TrackedFrame]:
     """Yield every frame in order: during tracking, or after it if later passes change results."""
-    length, direction = session.frames.length, job.direction
-    if job.masklets is not None:
-        yield from map(session.result, range(length or 0))
-        return
-    if direction == "forward" or length is None:
-        yield from session.propagate("forward", start=0)
-        return
-    for done, _ in enumerate(session.propagate(direction)):
-        progress(min(done, length - 1), length)
-    for index in range(session.frames.length or 0):
-        yield session.result(index)
+    if job.masklets is None:
+        length = session.frames.length
+        if job.direction == "forward" or length is None:
+            yield from session.propagate("forward", start=0)
+            return
+        for done, _ in enumerate(session.propagate(job.direction)):
+            progress(min(done, length - 1), length)
+    yield from map(session.result, range(session.frames.length or 0))
 
 
 def is_damaged(

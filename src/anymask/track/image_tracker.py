@@ -85,6 +85,7 @@ from anymask.track.matching import (
     match_cells,
     mix_prior,
     pack_state,
+    resized,
     soft_to_labels,
     unit_features,
     unpack_state,
@@ -117,8 +118,7 @@ def to_plane(values: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H,
     """Resize a map of the frame to fine cells, padded with its edge."""
     rows, columns = _filled(values.shape, grid_hw)
     how = cv2.INTER_AREA if values.shape[1] > columns else cv2.INTER_LINEAR
-    small = cv2.resize(values, (columns, rows), interpolation=how)
-    return with_edges(np.asarray(small, np.float32), grid_hw)
+    return with_edges(resized(values, (columns, rows), how), grid_hw)
 
 
 def with_edges(plane: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # -> (4h, 4w)
@@ -136,8 +136,7 @@ def from_plane(
 ) -> FloatArray:  # (4h, 4w) -> (H, W)
     """Inverse of `to_plane`."""
     rows, columns = _filled(size, grid_hw)
-    wide = cv2.resize(plane[:rows, :columns], size[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(wide, np.float32)
+    return resized(plane[:rows, :columns], size[::-1])
 
 
 def _filled(size: tuple[int, ...], grid_hw: tuple[int, int]) -> tuple[int, int]:
@@ -153,25 +152,21 @@ def make_questions(
     memories: dict[tuple[int, ...], tuple[FloatArray, FloatArray]] = {}
     questions = []
     for state, hint in zip(states, hints, strict=True):
-        known = (*state.anchors, *state.recent)
+        known = state.remembered
         frames = (len(state.anchors), *(id(one.keys) for one in known))
         if frames not in memories:
-            memories[frames] = _remembered(state)
-        keys, kinds = memories[frames]
+            kinds = [ANCHOR] * len(state.anchors) + [RECENT] * len(state.recent)
+            lengths = [len(one.labels) for one in known]
+            memories[frames] = (
+                np.concatenate([one.keys.values for one in known]),  # (M, K)
+                np.repeat(np.array(kinds, np.float32), lengths),  # (M,)
+            )
         planes = np.stack(hint).astype(np.float32, copy=False)
         np.clip(planes[:2], -LIMIT, LIMIT, out=planes[:2])
         labels = np.concatenate([one.parts for one in known if one.parts is not None])
-        questions.append(MemoryQuery(maps, planes, keys, labels, kinds))
+        keys, repeated = memories[frames]
+        questions.append(MemoryQuery(maps, planes, keys, labels, repeated))
     return questions
-
-
-def _remembered(state: MatchState) -> tuple[FloatArray, FloatArray]:  # -> (M, K), (M,)
-    """Keys of the remembered cells (M, K), and their kinds (M,)."""
-    known = (*state.anchors, *state.recent)
-    kinds = [ANCHOR] * len(state.anchors) + [RECENT] * len(state.recent)
-    lengths = [len(one.labels) for one in known]
-    keys = np.concatenate([one.keys.values for one in known])
-    return keys, np.repeat(np.array(kinds, np.float32), lengths)
 
 
 Way = Literal["match", "memory"]
@@ -289,13 +284,11 @@ class ImageTracker:
         if not kept or self._reader is None:
             return state
         again = self.track(features, at, [state])[0].rle
-        grid = features.keys.grid_hw
-        share = to_plane(rle_to_mask(prediction.rle).astype(np.float32), grid)
+        mask = rle_to_mask(prediction.rle).astype(np.float32)
+        share = to_plane(mask, features.keys.grid_hw)
         reproduced = float(rle_iou([again], [prediction.rle])[0, 0])
-        evidence = fit_evidence(
-            features.embedding.maps, share, self.model.spec.mask_side, reproduced
-        )
-        return replace(state, evidence=evidence)
+        maps, side = features.embedding.maps, self.model.spec.mask_side
+        return replace(state, evidence=fit_evidence(maps, share, side, reproduced))
 
     def track(
         self, features: MatchFrame, at: TrackMoment, states: Sequence[MatchState]
@@ -329,12 +322,11 @@ class ImageTracker:
         prediction: FramePrediction,
         sure: bool,
     ) -> MatchState:
+        state = replace(state, soft=prediction.soft, gray=features.gray)
         if not sure:
-            return replace(state, soft=prediction.soft, gray=features.gray)
-        soft: FloatArray = prediction.soft
-        glimpse = self._glimpse(features, at, soft, 0.0)
-        recent = (*state.recent[-(RECENT_FRAMES - 1) :], glimpse)
-        return replace(state, recent=recent, soft=soft, gray=features.gray)
+            return state
+        glimpse = self._glimpse(features, at, state.soft, 0.0)
+        return replace(state, recent=(*state.recent[-(RECENT_FRAMES - 1) :], glimpse))
 
     def _glimpse(
         self, features: MatchFrame, at: TrackMoment, soft: FloatArray, trust: float
@@ -370,8 +362,7 @@ class ImageTracker:
             return None
         planes, qualities = answer
         rows, columns = logits_used(planes.shape[-1], features.embedding.geometry)
-        small = cv2.resize(prior.mixed, (columns, rows), interpolation=cv2.INTER_AREA)
-        odds = _log_odds(np.asarray(small, np.float32))
+        odds = _log_odds(resized(prior.mixed, (columns, rows), cv2.INTER_AREA))
         drawn = planes[:, :rows, :columns] - self.model.spec.mask_threshold
         chosen = most_alike(drawn > 0, odds > 0)
         mixed = drawn[chosen].clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
@@ -384,8 +375,7 @@ class ImageTracker:
         share = float(prior.matched.max(initial=0))
         if drawing is None:
             return nothing_found(features, share / 2)
-        size = features.gray.shape[::-1]
-        soft = cv2.resize(_sigmoid(drawing.mixed), size, interpolation=cv2.INTER_LINEAR)
+        soft = resized(_sigmoid(drawing.mixed), features.gray.shape[::-1])
         inside = soft > 0.5
         if not inside.any() or prior.matched[inside].mean() < KNOWN:
             return nothing_found(features, share / 2)
@@ -409,22 +399,17 @@ class ImageTracker:
 
     def mask_of(self, features: MatchFrame, logits: FloatArray) -> Rle:  # (1, m, m)
         """Mask in frame size, without specks and pinholes, with refined edges if enabled."""
-        where = features.embedding.geometry
-        drawn = Candidate(logits[0], where, score=0.0)
+        drawn = Candidate(logits[0], features.embedding.geometry, score=0.0)
         whole = without_small_regions(drawn, NO_CLICKS, *USUAL.min_areas)
         rle = whole.rle()
         if not self._refine or not rle_area(rle):
             return rle
         x0, y0, x1, y1 = rle_box_xyxy(rle)
-        mask = Prediction((whole,))
-        question = PromptContext(
-            self.model.runtime,
-            features.image,
-            features.embedding,
-            Prompt.of(box=(x0, y0, x1 + 1, y1 + 1)),
-            AS_SHOWN,
-        )
-        fine = edges_refined(mask, question).first.rle()
+        box = Prompt.of(box=(x0, y0, x1 + 1, y1 + 1))
+        inputs = self.model.runtime, features.image, features.embedding
+        fine = edges_refined(
+            Prediction((whole,)), PromptContext(*inputs, box, AS_SHOWN)
+        ).first.rle()
         return fine if rle_area(fine) else rle
 
     def _whole(self, part: FloatArray) -> FloatArray:  # -> (1, m, m)
@@ -499,9 +484,7 @@ def most_alike(drawn: BoolArray, prior: BoolArray) -> int:  # (K, h, w), (h, w)
 
 def soft_of(mask: BoolArray, features: MatchFrame) -> FloatArray:  # (H, W) -> (h, w)
     """Resize a mask to the reduced frame."""
-    size = features.gray.shape[::-1]
-    small = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32)
+    return resized(mask.astype(np.float32), features.gray.shape[::-1], cv2.INTER_AREA)
 
 
 def given_mask(prompt: Prompt, hw: tuple[int, int]) -> BoolArray:

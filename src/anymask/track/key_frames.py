@@ -23,8 +23,8 @@ from anymask.base import FloatArray, UintImage, parse_json
 from anymask.formats import located
 from anymask.masks import Rle, coco_to_rle, rle_area, rle_iou, rle_to_coco, rle_to_mask
 from anymask.segment import EncodedImage, Model
-from anymask.track.appearance import MIN_COSINE, appearance, similarity
-from anymask.track.matching import CellKeys, compare_masks, maps_to_keys, match_best
+from anymask.track.appearance import MAX_APPEARANCES, MIN_COSINE, appearance, similarity
+from anymask.track.matching import INSIDE_SHARE, compare_masks, maps_to_keys, match_best
 from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.session import VideoSession
 
@@ -32,10 +32,8 @@ GRID_SIDE = 16  # grid points along each side of the image; smaller objects are 
 SAME_IOU = 0.5  # minimum IoU of a proposal and a tracked object that is the same
 CORRECTED_IOU = 0.3  # minimum IoU of a proposal and a track that it corrects
 DRIFTED_IOU = 0.7  # IoU of a track and its anchor below which the track has drifted
-PART_SHARE = 0.8  # minimum share of a proposal inside a tracked object to count as a part of it
 MAX_PROPOSAL_SHARE = 0.5  # of the frame; larger proposals are background
 GROWTH = 2.5  # maximum ratio of the areas of one object on two anchors
-MAX_APPEARANCES = 5  # number of latest appearances kept per object
 KEYS_NOTE = "masklet keys"  # note of a session: indices of the finished key frames
 
 
@@ -67,7 +65,20 @@ class KeyFrames:
         vectors = [view.look(rle) for rle in proposals]
         tracks = {number: one.rle for number, one in frame.objects.items() if one.area}
         views = {number: view.look(rle) for number, rle in tracks.items()}
-        anchors = self._confirm(proposals, vectors, tracks, views)
+        anchors: dict[int, Rle] = {}  # of the proposal and the track, the more similar one
+        ious = compare_masks(proposals, [*tracks.values()])[0]
+        for n, place in match_best(np.asarray(ious, np.float32), CORRECTED_IOU).items():
+            number = [*tracks][place]
+            known = self._looks[number]
+            mine, theirs = similarity(views[number], known), similarity(vectors[n], known)
+            if theirs >= max(mine, MIN_COSINE) and self._fits(number, proposals[n]):
+                anchors[number] = proposals[n]
+            elif (
+                mine >= MIN_COSINE
+                and ious[n, place] >= SAME_IOU
+                and self._fits(number, tracks[number])
+            ):
+                anchors[number] = tracks[number]
         free = _free(proposals, [*anchors.values()])
         lost = [
             number
@@ -79,7 +90,15 @@ class KeyFrames:
                 and similarity(views[number], self._looks[number]) >= MIN_COSINE
             )
         ]
-        anchors |= self._recognize([(proposals[n], vectors[n]) for n in free], lost)
+        alike = np.array(  # appearance and area of a lost object
+            [
+                [self._fits(one, proposals[n]) * similarity(vectors[n], self._looks[one])
+                 for one in lost] for n in free
+            ],
+            np.float32,
+        ).reshape(len(free), len(lost))  # fmt: skip
+        for row, place in match_best(alike, MIN_COSINE).items():
+            anchors[lost[place]] = proposals[free[row]]
         for number, rle in anchors.items():
             self._anchor(frame, number, rle, view.look(rle))
         for number in set(lost) & set(tracks) - set(anchors):
@@ -103,39 +122,6 @@ class KeyFrames:
         self.finished.append(frame.index)
         self.session.metadata(KEYS_NOTE, json.dumps(self.finished))
 
-    def _confirm(
-        self,
-        proposals: list[Rle],
-        vectors: list[FloatArray],
-        tracks: dict[int, Rle],
-        views: dict[int, FloatArray],
-    ) -> dict[int, Rle]:
-        """Masks of the tracks that a proposal confirms: the more similar of proposal and track."""
-        ious = compare_masks(proposals, [*tracks.values()])[0]
-        confirmed: dict[int, Rle] = {}
-        for n, place in match_best(np.asarray(ious, np.float32), CORRECTED_IOU).items():
-            number = [*tracks][place]
-            known, iou = self._looks[number], ious[n, place]
-            mine, theirs = similarity(views[number], known), similarity(vectors[n], known)
-            if theirs >= max(mine, MIN_COSINE) and self._fits(number, proposals[n]):
-                confirmed[number] = proposals[n]
-            elif mine >= MIN_COSINE and iou >= SAME_IOU and self._fits(number, tracks[number]):
-                confirmed[number] = tracks[number]
-        return confirmed
-
-    def _recognize(
-        self, proposals: list[tuple[Rle, FloatArray]], lost: list[int]
-    ) -> dict[int, Rle]:
-        """Masks of lost objects that a proposal resembles in appearance and area."""
-        alike = np.array(
-            [
-                [self._fits(n, rle) * similarity(vector, self._looks[n]) for n in lost]
-                for rle, vector in proposals
-            ],
-            np.float32,
-        ).reshape(len(proposals), len(lost))
-        return {lost[place]: proposals[n][0] for n, place in match_best(alike, MIN_COSINE).items()}
-
     def _fits(self, number: int, rle: Rle) -> bool:
         return is_similar_area(rle_area(rle), self._areas[number])
 
@@ -144,8 +130,7 @@ class KeyFrames:
         track = frame.objects.get(number)
         self.session.add(frame.index, number, mask=rle_to_mask(rle), replace=True)
         self._remember(number, rle, vector)
-        had_drifted = track is not None and rle_iou([track.rle], [rle])[0, 0] < DRIFTED_IOU
-        if had_drifted:
+        if track is not None and rle_iou([track.rle], [rle])[0, 0] < DRIFTED_IOU:
             store_forward(self.session, number, frame.index)
             self.session.forget_before(number, frame.index)
 
@@ -164,7 +149,7 @@ class _View:
         self.image: UintImage = image
         self.encoded = EncodedImage(features, image)
         self.hw = image.shape[0], image.shape[1]
-        self._keys: CellKeys = maps_to_keys(features.maps, features.geometry)
+        self._keys = maps_to_keys(features.maps, features.geometry)
 
     def look(self, rle: Rle) -> FloatArray:  # -> (C,)
         return appearance(self._keys, self.image, rle)
@@ -190,7 +175,7 @@ def _free(proposals: list[Rle], masks: list[Rle], parts: bool = True) -> list[in
         parts: Whether a proposal inside a mask is covered.
     """
     ious, inside, _ = compare_masks(proposals, masks)
-    covered = (ious >= SAME_IOU) | (parts & (inside >= PART_SHARE))
+    covered = (ious >= SAME_IOU) | (parts & (inside >= INSIDE_SHARE))
     return [n for n in range(len(proposals)) if not covered[n].any()]
 
 

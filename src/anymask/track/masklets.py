@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations, pairwise
 from typing import Annotated
@@ -91,7 +91,12 @@ class Segments:
         for before, after in pairwise(anchors):
             forward = read_forward(self.session, number, after.frame)
             is_confirmed = not any(before.frame < key < after.frame for key in self.keys)
-            reaches = forward is not None and is_near(masks, before.frame, before.frame + 1)
+            beside = masks.get(before.frame + 1)  # the backward track beside the earlier anchor
+            reaches = (
+                forward is not None
+                and beside is not None
+                and rle_iou([masks[before.frame].rle], [beside.rle])[0, 0] >= SAME_IOU
+            )
             for at in range(before.frame + 1, after.frame):
                 if at not in masks:
                     continue
@@ -102,7 +107,13 @@ class Segments:
                     settled[at] = self._between(at, before, after, both)
         outside = range(anchors[0].frame - 1, -1, -1), range(anchors[-1].frame + 1, max(masks) + 1)
         for anchor, frames in zip((anchors[0], anchors[-1]), outside, strict=True):
-            settled |= dict(self._beyond(frames, anchor, masks))
+            for at in frames:
+                one = masks.get(at)
+                if one is None or "cut" in one.doubts:
+                    break
+                if one.area and not self._is_plausible(at, one, anchor):
+                    break
+                settled[at] = one
         return settled
 
     def _between(
@@ -116,22 +127,8 @@ class Segments:
         found = [one for one in nearest_first if 0 < one.area <= most]
         if len(found) == 2 and rle_iou([found[0].rle], [found[1].rle])[0, 0] >= SAME_IOU:
             return found[0]
-        for one in found:
-            if self._is_plausible(at, one, before, after):
-                return one
-        return hidden(backward)
-
-    def _beyond(
-        self, frames: range, anchor: Anchor, masks: Mapping[int, ObjectMask]
-    ) -> Iterator[tuple[int, ObjectMask]]:
-        """Masks in one direction from an outer anchor, up to the first implausible one."""
-        for at in frames:
-            one = masks.get(at)
-            if one is None or "cut" in one.doubts:
-                return
-            if one.area and not self._is_plausible(at, one, anchor):
-                return
-            yield at, one
+        plausible = (one for one in found if self._is_plausible(at, one, before, after))
+        return next(plausible, hidden(backward))
 
     def _is_plausible(self, at: int, one: ObjectMask, *anchors: Anchor) -> bool:
         alike = [anchor for anchor in anchors if is_similar_area(one.area, anchor.area)]
@@ -146,13 +143,6 @@ class Segments:
         return color_histogram(image, one.rle)
 
 
-def is_near(masks: Mapping[int, ObjectMask], anchor: int, frame: int) -> bool:
-    """Whether the mask of an anchor and the one of a frame beside it show the same object."""
-    return frame in masks and bool(
-        rle_iou([masks[anchor].rle], [masks[frame].rle])[0, 0] >= SAME_IOU
-    )
-
-
 def hidden(one: ObjectMask) -> ObjectMask:
     """The empty mask of an object on a frame."""
     return replace(
@@ -161,9 +151,9 @@ def hidden(one: ObjectMask) -> ObjectMask:
     )  # fmt: skip
 
 
-COMMON = 3  # minimum number of common frames of two objects that are merged
+MIN_COMMON_FRAMES = 3  # minimum number of common frames of two objects that are merged
 VISIBLE_DOUBTS = frozenset({"score", "area", "jump", "unclear"})  # doubts about a visible mask
-DONE = "masklets"  # note of a session: the report
+REPORT_NOTE = "masklets"  # note of a session: the report
 
 
 @describe_settings
@@ -238,7 +228,7 @@ def propose_masklets(
             "Masklets are tracked in both directions, but this source can only be read forward. "
             "Pass a video file or a folder of frames."
         )
-    stored = session.metadata(DONE)
+    stored = session.metadata(REPORT_NOTE)
     if stored is None:
         _track_forward(session, model, settings, lambda done: progress(done, 2 * length))
         if session.objects:
@@ -246,7 +236,7 @@ def propose_masklets(
                 progress(done, 2 * length)
         tracked()
         stored = json.dumps(asdict(_clean(session, settings)))
-        session.metadata(DONE, stored)
+        session.metadata(REPORT_NOTE, stored)
         session.checkpoint()
     progress(2 * length, 2 * length)
     with located("the report of the session"):
@@ -259,7 +249,10 @@ def _track_forward(
     """Track through the video, and match the proposals on key frames."""
     keys = KeyFrames(session, model, settings.min_object, settings.max_objects)
     before = None
-    for frame in _steps(session):
+    # The last frame of an interrupted call, then those after it
+    resumes = session.last_step >= 0
+    frame = session.result(session.last_step) if resumes else session.step()
+    while frame is not None:
         progress(frame.index)
         image = session.image(frame.index)
         assert image is not None  # the session has just processed this frame
@@ -272,14 +265,7 @@ def _track_forward(
         before = gray
         if is_key and frame.index not in keys.finished:
             keys.process(frame)
-
-
-def _steps(session: VideoSession) -> Iterator[TrackedFrame]:
-    """Yield the last frame of an interrupted call again, then the frames after it."""
-    if session.last_step >= 0:
-        yield session.result(session.last_step)
-    while (frame := session.step()) is not None:
-        yield frame
+        frame = session.step()
 
 
 # Merging and dropping.
@@ -331,7 +317,11 @@ def merge_groups(frames: Iterable[TrackedFrame], least: float) -> list[list[int]
         table = rle_iou([*visible.values()], [*visible.values()]) if visible else np.zeros((0, 0))
         for (row, one), (column, other) in combinations(enumerate(visible), 2):
             totals[one, other].append(float(table[row, column]))
-    means = {pair: float(np.mean(ious)) for pair, ious in totals.items() if len(ious) >= COMMON}
+    means = {
+        pair: float(np.mean(ious))
+        for pair, ious in totals.items()
+        if len(ious) >= MIN_COMMON_FRAMES
+    }
     group_of: dict[int, list[int]] = {}
     for (one, other), mean in sorted(means.items(), key=lambda pair: -pair[1]):
         mine, theirs = group_of.get(one, [one]), group_of.get(other, [other])

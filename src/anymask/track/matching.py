@@ -31,6 +31,7 @@ GRID = 32  # default number of cells along the model's side
 SHARPNESS = 60.0  # inverse temperature of the softmax over cosines
 MOTION_CELLS = 5  # maximum motion between two frames, in cells
 PROMPT_BONUS = 0.05  # cosine bonus of prompted frames
+INSIDE_SHARE = 0.8  # minimum share of a mask inside another one to count as a part of it
 FLOW_WEIGHT = 0.4  # weight of the flow in the prior
 
 
@@ -80,8 +81,7 @@ def _pool(
     """Average a feature map in a count x count grid, and crop it to the first cells."""
     (height, width), side = grid_hw, values.shape[-1]
     if side % count:
-        size = (count, count)
-        planes = [cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in values]
+        planes = [cv2.resize(one, (count, count), interpolation=cv2.INTER_AREA) for one in values]
         return np.stack(planes).astype(np.float32)[:, :height, :width]
     step = side // count
     used = values[:, : height * step, : width * step].reshape(-1, height, step, width * step)
@@ -90,10 +90,16 @@ def _pool(
     return np.asarray(cells / np.float32(step**2), np.float32)
 
 
+def resized(
+    values: FloatArray, size: tuple[int, ...], how: int = cv2.INTER_LINEAR
+) -> FloatArray:  # (H, W) -> (h, w)
+    """Resize a map to a size (w, h)."""
+    return np.asarray(cv2.resize(values, size, interpolation=how), np.float32)
+
+
 def soft_to_labels(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (h, w) -> (G,)
     """Share of a soft mask in each cell."""
-    cells = cv2.resize(soft, grid_hw[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(cells, np.float32).reshape(-1)
+    return resized(soft, grid_hw[::-1], cv2.INTER_AREA).reshape(-1)
 
 
 def match_cells(
@@ -216,9 +222,8 @@ def match_all(features: MatchFrame, states: Sequence[MatchState], cut: bool) -> 
     """
     alike: dict[tuple[int, ...], list[int]] = {}
     known = [state.remembered for state in states]
-    for place in range(len(states)):
-        frames = tuple(id(one.keys) for one in known[place])
-        alike.setdefault(frames, []).append(place)
+    for place, frames in enumerate(known):
+        alike.setdefault(tuple(id(one.keys) for one in frames), []).append(place)
     near = [_reached(features, state, cut) for state in states]
     shares: dict[int, FloatArray] = {}
     for places in alike.values():
@@ -245,9 +250,7 @@ def mix_prior(
     features: MatchFrame, state: MatchState, share: FloatArray, flows: Flows | None
 ) -> Prior:
     """Combine both estimates into the prior of the reduced frame. A cut disables the flow."""
-    size = features.gray.shape[::-1]
-    wide = cv2.resize(share.reshape(features.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR)
-    matched = np.asarray(wide, np.float32)
+    matched = resized(share.reshape(features.keys.grid_hw), features.gray.shape[::-1])
     if flows is None or not is_flowing(features, state):
         return Prior(matched, matched, None)
     carried = carry_along(state.soft, flows.back(state.gray))

@@ -33,10 +33,10 @@ from anymask.track.records import ObjectMask, TrackedFrame
 from anymask.track.sources import import_av
 
 LOG = logging.getLogger(__name__)
-CLOCK = 90_000  # ticks per second
+VIDEO_CLOCK = 90_000  # ticks per second
 SOUND_RATE = 48_000  # samples per second of re-encoded sound
 _SOUNDS = {"libopus": ("flt", 960), "aac": ("fltp", 1024)}  # encoder -> format, packet size
-WHITE: Color = (255, 255, 255)  # default color of objects without one
+DEFAULT_COLOR: Color = (255, 255, 255)  # default color of objects without one
 OUTPUT_VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm"})
 _FAST_VP9 = {"deadline": "realtime", "cpu-used": "8", "crf": "30", "b": "0", "auto-alt-ref": "0"}
 # Matrix of a video (ITU-T H.273) -> as FFmpeg converts it. Players and FFmpeg differ in what they
@@ -177,7 +177,7 @@ def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Co
     """Draw the masks on a frame (H, W, 3), one color per object."""
     if not frame.objects:
         return image
-    chosen = [palette.get(number, WHITE) for number in frame.objects]
+    chosen = [palette.get(number, DEFAULT_COLOR) for number in frame.objects]
     return overlay(image, np.stack(list(frame.masks.values())), palette=chosen)
 
 
@@ -185,7 +185,7 @@ def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Colo
     """Draw the masks (H, W, 3) on black, one color per object, higher scores on top."""
     drawn = np.zeros_like(image)
     for number, one in sorted(frame.objects.items(), key=lambda pair: pair[1].score):
-        drawn[one.mask] = palette.get(number, WHITE)
+        drawn[one.mask] = palette.get(number, DEFAULT_COLOR)
     return drawn
 
 
@@ -228,7 +228,7 @@ class VideoWriter(MaskWriter):
         self._last = float("inf") if facts.end is None else facts.end - facts.begin
         if facts.sound is not None:
             try:
-                self._copy_audio(facts.sound)
+                self._open_original(facts.sound)
             except BaseException:
                 self.abandon()
                 raise
@@ -246,7 +246,7 @@ class VideoWriter(MaskWriter):
             odd = (height % 2 or width % 2) and not webm
             plain = "yuv422p10le" if prores else "yuv444p" if odd else "yuv420p"
             self._stream.pix_fmt = ("yuva420p" if webm else "yuva444p10le") if alpha else plain
-            self._stream.codec_context.time_base = Fraction(1, CLOCK)
+            self._stream.codec_context.time_base = Fraction(1, VIDEO_CLOCK)
             if prores:  # has no full range
                 self._colors = (self._colors[0], _BT709[1], *self._colors[2:])
             for name, value in zip(_TAGS, self._colors, strict=True):
@@ -262,7 +262,7 @@ class VideoWriter(MaskWriter):
         for name, value in zip(_TAGS, self._colors, strict=True):
             with contextlib.suppress(AttributeError):  # PyAV 14 has no primaries of a frame
                 setattr(shown, name, value)
-        shown.pts, shown.time_base = round(seconds * CLOCK), Fraction(1, CLOCK)
+        shown.pts, shown.time_base = round(seconds * VIDEO_CLOCK), Fraction(1, VIDEO_CLOCK)
         self._out.mux(self._stream.encode(shown))
         self._write_sound(seconds)
 
@@ -284,16 +284,23 @@ class VideoWriter(MaskWriter):
             self._original.close()
         self._draft.unlink(missing_ok=True)
 
-    def _copy_audio(self, like: Path) -> None:
-        """Copy the packets of the first audio track.
+    def _open_original(self, like: Path) -> None:
+        """Use the color space of the original, and copy the packets of its first audio track.
 
         If the container does not support its codec, encode as Opus in WebM, or as AAC elsewhere.
         """
         original = self._original = self._av.open(str(like), metadata_errors="replace")
         track = next(iter(original.streams.audio), None)
         shown = next(iter(original.streams.video), None)
-        if shown is not None:
-            self._keep_colors(shown.codec_context)
+        if shown is not None and (form := shown.codec_context.format) is not None:
+            tags = tuple(int(getattr(shown.codec_context, name)) for name in _TAGS)
+            if tags[0] in _MATRICES and not form.is_rgb:
+                self._colors = tags
+            if (bits := form.components[0].bits) > 8:
+                LOG.warning(
+                    "The original of %s has %d bits a channel. It is written with 8 bits, in the "
+                    "same color space.", self.path, bits,
+                )  # fmt: skip
         begin = self.begin  # file time; its first frame may start later than 0
         if track is None:
             return
@@ -308,19 +315,6 @@ class VideoWriter(MaskWriter):
         held = self._out.add_stream(codec, rate=SOUND_RATE)
         held.layout = "mono" if track.codec_context.channels == 1 else "stereo"
         self._sound = self._encoded(original, track, held, begin)
-
-    def _keep_colors(self, held: Any) -> None:
-        """Use the matrix, range, primaries and transfer of the original."""
-        tags = tuple(int(getattr(held, name)) for name in _TAGS)
-        if held.format is None:
-            return
-        if tags[0] in _MATRICES and not held.format.is_rgb:
-            self._colors = tags
-        if (bits := held.format.components[0].bits) > 8:
-            LOG.warning(
-                "The original of %s has %d bits a channel. It is written with 8 bits, in the same "
-                "color space.", self.path, bits,
-            )  # fmt: skip
 
     def _holds(self, track: Any) -> bool:
         """Whether the container supports the codec of an audio track."""

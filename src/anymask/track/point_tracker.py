@@ -45,6 +45,7 @@ from anymask.track.matching import (
     is_flowing,
     match_all,
     pack_state,
+    resized,
     unpack_state,
 )
 from anymask.track.records import FramePrediction, StateArrays, TrackMoment
@@ -269,10 +270,9 @@ class PointTracker:
         found = {}
         for place, (planes, qualities) in zip(prompts, answers, strict=True):
             rows, columns = logits_used(planes.shape[-1], features.embedding.geometry)
-            mixed = expected[place].mixed
-            prior = cv2.resize(mixed, (columns, rows), interpolation=cv2.INTER_AREA)
+            prior = resized(expected[place].mixed, (columns, rows), cv2.INTER_AREA)
             inside = planes[:, :rows, :columns] > self.model.spec.mask_threshold
-            chosen = most_alike(inside, np.asarray(prior > 0.5))
+            chosen = most_alike(inside, prior > 0.5)
             found[place] = planes[chosen], float(qualities[chosen])
         return found
 
@@ -303,16 +303,12 @@ class PointTracker:
 def _expect(features: PointFrame, state: PointState, share: FloatArray, cut: bool) -> Expected:
     """Move the points and the mask into a frame, or select points by feature matching."""
     size = features.fine.shape[::-1]
-    wide = cv2.resize(
-        share.reshape(features.features.keys.grid_hw), size, interpolation=cv2.INTER_LINEAR
-    )
-    matched = np.asarray(wide, np.float32)
-    flowing = (
+    matched = resized(share.reshape(features.features.keys.grid_hw), size)
+    if (
         not cut
         and is_flowing(features.features, state.match)
         and state.fine.shape == features.fine.shape
-    )
-    if flowing:
+    ):
         points = move_points(state.points, state.fine, features.fine)
         x, y = _cells(points.xy, matched)
         unlike = (points.labels == 1) & (matched[y, x] <= MIN_POINT_MATCH)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -75,18 +76,13 @@ def redact_video(
     Redactor(how, color)
     check_video_output(place, "picture")
     hidden = HiddenObjects(read_tracks(Path(tracks)))
-    copy, facts = (
-        RedactedCopy(place, path),
-        [ledger.file_hash(path), ledger.file_hash(Path(tracks)), how, color],
-    )
+    copy = RedactedCopy(place, path)
+    facts = [ledger.file_hash(path), ledger.file_hash(Path(tracks)), how, color]
     if (rows := copy.notes(facts)) is not None:
         return [Gap(*row) for row in rows]
-    frames = SampledFrames(open_source(path), FrameSampling())
-    try:
+    with closing(SampledFrames(open_source(path), FrameSampling())) as frames:
         hidden.check(frames, Path(tracks))
         gaps = _write(copy, frames, hidden, partial(hide_objects, how=how, color=color), progress)
-    finally:
-        frames.close()
     copy.end(facts, [astuple(gap) for gap in gaps])
     return gaps
 
@@ -131,22 +127,34 @@ def _write(
     video = copy.original
     writer: VideoWriter | None = None
     try:
-        for frame, image in _frames(frames, hidden, gaps):
+        for index in itertools.count():
+            image, seconds = frames.read(index), frames.seconds(index)
+            if image is None and frames.is_missing(index):
+                gaps.append(Gap(index, round(seconds, 3), DAMAGED))
+                continue
+            if image is None:
+                break
+            frame = TrackedFrame(index, index, seconds, hidden.on(index, frames.rate))
+            for number, one in frame.objects.items():
+                if one.rle.size != image.shape[:2]:
+                    raise DataError(
+                        f"The masks of object {number} have the size {one.rle.size}, but the video "
+                        f"has (H, W) = {image.shape[:2]}. Use the tracks of this video."
+                    )
             if writer is None:
                 facts = VideoFacts(
                     video.stem, (image.shape[0], image.shape[1]), frames.rate, (), video,
-                    frame.seconds, frames.seconds_of_end(),
+                    seconds, frames.seconds_of_end(),
                 )  # fmt: skip
                 writer = VideoWriter(copy.path, facts, draw)
             writer.write(frame, partial(np.asarray, image))
             gaps += hidden.gaps(frame)
-            progress(frame.index + 1, frames.length)
-            last = frame
+            progress(index + 1, frames.length)
         if writer is None:
             raise InputError(f"{video} has no frames. Check the file.")
         if frames.error:
             gaps.append(
-                Gap(last.index + 1, last.seconds, f"the copy ends at this frame: {frames.error}")
+                Gap(frame.index + 1, frame.seconds, f"the copy ends at this frame: {frames.error}")
             )
     except BaseException:
         if writer is not None:
@@ -155,27 +163,6 @@ def _write(
     copy.begin()
     writer.close()
     return gaps
-
-
-def _frames(
-    frames: SampledFrames, hidden: HiddenObjects, gaps: list[Gap]
-) -> Iterator[tuple[TrackedFrame, UintImage]]:
-    """Yield the frames with the objects to hide. Damaged frames are added to `gaps`."""
-    for index in itertools.count():
-        image, seconds = frames.read(index), frames.seconds(index)
-        if image is None and frames.is_missing(index):
-            gaps.append(Gap(index, round(seconds, 3), DAMAGED))
-            continue
-        if image is None:
-            return
-        objects = hidden.on(index, frames.rate)
-        for number, one in objects.items():
-            if one.rle.size != image.shape[:2]:
-                raise DataError(
-                    f"The masks of object {number} have the size {one.rle.size}, but the video "
-                    f"has (H, W) = {image.shape[:2]}. Use the tracks of this video."
-                )
-        yield TrackedFrame(index, index, seconds, objects), image
 
 
 def hide_objects(
@@ -255,7 +242,8 @@ class HiddenObjects:
             lost.append(
                 f"object {number} has no mask; its previous and next position are hidden instead"
             )
-            found[number] = _joined(masks[before], masks[after])
+            first, rle = masks[before], rle_merge([masks[before].rle, masks[after].rle])
+            found[number] = ObjectMask(rle, first.score, first.quality, "occluded")
         self._messages[frame] = "; ".join([*lost, *([] if found else [NOTHING_HIDDEN])])
         return found
 
@@ -263,7 +251,3 @@ class HiddenObjects:
         """Message about a frame, as a list of at most one `Gap`."""
         message = self._messages.pop(frame.index)
         return [Gap(frame.source_frame, round(frame.seconds, 3), message)] if message else []
-
-
-def _joined(before: ObjectMask, after: ObjectMask) -> ObjectMask:
-    return ObjectMask(rle_merge([before.rle, after.rle]), before.score, before.quality, "occluded")

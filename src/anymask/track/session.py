@@ -18,7 +18,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -40,15 +40,7 @@ from anymask.base import (
     refuse_text,
 )
 from anymask.formats import located
-from anymask.masks import (
-    ALL_KINDS,
-    Prompt,
-    Rle,
-    merged_prompts,
-    rle_iou,
-    rle_to_mask,
-    warn_of_cut_boxes,
-)
+from anymask.masks import ALL_KINDS, Prompt, merged_prompts, rle_iou, rle_to_mask, warn_of_cut_boxes
 from anymask.segment import Model
 from anymask.track.confidence import TrackCheck, TrackMonitor, check_prompted, check_tracked
 from anymask.track.flow import is_cut, reduce_frame
@@ -97,7 +89,9 @@ class FramePrefetcher:
     def fetch(self, frame: int) -> PrefetchedFrame | None:
         """Return a decoded and encoded frame; None after the end of the video."""
         if self.last is None or self.last.frame != frame:
-            found = self._expected(frame)
+            ahead, self._ahead = self._ahead, None
+            is_ahead = ahead is not None and ahead[0] == frame
+            found = ahead[1].result() if ahead is not None and is_ahead else self._encode(frame)
             if found is None:
                 return None
             self.last = found
@@ -141,12 +135,6 @@ class FramePrefetcher:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self.last = self._ahead = self._pool = None
 
-    def _expected(self, frame: int) -> PrefetchedFrame | None:
-        ahead, self._ahead = self._ahead, None
-        if ahead is None or ahead[0] != frame:
-            return self._encode(frame)
-        return ahead[1].result()
-
     def _encode(self, frame: int) -> PrefetchedFrame | None:
         with self._reading:
             image = self._frames.read(frame)
@@ -159,9 +147,9 @@ class FramePrefetcher:
 # Sessions.
 
 LOG = logging.getLogger("anymask.track.session")
-FRAMES = 50  # maximum number of frames between checkpoints
-SECONDS = 10.0  # maximum time between checkpoints
-CHANGED = 0.8  # IoU of a correction and the tracked mask below which earlier frames change, too
+CHECKPOINT_FRAMES = 50  # maximum number of frames between checkpoints
+CHECKPOINT_SECONDS = 10.0  # maximum time between checkpoints
+SAME_CORRECTION_IOU = 0.8  # of a correction and the tracked mask: below, earlier frames change, too
 INVALID_FRAME = -10  # frame of a state that is no longer valid at its position
 
 
@@ -177,15 +165,6 @@ class PromptKeywords(TypedDict, total=False):
     replace: bool
 
 
-@dataclass(frozen=True, eq=False)
-class _Live:
-    """State of an object after a frame, and its history."""
-
-    frame: int
-    state: Any
-    monitor: TrackMonitor
-
-
 @explain_keywords
 class VideoSession:
     """Prompts and masks of objects in one video. Created by `Model.track`; not thread-safe."""
@@ -198,7 +177,7 @@ class VideoSession:
         monitoring: MonitorSettings,
     ) -> None:
         self.tracker, self.frames, self.monitoring, self._store = tracker, frames, monitoring, store
-        self._live: dict[tuple[int, bool], _Live] = {}
+        self._live: dict[tuple[int, bool], StoredState] = {}
         self._prefetcher = FramePrefetcher(tracker, frames)
         self._closed, self._unsaved, self._saved = False, 0, time.monotonic()
         store.check_tracker(tracker.name)
@@ -209,8 +188,7 @@ class VideoSession:
             corrections = parse_json(store.about("corrections") or "[]", "the corrections")
             self._corrections = {(int(number), int(frame)) for number, frame in corrections}
         for number, backward, held in store.states():
-            state = tracker.unpack(held.arrays)
-            self._live[number, backward] = _Live(held.frame, state, held.monitor)
+            self._live[number, backward] = replace(held, state=tracker.unpack(held.state))
 
     def __repr__(self) -> str:
         length = self.frames.length
@@ -292,34 +270,30 @@ class VideoSession:
         hw = prefetched.image.shape[0], prefetched.image.shape[1]
         given = given.drawn_in(hw, ALL_KINDS)
         warn_of_cut_boxes([given], hw)
-        whole, earlier = self._with_earlier(id, frame, given, replace)
+        if (before := self._store.prompt(id, frame)) is not None:
+            whole = given if replace else merged_prompts(before[0], given)
+            earlier = before[1]
+        else:
+            known = self._store.masks(frame).get(id)
+            whole, earlier = given, known.rle if known is not None and known.area else None
         prediction = self.tracker.answer(prefetched.features, whole, earlier)
         self._store.write_prompt(id, frame, whole, earlier)
         self._forget_around(id, frame)
         if (
             earlier is not None
             and self.prompts(id)[0] < frame
-            and rle_iou([earlier], [prediction.rle])[0, 0] < CHANGED
+            and rle_iou([earlier], [prediction.rle])[0, 0] < SAME_CORRECTION_IOU
         ):
             self._note_corrections(self._corrections | {(id, frame)})
         if frame == self._stepped:  # the next step continues from this frame
             return self._begin(prefetched.features, TrackMoment(frame), id)
         return self._write(id, frame, prediction, check_prompted(prediction), prompted=True)
 
-    def _with_earlier(
-        self, number: int, frame: int, given: Prompt, replace: bool
-    ) -> tuple[Prompt, Rle | None]:
-        """All prompts of an object on a frame, and its mask before them."""
-        before = self._store.prompt(number, frame)
-        if before is not None:
-            return (given if replace else merged_prompts(before[0], given)), before[1]
-        known = self._store.masks(frame).get(number)
-        return given, known.rle if known is not None and known.area else None
-
     def _record_fingerprint(self, prefetched: PrefetchedFrame) -> None:
         """Store the fingerprint of a frame, to recognize its video again."""
         self._store.write_fingerprint(
-            prefetched.frame, *_fingerprint(prefetched.image.shape, prefetched.gray, SIDE)
+            prefetched.frame,
+            *_fingerprint(prefetched.image.shape, prefetched.gray, FINGERPRINT_SIDE),
         )
 
     def remove_prompts(self, id: int, frame: int) -> None:  # noqa: A002
@@ -331,8 +305,7 @@ class VideoSession:
         if not others:
             self.remove(id)
         self._store.drop_masks(id, frame, frame)
-        for backward in (False, True):
-            self._live.pop((id, backward), None)
+        self._live = {key: live for key, live in self._live.items() if key[0] != id}
         for other in others:  # their tracks now extend across this frame
             self._forget_around(id, other)
 
@@ -340,8 +313,7 @@ class VideoSession:
         """Delete an object. Other objects do not change."""
         (id,) = read_whole(id=id)  # noqa: A001
         self._store.remove_object(id)
-        for backward in (False, True):
-            self._live.pop((id, backward), None)
+        self._live = {key: live for key, live in self._live.items() if key[0] != id}
 
     def import_masks(self, id: int, masks: Mapping[int, ObjectMask]) -> None:  # noqa: A002
         """Replace the masks of an object with imported ones, by frame.
@@ -425,8 +397,7 @@ class VideoSession:
             )
         start = None if start is None else read_whole(start=start)[0]
         stop = None if stop is None else read_whole(stop=stop)[0]
-        prompted = self._store.prompted_frames()
-        if not prompted:
+        if not (prompted := self._store.prompted_frames()):
             raise InputError("No object to track. Use session.add(frame=0, points=[(x, y)]).")
         try:
             if direction in ("forward", "both"):
@@ -486,7 +457,7 @@ class VideoSession:
         back = VideoSession(self.tracker, self.frames, SessionStore(None), self.monitoring)
         back._prefetcher, back._missing = self._prefetcher, self._missing
         back._store.write_prompt(number, last, *stored)
-        back._live[number, True] = _Live(
+        back._live[number, True] = StoredState(
             INVALID_FRAME, self._remembered(TrackMoment(last), number), TrackMonitor()
         )
         masks = {one.index: one.objects[number] for one in back.propagate("backward", last, first)}
@@ -511,8 +482,7 @@ class VideoSession:
             image: (H, W, 3) frame of a session without a source, `track(None)`.
         """
         if image is not None:
-            push = getattr(self.frames.source, "push", None)
-            if push is None:
+            if (push := getattr(self.frames.source, "push", None)) is None:
                 raise InputError(
                     "This session already has a video source. Call step() without an "
                     "image, or open a session with track(None)."
@@ -541,8 +511,7 @@ class VideoSession:
 
     def results(self) -> Iterator[TrackedFrame]:
         """Yield the stored masks of every frame, in order."""
-        for frame in self._store.frames():
-            yield self.result(frame)
+        yield from map(self.result, self._store.frames())
 
     def is_missing(self, frame: int) -> bool:
         """Whether a frame has turned out to be damaged and is skipped; False if it was not read."""
@@ -596,17 +565,26 @@ class VideoSession:
             return None
         if not ahead:
             self._prefetcher.expect(following)
-        if at.frame % FINGERPRINTED == 0:
+        if at.frame % FINGERPRINT_INTERVAL == 0:
             self._record_fingerprint(prefetched)
         for number in begun:
             self._begin(prefetched.features, at, number)
         if tracked:
-            cut = self._prefetcher.is_cut(prefetched, before.frame, earlier)
-            self._track(prefetched.features, replace(at, cut=cut), tracked)
+            now = replace(at, cut=self._prefetcher.is_cut(prefetched, before.frame, earlier))
+            lives = [self._live[number, at.backward] for number in tracked]
+            found = self.tracker.track(prefetched.features, now, [live.state for live in lives])
+            for number, live, one in zip(tracked, lives, found, strict=True):
+                check = check_tracked(live.monitor, one, now.cut, self.monitoring)
+                state = self.tracker.remember(prefetched.features, now, live.state, one, check.sure)
+                self._live[number, at.backward] = StoredState(at.frame, state, check.monitor)
+                self._write(number, at.frame, one, check, prompted=False)
         spent = time.monotonic() - begins
         LOG.info("frame %d: %d objects in %.2f s", at.frame, len({*begun, *tracked}), spent)
         self._unsaved += 1
-        if self._unsaved >= FRAMES or time.monotonic() - self._saved >= SECONDS:
+        if (
+            self._unsaved >= CHECKPOINT_FRAMES
+            or time.monotonic() - self._saved >= CHECKPOINT_SECONDS
+        ):
             self.checkpoint()
         return self.result(at.frame)
 
@@ -624,7 +602,7 @@ class VideoSession:
         known = self._remembered(at, number) if before is None else before.state
         state = self.tracker.begin(features, at, prediction, known)
         check = check_prompted(prediction)
-        self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
+        self._live[number, at.backward] = StoredState(at.frame, state, check.monitor)
         return self._write(number, at.frame, prediction, check, prompted=True)
 
     def _remembered(self, at: TrackMoment, number: int) -> Any | None:
@@ -640,15 +618,6 @@ class VideoSession:
             return None
         prediction = self.tracker.answer(prefetched.features, *stored)
         return self.tracker.begin(prefetched.features, replace(at, frame=nearest), prediction, None)
-
-    def _track(self, features: Any, at: TrackMoment, numbers: list[int]) -> None:
-        lives = [self._live[number, at.backward] for number in numbers]
-        found = self.tracker.track(features, at, [live.state for live in lives])
-        for number, live, prediction in zip(numbers, lives, found, strict=True):
-            check = check_tracked(live.monitor, prediction, at.cut, self.monitoring)
-            state = self.tracker.remember(features, at, live.state, prediction, check.sure)
-            self._live[number, at.backward] = _Live(at.frame, state, check.monitor)
-            self._write(number, at.frame, prediction, check, prompted=False)
 
     def _write(
         self, number: int, frame: int, found: FramePrediction, check: TrackCheck, *, prompted: bool
@@ -675,8 +644,8 @@ class VideoSession:
             self._record_fingerprint(self._prefetcher.last)
         self._store.drop_states()
         for (number, backward), live in self._live.items():
-            arrays = self.tracker.pack(live.state)
-            self._store.write_state(number, backward, StoredState(live.frame, arrays, live.monitor))
+            packed = replace(live, state=self.tracker.pack(live.state))
+            self._store.write_state(number, backward, packed)
         self._store.commit()
         self._unsaved, self._saved = 0, time.monotonic()
 
@@ -707,17 +676,16 @@ def read_whole(**numbers: object) -> list[int]:
 
 # Opening sessions.
 
-SIDE = 32  # side of a frame fingerprint, in cells
-APART = 8  # maximum difference of a cell in two fingerprints of the same frame, of 255
-FINGERPRINTED = 10  # frames from one stored fingerprint to the next
-COMPARED = 16  # maximum number of fingerprints to compare
-MOST_READ, BLOCK = 64 << 20, 1 << 16  # bytes of a video that are hashed: in total, at a time
+FINGERPRINT_SIDE = 32  # side of a frame fingerprint, in cells
+MAX_CELL_DIFFERENCE = 8  # of two fingerprints of the same frame, of 255
+FINGERPRINT_INTERVAL = 10  # frames from one stored fingerprint to the next
+MAX_FINGERPRINTS = 16  # maximum number of fingerprints to compare
+MAX_HASHED, HASH_BLOCK = 64 << 20, 1 << 16  # bytes of a video that are hashed: in total, at a time
 Fingerprint = tuple[int, str, bytes]  # fingerprint of a frame: number, size and gray cells
 # A video: (H, W), number of frames, rate; hash, fingerprints; first frame that differs, or None
 ClipFacts = tuple[
     tuple[tuple[int, int], int | None, float], tuple[str | None, list[Fingerprint]], int | None
 ]
-NUMBERING = ("every", "fps", "start")  # options that determine the source frame of an index
 
 
 def open_session(
@@ -756,27 +724,24 @@ def open_session(
     tracker = open_tracker(model, track.tracker, memory, track.refine_edges, track.tracker_weights)
     tracker = tracker if around is None else around(tracker)
     frames = SampledFrames(open_source(source), sampling)
-    store = None
-    try:
-        kept = None if track.session is None else Path(track.session).expanduser()
-        store = SessionStore(kept)
-        if kept is not None:
+    with ExitStack() as opened:  # closes both after an error
+        opened.callback(frames.close)
+        store = SessionStore(None if track.session is None else Path(track.session).expanduser())
+        opened.callback(store.close)
+        if store.path is not None:
             check_same_video(store, frames.source, sampling)
-        return VideoSession(tracker, frames, store, monitoring)
-    except BaseException:
-        frames.close()
-        if store is not None:
-            store.close()
-        raise
+        session = VideoSession(tracker, frames, store, monitoring)
+        opened.pop_all()
+        return session
 
 
 def check_same_video(store: SessionStore, source: FrameSource, sampling: FrameSampling) -> None:
     """Store which frames a session uses. Raises InputError if it was started with other frames."""
     frames = SampledFrames(source, sampling)
-    chosen = {name: getattr(sampling, name) for name in NUMBERING}
+    # The options that determine the source frame of an index
+    chosen = {name: getattr(sampling, name) for name in ("every", "fps", "start")}
     numbering = ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
-    held = store.about("frames")
-    if held is not None and held != numbering:
+    if (held := store.about("frames")) not in (None, numbering):
         raise InputError(
             f"{store.path} was created with {held}, but this run uses {numbering}. Use the same "
             "frames, or choose another session file."
@@ -794,17 +759,22 @@ def check_same_video(store: SessionStore, source: FrameSource, sampling: FrameSa
 
 
 def _first_other_frame(frames: SampledFrames, fingerprints: Sequence[Fingerprint]) -> int | None:
-    """First frame that differs from its fingerprint, of at most COMPARED frames; None if equal."""
-    some = (
-        np.linspace(0, len(fingerprints) - 1, min(len(fingerprints), COMPARED)).round().astype(int)
-    )
+    """First frame that differs from its fingerprint, at most MAX_FINGERPRINTS of them, or None."""
+    count = len(fingerprints)
+    some = np.linspace(0, count - 1, min(count, MAX_FINGERPRINTS)).round().astype(int)
     for frame, size, cells in [fingerprints[number] for number in some]:
         place = first_readable(frames) if frame < 0 else frame
         image = None if place is None else frames.read(place)
         if image is None and place is not None and frames.is_missing(place):
             continue
-        if image is None or _is_other_frame(image, size, cells):
+        if image is None:
             return place or 0
+        now = _fingerprint(image.shape, reduce_frame(image), max(math.isqrt(len(cells)), 1))
+        if size != now[0] or len(cells) != len(now[1]):
+            return place
+        both = [np.frombuffer(one, np.uint8).astype(np.int16) for one in (cells, now[1])]
+        if np.abs(np.subtract(*both)).max() > MAX_CELL_DIFFERENCE:
+            return place
     return None
 
 
@@ -821,28 +791,24 @@ def read_facts(path: Path, content: str | None, fingerprints: list[Fingerprint])
             raise DataError(f"{str(path)!r} contains no frames. Choose another video.")
         length = source.length
         if now != content:
-            changed, fingerprints = _first_other_frame(source, fingerprints), _fingerprints(source)
+            changed = _first_other_frame(source, fingerprints)
+            some = np.linspace(0, (length or 1) - 1, MAX_FINGERPRINTS).round().astype(int)
+            images = ((frame, source.read(frame)) for frame in np.unique(some).tolist())
+            fingerprints = [
+                (frame, *_fingerprint(image.shape, reduce_frame(image), FINGERPRINT_SIDE))
+                for frame, image in images
+                if image is not None
+            ]
     return ((image.shape[0], image.shape[1]), length, source.rate), (now, fingerprints), changed
-
-
-def _fingerprints(frames: SampledFrames) -> list[Fingerprint]:
-    """Fingerprints of at most COMPARED readable frames, at equal distances."""
-    some = np.linspace(0, (frames.length or 1) - 1, COMPARED).round().astype(int)
-    images = ((frame, frames.read(frame)) for frame in np.unique(some).tolist())
-    return [
-        (frame, *_fingerprint(image.shape, reduce_frame(image), SIDE))
-        for frame, image in images
-        if image is not None
-    ]
 
 
 def content_hash(files: Sequence[Path]) -> str | None:
     """Hash of the sizes and contents of files, and of the names of several.
 
-    Of large files, blocks at equal distances are read: at most about MOST_READ bytes of all.
+    Of large files, blocks at equal distances are read: at most about MAX_HASHED bytes of all.
     Returns None without files, or if one is missing.
     """
-    count = max(2, MOST_READ // BLOCK // max(len(files), 1))  # blocks of each file
+    count = max(2, MAX_HASHED // HASH_BLOCK // max(len(files), 1))  # blocks of each file
     digest = hashlib.sha256()
     for path in files:
         if not path.is_file():
@@ -850,9 +816,11 @@ def content_hash(files: Sequence[Path]) -> str | None:
         with path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
             digest.update(json.dumps([path.name if len(files) > 1 else "", size]).encode())
-            for place in np.linspace(0, max(0, size - BLOCK), min(count, size // BLOCK + 1)):
+            for place in np.linspace(
+                0, max(0, size - HASH_BLOCK), min(count, size // HASH_BLOCK + 1)
+            ):
                 file.seek(int(place))
-                digest.update(file.read(BLOCK))
+                digest.update(file.read(HASH_BLOCK))
     return digest.hexdigest() if files else None
 
 
@@ -860,13 +828,3 @@ def _fingerprint(hw: tuple[int, ...], gray: UintImage, side: int) -> tuple[str, 
     """Size of a frame, and a small version of its reduced image."""
     cells = cv2.resize(gray, (side, side), interpolation=cv2.INTER_AREA)
     return f"{hw[0]} {hw[1]}", cells.tobytes()
-
-
-def _is_other_frame(image: UintImage, size: str, cells: bytes) -> bool:
-    """Whether the size or a cell of a frame differs from a stored fingerprint."""
-    side = math.isqrt(len(cells))
-    now = _fingerprint(image.shape, reduce_frame(image), max(side, 1))
-    if size != now[0] or len(cells) != len(now[1]):
-        return True
-    both = [np.frombuffer(one, np.uint8).astype(np.int16) for one in (cells, now[1])]
-    return bool(np.abs(np.subtract(*both)).max() > APART)

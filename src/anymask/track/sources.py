@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import io
+import itertools
 import re
 import shlex
 from collections import OrderedDict
@@ -44,10 +45,9 @@ from anymask.track.settings import FrameSampling
 FRAME_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".gif"}
 )
-LIST_RATE = 25.0  # frames per second of sources without times
 MAX_CACHED_FRAMES = 16  # cached frames, so that reading backward decodes each frame at most twice
 KEPT_BYTES = 512 << 20  # maximum cache size; reduces the number of large frames
-DEFAULT_RATE = 25.0
+DEFAULT_RATE = 25.0  # frames per second of sources without times
 _PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"v=0\r", b"v=0\n", b"[playlist]")
 LATE = 3  # frames to buffer after a gap, because the decoder may return the missing one late
 MIN_MISSING = 0.02  # minimum share of missing frames to report; headers are rounded
@@ -101,9 +101,10 @@ class ListedFrames:
     """
 
     error: str | None = None
+    rate = DEFAULT_RATE
 
-    def __init__(self, images: Sequence[ImageSource | ImageFile], rate: float = LIST_RATE) -> None:
-        self._images, self.rate = images, rate
+    def __init__(self, images: Sequence[ImageSource | ImageFile]) -> None:
+        self._images = images
         self.missing: set[int] = set()
         files = [one.path if isinstance(one, ImageFile) else one for one in images]
         paths = [Path(one) for one in files if isinstance(one, str | Path)]
@@ -138,9 +139,10 @@ class FrameStream:
 
     length: int | None = None
     error: str | None = None
+    rate = DEFAULT_RATE
 
-    def __init__(self, images: Iterable[Any], rate: float = LIST_RATE) -> None:
-        self._coming, self.rate = iter(images), rate
+    def __init__(self, images: Iterable[Any]) -> None:
+        self._coming = iter(images)
         self._frame, self._last = -1, np.zeros((0, 0, 3), np.uint8)
 
     def read(self, frame: int) -> UintImage | None:
@@ -152,8 +154,7 @@ class FrameStream:
                 f"at frame {self._frame}. Use a file, a folder or a list to go back."
             )
         while self._frame < frame:
-            image = next(self._coming, None)
-            if image is None:
+            if (image := next(self._coming, None)) is None:
                 return None
             self._frame, self._last = self._frame + 1, load_image(image)
         return self._last
@@ -162,25 +163,21 @@ class FrameStream:
         return frame / self.rate
 
     def close(self) -> None:
-        close = getattr(self._coming, "close", None)
-        if close is not None:
+        if close := getattr(self._coming, "close", None):
             close()
 
 
 class PushedFrames(FrameStream):
     """Frames passed one at a time by the caller."""
 
-    def __init__(self, rate: float = LIST_RATE) -> None:
+    def __init__(self) -> None:
         self._pushed: list[UintImage] = []
-        super().__init__(self._handed_over(), rate)
+        # None while no frame was passed
+        super().__init__(self._pushed.pop(0) if self._pushed else None for _ in itertools.count())
 
     def push(self, image: Any) -> None:
         """Add the next frame. Raises ImageError."""
         self._pushed.append(load_image(image))
-
-    def _handed_over(self) -> Iterator[UintImage | None]:
-        while True:
-            yield self._pushed.pop(0) if self._pushed else None
 
 
 class VideoFile:
@@ -337,9 +334,11 @@ class VideoFile:
         if "mp4" in self._container.format.name:
             stated = int(self._stream.frames)
             return stated if packets < stated else None
-        length = _seconds_of(self._stream.metadata.get("DURATION", ""))
-        if not length or not self._stream.average_rate:
+        duration = self._stream.metadata.get("DURATION", "")  # such as 00:00:04.000000000
+        if not _DURATION.fullmatch(duration) or not self._stream.average_rate:
             return None
+        hours, minutes, rest = (float(part) for part in duration.split(":"))
+        length = hours * 3600 + minutes * 60 + rest
         rate = float(self._stream.average_rate)
         short = length - seconds > max(2 / rate, MIN_MISSING * length)
         return round(length * rate) if short else None
@@ -443,14 +442,6 @@ def _upright(image: Any) -> UintImage:
     array = image.to_ndarray(format="rgb24", dst_color_range=2)
     turns = round(getattr(image, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(array, turns), np.uint8)
-
-
-def _seconds_of(duration: str) -> float:
-    """Parse a Matroska duration, such as "00:00:04.000000000". 0 for other text."""
-    if not _DURATION.fullmatch(duration):
-        return 0.0
-    hours, minutes, seconds = (float(part) for part in duration.split(":"))
-    return hours * 3600 + minutes * 60 + seconds
 
 
 def _no_video(path: Path, reason: str) -> DataError:
@@ -585,10 +576,8 @@ class SampledFrames:
 
     def __init__(self, source: FrameSource, sampling: FrameSampling) -> None:
         self.source, self.sampling = source, sampling
-        self._chosen: list[int] | None = None
         self._closed = False
-        if sampling.fps is not None:
-            self._chosen = _by_time(source, sampling, sampling.fps)
+        self._chosen = None if sampling.fps is None else _by_time(source, sampling, sampling.fps)
 
     def __repr__(self) -> str:
         return f"<SampledFrames: {self.length or 'unknown number'} of {type(self.source).__name__}>"
@@ -620,8 +609,7 @@ class SampledFrames:
     @property
     def damage(self) -> str | None:
         """Message about unreadable frames of the source so far, or None."""
-        missing = sorted(getattr(self.source, "missing", ()))
-        if not missing:
+        if not (missing := sorted(getattr(self.source, "missing", ()))):
             return self.error
         listed = in_ranges(missing)
         some = f"Frame {listed} is" if len(missing) == 1 else f"Frames {listed} are"
@@ -690,9 +678,8 @@ def _by_time(source: FrameSource, sampling: FrameSampling, fps: float) -> list[i
             "Option fps requires a source with timestamps. Use option every for a stream."
         )
     stop = source.length if sampling.end is None else min(source.length, sampling.end)
-    chosen, begin, step = [], source.seconds(sampling.start), 1 / fps
+    chosen, begin, step, slack = [], source.seconds(sampling.start), 1 / fps, 1e-6
     requested = begin
-    slack = 1e-6
     for frame in range(sampling.start, stop):
         if source.seconds(frame) + slack >= requested:
             chosen.append(frame)

@@ -19,10 +19,10 @@ import numpy as np
 from anymask.base import DataError, InputError, parse_json, read_arrays
 from anymask.masks import Prompt, Rle, rle_to_string, string_to_rle
 from anymask.track.confidence import TrackMonitor
-from anymask.track.records import ObjectMask, StateArrays
+from anymask.track.records import ObjectMask
 
-FORMAT = "anymask video session 1"
-TABLES = """
+SESSION_FORMAT = "anymask video session 1"
+SESSION_TABLES = """
 create table if not exists about (name text primary key, value text);
 create table if not exists objects (object integer primary key);
 create table if not exists prompts (
@@ -40,10 +40,10 @@ create table if not exists looks (frame integer primary key, size text, cells bl
 
 @dataclass(frozen=True, eq=False)
 class StoredState:
-    """Tracker state after a frame as arrays, and the history of the object."""
+    """Tracker state after a frame, in the store as arrays, and the history of the object."""
 
     frame: int
-    arrays: StateArrays
+    state: Any
     monitor: TrackMonitor
 
 
@@ -60,7 +60,7 @@ class SessionStore:
         self._closed = False
         try:
             self._base = sqlite3.connect("" if path is None else str(path), check_same_thread=False)
-            self._base.executescript(TABLES)
+            self._base.executescript(SESSION_TABLES)
         except sqlite3.OperationalError as error:  # the file could not be opened
             raise DataError(
                 f"Cannot open the session {str(path)!r}. Check the folder and its permissions, or "
@@ -70,12 +70,12 @@ class SessionStore:
             raise DataError(
                 f"{path} is not a session file of anymask. Choose another session file."
             ) from error
-        if (held := self.about("format")) not in (None, FORMAT):
+        if (held := self.about("format")) not in (None, SESSION_FORMAT):
             raise DataError(
-                f"{path} has the format {held[:60]!r}, but this version reads {FORMAT!r}. Choose "
-                "another session file."
+                f"{path} has the format {held[:60]!r}, but this version reads {SESSION_FORMAT!r}. "
+                "Choose another session file."
             )
-        self.tell("format", FORMAT)
+        self.tell("format", SESSION_FORMAT)
 
     def _execute(self, words: str, values: Sequence[object] = ()) -> list[Any]:
         """Run a statement with NumPy scalars converted to Python numbers, and return its rows.
@@ -133,8 +133,7 @@ class SessionStore:
 
     def check_tracker(self, name: str) -> None:
         """Store the tracker's name. Raises InputError if another tracker created the session."""
-        held = self.about("tracker")
-        if held is not None and held != name:
+        if (held := self.about("tracker")) not in (None, name):
             raise InputError(
                 f"{self.path} was created with {held}, which is not compatible with {name}. Load "
                 "the same model, or choose another session file."
@@ -270,7 +269,7 @@ class SessionStore:
     def write_state(self, number: int, backward: bool, state: StoredState) -> None:
         """Write the state of an object after a frame."""
         held = io.BytesIO()
-        np.savez(held, **dict(state.arrays))  # type: ignore[arg-type]  # stub mixes up allow_pickle
+        np.savez(held, **state.state)
         past = state.monitor
         monitor = json.dumps([past.areas, past.center, past.missing])
         self._execute(

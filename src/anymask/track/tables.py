@@ -16,10 +16,12 @@ from anymask.masks import measure, save_image
 from anymask.track.outputs import MaskWriter, ReadFrame, cut_objects, draw_matte
 from anymask.track.records import ObjectMask, TrackedFrame
 
-NUMBER = "{n}"  # placeholder in a file name
-STEM = "{stem}"  # in a name: named like the frame's image, as in a folder of palette PNGs
-DIGITS = 5
-COLUMNS = (
+FRAME_PLACEHOLDER = "{n}"  # of the frame number, in a file name
+STEM_PLACEHOLDER = (
+    "{stem}"  # in a name: named like the frame's image, as in a folder of palette PNGs
+)
+FRAME_DIGITS = 5
+TRACK_COLUMNS = (
     "frame", "file", "seconds", "object", "label", "area", "x", "y", "x0", "y0", "x1", "y1",
     "score", "state",
 )  # fmt: skip
@@ -39,7 +41,7 @@ class TableWriter(MaskWriter):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._names = names or {}
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="")
-        self._file.write(csv_text([COLUMNS]))
+        self._file.write(csv_text([TRACK_COLUMNS]))
 
     def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
         rows = [
@@ -69,7 +71,7 @@ class TableWriter(MaskWriter):
 
 
 class SequenceWriter(MaskWriter):
-    """Writer of NAME_{n}.png, or of a folder with `STEM` as name, one PNG per frame.
+    """Writer of NAME_{n}.png, or of a folder with `STEM_PLACEHOLDER` as name, one PNG per frame.
 
     Damaged frames are skipped but keep their number, so that images stay in sync with the video.
 
@@ -89,7 +91,9 @@ class SequenceWriter(MaskWriter):
             if self._look is None
             else cut_objects(frame, image(), self._look)
         )
-        name = self._path.name.replace(NUMBER, f"{frame.index:0{DIGITS}}").replace(STEM, frame.stem)
+        name = self._path.name.replace(FRAME_PLACEHOLDER, f"{frame.index:0{FRAME_DIGITS}}").replace(
+            STEM_PLACEHOLDER, frame.stem
+        )
         with whole_file(self._path.with_name(name)) as file:
             save_image(file, drawn)
 
@@ -98,19 +102,19 @@ def is_sequence(path: Path) -> bool:
     """Whether an output is a numbered sequence. Raises InputError for a PNG without `{n}`."""
     if file_suffix(path) != ".png":
         return False
-    if path.name.count(NUMBER) != 1:
-        example = f"{path.stem.replace(NUMBER, '')}_{NUMBER}.png"
+    if path.name.count(FRAME_PLACEHOLDER) != 1:
+        example = f"{path.stem.replace(FRAME_PLACEHOLDER, '')}_{FRAME_PLACEHOLDER}.png"
         raise InputError(
             f"{path.name!r} is a single file, but a video has many frames. Put "
-            f"{NUMBER} into the name once: {example} writes "
-            f"{example.replace(NUMBER, '0' * DIGITS)} and so on."
+            f"{FRAME_PLACEHOLDER} into the name once: {example} writes "
+            f"{example.replace(FRAME_PLACEHOLDER, '0' * FRAME_DIGITS)} and so on."
         )
     return True
 
 
 def sequence_files(path: Path) -> list[Path]:
     """Existing files of a sequence."""
-    begin, _, end = path.name.partition(NUMBER)
+    begin, _, end = path.name.partition(FRAME_PLACEHOLDER)
     return sorted(
         one for one in (path.parent.iterdir() if path.parent.is_dir() else ())
         if one.name.startswith(begin) and one.name.endswith(end)

@@ -26,13 +26,13 @@ from anymask.base import FloatArray, InputError, OnProgress, UintImage, check_ke
 from anymask.find import NO_MATCH, FindSettings, WordFinder, read_phrases
 from anymask.masks import ImageInMemory, Mask, Masks, rle_iou
 from anymask.segment import Model
-from anymask.track.appearance import MIN_COSINE, appearance, similarity
+from anymask.track.appearance import MAX_APPEARANCES, MIN_COSINE, appearance, similarity
 from anymask.track.files import read_image, video_facts
-from anymask.track.matching import compare_masks, maps_to_keys, match_best
-from anymask.track.outputs import CutoutStyle, MaskWriter, coco_writer
+from anymask.track.matching import INSIDE_SHARE, compare_masks, maps_to_keys, match_best
+from anymask.track.outputs import CutoutStyle, coco_writer
 from anymask.track.records import TrackedFrame
 from anymask.track.session import VideoSession, open_session
-from anymask.track.writers import check_paths, open_writers
+from anymask.track.writers import check_paths, closed_writers, open_writers
 
 if TYPE_CHECKING:
     from anymask.find import Phrases
@@ -43,9 +43,7 @@ FIND_IOU = 0.3  # minimum IoU to match a detection and a track
 REPLACED_IOU = 0.6  # IoU below which the detected mask replaces the tracked mask
 OTHER_LABEL = 0.1  # similarity penalty for a label that the object never had
 MIN_OVERLAP = 1e-6  # IoU above 0
-PART_SHARE = 0.8  # minimum share of a mask inside another one to count as a part of it
 CONFIRMED_SCORE = 0.5  # detections with a lower score must be confirmed on the next key frame
-MAX_APPEARANCES = 5  # number of latest appearances kept per object
 MIN_GAP = 3  # minimum number of frames between key frames
 
 
@@ -170,9 +168,9 @@ class VideoFinds:
 
         # Match tracked objects by mask.
         ious, inner, outer = compare_masks([one.rle for one in finds], [*tracks.values()])
-        parts = inner >= PART_SHARE  # detections that are a part of a tracked object
+        parts = inner >= INSIDE_SHARE  # detections that are a part of a tracked object
         fitting = alike[:, [column[number] for number in tracks]] >= MIN_COSINE
-        close = (ious >= FIND_IOU) | parts | (outer >= PART_SHARE)
+        close = (ious >= FIND_IOU) | parts | (outer >= INSIDE_SHARE)
         overlaps = np.asarray(np.where(close & fitting, ious, 0), np.float32)
         pairs = match_best(overlaps, MIN_OVERLAP)
         for find, place in pairs.items():
@@ -221,7 +219,9 @@ def without_parts(finds: Sequence[Mask]) -> list[Mask]:
         one
         for n, one in enumerate(finds)
         if not any(
-            inside[n, other] >= PART_SHARE and areas[n] < areas[other] and one.label == rival.label
+            inside[n, other] >= INSIDE_SHARE
+            and areas[n] < areas[other]
+            and one.label == rival.label
             for other, rival in enumerate(finds)
         )
     ]
@@ -261,8 +261,7 @@ def write_finds(
         raise InputError(f"{video} has no frames. Check the file.")
     facts = video_facts(session, video, session.result(first))
     names = {number: thing.label for number, thing in finds.objects.items()}
-    writers: list[MaskWriter] = []
-    try:
+    with closed_writers() as writers:
         for path in paths:
             if file_suffix(path) == ".json":
                 writers.append(coco_writer(path, facts, names))
@@ -275,12 +274,6 @@ def write_finds(
                 continue
             for writer in writers:
                 writer.write(session.result(index), partial(read_image, session, index))
-    except BaseException:
-        for writer in writers:
-            writer.abandon()
-        raise
-    for writer in writers:
-        writer.close()
     counts = {label: sum(one == label for one in names.values()) for label in names.values()}
     summary = ", ".join(f"{count} x {label}" for label, count in counts.items()) or NO_MATCH
     damage = [] if session.frames.damage is None else [session.frames.damage]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import FloatArray, InputError, IntArray, ModelError, UintImage, load_plugin
+from anymask.base import InputError, ModelError, UintImage, load_plugin
 from anymask.masks import (
     CORNERS,
     Geometry,
@@ -80,8 +80,14 @@ class MemoryTracker:
         before = None if earlier is None or prompt.box is not None else rle_to_mask(earlier)
         given = before if prompt.mask is None else prompt.mask
         logits = None if given is None else mask_to_model(given, features.where, spec.mask_side)[0]
-        coords, labels = _tokens(prompt, features.where)
-        outputs = self._steps.answer_points(features.handle, coords, labels, logits)
+        coords, labels = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+        if prompt.box is not None:
+            coords, labels = prompt.box.reshape(2, 2), np.array(CORNERS)
+        if prompt.points is not None and prompt.labels is not None:
+            coords = np.concatenate([coords, prompt.points])
+            labels = np.concatenate([labels, prompt.labels])
+        placed = points_to_model(coords, features.where)
+        outputs = self._steps.answer_points(features.handle, placed, labels, logits)
         return replace(self._predictions(features, outputs)[0], score=1.0)
 
     def begin(
@@ -116,26 +122,10 @@ class MemoryTracker:
         return self._steps.arrays_to_bank(arrays)
 
     def _predictions(self, features: FrameHandle, outputs: VideoOutput) -> list[FramePrediction]:
-        threshold = self.model.spec.mask_threshold
-        rles = logits_to_rles(outputs.logits, features.where, threshold)
+        rles = logits_to_rles(outputs.logits, features.where, self.model.spec.mask_threshold)
         scores = 1 / (1 + np.exp(-outputs.score.clip(-30, 30)))
-        rows = zip(rles, scores.tolist(), outputs.quality.tolist(), outputs.handles, strict=True)
-        return [
-            FramePrediction(rle, score, quality, handle) for rle, score, quality, handle in rows
-        ]
-
-
-def _tokens(prompt: Prompt, where: Geometry) -> tuple[FloatArray, IntArray]:
-    """Box corners followed by points, in model pixels: (P, 2), and their labels (P,)."""
-    coords = np.zeros((0, 2), np.float32)
-    labels = np.zeros(0, np.int64)
-    if prompt.box is not None:
-        coords = np.concatenate([coords, prompt.box.reshape(2, 2)])
-        labels = np.concatenate([labels, np.array(CORNERS)])
-    if prompt.points is not None and prompt.labels is not None:
-        coords = np.concatenate([coords, prompt.points])
-        labels = np.concatenate([labels, prompt.labels])
-    return points_to_model(coords, where), labels
+        columns = rles, scores.tolist(), outputs.quality.tolist(), outputs.handles
+        return [FramePrediction(*row) for row in zip(*columns, strict=True)]
 
 
 LOG = logging.getLogger("anymask.track.session")
@@ -156,10 +146,10 @@ def tracking_model(model: Model, named: Model | str | None = None, tracker: str 
             tracker not in ("auto", "memory", "match")
             or family == DEFAULT_VIDEO_MODEL
             or family not in BUNDLED_MODELS
+            # Fine-tuned weights may support objects that the default model does not.
+            or runtime.weights_hash != read_manifest(ASSETS / family).weights_hash
         ):
             return model
-        if runtime.weights_hash != read_manifest(ASSETS / family).weights_hash:
-            return model  # fine-tuned weights may support objects that the default model does not
         LOG.info(
             "Tracking with %s, because %s does not support video memory.",
             DEFAULT_VIDEO_MODEL,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from anymask.track.outputs import (
     palette_writer,
     sav_writer,
 )
-from anymask.track.tables import STEM, SequenceWriter, TableWriter, is_sequence
+from anymask.track.tables import STEM_PLACEHOLDER, SequenceWriter, TableWriter, is_sequence
 
 
 def open_writers(
@@ -49,7 +50,7 @@ def open_writers(
             case ".png":
                 writers.append(SequenceWriter(path, None if cutout is None else cutout.settings))
             case "" if cutout is not None and cutout.folders:
-                writers.append(SequenceWriter(path / f"{STEM}.png", cutout.settings))
+                writers.append(SequenceWriter(path / f"{STEM_PLACEHOLDER}.png", cutout.settings))
             case "":
                 writers.append(palette_writer(path, facts))
             case _ if is_matte(path):
@@ -61,6 +62,20 @@ def open_writers(
                 palette = dict(zip(facts.objects, colors(len(facts.objects)), strict=True))
                 writers.append(VideoWriter(path, facts, partial(draw_objects, palette=palette)))
     return writers
+
+
+@contextmanager
+def closed_writers() -> Iterator[list[MaskWriter]]:
+    """Close the writers that are added to the list at the end; abandon them after an error."""
+    writers: list[MaskWriter] = []
+    try:
+        yield writers
+    except BaseException:
+        for writer in writers:
+            writer.abandon()
+        raise
+    for writer in writers:
+        writer.close()
 
 
 def is_matte(path: Path) -> bool:

@@ -66,9 +66,24 @@ class _File:
     @contextmanager
     def checked(self) -> Iterator[io.BufferedIOBase]:
         """Open the file. Raises LimitError if it decompresses to too much, or DataError."""
-        with self.open() as opened:
-            _check_deflated(opened, repr(self.member or self.path.name))
-            yield opened
+        with self.open() as file:
+            head = file.read(_META)
+            file.seek(0)
+            if is_dicom(head) and _DEFLATED in head:
+                name, most = repr(self.member or self.path.name), volume_bytes() // _MEMORY_DIVISOR
+                # Skip the file meta information group.
+                file.seek(144 + int.from_bytes(head[140:144], "little"))
+                make = partial(zlib.decompressobj, -zlib.MAX_WBITS)
+                try:
+                    size = unpacked_size(file.read(), most, make)
+                except zlib.error as error:
+                    raise DataError(
+                        f"{name} is a corrupted DICOM file (deflated transfer syntax). Copy it "
+                        "again."
+                    ) from error
+                check_volume_bytes(size, name, _MEMORY_DIVISOR)
+                file.seek(0)
+            yield file
 
 
 @brief
@@ -169,23 +184,6 @@ def check_deflated(path: Path) -> None:
         pass
 
 
-def _check_deflated(file: io.BufferedIOBase, name: str) -> None:
-    head = file.read(_META)
-    file.seek(0)
-    if not is_dicom(head) or _DEFLATED not in head:
-        return
-    most = volume_bytes() // _MEMORY_DIVISOR
-    file.seek(144 + int.from_bytes(head[140:144], "little"))  # skip the file meta information group
-    try:
-        size = unpacked_size(file.read(), most, partial(zlib.decompressobj, -zlib.MAX_WBITS))
-    except zlib.error as error:
-        raise DataError(
-            f"{name} is a corrupted DICOM file (deflated transfer syntax). Copy it again."
-        ) from error
-    check_volume_bytes(size, name, _MEMORY_DIVISOR)
-    file.seek(0)
-
-
 def _check_frame(dataset: Any, name: str) -> None:
     """Raise DataError if the size of a compressed image differs from the header."""
     from pydicom.encaps import generate_frames
@@ -225,8 +223,7 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     Args:
         series: Number, UID or description of the series to read, if there are several.
     """
-    groups = _by_series(path)
-    if not groups:
+    if not (groups := _by_series(path)):
         raise InputError(
             suggest_command(path, "scan")
             or (
@@ -266,19 +263,19 @@ def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
                 continue
             opened.seek(0)
             header = pydicom.dcmread(opened, stop_before_pixels=True)
-        if "Rows" not in header:
-            continue  # DICOMDIR, report or plan
-        if header.get("Modality") == "SEG":
-            continue  # label file in the folder of its series
+        if "Rows" not in header or header.get("Modality") == "SEG":
+            continue  # DICOMDIR, report or plan; or a label file in the folder of its series
         if int(header.get("NumberOfFrames", 1) or 1) > 1:
             raise InputError(
                 f"{file.path.name!r} contains many slices in one file (enhanced DICOM), which "
                 "is not supported. Convert it with dcm2niix."
             )
-        if "ImagePositionPatient" not in header or "ImageOrientationPatient" not in header:
-            continue  # localizer or screen capture
-        if int(header.get("SamplesPerPixel", 1)) != 1:
-            continue
+        if (
+            "ImagePositionPatient" not in header
+            or "ImageOrientationPatient" not in header
+            or int(header.get("SamplesPerPixel", 1)) != 1
+        ):
+            continue  # localizer, screen capture or color image
         directions = " ".join(f"{float(part):.3f}" for part in header.ImageOrientationPatient)
         key = (str(header.SeriesInstanceUID), directions, f"{header.Rows} x {header.Columns}")
         groups.setdefault(key, []).append(_Slice(file, header))
@@ -288,9 +285,8 @@ def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
 def _choose(
     groups: dict[tuple[str, ...], list[_Slice]], series: int | str | None, name: str
 ) -> list[_Slice]:
-    listed = list(groups.values())
-    if series is None and len(listed) == 1:
-        return listed[0]
+    if series is None and len(groups) == 1:
+        return next(iter(groups.values()))
     lines = []
     for number, ((uid, _, size), slices) in enumerate(groups.items()):
         title = str(slices[0].header.get("SeriesDescription", "")) or uid
@@ -302,9 +298,7 @@ def _choose(
         if series is not None
         else "Select one of these, such as series=0:"
     )
-    raise InputError(
-        f"{name!r} contains {len(listed)} series. {requested}\n  " + "\n  ".join(lines)
-    )
+    raise InputError("\n  ".join([f"{name!r} contains {len(groups)} series. {requested}", *lines]))
 
 
 def write_headers(series: DicomSlices, folder: Path) -> None:
@@ -346,9 +340,8 @@ def _affine(slices: list[_Slice]) -> Floats:
     along, down = slices[0].directions
     normal = np.cross(along, down)
     slices.sort(key=lambda one: float(one.position @ normal))
-    depths = np.array([one.position @ normal for one in slices])
     first, header = slices[0].position, slices[0].header
-    gaps = np.diff(depths)
+    gaps = np.diff([one.position @ normal for one in slices])
     if not len(gaps):
         gap = header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1
         step = normal * abs(float(gap))

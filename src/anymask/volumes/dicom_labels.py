@@ -11,14 +11,14 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anymask.base import AnymaskError, DataError, InputError, check_volume_bytes
+from anymask import __version__
+from anymask.base import DataError, InputError, check_volume_bytes
 from anymask.masks import mask_to_polygons, polygon_to_ring
 from anymask.volumes.dicom import DicomSlices, check_deflated
 from anymask.volumes.selected import import_library
@@ -49,25 +49,22 @@ def is_segmentation(path: Path) -> bool:
 def read_segmentation(path: Path) -> Volume:
     """Read the labels of a SEG, with names. Missing slices between others are empty.
 
-    Raises InputError if segments overlap, DataError, MissingExtra.
+    Raises InputError if segments overlap, MissingExtra.
     """
     highdicom = import_library("highdicom", f"reading {path.name}", "dicom-seg")
-    with _explained(path.name):
-        segmentation = highdicom.seg.segread(path)
-        geometry = segmentation.get_volume_geometry()
-        if geometry is not None:
-            shape = geometry.spatial_shape
-            segments = len(segmentation.SegmentSequence)
-            check_volume_bytes(2 * math.prod(shape) * max(segments, 1), repr(path.name))
-        volume = segmentation.get_volume(combine_segments=True, dtype=np.uint16)
+    segmentation = highdicom.seg.segread(path)
+    if (geometry := segmentation.get_volume_geometry()) is not None:
+        segments = len(segmentation.SegmentSequence)
+        size = 2 * math.prod(geometry.spatial_shape) * max(segments, 1)
+        check_volume_bytes(size, repr(path.name))
+    volume = segmentation.get_volume(combine_segments=True, dtype=np.uint16)
     array, steps = volume.array, np.array(volume.affine, np.float64)  # slice, row, column to LPS
     if np.linalg.det(steps[:3, 2::-1]) < 0:  # reorder the slices along the normal, as in a series
         array, steps[:3, 3] = array[::-1], steps[:3, 3] + (len(array) - 1) * steps[:3, 0]
         steps[:3, 0] *= -1
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = steps[:3, 2::-1], steps[:3, 3]
-    described = segmentation.SegmentSequence
-    names = {int(one.SegmentNumber): str(one.SegmentLabel) for one in described}
+    names = {int(one.SegmentNumber): str(one.SegmentLabel) for one in segmentation.SegmentSequence}
     small = np.uint8 if len(names) < 256 else np.uint16
     return Volume(array.astype(small), LPS_TO_RAS @ affine, names, source=str(path))
 
@@ -78,8 +75,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
     from pydicom.sr.codedict import codes
 
     series, array = _series(labels, scan), labels.array
-    values = [int(one) for one in np.unique(array) if one]
-    if not values:
+    if not (values := [int(one) for one in np.unique(array) if one]):
         raise InputError(
             "The labels are empty, but a DICOM SEG requires at least one segment. Pass "
             "labels with at least one object."
@@ -87,7 +83,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
     numbers = np.zeros(int(array.max()) + 1, np.uint16)
     numbers[values] = np.arange(1, len(values) + 1)
     by = highdicom.AlgorithmIdentificationSequence(
-        name=MAKER, version=_version(), family=codes.DCM.ArtificialIntelligence
+        name=MAKER, version=__version__, family=codes.DCM.ArtificialIntelligence
     )
     described = [
         highdicom.seg.SegmentDescription(
@@ -101,7 +97,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
         )
         for number, value in enumerate(values, 1)
     ]
-    with _explained("the series"):
+    try:
         segmentation = highdicom.seg.Segmentation(
             source_images=series.headers,
             pixel_array=numbers[array],
@@ -113,12 +109,16 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
             instance_number=1,
             manufacturer=MAKER,
             manufacturer_model_name=MAKER,
-            software_versions=_version(),
+            software_versions=__version__,
             device_serial_number="0",
             content_label="SEGMENTATION",
             series_description="Segmentation",
             omit_empty_frames=array.size * len(values) > WHOLE_BITS,
         )
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # highdicom has no common exception class
+        raise DataError("The series is not valid DICOM. Copy it again.") from error
     return _file_bytes(segmentation)
 
 
@@ -140,7 +140,7 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
             setattr(made, name, first[name].value)
     made.SOPClassUID, made.SOPInstanceUID = RT_CLASS, meta.MediaStorageSOPInstanceUID
     made.Modality, made.SeriesInstanceUID, made.SeriesNumber = "RTSTRUCT", generate_uid(), 901
-    made.Manufacturer, made.SoftwareVersions = MAKER, _version()
+    made.Manufacturer, made.SoftwareVersions = MAKER, __version__
     made.StructureSetLabel, made.OperatorsName = MAKER, ""
     made.StructureSetDate, made.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     # References to the study, series and slices of the contours.
@@ -240,26 +240,7 @@ def _series(labels: Volume, scan: Volume) -> DicomSlices:
     return series
 
 
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (AnymaskError, MemoryError, OSError):
-        raise
-    except Exception as error:  # highdicom has no common exception class
-        raise DataError(f"{name} is not a valid DICOM SEG. Copy or create it again.") from error
-
-
 def _file_bytes(made: Any) -> bytes:
     file = io.BytesIO()
     made.save_as(file, enforce_file_format=True)
     return file.getvalue()
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("anymask")
-    except PackageNotFoundError:  # run from the source tree
-        return "0"

@@ -11,8 +11,8 @@ therefore compared with the previous masks of the object:
 - Mean gray value: compared with the last accepted slice, if the contrast changes as much, because a
   whole slice can be brighter than the previous one.
 
-A rejected slice is empty and is not added to the memory. GAP consecutive rejected slices end the
-object. The first of them and its reason are reported.
+A rejected slice is empty and is not added to the memory. END_SLICES consecutive rejected slices end
+the object. The first of them and its reason are reported.
 
 Letters: H W a slice.
 """
@@ -31,16 +31,18 @@ from anymask.base import BoolArray, UintImage, brief
 from anymask.masks import Prompt, Rle, empty_rle, rle_to_mask
 from anymask.track import FramePrediction, StateArrays, Tracker, TrackMoment
 
-GAP = 2  # number of consecutive rejected slices that end an object
+END_SLICES = 2  # number of consecutive rejected slices that end an object
 MIN_AREA = 0.15  # minimum area, relative to the median of the last areas
 MIN_CONTRAST = 0.5  # minimum contrast, relative to the prompted slice, unless it fades slowly
-SLOWLY = 0.4  # minimum contrast of slow fading, relative to the last accepted slice
-FAINTEST = 0.2  # minimum contrast of slow fading, relative to the prompted slice
-STANDS_OUT = 1.0  # minimum prompted contrast to evaluate, in standard deviations of the inside
+MIN_FADING = 0.4  # minimum contrast of slow fading, relative to the last accepted slice
+MIN_FADED_CONTRAST = 0.2  # minimum contrast of slow fading, relative to the prompted slice
+MIN_PROMPTED_CONTRAST = (
+    1.0  # minimum prompted contrast to evaluate, in standard deviations of the inside
+)
 GRAY_JUMP = 1.5  # maximum change of mean and contrast, in standard deviations of the inside
 MIN_DEVIATION = 6.0  # lower limit of the standard deviation, of 255
-RING = 0.35  # ring width, relative to the radius of a disk with the area of the mask
-LAST = 5  # number of previous areas to keep
+RING_WIDTH = 0.35  # ring width, relative to the radius of a disk with the area of the mask
+PAST_AREAS = 5  # number of previous areas to keep
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class MaskStatistics:
 
 
 EndReason = Literal["empty", "area", "contrast", "grey"]
-REASONS: tuple[EndReason, ...] = ("empty", "area", "contrast", "grey")
+END_REASONS: tuple[EndReason, ...] = ("empty", "area", "contrast", "grey")
 
 
 @brief
@@ -98,7 +100,7 @@ class Past:
     @property
     def ended(self) -> bool:
         """Whether the object has ended."""
-        return self.failed >= GAP
+        return self.failed >= END_SLICES
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,15 +113,7 @@ class EncodedSlice:
 
 @dataclass(frozen=True, eq=False)
 class SliceState:
-    """State of the inner tracker, and the history of the object."""
-
-    inner: Any
-    past: Past
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """Memory data of the inner tracker, and the history after this slice."""
+    """State, or for one slice the memory data, of the inner tracker, and the object's history."""
 
     inner: Any
     past: Past
@@ -127,10 +121,9 @@ class _Judged:
 
 def measure_mask(mask: BoolArray, gray: UintImage) -> MaskStatistics:  # (H, W), (H, W)
     """Gray value statistics of a mask and the ring around it; zeros for an empty mask."""
-    area = int(mask.sum())
-    if not area:
+    if not (area := int(mask.sum())):
         return MaskStatistics(0, 0.0, 0.0, 0.0)
-    width = max(2, round(RING * np.sqrt(area / np.pi)))
+    width = max(2, round(RING_WIDTH * np.sqrt(area / np.pi)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     pixels = mask.view(np.uint8)
     near = cv2.dilate(pixels, np.ones((3, 3), np.uint8)) > 0  # border pixels are mixed
@@ -183,23 +176,19 @@ class EndingTracker:
         """Predict masks. Objects that have ended are not tracked."""
         alive = [place for place, state in enumerate(states) if not state.past.ended]
         inside = [states[place].inner for place in alive]
-        found = self._inner.track(features.inner, at, inside) if alive else []
-        answers = dict(zip(alive, found, strict=True))
+        predictions = self._inner.track(features.inner, at, inside) if alive else []
+        answers = dict(zip(alive, predictions, strict=True))
         nothing = empty_rle((features.gray.shape[0], features.gray.shape[1]))
         judged = []
         for place, state in enumerate(states):
             prediction = answers.get(place)
             if prediction is None:
-                soft = _Judged(None, state.past)
-                judged.append(FramePrediction(nothing, 0.0, 0.0, soft))
+                judged.append(FramePrediction(nothing, 0.0, 0.0, SliceState(None, state.past)))
                 continue
-            past = judge(
-                state.past, measure_mask(rle_to_mask(prediction.rle), features.gray), at.frame
-            )
-            soft = _Judged(prediction.soft, past)
-            rle = nothing if past.failed else prediction.rle
-            score = 0.0 if past.failed else prediction.score
-            judged.append(replace(prediction, rle=rle, score=score, soft=soft))
+            statistics = measure_mask(rle_to_mask(prediction.rle), features.gray)
+            past = judge(state.past, statistics, at.frame)
+            found = replace(prediction, soft=SliceState(prediction.soft, past))
+            judged.append(replace(found, rle=nothing, score=0.0) if past.failed else found)
         return judged
 
     def remember(
@@ -211,7 +200,7 @@ class EndingTracker:
         sure: bool,
     ) -> SliceState:
         """Update a state. Nothing of a rejected slice is stored, not even the mask position."""
-        judged: _Judged = prediction.soft
+        judged: SliceState = prediction.soft
         if judged.past.failed:
             return replace(state, past=judged.past)
         found = replace(prediction, soft=judged.inner)
@@ -224,7 +213,7 @@ class EndingTracker:
         numbers = [statistics.area, *grays, past.inside, past.failed, *past.areas]
         end = [past.contrast]
         if past.first is not None:
-            end += [past.first.slice, REASONS.index(past.first.reason), past.first.left]
+            end += [past.first.slice, END_REASONS.index(past.first.reason), past.first.left]
         return {
             **self._inner.pack(state.inner),
             "volume_past": np.array(numbers, np.float64),
@@ -238,17 +227,16 @@ class EndingTracker:
         prompted, first = MaskStatistics(int(area), *grays), None
         contrast, *end = arrays.get("volume_end", np.array([prompted.contrast])).tolist()
         if end:
-            first = FailedSlice(int(end[0]), REASONS[int(end[1])], end[2])
+            first = FailedSlice(int(end[0]), END_REASONS[int(end[1])], end[2])
         past = Past(prompted, areas, inside, contrast, int(failed), first)
         return SliceState(self._inner.unpack(inner), past)
 
 
 def judge(past: Past, statistics: MaskStatistics, number: int) -> Past:
     """Update the history with a mask on slice `number`."""
-    failure = _failure(past, statistics, number)
-    if failure is not None:
+    if failure := _failure(past, statistics, number):
         return replace(past, failed=past.failed + 1, first=past.first or failure)
-    areas = (*past.areas[-(LAST - 1) :], statistics.area)
+    areas = (*past.areas[-(PAST_AREAS - 1) :], statistics.area)
     return replace(
         past,
         areas=areas,
@@ -270,8 +258,8 @@ def _failure(past: Past, statistics: MaskStatistics, number: int) -> FailedSlice
     jumps = abs(statistics.inside - past.inside), abs(statistics.contrast - past.contrast)
     if min(jumps) > GRAY_JUMP * deviation:
         return FailedSlice(number, "grey")
-    if abs(prompted.contrast) < STANDS_OUT * deviation:
+    if abs(prompted.contrast) < MIN_PROMPTED_CONTRAST * deviation:
         return None
     left = statistics.contrast / prompted.contrast
-    slowly = left >= FAINTEST and statistics.contrast / past.contrast >= SLOWLY
+    slowly = left >= MIN_FADED_CONTRAST and statistics.contrast / past.contrast >= MIN_FADING
     return None if left >= MIN_CONTRAST or slowly else FailedSlice(number, "contrast", max(left, 0))

@@ -20,7 +20,7 @@ from anymask.segment import Model
 from anymask.track import review_text
 from anymask.volumes.dicom_labels import series_of
 from anymask.volumes.reading import read_volume
-from anymask.volumes.session import AXES, VolumeSession, VolumeSettings, open_volume_session
+from anymask.volumes.session import AXIS_LETTERS, VolumeSession, VolumeSettings, open_volume_session
 from anymask.volumes.volume import Volume
 from anymask.volumes.writing import check_label_path, measure_labels, write_labels
 
@@ -52,12 +52,6 @@ class VolumeFiles:
             check_label_path(path)
             refuse_inputs(path, self.scan, *read)
 
-    @property
-    def session(self) -> Path:
-        """Session file of the run."""
-        kept, first = self.settings.get("session"), self.outputs[0]
-        return first.with_name(f".{first.name}.session") if kept is None else Path(kept)
-
     def words(self, model: str) -> str:
         """Key that identifies the run."""
         prompts = [one.to_json() for one in self.prompts]
@@ -85,22 +79,35 @@ def track_volume_file(
         scan = read_volume(job.scan, frame=job.frame, series=job.series)
         if any(output.name.lower().endswith(".dcm") for output in job.outputs):
             series_of(scan)  # fail before tracking
-        kept, words, path = "session" in job.settings, job.words(model), job.session
+        first, kept, words = job.outputs[0], job.settings.get("session"), job.words(model)
+        path = first.with_name(f".{first.name}.session") if kept is None else Path(kept)
         settings: dict[str, Any] = {**job.settings, "session": path}
         opened, session = load(), None
         try:
             session = open_volume_session(opened, scan, **settings)
         except InputError:  # default session file of another run
-            if kept:
+            if kept is not None:
                 raise
-        if not kept and session is not None and session.metadata("command") not in (None, words):
+        if (
+            kept is None
+            and session is not None
+            and session.metadata("command") not in (None, words)
+        ):
             session.close()
             session = None
         if session is None:
             _forget(path)
             session = open_volume_session(opened, scan, **settings)
         with session:
-            _add_prompts(session, job, words)
+            if session.metadata("command") != words:  # else an interrupted run has added them
+                for prompt in job.prompts:
+                    session.add(
+                        prompt.frame or 0, prompt.object_id or 1, axis=job.axis,
+                        points=prompt.points, labels=prompt.labels, box=prompt.box,
+                        mask=prompt.mask, lasso=prompt.lasso,
+                    )  # fmt: skip
+                session.metadata("command", words)
+                session.checkpoint()
             axes = {axis for number in session.objects for axis, _ in session.prompts(number)}
             total, seen = sum(scan.shape[axis] for axis in axes), set[tuple[int, int]]()
             for one in session.propagate():
@@ -110,33 +117,18 @@ def track_volume_file(
             labels = session.labels(job.names)
             for output in job.outputs:
                 write_labels(output, labels, scan)
-            notes = [
-                *(f"wrote {output}" for output in job.outputs),
-                *_summary_lines(session, labels),
-            ]
-        if not kept:
+            written = [f"wrote {output}" for output in job.outputs]
+            notes = written + _summary_lines(session, labels)
+        if kept is None:
             _forget(path)
         return notes
 
 
 def _forget(path: Path) -> None:
     """Delete the files of a session."""
-    for name in (path.name, *(f"{path.name}.{letter}" for letter in AXES[1:])):
+    for name in (path.name, *(f"{path.name}.{letter}" for letter in AXIS_LETTERS[1:])):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(name).unlink()
-
-
-def _add_prompts(session: VolumeSession, job: VolumeFiles, words: str) -> None:
-    """Add the prompts, unless an interrupted run already did."""
-    if session.metadata("command") == words:
-        return
-    for one in job.prompts:
-        session.add(
-            one.frame or 0, one.object_id or 1, axis=job.axis, points=one.points,
-            labels=one.labels, box=one.box, mask=one.mask, lasso=one.lasso,
-        )  # fmt: skip
-    session.metadata("command", words)
-    session.checkpoint()
 
 
 def volume_text(millilitres: float) -> str:
@@ -173,10 +165,10 @@ def _summary_lines(session: VolumeSession, labels: Volume) -> list[str]:
                 f"{name}: tracking stopped at {' and '.join(ends)}. If the object continues there, "
                 "pass --stop no, or add a prompt."
             )
-    for axis, letter in enumerate(AXES):
-        rows = [row[1:] for row in session.slices_to_review() if row[0] == axis]
-        if rows:
+    review = session.slices_to_review()
+    for axis, letter in enumerate(AXIS_LETTERS):
+        if rows := [row[1:] for row in review if row[0] == axis]:
             notes.append(f"Low confidence, check slices {letter} {review_text(rows)}")
-    if not session.slices_to_review():
+    if not review:
         notes.append("No slice has low confidence. Check them anyway: not every error is found.")
     return notes

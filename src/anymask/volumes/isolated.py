@@ -98,16 +98,12 @@ class IsolatedScan:
             process.wait()
             assert process.stdin is not None
             process.stdin.close()
-        self._raise(process.returncode)
-
-    def _raise(self, code: int) -> None:
-        """Raise the error of the process."""
         try:
             result = parse_json((self.folder / _RESULT).read_bytes(), _RESULT)
         except FileNotFoundError:
             raise DataError(
-                f"{self.path.name!r} cannot be read: its reader {exit_text(code)}. Save it in "
-                "another format, such as .nii.gz."
+                f"{self.path.name!r} cannot be read: its reader "
+                f"{exit_text(process.returncode)}. Save it in another format, such as .nii.gz."
             ) from None
         if "shape" in result:
             return
@@ -159,7 +155,20 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     limit_process(isolated_scan.most_bytes, isolated_scan.seconds)
     try:
-        result: dict[str, Any] = _unpacked(isolated_scan)
+        scan = read_volume(
+            isolated_scan.path, frame=isolated_scan.frame, detached=isolated_scan.detached
+        )
+        size = math.prod(scan.shape) * scan.voxels.dtype.itemsize
+        check_volume_bytes(size, repr(isolated_scan.path.name))
+        unpack(scan, isolated_scan.folder / _VOXELS)
+        if isinstance(scan.voxels, DicomSlices):
+            write_headers(scan.voxels, isolated_scan.folder / _HEADERS)
+        result: dict[str, Any] = {
+            "shape": scan.shape,
+            "dtype": scan.voxels.dtype.newbyteorder("=").str,
+            "affine": scan.affine.tolist(),
+            "dicom": isinstance(scan.voxels, DicomSlices),
+        }
     except MemoryError:
         message = (
             f"Reading {isolated_scan.path.name!r} requires too much memory. Save a smaller region "
@@ -172,24 +181,6 @@ def main() -> None:
     except OSError as error:
         result = {"kind": "OSError", "message": error.strerror or str(error), "number": error.errno}
     write_json(isolated_scan.folder / _RESULT, result)
-
-
-def _unpacked(isolated_scan: IsolatedScan) -> dict[str, Any]:
-    scan = read_volume(
-        isolated_scan.path, frame=isolated_scan.frame, detached=isolated_scan.detached
-    )
-    size = math.prod(scan.shape) * scan.voxels.dtype.itemsize
-    check_volume_bytes(size, repr(isolated_scan.path.name))
-    unpack(scan, isolated_scan.folder / _VOXELS)
-    is_dicom = isinstance(scan.voxels, DicomSlices)
-    if isinstance(scan.voxels, DicomSlices):
-        write_headers(scan.voxels, isolated_scan.folder / _HEADERS)
-    return {
-        "shape": scan.shape,
-        "dtype": scan.voxels.dtype.newbyteorder("=").str,
-        "affine": scan.affine.tolist(),
-        "dicom": is_dicom,
-    }
 
 
 def _end_with_parent() -> None:
@@ -209,9 +200,13 @@ def limit_process(voxel_bytes: int, seconds: float) -> None:
         import resource
     except ImportError:
         return
-    memory = 2 * voxel_bytes + _MORE_MEMORY + _mapped_bytes()
+    try:  # the current address space, mostly libraries
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+        mapped = pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        mapped = 1 << 31
     requested = {
-        resource.RLIMIT_AS: memory,
+        resource.RLIMIT_AS: 2 * voxel_bytes + _MORE_MEMORY + mapped,
         resource.RLIMIT_CPU: math.ceil(seconds) + 10,
         resource.RLIMIT_FSIZE: voxel_bytes + _MORE_MEMORY,
         resource.RLIMIT_CORE: 0,
@@ -221,12 +216,3 @@ def limit_process(voxel_bytes: int, seconds: float) -> None:
             resource.setrlimit(name, (most, resource.getrlimit(name)[1]))
     with contextlib.suppress(OSError):
         os.nice(5)
-
-
-def _mapped_bytes() -> int:
-    """Current address space of this process, mostly libraries."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    except (OSError, ValueError):
-        return 1 << 31
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -14,6 +14,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -29,8 +30,10 @@ _TO_RAS = {  # signs of x and y in the NRRD spaces
     "right-anterior-superior": (1, 1),
     "left-anterior-superior": (-1, 1),
 }
-_SHORT = {"LPS": "left-posterior-superior", "RAS": "right-anterior-superior"}
-_SHORT["LAS"] = "left-anterior-superior"
+_SHORT = {
+    "LPS": "left-posterior-superior", "RAS": "right-anterior-superior",
+    "LAS": "left-anterior-superior",
+}  # fmt: skip
 _TYPES = {  # type names without "signed", "int" and "_t"
     "char": "i1", "int8": "i1", "uchar": "u1", "unsigned char": "u1", "uint8": "u1",
     "short": "i2", "int16": "i2", "ushort": "u2", "unsigned short": "u2", "uint16": "u2",
@@ -40,7 +43,6 @@ _TYPES = {  # type names without "signed", "int" and "_t"
     "float": "f4", "double": "f8",
 }  # fmt: skip
 _PACKED: dict[str, Any] = {"gzip": gzip, "gz": gzip, "bzip2": bz2, "bz2": bz2}
-_TEXT_ENCODINGS = ("ascii", "text", "txt")
 _MAX_SKIPPED = 1 << 20  # maximum number of bytes to skip in a compressed stream
 
 
@@ -106,16 +108,10 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
     affine[:3, 3] = header.get("space origin", np.zeros(3))
     affine = np.diag([*_TO_RAS[space], 1.0, 1.0]) @ affine
     axes = (spatial[2], spatial[1], spatial[0])
-    pairs = {}
     with path.open("rb") as file:
-        for line in file:
-            if not line.strip():
-                break
-            key, separator, value = line.decode("utf-8", "replace").strip().partition(":=")
-            if separator:
-                pairs[key] = value
-    segments = _segments(pairs)
-    if segments:
+        lines = [one.decode("utf-8", "replace").strip() for one in takewhile(bytes.strip, file)]
+    pairs = dict(line.split(":=", 1) for line in lines if ":=" in line)
+    if segments := _segments(pairs):
         labels, names, colors = _merge_layers(np.asarray(data), axes, segments)
         return Volume(labels, affine, names, colors, str(path))
     return Volume(select(data, axes, frame, path), affine, source=str(path))
@@ -159,11 +155,10 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
             _check_holds(path, size, stored - start if start >= 0 else 0)
             return np.memmap(path, dtype, "r", start, tuple(shape), order="F")
         check_volume_bytes(size, repr(path.name))
-        if encoding in _TEXT_ENCODINGS:
+        if encoding in ("ascii", "text", "txt"):
             file.seek(max(skipped, 0), os.SEEK_CUR)
             _check_holds(path, math.prod(shape) * 2 - 1, stored - start)
-            native = dtype.newbyteorder("=")
-            flat = np.fromstring(file.read().decode("ascii"), native, sep=" ")
+            flat = np.fromstring(file.read().decode("ascii"), dtype.newbyteorder("="), sep=" ")
             if flat.size != math.prod(shape):
                 raise DataError(
                     f"{path.name!r} contains {flat.size} numbers, but its header declares the "

@@ -78,8 +78,7 @@ def read_volume(
         raise InputError(f"File or folder not found: {str(path)!r}. Check the path.")
     with explain(path):
         if path.is_dir():
-            zarr_files = ("zarr.json", ".zattrs", ".zgroup")
-            if any((path / name).is_file() for name in zarr_files):
+            if any((path / name).is_file() for name in ("zarr.json", ".zattrs", ".zgroup")):
                 return read_zarr(path, frame)
             return read_dicom(path, series)
         head = _head(path)
@@ -91,8 +90,7 @@ def read_volume(
             return read_nrrd(path, frame, detached)
         if head[:4] in _TIFF:
             return _read_tiff(path, frame, detached)
-        kind = _nibabel_kind(head)
-        if kind:
+        if kind := _nibabel_kind(head):
             return _read_nibabel(path, kind, frame)
     raise InputError(
         suggest_command(path, "scan")
@@ -122,8 +120,7 @@ def _nibabel_kind(head: bytes) -> str:
     order: Literal["little", "big"]
     order = "little" if head[:4] in (b"\x5c\1\0\0", b"\x1c\2\0\0") else "big"
     if head[344:348] == b"n+1\0":
-        start = struct.unpack(f"{'<' if order == 'little' else '>'}f", head[108:112])[0]
-        _check_start(start)
+        _check_start(struct.unpack("<f" if order == "little" else ">f", head[108:112])[0])
         return "Nifti1Image"
     if head[4:8] == b"n+2\0":
         _check_start(int.from_bytes(head[168:176], order, signed=True))
@@ -142,14 +139,6 @@ def _check_start(start: float) -> None:
         )
 
 
-def _content(path: Path, packed: bool) -> Any:
-    """Seekable content of a file: decompressed on demand, or in memory."""
-    if packed:
-        return gzip.GzipFile(path)  # closed with the volume
-    check_volume_bytes(path.stat().st_size, repr(path.name))
-    return io.BytesIO(path.read_bytes())
-
-
 def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
     nibabel = import_library("nibabel", f"reading {path.name}")
 
@@ -162,12 +151,16 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
     if path.name.lower().endswith(endings):
         image = reader.from_filename(path, keep_file_open=packed)
     else:  # nibabel would rely on the suffix, which is wrong
-        holder = nibabel.FileHolder(fileobj=_content(path, packed))
+        if not packed:
+            check_volume_bytes(path.stat().st_size, repr(path.name))
+        # A packed file is decompressed on demand, and closed with the volume.
+        content: Any = gzip.GzipFile(path) if packed else io.BytesIO(path.read_bytes())
+        holder = nibabel.FileHolder(fileobj=content)
         image = reader.from_file_map({"image": holder}, keep_file_open=packed)
     if len(image.shape) < 3:
         raise InputError(f"{path.name!r} has shape {image.shape}: an image, not a volume.")
-    is_mgh = kind == "MGHImage"
-    unit = 1.0 if is_mgh else MILLIMETERS.get(image.header.get_xyzt_units()[0], 1.0)
+    named = "mm" if kind == "MGHImage" else image.header.get_xyzt_units()[0]
+    unit = MILLIMETERS.get(named, 1.0)
     affine = np.diag([unit, unit, unit, 1.0]) @ image.affine
     if np.abs(affine[:3, :3]).max(initial=0) == 0:
         raise DataError(f"{path.name!r} declares voxels of size 0.")
@@ -287,8 +280,7 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
 
     group: Any = zarr.open_group(_bounded_store(path), mode="r")
     notes: Any = group.attrs.asdict()
-    scales = notes.get("ome", notes).get("multiscales")
-    if not scales:
+    if not (scales := notes.get("ome", notes).get("multiscales")):
         raise InputError(f"{path.name!r} is Zarr, but not OME-Zarr: it has no 'multiscales'.")
     axes = scales[0]["axes"]
     names = [axis["name"] if isinstance(axis, dict) else axis for axis in axes]
@@ -304,8 +296,10 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
             f"{path.name!r} contains pickled objects, which can run code. They are not read."
         )
     scale, shift = np.ones(len(names)), np.zeros(len(names))
-    steps = [*finest.get("coordinateTransformations", [])]
-    for step in [*steps, *scales[0].get("coordinateTransformations", [])]:
+    for step in (
+        *finest.get("coordinateTransformations", []),
+        *scales[0].get("coordinateTransformations", []),
+    ):
         if step["type"] == "scale":
             scale, shift = scale * step["scale"], shift * step["scale"]
         elif step["type"] == "translation":
@@ -326,8 +320,7 @@ def _bounded_store(path: Path) -> Any:
 
     class Bounded(LocalStore):
         async def get(self, key: str, *more: Any, **named: Any) -> Any:
-            found = await super().get(key, *more, **named)
-            if found is not None:
+            if (found := await super().get(key, *more, **named)) is not None:
                 data = found.to_bytes()
                 name = f"Chunk {key!r} of {path.name!r}"
                 most = volume_bytes() // _MEMORY_DIVISOR

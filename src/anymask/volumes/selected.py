@@ -93,26 +93,22 @@ class Selected:
             own[axis] = index
         for axis, part in zip(self.axes, key, strict=True):
             own[axis] = part
-        self._check(key)
+        if not isinstance(self.source, np.ndarray):
+            sides = [
+                len(range(*part.indices(side))) if isinstance(part, slice) else 1
+                for part, side in zip(key, self.shape, strict=True)
+            ]
+            check_volume_bytes(math.prod(sides) * self.dtype.itemsize, repr(self.path.name))
+            stored = np.dtype(getattr(self.source, "dtype", np.uint8)).itemsize
+            if math.prod(sides) * stored > self.holds:
+                raise DataError(
+                    f"{self.path.name!r} is truncated: its header declares {self.shape} voxels (z, "
+                    f"y, x), but the file contains at most {self.holds:.0f} bytes. Copy it again."
+                )
         with explain(self.path):
             read = np.asarray(self.source[tuple(own)])
         kept = [axis for axis, part in zip(self.axes, key, strict=True) if isinstance(part, slice)]
         return read.transpose(np.argsort(np.argsort(kept))) if kept else read
-
-    def _check(self, key: tuple[int | slice, ...]) -> None:
-        if isinstance(self.source, np.ndarray):
-            return
-        sides = [
-            len(range(*part.indices(side))) if isinstance(part, slice) else 1
-            for part, side in zip(key, self.shape, strict=True)
-        ]
-        check_volume_bytes(math.prod(sides) * self.dtype.itemsize, repr(self.path.name))
-        stored = np.dtype(getattr(self.source, "dtype", np.uint8)).itemsize
-        if math.prod(sides) * stored > self.holds:
-            raise DataError(
-                f"{self.path.name!r} is truncated: its header declares {self.shape} voxels (z, "
-                f"y, x), but the file contains at most {self.holds:.0f} bytes. Copy it again."
-            )
 
 
 def select(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -49,9 +50,9 @@ from anymask.track import (
     open_session,
     read_whole,
 )
-from anymask.volumes.ending import GAP, EndingTracker, SliceState
+from anymask.volumes.ending import END_SLICES, EndingTracker, SliceState
 from anymask.volumes.reading import read_volume
-from anymask.volumes.volume import Color, Volume, check_window, scaled_affine
+from anymask.volumes.volume import Color, Volume, check_axis, check_window, scaled_affine
 from anymask.volumes.writing import LabelMeasure, label_volume, measure_labels, write_labels
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
 #
 # Letters: D slices along an axis, H W a slice, Z Y X the scan.
 
-GAP_FILLED = 2  # maximum number of empty slices to fill between two tracked ones
+MAX_FILLED_GAP = 2  # maximum number of empty slices to fill between two tracked ones
 
 
 def fill_slices(
@@ -81,7 +82,7 @@ def fill_slices(
         drawn: Prompted slices, in order. They never change.
         unsure: Slices with low-confidence masks.
         way: "always": every slice between two prompted ones. "auto": of those, the empty and
-            low-confidence ones, and up to GAP_FILLED empty ones between two masks. "never".
+            low-confidence ones, and up to MAX_FILLED_GAP empty ones between two masks. "never".
     """
     if way == "never":
         return stack
@@ -92,7 +93,7 @@ def fill_slices(
     known = np.flatnonzero(full & ~requested)
     if way == "auto":
         for first, last in pairwise(known.tolist()):
-            if 1 < last - first <= GAP_FILLED + 1:
+            if 1 < last - first <= MAX_FILLED_GAP + 1:
                 requested[first + 1 : last] = True
     for index in np.flatnonzero(requested):
         place = int(np.searchsorted(known, index))
@@ -106,10 +107,13 @@ def mix_masks(first: BoolArray, last: BoolArray, part: float) -> BoolArray:  # (
     """Interpolate two non-empty masks, from `part` 0 (first) to 1 (last)."""
     centers = np.stack([_center(first), _center(last)])
     middle = (1 - part) * centers[0] + part * centers[1]
-    moved = [
-        _moved(signed_distance(mask), middle - center)
-        for mask, center in zip((first, last), centers, strict=True)
-    ]
+    moved = []
+    for mask, (x, y) in zip((first, last), middle - centers, strict=True):
+        shift, size = np.array([[1, 0, x], [0, 1, y]], np.float32), mask.shape[::-1]
+        flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+        moved.append(
+            cv2.warpAffine(signed_distance(mask), shift, size, flags=flags, borderMode=border)
+        )
     return np.asarray((1 - part) * moved[0] + part * moved[1] > 0, np.bool_)
 
 
@@ -126,38 +130,11 @@ def _center(mask: BoolArray) -> Floats:  # -> (2,): x, y
     return np.array([columns.mean(), rows.mean()])
 
 
-def _moved(distances: FloatArray, step: Floats) -> FloatArray:
-    shift = np.array([[1, 0, step[0]], [0, 1, step[1]]], np.float32)
-    size = distances.shape[::-1]
-    moved = cv2.warpAffine(
-        distances, shift, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(moved, np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class AlongAxis:
-    """Result of tracking along one axis: mask (Z, Y, X), and the prompted slices."""
-
-    axis: int
-    mask: BoolArray
-    prompted: Sequence[int]
-
-
-def _distances(part: AlongAxis, spacing: Sequence[float]) -> FloatArray:
-    """Distance to the nearest prompted slice of an axis in mm, in a shape to broadcast."""
-    places = np.arange(part.mask.shape[part.axis])
-    away = np.abs(places[:, None] - np.array(part.prompted)).min(axis=1) * spacing[part.axis]
-    shape = [1, 1, 1]
-    shape[part.axis] = -1
-    return np.asarray(away, np.float32).reshape(shape)
-
-
 # Tracks of objects along one axis of a scan, and the choice between them.
 #
 # Every prompted slice of an object is tracked on its own, in both directions. A new prompt leaves
 # the other tracks as they are. A slice keeps the mask of an earlier track unless the confidence of
-# a later one is higher by MARGIN. The confidence of a track is
+# a later one is higher by MIN_CONFIDENCE_GAIN. The confidence of a track is
 #
 # - on its own slice the trust in the prompted mask, by its predicted IoU, relative to the first one
 # - on another prompted slice lower by the difference from the mask there, as far as that is trusted
@@ -165,10 +142,10 @@ def _distances(part: AlongAxis, spacing: Sequence[float]) -> FloatArray:
 #
 # Letters: H W a slice.
 
-TRACKS = 1 << 16  # a track is numbered object + TRACKS * n, in the order of the prompts
-MARGIN = 0.1  # minimum gain in confidence to replace the mask of an earlier track
-UNTRUSTED, TRUSTED = 0.7, 0.84  # predicted IoU of masks with the lowest and the highest trust
-LEAST_TRUST = 0.2
+TRACK_STEP = 1 << 16  # a track is numbered object + TRACK_STEP * n, in the order of the prompts
+MIN_CONFIDENCE_GAIN = 0.1  # minimum gain in confidence to replace the mask of an earlier track
+UNTRUSTED_IOU, TRUSTED_IOU = 0.7, 0.84  # predicted IoU of the lowest and the highest trust
+MIN_TRUST = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,12 +166,12 @@ class AxisTracks:
     @property
     def objects(self) -> list[int]:
         """Numbers of all objects."""
-        return sorted({track % TRACKS for track in self.video.objects})
+        return sorted({track % TRACK_STEP for track in self.video.objects})
 
     def tracks(self, number: int) -> dict[int, list[int]]:
         """Prompted slices of each track of an object."""
         (number,) = read_whole(id=number)
-        tracks = [track for track in self.video.objects if track % TRACKS == number]
+        tracks = [track for track in self.video.objects if track % TRACK_STEP == number]
         return {track: own for track in tracks if (own := self.video.prompts(track))}
 
     def prompts(self, number: int) -> list[int]:
@@ -204,7 +181,7 @@ class AxisTracks:
     def track_at(self, number: int, index: int) -> int:
         """Number of the object's track with a prompt on a slice, or an unused number."""
         tracks = self.tracks(number)
-        new = max(tracks, default=number) + TRACKS
+        new = max(tracks, default=number) + TRACK_STEP
         return next((track for track, own in tracks.items() if index in own), new)
 
     def slices(self, number: int) -> list[int]:
@@ -214,22 +191,21 @@ class AxisTracks:
 
     def result(self, index: int) -> dict[int, ObjectMask]:
         """Shown masks of a slice, by object number."""
-        found = ((number, self._shown(number, [index])) for number in self.objects)
+        found = ((number, self.shown(number, [index])) for number in self.objects)
         return {number: one.mask for number, shown in found for _, one in shown}
 
-    def shown(self, number: int) -> Iterator[tuple[int, ShownSlice]]:
-        """Shown masks of an object, by slice."""
-        return self._shown(number, self.slices(number))
-
-    def _shown(self, number: int, indices: Iterable[int]) -> Iterator[tuple[int, ShownSlice]]:
+    def shown(
+        self, number: int, indices: Iterable[int] | None = None
+    ) -> Iterator[tuple[int, ShownSlice]]:
+        """Shown masks of an object, by slice; of all slices, or of some."""
         tracks = self.tracks(number)
         known = self._known(tracks)
-        for index in indices:
+        for index in self.slices(number) if indices is None else indices:
             objects, best = self.video.result(index).objects, None
             for track in (track for track in tracks if track in objects):
                 places, values = zip(*sorted(known[track].items()), strict=True)
                 confidence = float(np.interp(index, places, values)) + (index in tracks[track])
-                if best is None or confidence > best.confidence + MARGIN:
+                if best is None or confidence > best.confidence + MIN_CONFIDENCE_GAIN:
                     best = ShownSlice(objects[track], track, confidence)
             if best is not None:
                 yield index, best
@@ -239,7 +215,7 @@ class AxisTracks:
         owners = {index: owner for owner, own in tracks.items() for index in own}
         masks = {index: self.video.result(index).objects for index in owners}
         quality = [masks[index][owner].quality for index, owner in owners.items()]
-        trust = np.interp(quality, (UNTRUSTED, TRUSTED), (LEAST_TRUST, 1.0))
+        trust = np.interp(quality, (UNTRUSTED_IOU, TRUSTED_IOU), (MIN_TRUST, 1.0))
         trusted = dict(zip(owners, np.minimum(trust / trust[:1], 1.0).tolist(), strict=True))
         known: dict[int, dict[int, float]] = {track: {} for track in tracks}
         for index, owner in owners.items():
@@ -250,18 +226,19 @@ class AxisTracks:
         return known
 
 
-AXES = "zyx"
-IN_MEMORY = 512 << 20  # maximum size of a scan to keep in memory, in bytes
-LOOKED_AT = 24  # number of slices sampled for the default window
+AXIS_LETTERS = "zyx"
+KEPT_SCAN_BYTES = 512 << 20  # maximum size of a scan to keep in memory
+WINDOW_SLICES = 24  # number of slices sampled for the default window
 Window = tuple[float, float]
 Fill = Literal["auto", "always", "never"]
-SURE = 0.6  # minimum confidence of a track between prompted slices; below, interpolate
+MIN_TRACK_CONFIDENCE = (
+    0.6  # minimum confidence of a track between prompted slices; below, interpolate
+)
 
 
 def _parse_window(text: str) -> Window:
-    parts = text.replace(",", " ").split()
     try:
-        level, width = (float(part) for part in parts)
+        level, width = (float(part) for part in text.replace(",", " ").split())
     except ValueError:
         raise InputError(f"Invalid window {text!r}. Use LEVEL,WIDTH, such as 40,400.") from None
     return level, width
@@ -383,7 +360,7 @@ class VolumeSession:
     def _first_slice(self) -> UintImage:
         axis, index = self.prompts(self.objects[0])[0]
         gray = self.volume.image(index, axis, self.window)
-        masks = np.stack([one.mask for one in self.slice(index, axis).objects.values()])
+        masks = np.stack([*self.slice(index, axis).masks.values()])
         return overlay(np.repeat(gray[..., None], 3, axis=2), masks)
 
     def __enter__(self) -> VolumeSession:
@@ -433,7 +410,7 @@ class VolumeSession:
         if not 0 <= slice < count:
             raise InputError(
                 f"Slice {slice} is out of range: this scan has slices 0 to {count - 1} across "
-                f"{AXES[axis]}."
+                f"{AXIS_LETTERS[axis]}."
             )
         tracks, exists = self._open(axis), id in self.objects
         corrects = not any(prompt.get(name) is not None for name in ("mask", "box", "lasso"))
@@ -444,14 +421,10 @@ class VolumeSession:
             self.remove_prompts(id, slice, axis)
             new = True
         if exists and new and corrects:
-            prompt["mask"] = self._cut(id, axis, slice)
+            one = tracks.result(slice).get(id)  # else from the other axes
+            known = np.take(self.mask(id), slice, axis=axis) if one is None else one.mask
+            prompt["mask"] = known if known.any() else None
         return tracks.video.add(slice, tracks.track_at(id, slice), **prompt)
-
-    def _cut(self, number: int, axis: int, index: int) -> BoolArray | None:
-        """Mask of an object on a slice, from its axis or else from the others, or None."""
-        one = self._axes[axis].result(index).get(number)
-        known = np.take(self.mask(number), index, axis=axis) if one is None else one.mask
-        return known if known.any() else None
 
     def remove_prompts(self, id: int, slice: int, axis: int = 0) -> None:  # noqa: A002
         """Delete the prompt of an object on a slice. Raises InputError if it does not exist."""
@@ -523,7 +496,7 @@ class VolumeSession:
                 one = frame.objects.get(number)
                 absent[number] = absent[number] + 1 if one is None or not one.area else 0
             ahead = any(i < frame.index if backward else i > frame.index for i in prompted)
-            if self.settings.stop and not ahead and min(absent.values()) >= GAP:
+            if self.settings.stop and not ahead and min(absent.values()) >= END_SLICES:
                 return
 
     def slice(self, index: int, axis: int = 0) -> TrackedSlice:
@@ -553,7 +526,7 @@ class VolumeSession:
             for track, backward, step in ((tracks[:1], True, 1), (tracks[-1:], False, -1)):
                 state = one.video.state_of(*track, backward=backward) if track else None
                 if isinstance(state, SliceState) and (first := state.past.first) is not None:
-                    last, name = first.slice + step, AXES[axis]
+                    last, name = first.slice + step, AXIS_LETTERS[axis]
                     found.append(f"{name} {last} ({name} {first.slice}: {first.describe()})")
         return found
 
@@ -576,34 +549,27 @@ class VolumeSession:
         prompted = {axis: one for axis, one in self._axes.items() if id in one.objects}
         if not prompted:
             raise InputError(f"Unknown object {id!r}. This session has the objects {self.objects}.")
-        parts = [
-            AlongAxis(axis, np.moveaxis(self._along(axis, one, id), 0, axis), one.prompts(id))
-            for axis, one in sorted(prompted.items())
-        ]
-        # Merge the masks of several axes. Each voxel uses the axis with the nearest prompted
-        # slice.
-        spacing = self.volume.spacing
-        joined = parts[0].mask.copy()
-        nearest = _distances(parts[0], spacing)
-        for part in parts[1:]:
-            away = _distances(part, spacing)
-            np.copyto(joined, part.mask, where=away < nearest)
-            nearest = np.minimum(nearest, away)
+        joined = np.zeros(self.volume.shape, np.bool_)
+        # Each voxel uses the axis with the nearest prompted slice, in mm.
+        nearest: FloatArray = np.full((1, 1, 1), np.inf, np.float32)
+        for axis, tracks in sorted(prompted.items()):
+            mask = np.zeros_like(joined)
+            stack, unsure = np.moveaxis(mask, axis, 0), []
+            for index, shown in tracks.shown(id):
+                if shown.mask.area:
+                    stack[index] = shown.mask.mask
+                if not shown.mask.prompted and shown.confidence < MIN_TRACK_CONFIDENCE:
+                    unsure.append(index)
+            prompts = tracks.prompts(id)
+            drawn = [index for index in prompts if stack[index].any()]
+            fill_slices(stack, drawn, unsure, self.settings.fill)
+            slices = np.arange(len(stack))
+            away = np.abs(slices[:, None] - np.array(prompts)).min(axis=1)
+            sides = [-1 if place == axis else 1 for place in range(3)]
+            distance = np.asarray(away * self.volume.spacing[axis], np.float32).reshape(sides)
+            np.copyto(joined, mask, where=distance < nearest)
+            nearest = np.minimum(nearest, distance)
         return joined
-
-    def _along(self, axis: int, tracks: AxisTracks, number: int) -> BoolArray:
-        """Masks of an object along one axis, with that axis first."""
-        sides = [side for place, side in enumerate(self.volume.shape) if place != axis]
-        stack = np.zeros((self.volume.shape[axis], *sides), np.bool_)
-        unsure = []
-        for index, shown in tracks.shown(number):
-            one = shown.mask
-            if one.area:
-                stack[index] = one.mask
-            if not one.prompted and shown.confidence < SURE:
-                unsure.append(index)
-        drawn = [index for index in tracks.prompts(number) if stack[index].any()]
-        return fill_slices(stack, drawn, unsure, self.settings.fill)
 
     def labels(
         self, names: Mapping[int, str] | None = None, colors: Mapping[int, Color] | None = None
@@ -652,54 +618,41 @@ class VolumeSession:
         if self.settings.session is None:
             return None
         path = Path(self.settings.session).expanduser()
-        return path if axis == 0 else path.with_name(f"{path.name}.{AXES[axis]}")
+        return path if axis == 0 else path.with_name(f"{path.name}.{AXIS_LETTERS[axis]}")
 
     def _open(self, axis: int) -> AxisTracks:
         if self._closed:
             raise InputError("This session is closed. Use it inside its `with` block.")
-        if axis not in self._axes:
-            self._check_same(self._path(axis))
-            video = open_session(
-                self._model,
-                SliceFrames(self.volume, axis, self.window),
-                around=EndingTracker if self.settings.stop else None,
-                tracker=self.settings.tracker,
-                refine_edges=self.settings.refine_edges,
-                session=self._path(axis),
-            )
-            self._axes[axis] = AxisTracks(video)
-            video.metadata("scan", self._mark())
-        return self._axes[axis]
-
-    def _mark(self) -> str:
-        """Hash of the scan geometry and window."""
+        if axis in self._axes:
+            return self._axes[axis]
         text = json.dumps([self.volume.shape, self.volume.affine.round(4).tolist(), self.window])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _check_same(self, path: Path | None) -> None:
-        """Raise InputError if the session was created with another scan or window."""
-        if path is None or not path.exists():
-            return
-        store = SessionStore(path)
-        held = store.about("note scan")
-        store.close()
-        if held not in (None, self._mark()):
-            raise InputError(
-                f"{path} was created with another scan or window. Use the same ones, or choose "
-                "another session file."
-            )
-
-
-def check_axis(axis: object) -> None:
-    """Raise InputError if `axis` is not 0, 1 or 2."""
-    if axis not in (0, 1, 2) or isinstance(axis, bool):
-        raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
+        mark = hashlib.sha256(text.encode()).hexdigest()[:16]  # of the geometry and the window
+        path = self._path(axis)
+        if path is not None and path.exists():
+            with closing(SessionStore(path)) as store:
+                held = store.about("note scan")
+            if held not in (None, mark):
+                raise InputError(
+                    f"{path} was created with another scan or window. Use the same ones, or "
+                    "choose another session file."
+                )
+        video = open_session(
+            self._model,
+            SliceFrames(self.volume, axis, self.window),
+            around=EndingTracker if self.settings.stop else None,
+            tracker=self.settings.tracker,
+            refine_edges=self.settings.refine_edges,
+            session=path,
+        )
+        self._axes[axis] = AxisTracks(video)
+        video.metadata("scan", mark)
+        return self._axes[axis]
 
 
 def usual_window(volume: Volume) -> Window:
     """Window (level, width) from the 0.5th to the 99.5th percentile of sampled slices."""
     count = volume.shape[0]
-    some = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).round().astype(int))
+    some = np.unique(np.linspace(0, count - 1, min(count, WINDOW_SLICES)).round().astype(int))
     values: list[Floats] = []
     for index in some:
         pixels = volume.slice(int(index))[::2, ::2].astype(np.float64).ravel()
@@ -734,6 +687,6 @@ def open_volume_session(
             f"{type(source).__name__}."
         )
     volume = source if isinstance(source, Volume) else read_volume(source)
-    if np.prod(volume.shape) * volume.voxels.dtype.itemsize <= IN_MEMORY:
+    if np.prod(volume.shape) * volume.voxels.dtype.itemsize <= KEPT_SCAN_BYTES:
         _ = volume.array  # else each slice of a compressed file decompresses it from the beginning
     return VolumeSession(model, volume, how)

@@ -70,13 +70,15 @@ class Volume:
         if dtype.kind not in "buif":
             raise InputError(f"Voxels must be numbers, got {dtype}.")
         affine = np.array(self.affine, np.float64)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        if (
+            affine.shape != (4, 4)
+            or not np.isfinite(affine).all()
+            or not np.allclose(affine[3], (0, 0, 0, 1))
+        ):
             raise InputError(
                 "Invalid affine. Pass a 4 x 4 matrix of finite numbers that maps voxels to "
-                "millimeters."
+                "millimeters. Its last row must be 0, 0, 0, 1."
             )
-        if not np.allclose(affine[3], (0, 0, 0, 1)):
-            raise InputError("Invalid affine. The last row must be 0, 0, 0, 1.")
         lengths = np.linalg.norm(affine[:3, :3], axis=0)
         if lengths.min() < 1e-9:
             raise InputError("Invalid affine. The voxel size along one axis is 0 mm.")
@@ -143,8 +145,7 @@ class Volume:
         Raises:
             InputError: The axis or slice does not exist.
         """
-        if axis not in (0, 1, 2):
-            raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
+        check_axis(axis)
         position: object = index
         if not isinstance(position, int | np.integer) or not 0 <= position < self.shape[axis]:
             raise InputError(
@@ -178,6 +179,12 @@ class Volume:
             low, high = level - width / 2, level + width / 2
         gray = (np.where(finite, pixels, low) - low) / max(high - low, 1e-12)
         return np.rint(gray.clip(0, 1) * 255).astype(np.uint8)
+
+
+def check_axis(axis: object) -> None:
+    """Raise InputError if `axis` is not 0, 1 or 2."""
+    if axis not in (0, 1, 2) or isinstance(axis, bool):
+        raise InputError(f"Invalid axis {axis!r}. Use 0 (z), 1 (y) or 2 (x).")
 
 
 def check_window(window: object) -> None:

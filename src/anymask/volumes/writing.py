@@ -21,7 +21,13 @@ from anymask.base import Floats, InputError, IntArray, need_packages, write_whol
 from anymask.volumes.dicom_labels import segmentation_bytes, structure_bytes
 from anymask.volumes.volume import LPS_TO_RAS, Color, Volume, label_color
 
-LABEL_ENDINGS = (".nii", ".nii.gz", ".seg.nrrd", ".dcm", ".rtstruct.dcm")
+_LABEL_FORMATS = {  # endings -> package, extra and name of the format; the last one that fits
+    ".nii": ("nibabel", "volumes", "NIfTI"),
+    ".nii.gz": ("nibabel", "volumes", "NIfTI"),
+    ".seg.nrrd": ("nrrd", "volumes", ".seg.nrrd"),
+    ".dcm": ("highdicom", "dicom-seg", "DICOM SEG"),
+    ".rtstruct.dcm": ("pydicom", "volumes", "RTSTRUCT"),
+}
 _LABEL_INTENT, _SCANNER = "label", 1  # NIfTI codes
 
 
@@ -83,20 +89,14 @@ def check_label_path(path: str | Path) -> None:
 
     Raises InputError if it is not supported, MissingExtra if its package is not installed.
     """
-    name = Path(path).name.lower()
-    if not name.endswith(LABEL_ENDINGS):
+    name = Path(path).name
+    fitting = [one for end, one in _LABEL_FORMATS.items() if name.lower().endswith(end)]
+    if not fitting:
         raise InputError(
-            f"Unsupported label file {Path(path).name!r}. Use a name that ends in "
-            f"{', '.join(LABEL_ENDINGS)}."
+            f"Unsupported label file {name!r}. Use a name that ends in {', '.join(_LABEL_FORMATS)}."
         )
-    if name.endswith(".seg.nrrd"):
-        need_packages(("nrrd",), "volumes", "writing .seg.nrrd")
-    elif name.endswith(".rtstruct.dcm"):
-        need_packages(("pydicom",), "volumes", "writing RTSTRUCT")
-    elif name.endswith(".dcm"):
-        need_packages(("highdicom",), "dicom-seg", "writing DICOM SEG")
-    else:
-        need_packages(("nibabel",), "volumes", "writing NIfTI")
+    package, extra, kind = fitting[-1]
+    need_packages((package,), extra, f"writing {kind}")
 
 
 def write_labels(path: str | Path, labels: Volume, scan: Volume | None = None) -> None:
