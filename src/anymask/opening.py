@@ -95,8 +95,8 @@ def _begin_session(
     """What `Model.track` does; the sessions' floor lies above the model's."""
     from anymask.track import open_session, tracking_model
 
-    chosen = tracking_model(model, named, settings.get("tracker", "auto"))
-    return open_session(chosen, source, **settings)
+    tracker = settings.get("tracker", "auto")
+    return open_session(tracking_model(model, named, tracker), source, **settings)
 
 
 def _begin_volume(

@@ -68,10 +68,8 @@ class ResizeLongestSide:
     def apply_image(self, image: UintImage) -> UintImage:
         """(H, W, 3) -> (h, w, 3)."""
         height, width = self._place((image.shape[0], image.shape[1])).input_hw
-        shrinks = height < image.shape[0]
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        resized = cv2.resize(image, (width, height), interpolation=how)
-        return resized.astype(np.uint8, copy=False)
+        how = cv2.INTER_AREA if (height < image.shape[0]) else cv2.INTER_LINEAR
+        return cv2.resize(image, (width, height), interpolation=how).astype(np.uint8, copy=False)
 
     def apply_coords(self, coords: ArrayLike, original_size: tuple[int, int]) -> FloatArray:
         """(..., 2) -> (..., 2)."""

@@ -76,7 +76,7 @@ def test_an_empty_mask_is_told(folder: Path, capsys: pytest.CaptureFixture[str])
         (["--mask", "none.png"], "File not found: 'none.png'"),
         (["--point", "5,5", "-o", "a.doc"], "Cannot write "),
         (["--point", "5,5", "--max-hole-area", "-3"], "Invalid max_hole_area"),
-        (["--point", "5,5", "--granularity", "car"], "Invalid granularity"),
+        (["--point", "5,5", "--granularity", "car"], "granularity must be"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(

@@ -228,10 +228,11 @@ def list_settings(declared: type) -> tuple[DeclaredSetting, ...]:
     for field in fields(declared):
         hint, make = hints[field.name], field.default_factory
         default = field.default if make is MISSING else make()
-        for about in getattr(hint, "__metadata__", ()):
-            if isinstance(about, Setting):
-                members = tuple(_members_of(hint))
-                listed.append(DeclaredSetting(field.name, members, default, about))
+        listed += [
+            DeclaredSetting(field.name, tuple(_members_of(hint)), default, about)
+            for about in getattr(hint, "__metadata__", ())
+            if isinstance(about, Setting)
+        ]
     _SETTINGS_BY_CLASS[declared] = tuple(listed)
     return _SETTINGS_BY_CLASS[declared]
 

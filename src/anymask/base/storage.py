@@ -319,7 +319,11 @@ def _claim(path: Path, output: Path) -> BinaryIO:
         if state == "held" and not is_at(file.fileno(), path):
             file.close()  # the owner has just deleted it
             continue
-        pid, host = _owner(file)
+        pid, host = 0, ""  # unknown, if the lock file names no owner
+        with contextlib.suppress(OSError, ValueError):
+            file.seek(1)
+            number, host = file.read(1000).decode().split()
+            pid = int(number)
         if state == "held" or (state == "unsupported" and _is_gone(pid, host)):
             return file
         file.close()
@@ -329,16 +333,6 @@ def _claim(path: Path, output: Path) -> BinaryIO:
             f"{str(output)!r} is in use by another run ({who}). Wait until it ends, or choose "
             f"another output.{stale}"
         )
-
-
-def _owner(file: BinaryIO) -> tuple[int, str]:
-    """Return process ID and host of a lock file; (0, "") if it names none."""
-    try:
-        file.seek(1)
-        pid, host = file.read(1000).decode().split()
-        return int(pid), host
-    except (OSError, ValueError):
-        return 0, ""
 
 
 def _is_gone(pid: int, host: str) -> bool:

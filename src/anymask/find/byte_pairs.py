@@ -43,7 +43,7 @@ class BytePairs:
     """
 
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
-        letters = byte_letters()
+        letters = byte_table().values()
         words = [*letters, *(f"{one}{END_OF_WORD}" for one in letters)]
         words += ["".join(pair) for pair in merges]
         self.ranks = {pair: rank for rank, pair in enumerate(merges)}
@@ -140,16 +140,11 @@ def _kind(letter: str) -> str:
     return kind if kind in "LN" else ""
 
 
-def byte_letters() -> list[str]:
+@lru_cache(maxsize=1)
+def byte_table() -> dict[int, str]:
     """A printable letter for each byte, in the order of the vocabulary."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
-    return [chr(byte) for byte in printable] + [chr(256 + n) for n in range(len(others))]
-
-
-@lru_cache(maxsize=1)
-def byte_table() -> dict[int, str]:
-    """Letter of each byte."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return dict(zip([*printable, *others], byte_letters(), strict=True))
+    return {byte: chr(byte) for byte in printable} | {
+        byte: chr(256 + n) for n, byte in enumerate(others)
+    }

@@ -138,7 +138,7 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
     facts = known_detectors().get(str(detector))
     folder = facts.folder if facts else Path(detector).expanduser()
     if facts and facts.runs == "transformers":  # before asking the user to download gigabytes
-        _need_transformers()
+        need_packages(("torch", "transformers"), "words", "This detector")
     if facts and not folder.is_dir():
         raise WeightsError(
             f"{facts.name} is not downloaded ({facts.licence}). Run: "
@@ -155,10 +155,6 @@ def open_detector(detector: str | Path | Detector, device: str = "auto") -> Dete
         return _open_folder(folder.resolve(), facts, device)
 
 
-def _need_transformers() -> None:
-    need_packages(("torch", "transformers"), "words", "This detector")
-
-
 _OPENING = threading.Lock()  # prevents two threads from loading 700 MB twice
 _LAST_DETECTOR: dict[tuple[Path, str, str], Detector] = {}  # most recent detector
 
@@ -173,7 +169,7 @@ def _open_folder(folder: Path, facts: DetectorFacts | None, device: str) -> Dete
     kind = kind or ("sam3" if official_file(folder, SAM3_FILES) is not None else "")
     weights = _weights_of(folder)
     if weights.suffix != ".onnx":
-        _need_transformers()
+        need_packages(("torch", "transformers"), "words", "This detector")
     digest = _checked_hash(weights, facts)
     key = (weights, digest, device)
     if key in _LAST_DETECTOR:

@@ -298,8 +298,7 @@ class ExampleFinder:
             )
         detector = opened
         self.about["detector"] = detector.about
-        shown = [*self.examples, *self.others]
-        boxes = [(one.image, open_box(one.mask)) for one in shown]
+        boxes = [(one.image, open_box(one.mask)) for one in [*self.examples, *self.others]]
         learned, count = detector.learn_examples(boxes), len(self.examples)
         given = self.settings.score
         least = DETECTED if given is None else cast(float, given)
@@ -415,8 +414,7 @@ def compare(
         agreement = agreement - np.maximum(requested.unlike.agreement(cells), 0)
     left, rounds = agreement.copy(), list[tuple[list[Mask], FloatArray, BoolArray]]()
     while len(rounds) < MAX_ROUNDS:
-        places = _places(left, requested.like, features.geometry)
-        masks = _answers(model, features, places)
+        masks = _answers(model, features, _places(left, requested.like, features.geometry))
         if not masks:
             break
         facts = cheap_facts(
@@ -429,7 +427,13 @@ def compare(
         logits = facts[:, NAMED:] @ np.array(CHEAP_WEIGHTS, np.float32)
         promising = np.argsort(-logits, kind="stable")[:most]
         masks, facts = [masks[n] for n in promising], facts[promising]
-        rounds.append((masks, facts, _add_names(model, image, requested, masks, facts)))
+        vectors = mask_vectors(model.runtime, image, [one.rle for one in masks])
+        facts[:, 0] = vector_likeness(vectors, requested.like.vectors)
+        facts[:, 1] = name_likeness(requested.like, vectors)
+        excluded = np.zeros(len(masks), np.bool_)
+        if requested.unlike is not None:
+            excluded = vector_likeness(vectors, requested.unlike.vectors) >= facts[:, 0]
+        rounds.append((masks, facts, excluded))
         alike = chance_of(facts) >= MIN_MATCH_PROBABILITY
         if alike.sum() < MIN_ROUND_MATCHES:
             break
@@ -444,18 +448,6 @@ def compare(
         np.concatenate([np.zeros(0, np.bool_), *(unlike for _, _, unlike in rounds)]),
         float(vector_likeness(whole, requested.like.scenes)[0]),
     )
-
-
-def _add_names(
-    model: Model, image: UintImage, requested: ExampleQuery, masks: list[Mask], facts: FloatArray
-) -> BoolArray:  # -> (n,)
-    """Set the features of the name model; returns whether each mask is of the excluded kind."""
-    vectors = mask_vectors(model.runtime, image, [one.rle for one in masks])
-    facts[:, 0] = vector_likeness(vectors, requested.like.vectors)
-    facts[:, 1] = name_likeness(requested.like, vectors)
-    if requested.unlike is None:
-        return np.zeros(len(masks), np.bool_)
-    return vector_likeness(vectors, requested.unlike.vectors) >= facts[:, 0]
 
 
 def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[float, float]]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, Floats, InputError, Progress, UintImage, brief
+from anymask.base import FloatArray, Floats, InputError, Progress, UintImage, brief
 from anymask.find.phrases import Phrase
 from anymask.masks import Mask, Prompt, mask_nms, rle_iou
 from anymask.models.rules import NameTable
@@ -81,8 +81,7 @@ class CandidateMasks:
             refine_edges=False, progress=progress,
         )  # fmt: skip
         records = [one for one in sorted(found, key=lambda one: -one.rank) if one.area][:CANDIDATES]
-        rles = [one.rle for one in records]
-        vectors = mask_vectors(model.runtime, image, rles, naming=naming)
+        vectors = mask_vectors(model.runtime, image, [one.rle for one in records], naming=naming)
         return cls(model, image, records, vectors, naming=naming)
 
     def alone(self, places: Sequence[int]) -> FloatArray:  # -> (n, D)
@@ -163,26 +162,10 @@ def find_by_name(
         max(MIN_SCORE, BEST_SHARE * float(best)) if phrase.threshold is None else phrase.threshold
         for phrase, best in zip(phrases, scores.max(0), strict=True)
     ]
-    found = one_winner(name_records(candidates.records, scores, passed, phrases))
-    return with_edges(model, image, found)
-
-
-def name_records(
-    records: Sequence[Mask], scores: Floats, passed: BoolArray, phrases: Sequence[Phrase]
-) -> list[Mask]:
-    """Masks that pass for a phrase, each with the label of the best such phrase.
-
-    The label's probability and the runner-up's are scores, too: that the mask is one whole object
-    of that name.
-
-    Args:
-        records: n masks.
-        scores: Scores (n, P).
-        passed: Whether each mask passes for each phrase (n, P).
-        phrases: P phrases.
-    """
+    # The label is that of the best phrase that passes. Its probability and the runner-up's are
+    # scores, too: that the mask is one whole object of that name.
     labels, found = [phrase.label for phrase in phrases], []
-    for record, row, passes in zip(records, scores.tolist(), passed, strict=True):
+    for record, row, passes in zip(candidates.records, scores.tolist(), passed, strict=True):
         if not passes.any():
             continue
         best = max(np.flatnonzero(passes).tolist(), key=row.__getitem__)
@@ -200,7 +183,7 @@ def name_records(
                 runner_up=max(others, key=lambda one: one[1], default=None),
             )
         )
-    return found
+    return with_edges(model, image, one_winner(found))
 
 
 def one_winner(records: Sequence[Mask]) -> list[Mask]:
@@ -219,8 +202,7 @@ def with_edges(model: Model, image: UintImage, records: Sequence[Mask]) -> list[
     if not clicked:
         return [*records]
     prompts = [Prompt.of(points=one.points[:1]) for one in clicked]
-    features = model.encode(image)
-    answers = model.segment(features, prompts=prompts, multimask=True, ranking="own")
+    answers = model.segment(model.encode(image), prompts=prompts, multimask=True, ranking="own")
     better = {}
     for record, answer in zip(clicked, answers, strict=True):
         alike = rle_iou(answer.rles(), [record.rle])[:, 0]

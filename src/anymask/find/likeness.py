@@ -52,8 +52,7 @@ class ImageCells:
         lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * 2 + 0.5, 0, 1)
         middles = np.arange(COLOR_BINS, dtype=np.float32) / (COLOR_BINS - 1)
         near = np.maximum(0, 1 - np.abs(lab[..., None] - middles) * (COLOR_BINS - 1))
-        shares: FloatArray = near.reshape(*hw, 3 * COLOR_BINS)
-        seen.append(_unit(shares))
+        seen.append(_unit(near.reshape(*hw, 3 * COLOR_BINS)))
         parts = [np.float32(part**0.5) * one for part, one in zip(MAP_WEIGHTS, seen, strict=False)]
         return cls(_unit(np.concatenate(parts, axis=2)))
 

@@ -64,14 +64,14 @@ _RULES = (
     (r"^(model\..*layer.*)\.linear(\d)\.", r"\1.fc\2."),
 )
 _JOINED = re.compile(r"\.(?:qkv\.|in_proj_)(weight|bias)$")
-_ATTENTION_PARTS = ("query", "key", "value")
 
 
 def transformers_names(official: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Names of transformers by official name: one, or those of queries, keys and values, which the
     official tensor joins along its first axis. Ignored tensors are missing."""
     given = (name for name in official if not IGNORED.search(name))
-    return {name: split_joined(renamed(name, _RULES), _ATTENTION_PARTS) for name in given}
+    parts = ("query", "key", "value")
+    return {name: split_joined(renamed(name, _RULES), parts) for name in given}
 
 
 def renamed(name: str, rules: tuple[tuple[str, str], ...]) -> str:

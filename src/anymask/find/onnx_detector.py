@@ -30,7 +30,6 @@ from anymask.find.grounding import (
 from anymask.find.wordpiece import WordPiece
 
 MAX_TOKENS = 256  # of a caption, as in training
-REQUIRED_INPUTS = ("pixel_values", "input_ids")
 TYPES = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(int64)": np.int64,
          "tensor(bool)": np.bool_}  # fmt: skip
 
@@ -52,7 +51,8 @@ class OnnxDetector:
         self._session = _open_graph(graph)
         self._inputs = {one.name: one for one in self._session.get_inputs()}
         outputs = {one.name for one in self._session.get_outputs()}
-        missing = {*REQUIRED_INPUTS} - {*self._inputs} | {"logits", "pred_boxes"} - outputs
+        missing = {"pixel_values", "input_ids"} - {*self._inputs}
+        missing |= {"logits", "pred_boxes"} - outputs
         if missing:
             raise WeightsError(
                 f"{graph} is no Grounding DINO: it has no {', '.join(sorted(missing))}."
@@ -90,8 +90,7 @@ class OnnxDetector:
                 for name, one in self._inputs.items()
                 if name in given
             }
-            logits, boxes = self._session.run(["logits", "pred_boxes"], fed)
-            logits, boxes = logits[0], boxes[0]
+            (logits,), (boxes,) = self._session.run(["logits", "pred_boxes"], fed)
             seen.append(
                 ScoredBoxes(scale_boxes(boxes, image.shape[:2]), phrase_scores(logits, caption))
             )

@@ -32,7 +32,6 @@ from anymask.masks import (
     Features,
     Geometry,
     Mask,
-    ModelPrompts,
     Prompt,
     logits_to_image,
     logits_to_masks,
@@ -152,8 +151,7 @@ def personal_steps(
         first = _ask(
             runtime, features, prompt, 1, sigmoid(np.asarray(small, np.float32)), target.mean
         )
-        logits = first.logits[0]
-        steps = [first, _ask(runtime, features, Prompt.of(clicks, labels, mask=logits), 3)]
+        steps = [first, _ask(runtime, features, Prompt.of(clicks, labels, mask=first.logits[0]), 3)]
         best = steps[-1].logits[steps[-1].best]
         mask = _pixels(best, features, runtime.spec.mask_threshold)
     else:
@@ -188,25 +186,16 @@ def _ask(
 ) -> PersonalStep:
     """Predict one or three masks for a prompt, in the model's order, optionally guided."""
     ((_, batch),) = group_prompts([prompt], features.geometry, runtime.spec, 1)
-    decoded = _decode(runtime, features, batch, attention, target)
+    if attention is None or target is None:
+        decoded = runtime.decode(features.encoder_output, batch)
+    else:
+        decode_guided = require(runtime, runtime.decode_guided, "guided decoding")
+        decoded = decode_guided(features.encoder_output, batch, attention, target)
     family = runtime.family
     assert isinstance(family, SamFamily)  # models with guided decoding
     choose = family.single if count == 1 else family.several
     logits, scores = choose(*decoded)
     return PersonalStep(prompt, logits[0], scores[0], int(scores[0].argmax()))
-
-
-def _decode(
-    runtime: ImageRuntime,
-    features: Features,
-    batch: ModelPrompts,
-    attention: FloatArray | None,
-    target: FloatArray | None,
-) -> tuple[FloatArray, FloatArray]:
-    if attention is None or target is None:
-        return runtime.decode(features.encoder_output, batch)
-    decode = require(runtime, runtime.decode_guided, "guided decoding")
-    return decode(features.encoder_output, batch, attention, target)
 
 
 def _learn_weights(

@@ -72,7 +72,25 @@ def read_phrases(
         raise InputError(
             f"At most {MAX_PHRASES} phrases are supported, but {len(by_prompt)} were given."
         )
-    return _with_thresholds(tuple(by_prompt.values()), score)
+    given = dict(score) if isinstance(score, Mapping) else {}
+    for name in given:
+        if not any(name in (phrase.prompt, phrase.label) for phrase in by_prompt.values()):
+            known = [phrase.prompt for phrase in by_prompt.values()][:10]
+            raise InputError(
+                f"Score given for {name!r}, which is not in the text prompt. Phrases: "
+                f"{', '.join(known)}."
+            )
+    same = None if isinstance(score, Mapping) else score
+    chosen = []
+    for phrase in by_prompt.values():
+        own = given.get(phrase.prompt, given.get(phrase.label, same))
+        least = phrase.threshold if own is None else own
+        if least is not None and not 0 <= least <= 1:
+            raise InputError(
+                f"Invalid score {least!r} for {phrase.prompt!r}. Use a number from 0 to 1."
+            )
+        chosen.append(Phrase(phrase.prompt, phrase.label, least))
+    return tuple(chosen)
 
 
 def _parse_phrase(text: str) -> Phrase:
@@ -117,27 +135,3 @@ def _read_prompt_file(path: Path) -> Any:
         return _COMMENT.sub("", data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not valid UTF-8. Re-save it as UTF-8.") from error
-
-
-def _with_thresholds(
-    phrases: tuple[Phrase, ...], score: float | Mapping[str, float] | None
-) -> tuple[Phrase, ...]:
-    """Set the given thresholds. Raises InputError."""
-    given = dict(score) if isinstance(score, Mapping) else {}
-    for name in given:
-        if not any(name in (phrase.prompt, phrase.label) for phrase in phrases):
-            raise InputError(
-                f"Score given for {name!r}, which is not in the text prompt. Phrases: "
-                f"{', '.join(phrase.prompt for phrase in phrases[:10])}."
-            )
-    same = None if isinstance(score, Mapping) else score
-    chosen = []
-    for phrase in phrases:
-        own = given.get(phrase.prompt, given.get(phrase.label, same))
-        least = phrase.threshold if own is None else own
-        if least is not None and not 0 <= least <= 1:
-            raise InputError(
-                f"Invalid score {least!r} for {phrase.prompt!r}. Use a number from 0 to 1."
-            )
-        chosen.append(Phrase(phrase.prompt, phrase.label, least))
-    return tuple(chosen)

@@ -47,7 +47,6 @@ log = logging.getLogger("anymask.find")
 SAM3_FILE = "model.safetensors"  # of transformers' folders; else the official checkpoint
 TOKENS = 32  # per phrase
 EXAMPLES_ONLY = "visual"  # phrase for exemplar boxes without a text
-NORM_EPSILON = 1e-5
 PADDED = -10  # label of a padding box
 LICENCE = (
     "SAM 3 uses the SAM License of Meta (19 November 2025), which is not an open-source licence. "
@@ -318,7 +317,7 @@ def set_eps(config: Any) -> None:
         ):
             set_eps(part)
     if hasattr(config, "layer_norm_eps"):
-        config.layer_norm_eps = NORM_EPSILON
+        config.layer_norm_eps = 1e-5
 
 
 # Exemplar boxes.

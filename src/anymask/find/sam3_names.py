@@ -31,7 +31,6 @@ _NECK = {
     "dconv_2x2_0": "scale_layers.0", "dconv_2x2_1": "scale_layers.2", "dconv_2x2": "scale_layers.0",
     "conv_1x1": "proj1", "conv_3x3": "proj2",
 }  # fmt: skip
-_PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 _DECODER = r"^(detr_decoder\.layers\.\d+)\."
 _DETECTOR = (
     (r"^backbone\.vision_backbone\.trunk\.pos_embed$",
@@ -126,7 +125,7 @@ def _named(name: str) -> tuple[str, ...]:
         lambda match: f"{match[1]}.layer{int(match[2]) + 1}.",
         official_names.renamed(name, _DETECTOR),
     )
-    return official_names.split_joined(f"detector_model.{found}", _PROJECTIONS)
+    return official_names.split_joined(f"detector_model.{found}", ("q_proj", "k_proj", "v_proj"))
 
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -27,12 +27,10 @@ from PIL import Image
 from anymask.base import FloatArray, InputError, UintImage, import_offline
 from anymask.find.grounding import sigmoid
 from anymask.find.torch_detector import as_numpy
-from anymask.masks import Mask, Prompt, mask_to_rle
+from anymask.masks import CORNERS, Mask, Prompt, mask_to_rle
+from anymask.models.rules import MASK_LIMIT, OVERLAP_MAX_LOGIT
 
-MAX_LOGIT = 32  # limit of the absolute logits of a mask to correct
-OVERLAP_LOGIT = -10  # logit of a pixel of another object
 PROMPTED_OUTPUTS, TRACKED_OUTPUTS = "cond_frame_outputs", "non_cond_frame_outputs"
-BOX_CORNER_LABELS = [2, 3]  # labels of a box
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +64,7 @@ class Sam3Video:
             video_height=self._hw[0], video_width=self._hw[1], inference_device=device
         )
         self._session.dtype = torch.float32
-        features: Any = EncodedFrames(frames, network.image_size)
-        self._session.processed_frames = features
+        self._session.processed_frames = EncodedFrames(frames, network.image_size)
         self._unsettled: set[int] = set()  # frames with pending memory encoding
         network._encode_new_memory = partial(encode_memory, network)
 
@@ -92,7 +89,7 @@ class Sam3Video:
         coords = np.zeros((0, 2), np.float32)
         labels: list[int] = []
         if prompt.box is not None:
-            coords, labels = prompt.box.reshape(2, 2), [*BOX_CORNER_LABELS]
+            coords, labels = prompt.box.reshape(2, 2), [*CORNERS]
         if prompt.points is not None and prompt.labels is not None:
             coords = np.concatenate([coords, prompt.points])
             labels += prompt.labels.tolist()
@@ -119,7 +116,7 @@ class Sam3Video:
                 mask_inputs=None,
                 reverse=False,
                 prev_sam_mask_logits=(
-                    None if before is None else before["pred_masks"].clamp(-MAX_LOGIT, MAX_LOGIT)
+                    None if before is None else before["pred_masks"].clamp(-MASK_LIMIT, MASK_LIMIT)
                 ),
             )
         known[TRACKED_OUTPUTS].pop(frame, None)
@@ -233,7 +230,7 @@ def encode_memory(
     if is_mask_from_pts:
         own = torch.arange(len(masks), device=masks.device)[:, None, None, None]
         likeliest = masks.argmax(dim=0, keepdim=True) == own
-        masks = (torch.where(likeliest, masks, masks.clamp(max=OVERLAP_LOGIT)) > 0).float()
+        masks = (torch.where(likeliest, masks, masks.clamp(max=OVERLAP_MAX_LOGIT)) > 0).float()
     else:
         masks = masks.sigmoid()
     masks = masks * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc

@@ -103,7 +103,13 @@ class TorchDetector:
             ResizeRule.read(folder, square=self.kind == "owlv2") if described else ResizeRule()
         )
         if self.kind in OWL:
-            self._tokenizer: Any = _owl_tokenizer(folder)
+            tokenizer = import_offline("transformers").AutoTokenizer
+            try:
+                self._tokenizer: Any = tokenizer.from_pretrained(folder, local_files_only=True)
+            except (OSError, ValueError, TypeError) as error:
+                raise WeightsError(
+                    f"{folder} has no valid tokenizer. Copy tokenizer.json into it."
+                ) from error
             _remember(self._model.base_model, "text_model")
         else:
             self._tokenizer = WordPiece.read(folder)
@@ -201,16 +207,6 @@ class TorchDetector:
         """Size that boxes are relative to: the image, or the padded square."""
         height, width = image.shape[:2]
         return (max(height, width),) * 2 if self._rule.square else (height, width)
-
-
-def _owl_tokenizer(folder: Path) -> Any:
-    tokenizer = import_offline("transformers").AutoTokenizer
-    try:
-        return tokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, TypeError) as error:
-        raise WeightsError(
-            f"{folder} has no valid tokenizer. Copy tokenizer.json into it."
-        ) from error
 
 
 def _remember(owner: Any, part: str) -> None:

@@ -265,8 +265,7 @@ def mask_boxes(model: Model, image: UintImage, named: Sequence[NamedBox]) -> lis
     for start in range(0, len(named), BOX_BATCH_SIZE):
         some = named[start : start + BOX_BATCH_SIZE]
         boxes = cut_boxes([one.corners for one in some], features.image_hw)
-        masks = model.segment(features, boxes=boxes)
-        for one, record in zip(some, masks, strict=True):
+        for one, record in zip(some, model.segment(features, boxes=boxes), strict=True):
             if rle_area(record.rle):
                 found.append(name_mask(replace(record, source_image=None), one))
     return found

@@ -101,14 +101,6 @@ def mask_iou(
             "and (M, H, W) of the same size."
         )
     areas = (np.count_nonzero(masks, axis=(1, 2)) for masks in (first, second))
-    common = common_pixels(first, second)
-    return np.asarray(common / np.maximum(np.add.outer(*areas) - common, 1))
-
-
-def common_pixels(
-    first: NDArray[Any], second: NDArray[Any]
-) -> NDArray[np.float64]:  # (N, H, W), (M, H, W) -> (N, M)
-    """Number of common pixels of every pair of masks of the same size."""
     a, b = (
         np.asarray(masks, np.bool_).reshape(len(masks), int(np.prod(first.shape[1:])))
         for masks in (first, second)
@@ -117,7 +109,7 @@ def common_pixels(
     for start in range(0, a.shape[1], _EXACT):
         part = slice(start, start + _EXACT)
         common += a[:, part].astype(np.float32) @ b[:, part].astype(np.float32).T
-    return common
+    return np.asarray(common / np.maximum(np.add.outer(*areas) - common, 1))
 
 
 def stability_score(
@@ -171,18 +163,12 @@ def clean_mask(
     holes = parse_region_size(max_hole_area, "max_hole_area").of(area)
     islands = parse_region_size(min_island_area, "min_island_area").of(area)
     if holes:
-        boolean = _fill(boolean, holes)
+        labels, sizes = _regions(~boolean)
+        small = sizes < holes
+        for outside in (0, labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+            small[outside] = False
+        boolean = boolean ^ small.take(labels)
     return remove_small_regions(boolean, islands, "islands")[0] if islands else boolean
-
-
-def _fill(mask: BoolArray, area: float) -> BoolArray:  # (H, W) -> (H, W)
-    """Fill the enclosed background regions below an area."""
-    labels, sizes = _regions(~mask)
-    small = sizes < area
-    small[0] = False
-    for border in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        small[border] = False
-    return mask ^ small.take(labels) if small.any() else mask
 
 
 def _regions(mask: BoolArray) -> tuple[NDArray[np.int32], IntArray]:  # (H, W) -> (H, W), (N,)
@@ -221,7 +207,11 @@ def mask_nms(
     while len(order):
         best, order = int(order[0]), order[1:]
         kept.append(best)
-        possible = _overlap_bound(best, order, boxes, areas, share_of) > threshold
+        low = np.maximum(boxes[best, :2], boxes[order, :2])
+        high = np.minimum(boxes[best, 2:], boxes[order, 2:])
+        shared = np.prod(np.maximum(high - low + 1, 0), axis=1)  # pixels of both boxes
+        most = np.minimum(np.minimum(areas[order], areas[best]), shared)
+        possible = most / _whole(areas[order], areas[best], most, share_of) > threshold
         if weaker < 1:
             possible &= score[order] < weaker * score[best]
         close = order[possible]
@@ -237,17 +227,6 @@ def mask_nms(
 def _whole(some: IntArray, one: IntArray, common: IntArray, share_of: str) -> IntArray:
     """Denominator of the overlap, at least 1."""
     return np.maximum(np.minimum(some, one) if share_of == "smaller" else some + one - common, 1)
-
-
-def _overlap_bound(
-    best: int, others: IntArray, boxes: IntArray, areas: IntArray, share_of: str
-) -> NDArray[np.float64]:
-    """Upper bound of the overlap, from boxes and areas."""
-    low = np.maximum(boxes[best, :2], boxes[others, :2])
-    high = np.minimum(boxes[best, 2:], boxes[others, 2:])
-    shared = np.prod(np.maximum(high - low + 1, 0), axis=1)
-    most = np.minimum(np.minimum(areas[others], areas[best]), shared)
-    return np.asarray(most / _whole(areas[others], areas[best], most, share_of))
 
 
 def _parts(mask: BoolArray, connectivity: int) -> NDArray[Any]:

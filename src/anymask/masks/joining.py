@@ -82,16 +82,6 @@ def window_with(bounds: Sequence[float], side: int, image_hw: tuple[int, int]) -
     return left, top, min(left + side, image_hw[1]), min(top + side, image_hw[0])
 
 
-def best_matches(iou: Floats) -> list[tuple[int, int]]:  # (N, M)
-    """Rows and columns that are each other's best match with an IoU of at least `AGREE`."""
-    best, back = iou.argmax(axis=1), iou.argmax(axis=0)
-    return [
-        (row, column)
-        for row, column in enumerate(best.tolist())
-        if back[column] == row and iou[row, column] >= AGREE
-    ]
-
-
 class Groups:
     """Groups of pieces that are one object, by piece number."""
 
@@ -127,7 +117,7 @@ def join_matches(
     ours: Sequence[tuple[int, T, bool]],
     theirs: Sequence[tuple[int, T, bool]],
 ) -> None:
-    """Join the pieces of two windows that are one object, if either is cut.
+    """Join pieces of two windows that are each other's best match, if either is cut.
 
     Args:
         groups: Groups to extend.
@@ -139,9 +129,11 @@ def join_matches(
     if not (ours and theirs and any(cut for _, _, cut in (*ours, *theirs))):
         return
     iou = overlap.iou([piece for _, piece, _ in ours], [piece for _, piece, _ in theirs], strip)
-    for row, column in best_matches(iou):
+    best, back = iou.argmax(axis=1), iou.argmax(axis=0)
+    for row, column in enumerate(best.tolist()):
         (first, _, is_cut), (second, _, other_is_cut) = ours[row], theirs[column]
-        if is_cut or other_is_cut:
+        agrees = back[column] == row and iou[row, column] >= AGREE
+        if agrees and (is_cut or other_is_cut):
             groups.join(first, second)
 
 
@@ -149,8 +141,6 @@ def is_confirmed(
     overlap: Overlap[T], piece: T, bands: Sequence[Window], partners: Sequence[T]
 ) -> bool:
     """Whether partners cover the object in all bands where the window's border cuts it."""
-    if not bands:
-        return True
     return all(both >= CONFIRMED * area for both, area in overlap.covered(piece, bands, partners))
 
 

@@ -695,8 +695,7 @@ class Masks(list[Mask]):
         self, polygons: bool = False, tolerance: float = TOLERANCE
     ) -> list[dict[str, Any]]:
         """Return Label Studio tasks, with brushes or polygons as predictions."""
-        tasks = self._document("label-studio", tolerance, polygons)
-        return cast(list[dict[str, Any]], tasks)
+        return cast(list[dict[str, Any]], self._document("label-studio", tolerance, polygons))
 
     def to_geojson(self, tolerance: float = TOLERANCE) -> dict[str, Any]:
         """Return a FeatureCollection in image pixels."""

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from anymask.base import FloatArray, csv_text
 from anymask.masks.polygons import rle_to_polygons
 from anymask.masks.rle import Rle, column_runs, rle_crop
-
-PixelBox = tuple[int, int, int, int]
+from anymask.masks.tiles import Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class MaskShape:
     """Shape of a mask; all values are zero for an empty mask."""
 
     area: int = 0  # Number of object pixels
-    box: PixelBox = (0, 0, 0, 0)  # Pixel borders x0, y0, x1, y1; x1 and y1 are exclusive
+    box: Window = (0, 0, 0, 0)  # Pixel borders x0, y0, x1, y1; x1 and y1 are exclusive
     hull: float = 0.0  # Area of the convex hull of the pixel squares, in square pixels
     parts: int = 0  # Number of 8-connected regions
     holes: int = 0  # Number of enclosed 4-connected background regions
@@ -97,14 +96,15 @@ class Measurements:
 
 MEASURED = tuple(field.name for field in dataclasses.fields(Measurements))
 TABLE_HEADER = ("image", "number", "label", "score", *MEASURED)
-_COUNTS = ("parts", "holes")
 TABLE_TYPES = {  # pandas types; Int64 permits missing values
     "label": "object", "score": "float64", "stability": "float64", "area": "int64",
     "coverage": "float64", "x0": "float64", "y0": "float64", "x1": "float64", "y1": "float64",
     "parent": "Int64", "depth": "Int64",
 }  # fmt: skip
 TABLE_TYPES |= {
-    name: "int64" if name in _COUNTS else "float64" for name in MEASURED if name not in TABLE_TYPES
+    name: "int64" if name in ("parts", "holes") else "float64"
+    for name in MEASURED
+    if name not in TABLE_TYPES
 }
 
 

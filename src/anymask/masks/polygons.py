@@ -30,7 +30,6 @@ Affine = tuple[float, float, float, float, float, float]
 IN_PIXELS: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 TOLERANCE = 0.5  # default tolerance of outlines in pixels
 MIN_STRAIGHT_SIDE = 3  # sides of at least this length in pixels are not stairs
-ELLIPSE_CORNERS = 180
 _MAX_CUTS = 200_000_000  # intersections of outlines with pixel rows
 _BATCH_SIZE = 2_000_000  # intersections held in memory
 
@@ -55,7 +54,7 @@ def ellipse_ring(
     center: ArrayLike, radii: ArrayLike, degrees: float = 0.0
 ) -> Ring:  # (x, y), (along x, along y) -> (180, 2)
     """Outline of an ellipse, rotated clockwise on screen around its centre."""
-    turn = np.linspace(0, 2 * np.pi, ELLIPSE_CORNERS, endpoint=False)
+    turn = np.linspace(0, 2 * np.pi, 180, endpoint=False)
     ring = np.stack([np.cos(turn), np.sin(turn)], axis=1) * np.asarray(radii, np.float64)
     return turned_ring(np.asarray(center, np.float64) + ring, center, degrees)
 
@@ -247,23 +246,19 @@ def polygons_to_mask(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> 
     """
     mask = np.zeros(image_hw, np.bool_)
     for polygon in polygons:
-        rings = [_check_ring(ring) for ring in (polygon.exterior, *polygon.holes)]
+        rings = [np.asarray(ring, np.float64) for ring in (polygon.exterior, *polygon.holes)]
+        for ring in rings:
+            if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 3 or not np.isfinite(ring).all():
+                raise InputError(
+                    f"Invalid polygon ring of shape {ring.shape}. Expected (n, 2) with at "
+                    "least 3 finite corners. Reshape a flat COCO list with .reshape(-1, 2)."
+                )
         high, wide = image_hw
         low = np.clip(np.floor(rings[0].min(axis=0)), 0, (wide, high)).astype(np.int64)
         top = np.clip(np.ceil(rings[0].max(axis=0)), 0, (wide, high)).astype(np.int64)
         window = mask[low[1] : top[1], low[0] : top[0]]
         window |= _even_odd([ring - low for ring in rings], window.shape)
     return mask
-
-
-def _check_ring(ring: NDArray[Any]) -> Ring:
-    array = np.asarray(ring, np.float64)
-    if array.ndim != 2 or array.shape[1] != 2 or len(array) < 3 or not np.isfinite(array).all():
-        raise InputError(
-            f"Invalid polygon ring of shape {array.shape}. Expected (n, 2) with at "
-            "least 3 finite corners. Reshape a flat COCO list with .reshape(-1, 2)."
-        )
-    return array
 
 
 def _even_odd(rings: Sequence[Ring], size: tuple[int, ...]) -> BoolArray:

@@ -127,14 +127,11 @@ def violated_points(
     A point belongs to the pixel at floor(x) and floor(y); points outside the mask belong to the
     nearest border pixel.
     """
-    xy = np.asarray(points, np.float64).reshape(-1, 2)
-    if not len(xy):
-        return ()
     height, width = mask.shape
-    columns = np.clip(np.floor(xy[:, 0]), 0, width - 1).astype(np.intp)
-    rows = np.clip(np.floor(xy[:, 1]), 0, height - 1).astype(np.intp)
+    xy = np.floor(np.asarray(points, np.float64).reshape(-1, 2))
+    columns, rows = np.clip(xy, 0, (width - 1, height - 1)).astype(np.intp).T
     obeyed = mask[rows, columns].astype(np.bool_) == (np.asarray(labels).reshape(-1) == 1)
-    return tuple(int(index) for index in np.flatnonzero(~obeyed))
+    return tuple(np.flatnonzero(~obeyed).tolist())
 
 
 MAX_TEXT_CHARACTERS = 1000  # maximum length of a text prompt in characters
@@ -344,8 +341,7 @@ def _rle_of(record: Any) -> Rle:
 
 def scribble_points(line: FloatArray) -> FloatArray:  # (K, 2) -> (6, 2)
     """Points in the middle of six equal parts of a line."""
-    lengths = np.hypot(*np.diff(line, axis=0).T)
-    walked = np.concatenate([[0.0], np.cumsum(lengths)])
+    walked = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     if not walked[-1]:
         return line[:1]
     due = (np.arange(Prompt.SCRIBBLE_POINTS) + 0.5) / Prompt.SCRIBBLE_POINTS * walked[-1]

@@ -477,7 +477,6 @@ def _taps(
 # Letters: H W the image, n pixels along an axis.
 
 POLE = np.sqrt(3.0) - 2.0  # of the filter
-_SPLINE_GAIN = (1 - POLE) * (1 - 1 / POLE)
 _HORIZON = 40  # pixels after which the power of the pole is negligible
 _GAUSSIAN_TRUNCATION = 4.0  # truncation of the Gaussian in standard deviations
 
@@ -539,7 +538,7 @@ def _coefficients(rows: Floats) -> Floats:
     if n == 1:
         return rows
     powers = POLE ** np.arange(_HORIZON)
-    rows *= _SPLINE_GAIN
+    rows *= (1 - POLE) * (1 - 1 / POLE)
     rows[0] = np.tensordot(powers, rows[_mirrored(np.arange(_HORIZON), n)], axes=1)
     for i in range(1, n):
         rows[i] += POLE * rows[i - 1]

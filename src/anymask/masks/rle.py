@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -355,16 +355,8 @@ def _check_same_size(rles: Sequence[Rle]) -> None:
         )
 
 
-class ColumnRuns(NamedTuple):
-    """Runs within one column: column, first row and exclusive last row, (R,) each."""
-
-    column: IntArray
-    top: IntArray
-    bottom: IntArray
-
-
-def column_runs(rle: Rle) -> ColumnRuns:
-    """Object runs of a mask, split at column ends."""
+def column_runs(rle: Rle) -> tuple[IntArray, IntArray, IntArray]:
+    """Object runs of a mask, split at column ends: column, first row, exclusive last row (R,)."""
     starts, ends = rle_runs(rle)
     height = max(rle.size[0], 1)
     first, last = starts // height, (ends - 1) // height
@@ -373,7 +365,7 @@ def column_runs(rle: Rle) -> ColumnRuns:
     column = np.arange(len(run)) - np.repeat(np.cumsum(many) - many, many) + first[run]
     top = np.where(column == first[run], starts[run] % height, 0)
     bottom = np.where(column == last[run], (ends[run] - 1) % height + 1, height)
-    return ColumnRuns(column, top, bottom)
+    return column, top, bottom
 
 
 def rle_in_window(rle: Rle, window: Window) -> Rle:

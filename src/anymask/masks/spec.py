@@ -438,13 +438,7 @@ class Features:
             )
         kind = np.float16 if is_half else np.float32
         stored = {name: array.astype(kind, copy=False) for name, array in maps.items()}
-        text = json.dumps(self._about())
-        about = np.frombuffer(text.encode(), np.uint8)
-        with whole_file(Path(path)) as file:
-            np.savez(file, about=about, **stored)  # type: ignore[arg-type]  # stub mixes up allow_pickle
-
-    def _about(self) -> dict[str, Any]:
-        return {
+        record = {
             "format": EMBEDDING_FORMAT,
             "model": self.model,
             "model_hash": self.model_hash,
@@ -455,6 +449,9 @@ class Features:
             "side": self.geometry.side,
             "maps": [one.name for one in self.maps],
         }
+        about = np.frombuffer(json.dumps(record).encode(), np.uint8)
+        with whole_file(Path(path)) as file:
+            np.savez(file, about=about, **stored)  # type: ignore[arg-type]  # stub mixes up allow_pickle
 
     @classmethod
     def load(cls, path: str | Path) -> Features:

@@ -75,8 +75,7 @@ class PromptHead(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Dense prompts and tokens of all classes."""
         seen = F.relu(self.smooth(F.relu(self.norm(self.project(features)))))
-        dense = self.prompt(seen).unflatten(1, (-1, features.shape[1])).flatten(0, 1)
-        return dense, self.token
+        return self.prompt(seen).unflatten(1, (-1, features.shape[1])).flatten(0, 1), self.token
 
     def class_logits(self, model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
         """Class logits of the maps: masks that the model's decoder predicts for the prompts."""

@@ -117,8 +117,7 @@ class EfficientVit(nn.Module):
             The embedding: ((B, out_channels, H / patch, W / patch),).
         """
         x = self.patch_embed(images)
-        places = grid_positions(self.pos_embed, (x.shape[1], x.shape[2]))
-        x = x + places.permute(0, 2, 3, 1)
+        x = x + grid_positions(self.pos_embed, (x.shape[1], x.shape[2])).permute(0, 2, 3, 1)
         for block in self.blocks:
             x = block(x)
         x = x.permute(0, 3, 1, 2)

@@ -63,8 +63,7 @@ class FrozenVit(nn.Module):
         h, w = images.shape[-2] // IMAGE_STRIDE, images.shape[-1] // IMAGE_STRIDE
         small = shrinking(h, images) @ images @ shrinking(w, images).t()
         # Non-square images are in the upper left of a square, as in training.
-        side = torch.sym_max(h, w)
-        places = bicubic(side, images)
+        places = bicubic(torch.sym_max(h, w), images)
         table = torch.einsum("ha,wb,abc->hwc", places[:h], places[:w], self.positions)
         cells = self.patch(small).flatten(2).transpose(1, 2) + table.flatten(0, 1)
         tokens = torch.cat([self.first.expand(images.shape[0], 1, DIM), cells], dim=1)
@@ -121,5 +120,4 @@ class EfficientNetBesideVit(nn.Module):
 
     def load_folded(self, arrays: dict[str, Tensor]) -> None:
         """Load `cnn.stem.weight`, ..., `vit.blocks.0.qkv.weight`, ...; the rest is ignored."""
-        own = self.state_dict()
-        self.load_state_dict({name: arrays[name].to(torch.float32) for name in own})
+        self.load_state_dict({name: arrays[name].to(torch.float32) for name in self.state_dict()})

@@ -78,5 +78,4 @@ class InstanceHead(nn.Module):
             if not level:
                 x = self.context(x)
         x = x + F.relu(self.mix(x))
-        planes = F.pixel_shuffle(self.planes(x), FINER)
-        return torch.sigmoid(planes).float()
+        return torch.sigmoid(F.pixel_shuffle(self.planes(x), FINER)).float()

@@ -50,8 +50,7 @@ def pool_map(tokens: Tensor, hw: tuple[int, int], side: int) -> Tensor:
     """Average pooling over squares: (N, h * w, Cm) -> (N, h * w / side^2, Cm)."""
     if side == 1:
         return tokens
-    planes = tokens.transpose(1, 2).unflatten(2, hw)
-    return F.avg_pool2d(planes, side).flatten(2).transpose(1, 2)
+    return F.avg_pool2d(tokens.transpose(1, 2).unflatten(2, hw), side).flatten(2).transpose(1, 2)
 
 
 def log_counts(tokens: Tensor, pooled: int, side: int) -> Tensor | None:

@@ -482,8 +482,7 @@ class NanoDecoder(nn.Module):
         image = coarse.flatten(2).transpose(1, 2) + add16
         at = self.image_positions(h, w, image)
         tokens = self.blocks[0](tokens, places, (image + at, image), bias)
-        update = self.tell(tokens + places, tokens, image + at, bias)
-        image = self.tell_norm(image + update)
+        image = self.tell_norm(image + self.tell(tokens + places, tokens, image + at, bias))
         for block in self.blocks[1:]:
             tokens = block(tokens, places, (image + at, image), bias)
         masks_tokens = tokens[:, 1 : 1 + N_MASKS]

@@ -95,9 +95,6 @@ def sine_line(places: Tensor, dim: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
-THETA = 10000.0
-
-
 @dataclass(frozen=True)
 class RotaryAngles:
     """Rotary angles of L places for C / 2 pairs of channels."""
@@ -119,7 +116,7 @@ def grid_turns(
         side: Side of the square of places that each place of the map represents by its centre.
     """
     steps = torch.arange(0, channels, 4, dtype=torch.float32, device=device)
-    speeds = 1.0 / THETA ** (steps / channels)  # (C / 4,)
+    speeds = 1.0 / 10000.0 ** (steps / channels)  # (C / 4,)
     place = torch.arange(h * w, dtype=torch.float32, device=device)
     x, y = place % w, torch.div(place, w, rounding_mode="floor")
     x, y = (axis * side + (side - 1) / 2 for axis in (x, y))

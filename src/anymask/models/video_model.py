@@ -253,8 +253,7 @@ class VideoModel(nn.Module):
         """Encode a frame, or B images: (B, 3, S, S) normalized."""
         own = next(self.image_encoder.parameters()).dtype
         maps = tuple(x.to(self.dtype) for x in self.image_encoder(images.to(own)))
-        fine = self.sam_mask_decoder.fine_maps(*maps[1:]) if maps[1:] else ()
-        return Frame(maps[0], fine)
+        return Frame(maps[0], self.sam_mask_decoder.fine_maps(*maps[1:]) if maps[1:] else ())
 
     def step(
         self,
@@ -459,7 +458,10 @@ class VideoModel(nn.Module):
         if self.config.absent_memory:
             gone = absent.to(memory.dtype)[:, None, None, None]
             memory = memory + gone * self.no_obj_embed_spatial[..., None, None]
-        return self._tokens(memory)
+        if self.config.perceiver is None:
+            return memory.flatten(2).transpose(1, 2)
+        dim, h, w = memory.shape[1:]
+        return self.spatial_perceiver(memory, sine_grid(h, w, dim, memory.device).to(memory.dtype))
 
     def finished(self, answer: ObjectAnswer, settings: TrackingSettings | None = None) -> Tensor:
         """Final logits for users: holes filled and overlaps removed, depending on the settings."""
@@ -469,13 +471,6 @@ class VideoModel(nn.Module):
         return without_overlaps(logits) if settings.exclusive else logits
 
     # ---------------------------------------------------------------------------------- parts
-
-    def _tokens(self, memory: Tensor) -> Tensor:  # (N, Cm, h, w) -> (N, K, Cm)
-        if self.config.perceiver is None:
-            return memory.flatten(2).transpose(1, 2)
-        dim, h, w = memory.shape[1:]
-        at = sine_grid(h, w, dim, memory.device).to(memory.dtype)
-        return self.spatial_perceiver(memory, at)
 
     def _pointer(self, token: Tensor, there: Tensor) -> Tensor:  # (N, C), (N, 1) -> (N, C)
         return there * self.obj_ptr_proj(token) + (1 - there) * self.no_obj_ptr

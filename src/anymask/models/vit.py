@@ -72,8 +72,7 @@ class RelativeAttention(nn.Module):
         parts = []
         for start in range(0, self.heads, step):
             some = slice(start, start + step)
-            in_place = q[:, some].unflatten(2, (h, w))
-            bias = relative_bias(in_place, self.rel_pos_h, self.rel_pos_w)
+            bias = relative_bias(q[:, some].unflatten(2, (h, w)), self.rel_pos_h, self.rel_pos_w)
             parts.append(
                 F.scaled_dot_product_attention(q[:, some], k[:, some], v[:, some], attn_mask=bias)
             )

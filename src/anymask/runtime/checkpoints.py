@@ -238,8 +238,7 @@ def load_official(model: torch.nn.Module, state_dict: Mapping[str, torch.Tensor]
     }
     got = {name: tuple(value.shape) for name, value in weights.items()}
     if got != requested:
-        spec = getattr(model, "spec", None)
-        name = getattr(spec, "name", type(model).__name__)
+        name = getattr(getattr(model, "spec", None), "name", type(model).__name__)
         raise WeightsError(difference(requested, got, name, _shapes(given)))
     model.load_state_dict(weights, strict=True)
 

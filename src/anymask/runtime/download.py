@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from anymask.base import OnProgress, WeightsError, transfers, write_json
 from anymask.runtime.catalogue import Checkpoint
@@ -198,10 +198,19 @@ def download(what: Checkpoint, source: str, target: Path, progress: OnProgress) 
 
 def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) -> None:
     """Request the missing bytes and append them. Raises CutShort if the response ends early."""
-    start = resume_point(what, source, part)
+    # Without a validator of the same source, only a published hash detects a mixture of editions.
+    start, known = part.size, what.sha256 or what.md5 or part.validator(source)
+    if (start and not known) or (what.bytes is not None and start > what.bytes):
+        part.discard()
+        start = 0
+    headers = {"User-Agent": "anymask", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if validator := part.validator(source):
+            headers["If-Range"] = validator
     deadline = transfers.Deadline(transfers.ANSWER_S)
     try:
-        response = request_part(source, start, part, deadline)
+        response = transfers.open_address(source, headers, deadline)
     except transfers.HTTPError as error:
         with error:
             if error.code == 416:  # no bytes follow the existing ones
@@ -236,35 +245,11 @@ def transfer(what: Checkpoint, source: str, part: Part, progress: OnProgress) ->
             )
         part.note(source, response.headers, total)
         most = what.bytes or total or MAX_UNSIZED_BYTES
-        blocks = transfers.read_blocks(response, deadline)
-        if pour(blocks, part, start, total, most, progress):
+        if pour(transfers.read_blocks(response, deadline), part, start, total, most, progress):
             part.discard()
             raise Refused(f"The server sent more than {most} bytes, the size of the file")
     if total is not None and part.size < total:
         raise CutShort(f"The connection ended at {part.size} of {total} bytes")
-
-
-def resume_point(what: Checkpoint, source: str, part: Part) -> int:
-    """Byte from which to resume, or 0 if the rest may belong to another edition of the file.
-
-    Without a validator of the same source, only a published hash detects a mixture.
-    """
-    size = part.size
-    known = what.sha256 or what.md5 or part.validator(source)
-    if (size and not known) or (what.bytes is not None and size > what.bytes):
-        part.discard()
-        return 0
-    return size
-
-
-def request_part(source: str, start: int, part: Part, deadline: transfers.Deadline) -> Any:
-    """Open an address from a byte on, by `open_address`."""
-    headers = {"User-Agent": "anymask", "Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-        if validator := part.validator(source):
-            headers["If-Range"] = validator
-    return transfers.open_address(source, headers, deadline)
 
 
 def total_of(headers: Message, start: int) -> int | None:

@@ -286,9 +286,7 @@ class OnnxRuntime(ImageRuntime):
         def refine(image: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
             planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
             given = planes[None], logits[None, None], prompt[None]
-            (output,) = bundle.run(GraphNames.REFINER, *given)
-            change: FloatArray = output[0, 0]
-            return change
+            return bundle.run(GraphNames.REFINER, *given)[0][0, 0]
 
         return refine
 
@@ -299,8 +297,7 @@ class OnnxRuntime(ImageRuntime):
 
     @cached_property
     def read_memory(self) -> ReadMemory | None:  # type: ignore[override]  # read-only
-        known = self.manifest.has_graph(GraphNames.MEMORY)
-        return OnnxMemory(self).read_memory if known else None
+        return OnnxMemory(self).read_memory if self.manifest.has_graph(GraphNames.MEMORY) else None
 
     @cached_property
     def sweep(self) -> Callable[[EncoderOutput, Geometry, SweepPrecision], Sweep] | None:  # type: ignore[override]  # read-only
@@ -399,8 +396,14 @@ class OnnxRuntime(ImageRuntime):
         with self._lock:
             if name not in self._sessions:
                 info = self.manifest.graph(name)
-                session = self._create_session(info.file)
-                path = str(self._folder / info.file)
+                path = self._folder / info.file
+                for part in self.manifest.sha256:  # the graph, and its external weights
+                    shared = part == WEIGHTS and WEIGHTS not in self._checked
+                    if part.startswith(info.file) or shared:
+                        place = check_file(self._folder, self.manifest, part, self._hash)
+                        path = place if part == info.file else path
+                        self._checked.add(part)
+                session = self._read_graph(path)
                 got = ([node.name for node in session.get_inputs()], len(session.get_outputs()))
                 requested = ([tensor.name for tensor in info.inputs], len(info.outputs))
                 if got != requested:
@@ -427,15 +430,6 @@ class OnnxRuntime(ImageRuntime):
                     self._open(name)
 
         threading.Thread(target=open_graphs, name="anymask-open").start()
-
-    def _create_session(self, name: str) -> Any:
-        path = self._folder / name
-        for part in self.manifest.sha256:  # the graph, and its external weights
-            if part.startswith(name) or (part == WEIGHTS and WEIGHTS not in self._checked):
-                place = check_file(self._folder, self.manifest, part, self._hash)
-                path = place if part == name else path
-                self._checked.add(part)
-        return self._read_graph(path)
 
     def _hash(self, path: Path) -> str:
         """SHA-256 of a file, cached by size and modification time, except for bundled models:

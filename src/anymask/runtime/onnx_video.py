@@ -143,10 +143,11 @@ class OnnxVideo:
         there = bool((mask > 0).any())
         own = there and bool(decoded.score[0, 0] > 0)
         pointer = decoded.pointers[:, 0] if own else about.no_object
-        logits = _shrunk((2 * mask - 1) * MASK_LOGIT, m)[None, None]
-        return self._video_answer(
-            [OnnxObject(logits, 1.0, MASK_LOGIT if there else -MASK_LOGIT, pointer)]
-        )
+        # Equal to torch's interpolate(bilinear, antialias=True).
+        plane = Image.fromarray(np.ascontiguousarray((2 * mask - 1) * MASK_LOGIT, np.float32))
+        logits = np.asarray(plane.resize((m, m), Image.Resampling.BILINEAR), np.float32)
+        score = MASK_LOGIT if there else -MASK_LOGIT
+        return self._video_answer([OnnxObject(logits[None, None], 1.0, score, pointer)])
 
     def step_video(
         self, frame: OnnxFrame, banks: Sequence[MemoryBank], number: int, backward: bool
@@ -157,8 +158,7 @@ class OnnxVideo:
             np.zeros((len(banks), 2, 2), np.float32),
             np.full((len(banks), 2), NO_POINT),
         )
-        conditioned = self._condition(frame, selections, at)
-        decoded = self._decode(frame, conditioned, coords, labels, None)
+        decoded = self._decode(frame, self._condition(frame, selections, at), coords, labels, None)
         low, high = self._settings.several_points
         return self._video_answer(self._chosen(decoded, low <= 0 <= high))
 
@@ -303,12 +303,6 @@ def _stability(plane: FloatArray, delta: float) -> float:
     """IoU of the masks at thresholds of + and - delta; 1 if both are empty."""
     inner, outer = (np.count_nonzero(plane > at) for at in (delta, -delta))
     return inner / outer if outer else 1.0
-
-
-def _shrunk(plane: FloatArray, side: int) -> FloatArray:  # (S, S) -> (side, side)
-    """Equal to torch's interpolate(bilinear, antialias=True)."""
-    image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
-    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), np.float32)
 
 
 def to_bfloat16(values: FloatArray) -> FloatArray:

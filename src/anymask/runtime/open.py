@@ -8,7 +8,6 @@ ONNX Runtime, otherwise it runs on torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
@@ -66,7 +65,11 @@ def open_runtime(
         InputError: The options cannot be combined.
         MissingExtra: torch is required and not installed.
     """
-    _check_words({"name": name, "device": device, "precision": precision}, weights)
+    for what, value in {"name": name, "device": device, "precision": precision}.items():
+        if not isinstance(value, str) or "\0" in value:
+            raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
+    if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
+        raise InputError(f"Weights must be a path, got {str(weights)[:60]!r}.")
     name, side = split_side(name)
     name, weights = named_weights(name, weights)
     beside = None
@@ -98,15 +101,6 @@ def split_side(name: str) -> tuple[str, int | None]:
         return name, None
     there = os.path.exists(Path(name).expanduser())  # noqa: PTH110 - False for any name
     return (name, None) if there else (model, int(side))
-
-
-def _check_words(words: Mapping[str, object], weights: object) -> None:
-    """Raises InputError if a value has the wrong type."""
-    for what, value in words.items():
-        if not isinstance(value, str) or "\0" in value:
-            raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
-    if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
-        raise InputError(f"Weights must be a path, got {str(weights)[:60]!r}.")
 
 
 def find_model(name: str, weights: str | Path | None, runtime: str) -> Path | None:
@@ -173,12 +167,6 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
     return None
 
 
-def run_weights(name: str | Path) -> Path | None:
-    """Weights in a training folder, or None."""
-    path = Path(name).expanduser()
-    return None if (path / MANIFEST).is_file() or not (path / WEIGHTS).is_file() else path / WEIGHTS
-
-
 def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Path | None]:
     """Resolve a training folder, a file in it, or a folder of adapters to the network's name and
     the weights; other names are returned unchanged. So are folders of transformers.
@@ -198,9 +186,9 @@ def named_weights(name: str, weights: str | Path | None) -> tuple[str, str | Pat
                 "SAM, SAM-HQ, SAM 2 and EdgeTAM in the published sizes."
             )
         return variant, file
-    if (inside := run_weights(name)) is not None:
-        name = str(inside)
     path = Path(name).expanduser()
+    if (path / WEIGHTS).is_file() and not (path / MANIFEST).is_file():
+        path = path / WEIGHTS  # of a training folder
     if os.path.isfile(path / ADAPTERS):  # noqa: PTH113 - False for any name
         from anymask.runtime.adapters import base_of
 
@@ -365,8 +353,7 @@ def _open_converted(name: str, weights: str | Path | None, device: str) -> Image
     folder = find_converted(name, weights)
     if folder is None or not runs_on_cpu(device):
         return None
-    place = None if weights is None else Path(weights).absolute()
-    given = (name, place, "cpu", "fp32")
+    given = (name, None if weights is None else Path(weights).absolute(), "cpu", "fp32")
     return ConvertedRuntime(
         folder,
         device="cpu",

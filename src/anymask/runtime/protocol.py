@@ -281,8 +281,7 @@ class DecodingSweep:
         self.bytes_per_prompt = self._ARRAYS * features.nbytes + 4 * masks
 
     def decode(self, prompts: ModelPrompts) -> SweepOutput:
-        decoded = self._runtime.decode(self._seen, prompts)
-        masks, quality = self._runtime.family.candidates(*decoded)
+        masks, quality = self._runtime.family.candidates(*self._runtime.decode(self._seen, prompts))
         return SweepOutput(
             quality, lambda chosen: (masks[row, mask] for row, mask in np.argwhere(chosen))
         )
@@ -304,8 +303,7 @@ def drawn_answer(
     def logits(chosen: BoolArray) -> Iterator[FloatArray]:
         prompts = np.flatnonzero(chosen.any(axis=1)).tolist()
         tokens = [(np.flatnonzero(chosen[prompt]) + 1).tolist() for prompt in prompts]
-        pairs = zip(prompts, tokens, strict=True)
-        return draw([(*rows[prompt], masks) for prompt, masks in pairs])
+        return draw([(*rows[prompt], masks) for prompt, masks in zip(prompts, tokens, strict=True)])
 
     return SweepOutput(quality, logits)
 
@@ -375,8 +373,7 @@ def pick_dtype(precision: str) -> torch.dtype:
     """Torch dtype of "fp32", "bf16" or "fp16". Raises InputError for other values."""
     check_precision(precision)
     torch = import_torch()
-    names = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return names[precision]
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
 def import_torch() -> Any:

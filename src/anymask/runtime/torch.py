@@ -245,13 +245,11 @@ def _to_tensor(
     array: NDArray[Any], device: torch.device, dtype: torch.dtype | None = None
 ) -> Tensor:
     # Copies read-only arrays (memory-mapped embeddings), about which torch warns.
-    held = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    return held.to(device, dtype)
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(device, dtype)
 
 
 def _to_numpy(tensor: Tensor) -> FloatArray:
-    array: FloatArray = tensor.float().cpu().numpy()
-    return array
+    return tensor.float().cpu().numpy()
 
 
 class TorchEdges:

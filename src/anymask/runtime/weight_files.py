@@ -6,7 +6,6 @@ truncated archive.
 
 from __future__ import annotations
 
-import struct
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +15,7 @@ from anymask.masks import ChannelMix
 
 Format = Literal["torch", "torchscript", "pickle", "safetensors", "wrapped"]
 
-HEADER_BYTES = 512
 ZIP = b"PK\x03\x04"
-PICKLE = b"\x80"
-LFS = b"version https://git-lfs"
-LARGEST_HEADER = 100 << 20
-CHECKPOINTS = (".pt", ".pth")
 METADATA_KEY = "anymask"  # metadata key of our training in a safetensors file
 
 
@@ -45,7 +39,7 @@ def sniff(path: str | Path) -> Format:
             raise OSError("Not a regular file")
         size = path.stat().st_size
         with path.open("rb") as file:
-            head = file.read(HEADER_BYTES)
+            head = file.read(512)
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         raise WeightsError(
             f"Cannot read the weights {path}: {getattr(error, 'strerror', None) or error}. Check "
@@ -55,11 +49,29 @@ def sniff(path: str | Path) -> Format:
         raise WeightsError(f"{path} is empty. Download it again, or copy it again from its source.")
     if head.startswith(ZIP):
         return _inspect(path)
-    if _is_safetensors(head, size, path):
+    length = int.from_bytes(head[:8], "little")
+    if len(head) >= 10 and head[8:9] == b"{" and length <= 100 << 20:
+        if size < 8 + length:
+            raise WeightsError(
+                f"{path} is incomplete: its header declares {8 + length} bytes, but the "
+                f"file has {size}. Download it again, or copy it again from its source."
+            )
         return "safetensors"
-    if head.startswith(PICKLE):
+    if head.startswith(b"\x80"):
         return "pickle"
-    raise WeightsError(f"{path} {_accident(head)}")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise WeightsError(
+            f"{path} is a web page, not a checkpoint: the download address returned a page (a "
+            "login, a virus-scan notice or an error). Open it in a browser and save the file "
+            "itself."
+        )
+    if head.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a Git LFS pointer, not the file itself. Run: git lfs pull")
+    raise WeightsError(
+        f"{path} is not a supported checkpoint. Expected .pt or .pth files of PyTorch, or "
+        ".safetensors."
+    )
 
 
 def only_checkpoint(archive: zipfile.ZipFile) -> str | None:
@@ -67,7 +79,7 @@ def only_checkpoint(archive: zipfile.ZipFile) -> str | None:
     inside = [
         item.filename
         for item in archive.infolist()
-        if item.filename.endswith(CHECKPOINTS) and "__MACOSX" not in item.filename
+        if item.filename.endswith((".pt", ".pth")) and "__MACOSX" not in item.filename
     ]
     return inside[0] if len(inside) == 1 else None
 
@@ -97,34 +109,6 @@ def _inspect(path: Path) -> Format:
     )
 
 
-def _is_safetensors(head: bytes, size: int, path: Path) -> bool:
-    """Whether the file has a safetensors header. Raises WeightsError if it is truncated."""
-    if len(head) < 10:
-        return False
-    (length,) = struct.unpack("<Q", head[:8])
-    if head[8:9] != b"{" or length > LARGEST_HEADER:
-        return False
-    if size < 8 + length:
-        raise WeightsError(
-            f"{path} is incomplete: its header declares {8 + length} bytes, but the "
-            f"file has {size}. Download it again, or copy it again from its source."
-        )
-    return True
-
-
-def _accident(head: bytes) -> str:
-    """Probable type of a file that is not a checkpoint, with a hint."""
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return (
-            "is a web page, not a checkpoint: the download address returned a page (a login, a "
-            "virus-scan notice or an error). Open it in a browser and save the file itself."
-        )
-    if head.startswith(LFS):
-        return "is a Git LFS pointer, not the file itself. Run: git lfs pull"
-    return "is not a supported checkpoint. Expected .pt or .pth files of PyTorch, or .safetensors."
-
-
 def about_weights(path: Path) -> dict[str, Any] | None:
     """Metadata that `anymask train` wrote to the header of a weights file, or None.
 
@@ -134,8 +118,7 @@ def about_weights(path: Path) -> dict[str, Any] | None:
     if path.suffix != ".safetensors" or sniff(path) != "safetensors":
         return None
     with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = file.read(length)
+        header = file.read(int.from_bytes(file.read(8), "little"))
     try:
         text = parse_json(header, path).get("__metadata__", {}).get(METADATA_KEY)
         about = None if text is None else parse_json(text.encode(), path)

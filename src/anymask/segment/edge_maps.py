@@ -78,14 +78,9 @@ def logits_to_edges(
         window = (slice(max(y - 2, 0), y + height + 2), slice(max(x - 2, 0), x + width + 2))
         inside = np.ascontiguousarray(mask[window])
         outer = cv2.dilate(inside, np.ones((3, 3), np.uint8)) - inside
-        slope = sobel_magnitude(_sigmoid(logits[window])) * outer
-        np.maximum(edges[window], slope, out=edges[window])
+        probability = 1 / (1 + np.exp(-logits[window].clip(-30, 30)))
+        np.maximum(edges[window], sobel_magnitude(probability) * outer, out=edges[window])
     return rescale(edges)
-
-
-def _sigmoid(logits: FloatArray) -> FloatArray:
-    probability: FloatArray = np.float32(1) / (np.float32(1) + np.exp(-logits.clip(-30, 30)))
-    return probability
 
 
 def sobel_magnitude(plane: NDArray[Any]) -> FloatArray:  # (H, W)

@@ -49,7 +49,6 @@ FoundMasks = TypeVar("FoundMasks", Prediction, Masks)
 Nameable = Prediction | Mask | Sequence[Mask] | ArrayLike
 
 FORMAT = 1
-DECIMALS = 5
 
 
 def write_own_names(
@@ -76,7 +75,7 @@ def write_own_names(
         label: total / max(float(np.linalg.norm(total)), 1e-6) for label, total in sums.items()
     }
     names = {
-        label: {"masks": counts[label], "vector": [round(float(x), DECIMALS) for x in means[label]]}
+        label: {"masks": counts[label], "vector": [round(float(x), 5) for x in means[label]]}
         for label in sorted(means)
     }
     write_json(path, {"format": FORMAT, "network": table.network, "names": names})
@@ -202,8 +201,7 @@ def predict_classes(runtime: ImageRuntime, embedding: Features) -> LabelMap:
     numbers: UintImage = np.zeros(best.shape, np.uint8)
     for number in range(1, len(logits)):  # one at a time, to limit memory
         plane = logits_to_image(logits[number : number + 1], embedding.geometry)[0]
-        higher = plane > best
-        numbers[higher] = number
+        numbers[plane > best] = number
         np.maximum(best, plane, out=best)
     return LabelMap(runtime.spec.classes, numbers)
 
@@ -211,9 +209,7 @@ def predict_classes(runtime: ImageRuntime, embedding: Features) -> LabelMap:
 def label_answers(
     runtime: ImageRuntime, embedding: Features, answers: Sequence[Prediction]
 ) -> list[Prediction]:
-    """Set the class of each mask, except for empty masks and models without classes."""
-    if not runtime.spec.classes or not answers:
-        return list(answers)
+    """Set the class of each mask, except for empty masks."""
     class_of = _classifier(runtime, embedding)
     named = []
     for answer in answers:
@@ -226,9 +222,7 @@ def label_answers(
 
 
 def label_masks(runtime: ImageRuntime, embedding: Features, records: Sequence[Mask]) -> list[Mask]:
-    """Set the class of each mask; unchanged for models without classes."""
-    if not runtime.spec.classes or not records:
-        return list(records)
+    """Set the class of each mask."""
     class_of = _classifier(runtime, embedding)
     named = []
     for record in records:

@@ -136,8 +136,7 @@ PROMPT_WORDS = (
 
 def each_image(images: Iterable[T], progress: Progress) -> Iterator[T]:
     """Iterate over images, by default with a progress bar on a terminal."""
-    callback = sys.stderr.isatty() if progress is None else progress
-    return report_progress(images, callback, "photos")
+    return report_progress(images, sys.stderr.isatty() if progress is None else progress, "photos")
 
 
 ImageOrFeatures = ImageSource | Features
@@ -613,7 +612,7 @@ class Model:
                 the image is not supported.
         """
         from anymask.masks import Masks
-        from anymask.segment.everything.search import TilingOptions, find_masks
+        from anymask.segment.everything.search import find_masks
 
         own = sorted(Grid.__dataclass_fields__ | MaskFilter.__dataclass_fields__)
         check_keywords(settings, ["progress", "tile", *own, *SOURCE_WORDS])
@@ -625,9 +624,8 @@ class Model:
         pixels, features, source_image, image_hw = self._unencoded(image, source)
         if log is not None and not hasattr(log, "recall"):
             raise InputError(f"Invalid log. Expected a SearchLog, got {str(log)[:60]!r}.")
-        tiling = TilingOptions(tile, log)
         requested = cast("EverythingDict", given)
-        found = find_masks(self.runtime, pixels, features, requested, tiling, progress)
+        found = find_masks(self.runtime, pixels, features, requested, tile, log, progress)
         return Masks(found, image_hw=image_hw, source_image=source_image, origin=self.origin)
 
     def parts(

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
@@ -354,8 +354,12 @@ def decode_in_steps(
         prompts = [current[place] for place in places]
         answers = _decode_and_order(runtime, features, prompts, settings)
         for place, prompt, answer in zip(places, prompts, answers, strict=True):
-            if plans[place][step].adds_negatives:
-                answer = _keep_previous(answer, prompt)
+            if plans[place][step].adds_negatives:  # undo a large change by clicks outside the mask
+                before, clicks = np.asarray(prompt.mask, np.float32), clicks_of(prompt)
+                where, cut = answer.geometry, answer.threshold
+                kept = keep_previous(answer.logits, before, clicks, where, cut, OPENCV)
+                first = answer.first.with_logits(kept[0])
+                answer = replace(answer, items=(first, *answer.items[1:]))
             if step + 1 < len(plans[place]):
                 current[place] = replace(plans[place][step + 1].prompt, mask=answer.logits[0])
             else:
@@ -389,34 +393,34 @@ def _decode_and_order(
     first: Step | None = None,
 ) -> list[Prediction]:
     """Decode, order by granularity and apply negative clicks; the logits can be a mask prompt."""
+    where, spec, family = features.geometry, runtime.spec, runtime.family
+    decode: Decode = partial(runtime.decode, features.encoder_output)
+    if settings.mirror and features.mirrored is not None:
+        decode = with_mirrored(decode, partial(runtime.decode, features.mirrored), where, spec)
     answers: dict[int, Prediction] = {}
-    for place, answer in _decode(runtime, features, prompts, settings):
-        answer = answer if first is None else first(answer)
-        answer = order_by_granularity(answer, settings.granularity, runtime.family.graded)
-        if settings.multimask == "auto":
-            answer = _apply_negative_clicks(answer, prompts[place])
-        answers[place] = answer
+    for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
+        selected = family.answer(decode, batch, where, settings.multimask, settings.ranking)
+        for place, masks in zip(places, selected, strict=True):
+            answer = Prediction.of_logits(*masks, where, spec.mask_threshold)
+            answer = answer if first is None else first(answer)
+            answer = order_by_granularity(answer, settings.granularity, family.graded)
+            if settings.multimask == "auto":
+                cleared = apply_negative_points(
+                    answer.logits, clicks_of(prompts[place]), where, spec.mask_threshold, OPENCV
+                )
+                items = zip(answer.items, cleared, strict=True)
+                answer = replace(
+                    answer, items=tuple(one.with_logits(plane) for one, plane in items)
+                )
+            answers[place] = answer
     return [answers[place] for place in range(len(prompts))]
 
 
 def _finish(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
-    """Remove small holes and islands, and list the violated clicks."""
-    answer = _clean(answer, prompt, settings)
-    return replace(answer, violated_points=violated(answer.first, prompt))
-
-
-def _decode(
-    runtime: ImageRuntime, features: Features, prompts: Sequence[Prompt], settings: SegmentSettings
-) -> Iterator[tuple[int, Prediction]]:
-    """Yield the index of each prompt and the selection of its masks by the model family."""
-    where, spec = features.geometry, runtime.spec
-    decode: Decode = partial(runtime.decode, features.encoder_output)
-    if settings.mirror and features.mirrored is not None:
-        decode = with_mirrored(decode, partial(runtime.decode, features.mirrored), where, spec)
-    for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
-        ordered = runtime.family.answer(decode, batch, where, settings.multimask, settings.ranking)
-        for place, answer in zip(places, ordered, strict=True):
-            yield place, Prediction.of_logits(*answer, where, spec.mask_threshold)
+    """Remove small holes and islands from every candidate, and list the violated clicks."""
+    clicks, (holes, islands) = clicks_of(prompt), settings.min_areas
+    items = tuple(without_small_regions(one, clicks, holes, islands) for one in answer.items)
+    return replace(answer, items=items, violated_points=violated(items[0], prompt))
 
 
 def order_by_granularity(
@@ -442,42 +446,15 @@ def order_by_granularity(
     return answer.picked([first, *(index for index in range(len(answer)) if index != first)])
 
 
-def _apply_negative_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
-    """Clear every candidate around its violated negative clicks."""
-    if prompt.labels is None or prompt.labels.all():
-        return answer
-    clicks, place = clicks_of(prompt), answer.geometry
-    cleared = apply_negative_points(answer.logits, clicks, place, answer.threshold, OPENCV)
-    items = [one.with_logits(plane) for one, plane in zip(answer.items, cleared, strict=True)]
-    return replace(answer, items=tuple(items))
-
-
-def _keep_previous(answer: Prediction, prompt: Prompt) -> Prediction:
-    """Undo a large change by negative clicks outside the mask prompt, the logits before them."""
-    before = np.asarray(prompt.mask, np.float32)
-    clicks, place = clicks_of(prompt), answer.geometry
-    kept = keep_previous(answer.logits, before, clicks, place, answer.threshold, OPENCV)
-    return replace(answer, items=(answer.first.with_logits(kept[0]), *answer.items[1:]))
-
-
-def _clean(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
-    """Remove holes and islands below the areas of the settings from every candidate."""
-    clicks, (holes, islands) = clicks_of(prompt), settings.min_areas
-    items = tuple(without_small_regions(one, clicks, holes, islands) for one in answer.items)
-    unchanged = all(new is old for new, old in zip(items, answer.items, strict=True))
-    return answer if unchanged else replace(answer, items=items)
-
-
 def refine_edges(answer: Prediction, question: PromptContext) -> Prediction:
     """Refine the edges on the image, if the settings enable it.
 
     Without an edge network or an image, the prediction is returned unchanged.
     """
-    settings, image = question.settings, question.image
+    settings, image, network = question.settings, question.image, question.runtime.refine_edge
     requested = settings.refine_edges
     requested = settings.multimask == "auto" if requested == "auto" else requested
-    network = question.runtime.refine_edge if requested and image is not None else None
-    if network is None or image is None:
+    if not requested or network is None or image is None:
         return answer
     return with_fine_edges(answer, image, question.prompt, settings.min_areas, network)
 
@@ -526,8 +503,7 @@ def flip_columns(planes: FloatArray, cells: float) -> FloatArray:  # (.., m, m) 
     low = np.floor(source).astype(np.int64)
     high = np.minimum(low + 1, side - 1)
     share = (source - low).astype(np.float32)
-    mixed: FloatArray = planes[..., low] * (1 - share) + planes[..., high] * share
-    return mixed
+    return planes[..., low] * (1 - share) + planes[..., high] * share
 
 
 # Refinement in a crop.
@@ -549,10 +525,8 @@ def refine_in_crop(first: Prediction, question: PromptContext) -> Prediction:
     image, settings, prompt = question.image, question.settings, question.prompt
     is_clear = prompt.box is not None or (prompt.points is not None and len(prompt.points) > 1)
     clear = question.runtime.family.crop_refinement if len(first) == 1 and is_clear else None
-    requested = settings.zoom
-    if requested == "auto":
-        requested = clear is not None and settings.multimask == "auto"
-    if not requested or image is None:
+    automatic = clear is not None and settings.multimask == "auto"
+    if image is None or not (automatic if settings.zoom == "auto" else settings.zoom):
         return first
     mask = first.first.pixels()
     box = object_box(prompt, mask)
@@ -560,18 +534,20 @@ def refine_in_crop(first: Prediction, question: PromptContext) -> Prediction:
     if window is None:
         return first
     if clear is None:
-        second = _decode_in_window(question, image, first, window)
-        better = second.first.score > first.first.score and second.masks[0].any()
-        return second if better else first
-    start = mask if prompt.points is not None else None  # the mask after corrections
-    question = replace(question, prompt=replace(prompt, mask=start))
-    return _average_in_window(question, image, first, window, clear.weight)
-
-
-def _average_in_window(
-    question: PromptContext, image: UintImage, first: Prediction, window: Window, weight: float
-) -> Prediction:
-    """Average the probabilities of the first prediction and of the prediction from the crop."""
+        second, masks = _predict_in_window(question, image, first, window)
+        if second.first.score <= first.first.score or not masks[0].any():
+            return first
+        items = [
+            replace(
+                one,
+                logits=mask_to_model(mask, first.geometry, first.logits.shape[-1])[0],
+                geometry=first.geometry,
+                threshold=first.threshold,
+            ).with_pixels(mask)
+            for one, mask in zip(second.items, masks, strict=True)
+        ]
+        return Prediction(tuple(items), violated(items[0], prompt))
+    weight = clear.weight
 
     def averaged(second: Prediction) -> Prediction:
         (mask,) = second.items
@@ -580,28 +556,13 @@ def _average_in_window(
         mean = mean_probability(near, far, weight) + np.float32(mask.threshold)
         return replace(second, items=(mask.with_logits(mean),))
 
+    start = mask if prompt.points is not None else None  # the mask after corrections
+    question = replace(question, prompt=replace(prompt, mask=start))
     second, masks = _predict_in_window(question, image, first, window, averaged)
     if not masks.any():
         return first
     item = replace(first.first, score=second.first.score).with_pixels(masks[0])
-    return Prediction((item,), violated(item, question.prompt))
-
-
-def _decode_in_window(
-    question: PromptContext, image: UintImage, first: Prediction, window: Window
-) -> Prediction:
-    """Prediction from the crop, with geometry and logits of the whole image."""
-    second, masks = _predict_in_window(question, image, first, window)
-    items = [
-        replace(
-            one,
-            logits=mask_to_model(mask, first.geometry, first.logits.shape[-1])[0],
-            geometry=first.geometry,
-            threshold=first.threshold,
-        ).with_pixels(mask)
-        for one, mask in zip(second.items, masks, strict=True)
-    ]
-    return Prediction(tuple(items), violated(items[0], question.prompt))
+    return Prediction((item,), violated(item, prompt))
 
 
 def _predict_in_window(

@@ -113,10 +113,7 @@ class Candidate:
         """Decode the mask (H, W). Not cached."""
         if self.finished is not None:
             return rle_to_mask(self.rle())
-        drawn: BoolArray = logits_to_masks(self.shown_logits[None], self.geometry, self.threshold)[
-            0
-        ]
-        return drawn
+        return logits_to_masks(self.shown_logits[None], self.geometry, self.threshold)[0]
 
     def rle(self) -> Rle:
         """Run-length encoding of the same pixels."""
@@ -195,22 +192,19 @@ class Prediction:
             return self.picked(range(len(self))[index])
         made = vars(self).setdefault("_made", {})
         if index not in made:
-            made[index] = self._mask_of(self.items[index])
+            one, points = self.items[index], None if self.prompt is None else self.prompt.points
+            made[index] = Mask(
+                one.rle(),
+                one.label,
+                score=float(one.score),
+                stability=float(stability_score(one.shown_logits, one.threshold, STABILITY_OFFSET)),
+                points=() if points is None else tuple((x, y) for x, y in points.tolist()),
+                label_probability=one.label_probability,
+                source_image=self.source_image,
+                origin=self.origin,
+            )
         found: Mask = made[index]
         return found
-
-    def _mask_of(self, one: Candidate) -> Mask:
-        points = None if self.prompt is None else self.prompt.points
-        return Mask(
-            one.rle(),
-            one.label,
-            score=float(one.score),
-            stability=float(stability_score(one.shown_logits, one.threshold, STABILITY_OFFSET)),
-            points=() if points is None else tuple((x, y) for x, y in points.tolist()),
-            label_probability=one.label_probability,
-            source_image=self.source_image,
-            origin=self.origin,
-        )
 
     def __repr__(self) -> str:
         height, width = self.geometry.image_hw
@@ -377,8 +371,7 @@ class Prediction:
         from anymask.formats import mask_image
 
         masks = Masks([self.best], source_image=self.source_image)
-        drawn: UintImage = mask_image("overlay", masks, image, [*filter(None, [self.prompt])])
-        return drawn
+        return mask_image("overlay", masks, image, [*filter(None, [self.prompt])])
 
     def save(self, path: str | Path, image: UintImage | None = None) -> Path:
         """Write the first mask. The suffix selects the format, as on the command line.
@@ -558,8 +551,7 @@ def with_fine_edges(
         cells = mask.shown_logits - np.float32(mask.threshold)
         window = window_around(cells, reduced(mask.geometry, LONGEST))
         part = None if window is None else window_image(image, window)
-        decide = partial(_fine_pixels, mask, prompt, areas, network, window, part)
-        later.append(LazyMask(decide))
+        later.append(LazyMask(partial(_fine_pixels, mask, prompt, areas, network, window, part)))
     decided: list[Rle | LazyMask] = [later[0].rle, *later[1:]]
     items = zip(answer.items, decided, strict=True)
     return replace(
@@ -581,8 +573,7 @@ def _fine_pixels(
     fine = drawn > 0
     if window is not None and image is not None:
         cells = window_logits(mask.shown_logits - np.float32(mask.threshold), window)
-        change = network(image, cells, window_prompt(prompt, window))
-        add_change(drawn, change, window)
+        add_change(drawn, network(image, cells, window_prompt(prompt, window)), window)
         fine = np.where(prompt_fixed_pixels(prompt, place.image_hw), fine, drawn > 0)
     rle = mask_to_rle(remove_small_components(fine, clicks_of(prompt), areas))
     whole = mask.geometry.image_hw
@@ -700,18 +691,14 @@ def window_logits(logits: FloatArray, window: EdgeWindow) -> FloatArray:  # (m, 
     return np.ascontiguousarray(logits[np.ix_(rows, columns)], np.float32)
 
 
-def window_image(image: UintImage, window: EdgeWindow) -> UintImage:
-    """Image in the window, (H, W, 3) -> (SIDE, SIDE, 3), by area mean if it shrinks."""
-    return _in_window(image, window)
-
-
 def window_mask(mask: BoolArray, window: EdgeWindow) -> BoolArray:  # (H, W) -> (SIDE, SIDE)
     """Mask of the image in the window."""
-    half: BoolArray = _in_window(mask.view(np.uint8) * np.uint8(255), window) > 127
+    half: BoolArray = window_image(mask.view(np.uint8) * np.uint8(255), window) > 127
     return half
 
 
-def _in_window(image: UintImage, window: EdgeWindow) -> UintImage:
+def window_image(image: UintImage, window: EdgeWindow) -> UintImage:
+    """Image in the window, (H, W, 3) -> (SIDE, SIDE, 3), by area mean if it shrinks."""
     matrix = window.to_image
     (x0, y0), (x1, y1) = (matrix @ (end, end, 1) for end in (-1.0, float(SIDE)))
     height, width = image.shape[:2]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import numpy as np
 
-from anymask.base import FloatArray, InputError, Setting, describe_settings
+from anymask.base import FloatArray, Setting, describe_settings
 from anymask.masks import (
     CLEAN,
     MinArea,
@@ -34,23 +34,8 @@ Granularity = Level | float
 Zoom = bool | Literal["auto"]
 RefineEdges = bool | Literal["auto"]
 
-GRANULARITIES = ("part", "whole", "all")
-
 
 # Settings of `segment`.
-
-
-def check_granularity(granularity: object) -> None:
-    """Raises InputError if the granularity is neither a level nor a number from 0 to 1."""
-    if isinstance(granularity, int | float) and not isinstance(granularity, bool):
-        known = 0 <= granularity <= 1
-    else:
-        known = isinstance(granularity, str) and granularity in GRANULARITIES
-    if not known:
-        raise InputError(
-            f'Invalid granularity {granularity!r}. Use "part", "whole", "all" or a number from 0 '
-            "(part) to 1 (whole)."
-        )
 
 
 def _check_area(name: str) -> Callable[[object], object]:
@@ -95,7 +80,7 @@ class SegmentSettings:
             'score; "part" or "whole": the smallest or largest mask with a similar '
             "score; or a number from 0 (part) to 1 (whole), as "
             "`Prediction.granularity_of` returns",
-            check=check_granularity,
+            le=1,
         ),
     ] = "all"
     ranking: Annotated[
@@ -339,12 +324,6 @@ SURROUNDING = 0.3  # share of the image: larger masks are background and are not
 NESTED = frozenset({"granularity", "layout"})  # settings that require parts and wholes
 
 
-def check_level(level: object) -> None:
-    """Raises InputError if the level is invalid."""
-    if level not in GRANULARITIES:
-        raise InputError(f'Invalid granularity {level!r}. Use "part", "whole" or "all".')
-
-
 @describe_settings
 @dataclass(frozen=True, kw_only=True)
 class MaskFilter:
@@ -420,8 +399,7 @@ class MaskFilter:
         Level,
         Setting(
             '"whole": only masks that are not part of another mask; "part": only '
-            'masks without parts; "all": all masks',
-            check=check_level,
+            'masks without parts; "all": all masks'
         ),
     ] = "all"
     layout: Annotated[
@@ -490,8 +468,7 @@ class PartSettings:
         Level,
         Setting(
             '"whole": only parts that are not inside another part; "part": only parts without '
-            'further parts; "all": all parts',
-            check=check_level,
+            'further parts; "all": all parts'
         ),
     ] = "all"
 

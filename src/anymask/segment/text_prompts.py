@@ -15,9 +15,9 @@ import numpy as np
 
 from anymask.base import PromptError
 from anymask.find import find_words
-from anymask.masks import Mask, Prompt, center_click, rle_box_xyxy, rle_to_mask, violated_points
+from anymask.masks import Prompt, center_click, rle_box_xyxy, rle_to_mask, violated_points
 from anymask.segment.pipeline import EncodedImage
-from anymask.segment.prediction import Prediction
+from anymask.segment.prediction import Prediction, clicks_of
 
 if TYPE_CHECKING:
     from anymask.segment import Model
@@ -63,7 +63,10 @@ def _grounded(
             "knows the names that `anymask names` lists."
         )
     found = find_words(model, view.image, [words], detector=detector)
-    chosen = next((one for one in found if _fits(one, prompt)), None)
+    clicks = clicks_of(prompt)
+    chosen = next(
+        (one for one in found if not violated_points(rle_to_mask(one.rle), *clicks)), None
+    )
     if chosen is None:
         there = "" if prompt.points is None else " at these points"
         raise PromptError(
@@ -75,15 +78,7 @@ def _grounded(
             points = np.array([center_click(rle_to_mask(chosen.rle))], np.float32)
         return replace(prompt, words=None, points=points)
     x0, y0, x1, y1 = rle_box_xyxy(chosen.rle)
-    box = np.array([x0, y0, x1 + 1, y1 + 1], np.float32)
-    return replace(prompt, words=None, box=box)
-
-
-def _fits(mask: Mask, prompt: Prompt) -> bool:
-    """Whether a mask agrees with the points of a prompt."""
-    if prompt.points is None or prompt.labels is None:
-        return True
-    return not violated_points(rle_to_mask(mask.rle), prompt.points, prompt.labels)
+    return replace(prompt, words=None, box=np.array([x0, y0, x1 + 1, y1 + 1], np.float32))
 
 
 def with_words(answers: Sequence[Prediction], prompts: Sequence[Prompt]) -> list[Prediction]:

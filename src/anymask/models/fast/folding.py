@@ -44,8 +44,7 @@ class ConvBn(nn.Sequential):
         self, inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
     ) -> None:
         super().__init__()
-        padding = kernel // 2
-        self.c = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        self.c = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
 
     def folded(self) -> nn.Conv2d:
@@ -70,8 +69,7 @@ def _fold(module: nn.Module) -> nn.Module:
         return module.folded()
     if isinstance(module, nn.Sequential):
         # Fold (convolution, batch norm) pairs in place; an identity keeps the numbering.
-        children = list(module.named_children())
-        for (name, conv), (next_name, norm) in pairwise(children):
+        for (name, conv), (next_name, norm) in pairwise(list(module.named_children())):
             if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
                 continue
             if norm.track_running_stats:  # without them it computes batch statistics, always

@@ -464,8 +464,7 @@ class SecondLayer:
         for row, scores in enumerate(self.asks(scale_query(keys, self.heads), view)):
             shares = room[row, R : 2 * R]
             torch.softmax(with_heads(scores, self.heads), 1, out=with_heads(shares, self.heads))
-            values_of = first[row], again[row]
-            self._norm(values_of, among[row], linear[row], view, room, row)
+            self._norm((first[row], again[row]), among[row], linear[row], view, room, row)
             scale[row] = view.scale[row] * room[row, 2 * R]
         constant = self.constant.expand(len(rows), 1, -1)
         return tokens, PromptedImage(scale, room, torch.cat([rows, constant], dim=1), view.spare)

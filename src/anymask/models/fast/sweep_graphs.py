@@ -222,8 +222,7 @@ class SweepClicks(SweepPart):
         quality = quality.sigmoid() if config.quality == "sigmoid" else quality
         heads = self.decoder.output_hypernetworks_mlps
         weights = torch.stack([head(tokens[:, 1 + i]) for i, head in enumerate(heads)], dim=1)
-        rows = torch.cat(added, dim=1) @ as_linear(self.widen)[0]
-        found = [quality, weights, rows]
+        found = [quality, weights, torch.cat(added, dim=1) @ as_linear(self.widen)[0]]
         for (first, r1), (second, r2) in zip(before, after, strict=True):
             found += [r1 * r2, r2, first, second]
         return tuple(found)

@@ -217,8 +217,7 @@ class MemoryBank:
     def select(self, at: VideoMoment, settings: TrackingSettings) -> MemorySelection:
         """Select the memories and pointers that a frame reads."""
         nearest = self._nearest(at.frame, settings.prompted_limit)
-        passed = {f: m for f, m in self.prompted.items() if f not in nearest}
-        others = {**passed, **self.tracked}
+        others = {f: m for f, m in self.prompted.items() if f not in nearest} | self.tracked
         memories = [(0, memory) for memory in nearest.values()]
         memories += _read(others, at, settings)
         ages = {f: at.age(f) for f in nearest}

@@ -325,8 +325,7 @@ def efficient_sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFam
 
 def sam_hq(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
     """One corrected mask; the quality may omit the correction: (N, T) or (N, T - 1)."""
-    roles = replace(ONE_OR_THREE, added=4)
-    return SamFamily(spec, grid, tables, *CHOICES["sam_hq"], roles)
+    return SamFamily(spec, grid, tables, *CHOICES["sam_hq"], replace(ONE_OR_THREE, added=4))
 
 
 @dataclass(frozen=True, kw_only=True)

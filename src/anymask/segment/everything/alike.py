@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,13 +39,6 @@ PIECE_SCORE = 0.7  # score of foreground pieces without a mask, relative to the 
 WATERSHED_LEVELS = 48  # of the watershed
 
 
-class Alikeness(NamedTuple):
-    """Appearance of the objects."""
-
-    plane: Plane  # Contrast of each pixel (H, W); about 0 in the background, 1 in objects
-    diameter: float  # Diameter in pixels
-
-
 def only_alike(image: UintImage, found: Sequence[Mask]) -> list[Mask]:
     """Objects of the most frequent kind, best first; the small masks without such a kind.
 
@@ -61,16 +53,17 @@ def only_alike(image: UintImage, found: Sequence[Mask]) -> list[Mask]:
     learned = _learn(image, small) if len(small) >= MIN_KIND_MASKS else None
     if learned is None:
         return small or list(found)
-    kind, members = learned
-    pieces = _divide(_foreground(kind), kind.diameter)
-    area = math.pi * kind.diameter**2 / 4
+    plane, diameter, members = learned
+    pieces = _divide(_foreground(plane, diameter), diameter)
+    area = math.pi * diameter**2 / 4
     members = [one for one in members if MIN_RELATIVE_AREA <= one.area / area <= MAX_RELATIVE_AREA]
     objects = _pieces(pieces, MIN_RELATIVE_AREA * area)
     return _merge(members, _of_same_color(image, objects, members))
 
 
-def _learn(image: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mask]] | None:
-    """Most frequent kind and its masks, or None if nothing has enough contrast."""
+def _learn(image: UintImage, small: Sequence[Mask]) -> tuple[Plane, float, list[Mask]] | None:
+    """Contrast of each pixel (about 0 in the background, 1 in objects of the most frequent kind),
+    diameter of these objects in pixels, and their masks, or None without enough contrast."""
     colors = _smooth_colors(image)
     differences = np.array([_difference(colors, one) for one in small])  # (N, C)
     axis = np.linalg.svd(differences, full_matrices=False)[2][0]
@@ -92,14 +85,11 @@ def _learn(image: UintImage, small: Sequence[Mask]) -> tuple[Alikeness, list[Mas
         covered[top:bottom, left:right] |= crop
     plane = plane - _ground(plane, covered, diameter)
     inside = float(np.median(plane[covered]))
-    if inside <= 0:
-        return None
-    return Alikeness(plane / np.float32(inside), diameter), members
+    return None if inside <= 0 else (plane / np.float32(inside), diameter, members)
 
 
 def _smooth_colors(image: UintImage) -> NDArray[np.float32]:  # (H, W, C)
-    smooth = cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32)
-    return smooth.reshape(*image.shape[:2], -1)
+    return cv2.GaussianBlur(image, (0, 0), 1.0).astype(np.float32).reshape(*image.shape[:2], -1)
 
 
 def _difference(colors: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
@@ -133,17 +123,16 @@ def _ground(plane: Plane, covered: BoolArray, diameter: float) -> Plane:
     return ground
 
 
-def _foreground(kind: Alikeness) -> BoolArray:  # (H, W)
+def _foreground(plane: Plane, diameter: float) -> BoolArray:  # (H, W)
     """Pixels with the contrast of the objects; small holes are filled, specks removed."""
-    ground = kind.plane[kind.plane < PIECE_CONTRAST]
+    ground = plane[plane < PIECE_CONTRAST]
     deviation = 1.48 * float(np.median(np.abs(ground - np.median(ground)))) if len(ground) else 0.0
-    above = (kind.plane > max(PIECE_CONTRAST, min(MIN_SIGMAS * deviation, 0.7))).astype(np.uint8)
-    opening = _disc(max(1, round(0.05 * kind.diameter)))
+    above = (plane > max(PIECE_CONTRAST, min(MIN_SIGMAS * deviation, 0.7))).astype(np.uint8)
+    opening = _disc(max(1, round(0.05 * diameter)))
     above = cv2.morphologyEx(above, cv2.MORPH_OPEN, opening).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - above, connectivity=4)
-    hole = stats[:, cv2.CC_STAT_AREA] < (kind.diameter / 2) ** 2
-    inside: BoolArray = (above > 0) | hole[labels]
-    return inside
+    hole = stats[:, cv2.CC_STAT_AREA] < (diameter / 2) ** 2
+    return (above > 0) | hole[labels]
 
 
 def _divide(inside: BoolArray, diameter: float) -> Labels:
@@ -157,8 +146,7 @@ def _divide(inside: BoolArray, diameter: float) -> Labels:
     summits = (smooth - _rebuilt(lower, smooth) > 1e-3) & inside
     summits &= smooth >= cv2.dilate(lower, _disc(1))
     labels = cv2.connectedComponents(summits.astype(np.uint8), connectivity=8)[1].astype(np.int32)
-    top = float(smooth.max())
-    for level in np.linspace(top, 0, WATERSHED_LEVELS):
+    for level in np.linspace(float(smooth.max()), 0, WATERSHED_LEVELS):
         labels = _grown(labels, inside & (smooth >= level))
     return labels
 
@@ -208,8 +196,7 @@ def _of_same_color(image: UintImage, pieces: Sequence[Mask], members: Sequence[M
     contrast = np.median([np.linalg.norm(_difference(colors, one)) for one in members])
     known = np.array([_mean_color(colors, one) for one in members])
     own = np.array([_mean_color(colors, one) for one in pieces])
-    distances = np.linalg.norm(own[:, None] - known, axis=2).min(axis=1)  # (pieces,)
-    near = distances <= FOREIGN * contrast
+    near = np.linalg.norm(own[:, None] - known, axis=2).min(axis=1) <= FOREIGN * contrast
     return [one for one, same in zip(pieces, near, strict=True) if same]
 
 

@@ -42,7 +42,7 @@ from anymask.masks import (
 )
 from anymask.models.rules import Family
 from anymask.segment.everything.grid import CropView, TanhNetwork
-from anymask.segment.settings import CONTAINED, SURROUNDING, Grid, Level, MaskFilter
+from anymask.segment.settings import CONTAINED, SURROUNDING, Grid, MaskFilter
 
 Refine = Callable[[list[Mask]], list[Mask]]
 
@@ -190,8 +190,7 @@ class ObjectnessWeights:
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> ObjectnessWeights:
         """Create from a family's table."""
-        networks = [TanhNetwork.of(one) for one in table["networks"]]
-        return cls(networks, float(table["least"]))
+        return cls([TanhNetwork.of(one) for one in table["networks"]], float(table["least"]))
 
     @property
     def mask_features(self) -> int:
@@ -201,8 +200,7 @@ class ObjectnessWeights:
     def probabilities(self, mask_features: Floats) -> Floats:  # (n, F) -> (n,)
         """Objectness of each mask, 0..1."""
         score = np.mean([one.scores(mask_features) for one in self.networks], axis=0)
-        likely: Floats = 1 / (1 + np.exp(-np.clip(score, -30, 30)))
-        return likely
+        return 1 / (1 + np.exp(-np.clip(score, -30, 30)))
 
 
 def objectness_of(family: Family, features: Features, least: float = 0.0) -> Objectness | None:
@@ -397,28 +395,19 @@ def filter_masks(
         kept = without_unlikely(kept, settings.min_objectness)
     if refine is not None:
         kept = refine(kept)
-    kept = keep_level(kept, settings.granularity)
+    if settings.granularity != "all":
+        tree = part_tree([record.rle for record in kept])
+        wholes = {place.parent for place in tree}
+        kept = [
+            record
+            for index, (record, place) in enumerate(zip(kept, tree, strict=True))
+            if (place.parent is None if settings.granularity == "whole" else index not in wholes)
+        ]
     if settings.layout == "tree":
         return Masks(kept).tree()
     if settings.layout == "partition":
         return [one for one in Masks(kept).partition() if one.area >= settings.min_mask_area]
     return kept
-
-
-def keep_level(records: Sequence[Mask], level: Level) -> list[Mask]:
-    """Masks of one level in their order.
-
-    "whole": masks that are not part of another; "part": masks without parts; "all": all.
-    """
-    if level == "all":
-        return list(records)
-    tree = part_tree([record.rle for record in records])
-    wholes = {place.parent for place in tree}
-    return [
-        record
-        for index, (record, place) in enumerate(zip(records, tree, strict=True))
-        if (place.parent is None if level == "whole" else index not in wholes)
-    ]
 
 
 def is_likely(record: Mask, least: float) -> bool:
@@ -433,8 +422,7 @@ def without_contained(records: Sequence[Mask], threshold: float) -> list[Mask]:
     its objectness is at least `PART_OBJECTNESS` of the better one's: a person on a horse.
     """
     objects = [record for record in records if record.coverage <= SURROUNDING]
-    judged = all(record.objectness is not None for record in objects)
-    weaker = PART_OBJECTNESS if judged else 1.0
+    weaker = PART_OBJECTNESS if all(record.objectness is not None for record in objects) else 1.0
     kept = {id(record) for record in without_duplicates(objects, threshold, "smaller", weaker)}
     return [r for r in records if r.coverage > SURROUNDING or id(r) in kept]
 

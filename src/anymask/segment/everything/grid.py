@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, Floats, InputError, IntArray, brief
+from anymask.base import BoolArray, FloatArray, Floats, IntArray, brief
 from anymask.masks import Canvas, Geometry, Window, points_to_model
 from anymask.models.rules import DEFAULT_VIDEO_MODEL, Family, shipped_tables
 from anymask.segment.settings import Grid
@@ -69,15 +69,7 @@ def crop_boxes(
 
     Returns:
         The windows, and the layer of each window.
-
-    Raises:
-        InputError: The number of layers is negative, or the overlap is outside 0..1.
     """
-    if n_layers < 0 or not 0 <= overlap_ratio < 1:
-        raise InputError(
-            f"Invalid crops: n_layers={n_layers}, overlap_ratio={overlap_ratio}. Expected "
-            "n_layers >= 0 and 0 <= overlap_ratio < 1."
-        )
     height, width = image_hw
     boxes: list[Window] = [(0, 0, width, height)]
     layers = [0]
@@ -131,8 +123,7 @@ class Saliency:
         """
         each = np.stack([squares(seen, seen[decoded]) / seen.shape[1] for seen in self._seen])
         np.minimum(self.new, each.min(2, initial=np.inf), out=self.new)
-        unlike: FloatArray = each.mean(0)
-        return unlike
+        return each.mean(0)
 
 
 def values_at(one: FloatArray, places: Floats) -> FloatArray:
@@ -147,15 +138,13 @@ def values_at(one: FloatArray, places: Floats) -> FloatArray:
     to_right, down = share
     above = one[:, upper, left] * (1 - to_right) + one[:, upper, right] * to_right
     below = one[:, lower, left] * (1 - to_right) + one[:, lower, right] * to_right
-    values: FloatArray = (above * (1 - down) + below * down).T
-    return values
+    return (above * (1 - down) + below * down).T
 
 
 def squares(places: FloatArray, others: FloatArray) -> FloatArray:  # (N, C), (n, C) -> (N, n)
     """Pairwise squared distances."""
     lengths = np.square(places).sum(1)[:, None] + np.square(others).sum(1)
-    apart: FloatArray = np.maximum(lengths - 2 * places @ others.T, 0)
-    return apart
+    return np.maximum(lengths - 2 * places @ others.T, 0)
 
 
 GRID_CELLS = 32  # distances are in 32nds of the image's sides, the grid of the training
@@ -297,8 +286,7 @@ PROMISING = 0.5  # of the score threshold: masks with a lower score are not obse
 
 def most_clicks(count: int) -> int:
     """Maximum number of decoded clicks of a grid of N clicks."""
-    side = round(count**0.5)
-    return max(len(_first(side)), count // GRID_DIVISOR)
+    return max(len(_first(round(count**0.5))), count // GRID_DIVISOR)
 
 
 def _first(side: int) -> IntArray:

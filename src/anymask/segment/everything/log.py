@@ -18,7 +18,6 @@ from anymask.masks import Mask, Window
 from anymask.segment.everything.grid import Observation
 
 FORMAT = 1
-KEY_DIGITS = 32
 
 
 @brief
@@ -93,4 +92,4 @@ def batch_key(image_hash: str, window: Window, clicks: Floats) -> str:
     """Hash of the clicks (N, 2) of a batch, the window and the image."""
     digest = hashlib.sha256(f"{image_hash} {window}".encode())
     digest.update(np.ascontiguousarray(clicks).tobytes())
-    return digest.hexdigest()[:KEY_DIGITS]
+    return digest.hexdigest()[:32]

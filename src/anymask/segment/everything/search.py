@@ -137,11 +137,31 @@ def find_instances(
     distances = Distances(*np.mean(every, axis=0))
     labels = separate(distances, field_rules(runtime.spec.name).seed)
     (rows, columns), image_hw = labels.shape, places[0].image_hw
+    # Cells of other instances are outside. The background beside an instance keeps its own
+    # probability, so that the edge lies where the probability crosses `FOREGROUND`.
+    p = np.clip(distances.foreground, 1e-4, 1 - 1e-4)
+    logits = np.log(p / (1 - p)).astype(np.float32)
     found: list[Mask] = []
-    for logits, score, (x, y) in _each(labels, distances, side):
-        if score > settings.score or not settings.score:
-            click = np.array([x / columns * image_hw[1], y / rows * image_hw[0]])
-            found += make_record(logits, score, click, view, settings)
+    for number in range(1, int(labels.max(initial=0)) + 1):
+        own = labels == number
+        score = float(distances.foreground[own].mean()) * (1 - float(distances.center[own].min()))
+        if score <= settings.score and settings.score:
+            continue
+        ys, xs = np.nonzero(own)
+        top, bottom, left, right = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
+        window = np.s_[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
+        near = cv2.dilate(own[window].view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        near &= own[window] | (labels[window] == 0)
+        plane = np.full((side, side), OUTSIDE_LOGIT, np.float32)
+        plane[:rows, :columns][window][near] = logits[window][near]
+        if bottom == rows:  # the padding continues the image, so that the edge is not rounded
+            plane[rows : rows + 2] = plane[rows - 1]
+        if right == columns:
+            plane[:, columns : columns + 2] = plane[:, columns - 1 : columns]
+        middle = distances.center[own].argmin()
+        x, y = float(xs[middle]) + 0.5, float(ys[middle]) + 0.5
+        click = np.array([x / columns * image_hw[1], y / rows * image_hw[0]])
+        found += make_record(plane, score, click, view, settings)
     return found
 
 
@@ -157,21 +177,13 @@ def separate(distances: Distances, seed: float = 0.5) -> IntArray:  # -> (h, w)
         for plane in (distances.center, distances.boundary)
     )
     seeds = inside & (center < seed) & (boundary < seed)
-    seeds |= _without_seed(inside, seeds)
+    _, regions = cv2.connectedComponents(inside.view(np.uint8), connectivity=4)
+    seeds |= inside & ~np.isin(regions, regions[seeds])  # regions without a seed are one
     _, numbered_seeds = cv2.connectedComponents(seeds.view(np.uint8), connectivity=4)
     labels = _flood(np.asarray(numbered_seeds, np.int32), boundary, inside)
     kept = np.bincount(labels.ravel()) >= MIN_INSTANCE_CELLS
     kept[0] = False
     return (np.cumsum(kept) * kept)[labels].astype(np.int64)
-
-
-def _without_seed(inside: NDArray[np.bool_], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Connected regions of the foreground (h, w) in which no cell is a seed."""
-    _, regions = cv2.connectedComponents(inside.view(np.uint8), connectivity=4)
-    seeded = np.zeros(regions.max() + 1, np.bool_)
-    seeded[regions[seeds]] = True
-    seeded[0] = True
-    return ~seeded[regions]
 
 
 def _flood(
@@ -191,37 +203,6 @@ def _flood(
                 break
             flooded[free] = grown[free]
     return flooded.astype(np.int32)
-
-
-def _each(
-    labels: IntArray, distances: Distances, side: int
-) -> list[tuple[FloatArray, float, tuple[float, float]]]:
-    """Logits (side, side), score and center (x, y) of each instance.
-
-    Cells of other instances are outside. The background beside an instance keeps its own
-    probability, so that the edge lies where the probability crosses `FOREGROUND`.
-    """
-    p = np.clip(distances.foreground, 1e-4, 1 - 1e-4)
-    logits = np.log(p / (1 - p)).astype(np.float32)
-    found = []
-    rows, columns = labels.shape
-    for number in range(1, int(labels.max(initial=0)) + 1):
-        own = labels == number
-        y, x = np.nonzero(own)
-        top, bottom, left, right = y.min(), y.max() + 1, x.min(), x.max() + 1
-        window = np.s_[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
-        near = cv2.dilate(own[window].view(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        near &= own[window] | (labels[window] == 0)
-        plane = np.full((side, side), OUTSIDE_LOGIT, np.float32)
-        plane[:rows, :columns][window][near] = logits[window][near]
-        if bottom == rows:  # the padding continues the image, so that the edge is not rounded
-            plane[rows : rows + 2] = plane[rows - 1]
-        if right == columns:
-            plane[:, columns : columns + 2] = plane[:, columns - 1 : columns]
-        middle = distances.center[own].argmin()
-        score = float(distances.foreground[own].mean()) * (1 - float(distances.center[own].min()))
-        found.append((plane, score, (float(x[middle]) + 0.5, float(y[middle]) + 0.5)))
-    return found
 
 
 CUTTERS = 2  # threads
@@ -280,8 +261,7 @@ def find_everything(
                 )
                 judge = None if exact else objectness_of(family, place, least)
                 scan = ViewDecoder(sweep, family, view, settings, place, cutters, log, judge)
-                clicks = grid.astype(np.float64) * place.image_hw[::-1]
-                masks = search_view(scan, clicks, clock)
+                masks = search_view(scan, grid.astype(np.float64) * place.image_hw[::-1], clock)
             found += _whole_in_view(masks, view, settings)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
@@ -468,8 +448,7 @@ class WindowScanner:
         if self.settings.mode == "instances":
             return [self.everything(image)] * len(clicks)
         prompts = [Prompt.of(points=[click]) for click in clicks]
-        features = encode_image(self.runtime, image)
-        answers = decode_prompts(self.runtime, features, prompts, AS_FOUND)
+        answers = decode_prompts(self.runtime, encode_image(self.runtime, image), prompts, AS_FOUND)
         return [
             [
                 record
@@ -482,19 +461,13 @@ class WindowScanner:
         ]
 
 
-class TilingOptions(NamedTuple):
-    """Tiling, and the log of a search (`Model.everything`)."""
-
-    tile: Tile = "auto"
-    log: SearchLog | None = None
-
-
 def find_masks(
     runtime: ImageRuntime,
     image: UintImage | None,
     features: Features | None,
     given: EverythingDict,
-    tiling: TilingOptions,
+    tile: Tile,
+    log: SearchLog | None,
     progress: Progress,
 ) -> list[Mask]:
     """Implementation of `Model.everything`.
@@ -504,7 +477,8 @@ def find_masks(
         image: Image (H, W, 3), possibly smaller than the image of the features, or None.
         features: Embedding, or None to encode the image.
         given: Settings passed by the user.
-        tiling: Tiling and log.
+        tile: As for `Model.everything`.
+        log: Log of the search, or None.
         progress: True for a progress bar, or a callable.
 
     Raises PromptError if the model does not support points, InputError for invalid settings and for
@@ -517,15 +491,15 @@ def find_masks(
     relative = grid.mode == "adaptive" and "min_objectness" not in of_arrangement
     reads, rules = grid.mode == "instances", field_rules(runtime.spec.name)
     trained_side = (rules.side or runtime.spec.image_side) if reads else None
-    magnifies = reads and rules.sizes and tiling.tile == "auto" and not grid.crop_n_layers
+    magnifies = reads and rules.sizes and tile == "auto" and not grid.crop_n_layers
     turns = reads and rules.turns > 1
     if features is None:
         assert image is not None
         image_hw = (image.shape[0], image.shape[1])
     else:
         image_hw = features.image_hw
-    searched_whole = features is not None and tiling.tile == "auto" and trained_side is None
-    side = None if searched_whole else tile_side(tiling.tile, image_hw, trained_side)
+    searched_whole = features is not None and tile == "auto" and trained_side is None
+    side = None if searched_whole else tile_side(tile, image_hw, trained_side)
     side_if_empty, side = side, None if magnifies else side
     if features is not None:
         check_features(features, runtime.spec, runtime.weights_hash)
@@ -545,15 +519,13 @@ def find_masks(
         refine = partial(_keep_dominant_kind, image, refine)
     search = partial(_search, runtime, image, features, side)
     if magnifies and trained_side and features is not None:
-        sides = (trained_side, side_if_empty)
-        search = partial(_search_magnified, runtime, image, features, sides)
+        search = partial(_search_magnified, runtime, image, features, (trained_side, side_if_empty))
     with choose_progress(progress, "everything") as tell:
-        every = search(grid, tiling.log, tell, requested.min_objectness)
+        every = search(grid, log, tell, requested.min_objectness)
         found = filter_masks(every, requested, refine, relative)
         found = found or filter_masks(best_of(every), loose, refine)
         if not found and (wider := wider_grid(grid, of_grid)):
-            again = search(wider, None, tell)
-            found = filter_masks(best_of(again), loose, refine)
+            found = filter_masks(best_of(search(wider, None, tell)), loose, refine)
     if runtime.spec.classes and found:
         from anymask.segment.labels import label_masks  # few models need it
 

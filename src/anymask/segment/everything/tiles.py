@@ -94,8 +94,7 @@ def find_in_tiles(
             truncated objects are added when they are known.
     """
     image_hw = (image.shape[0], image.shape[1])
-    overlap = int(side * joining.OVERLAP)
-    windows = tile_boxes(image_hw, side, overlap)
+    windows = tile_boxes(image_hw, side, int(side * joining.OVERLAP))
     tell = progress or (lambda done, total: None)
     pieces: list[Piece] = []
     for number, window in enumerate(windows, start=1):
@@ -104,7 +103,11 @@ def find_in_tiles(
         tell(number, len(windows) + 1)
     objects = stitch(pieces, image_hw)
     whole = [one.record for one in objects if not one.cut]
-    around = _windows_around([one for one in objects if one.cut], side, image_hw)
+    around: dict[Window, list[Piece]] = {}  # windows that contain truncated objects completely
+    for one in objects:
+        wide = joining.window_with(one.record.box, side, image_hw) if one.cut else None
+        if wide is not None and one.pieces[0].record.points:
+            around.setdefault(wide, []).append(one.pieces[0])
     looks = len(windows) + len(around) + 1
     for number, (window, cut) in enumerate(around.items(), start=len(windows) + 1):
         whole += _reprompt_truncated(scanner, image, window, cut)
@@ -152,59 +155,36 @@ def _large_objects_at_low_resolution(
     return found
 
 
-def _windows_around(
-    cut: Sequence[Stitched], side: int, image_hw: tuple[int, int]
-) -> dict[Window, list[Piece]]:
-    """Windows that contain truncated objects completely, with a piece of each."""
-    by_window: dict[Window, list[Piece]] = {}
-    for one in cut:
-        window = joining.window_with(one.record.box, side, image_hw)
-        if window is not None and one.pieces[0].record.points:
-            by_window.setdefault(window, []).append(one.pieces[0])
-    return by_window
-
-
 def _reprompt_truncated(
     scanner: TileSearch, image: UintImage, window: Window, cut: Sequence[Piece]
 ) -> list[Mask]:
-    """Predict truncated objects again in a window."""
+    """Predict truncated objects again in a window: masks that it does not cut and that match."""
     image_hw, found = (image.shape[0], image.shape[1]), list[Mask]()
     clicks = [(x - window[0], y - window[1]) for x, y in (one.record.points[0] for one in cut)]
-    answers = scanner.clicks(_pixels(image, window), clicks)
-    for piece, answer in zip(cut, answers, strict=True):
+    for piece, answer in zip(cut, scanner.clicks(_pixels(image, window), clicks), strict=True):
         records = [_on_image(record, window, image_hw) for record in answer]
-        found += _match_untruncated(records, piece, window, image_hw)
+        cut_off = [joining.cut_bands(record.box, window, image_hw) for record in records]
+        uncut = [Piece(r, window) for r, bands in zip(records, cut_off, strict=True) if not bands]
+        best = joining.whole_of(RLE, piece, piece.window, uncut)
+        if best is not None:
+            found.append(replace(uncut[best].record, objectness=piece.record.objectness))
     return found
-
-
-def _match_untruncated(
-    records: Sequence[Mask], piece: Piece, window: Window, image_hw: tuple[int, int]
-) -> list[Mask]:
-    """The mask, if any, that no border cuts and that matches the piece of the tile."""
-    uncut = [Piece(r, window) for r in records if not joining.cut_bands(r.box, window, image_hw)]
-    best = joining.whole_of(RLE, piece, piece.window, uncut)
-    if best is None:
-        return []
-    return [replace(uncut[best].record, objectness=piece.record.objectness)]
 
 
 def _deduplicate(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
     """Remove duplicates, best first; masks of tiles take precedence over coarse ones."""
     fine = without_duplicates(sharp, TILE_DUPLICATE_IOU)
-    rough = without_duplicates(coarse, TILE_DUPLICATE_IOU)
-    kept = [*fine, *(record for record in rough if not _is_among(record, fine))]
+    kept = [*fine]
+    for record in without_duplicates(coarse, TILE_DUPLICATE_IOU):
+        alike = [
+            other.rle
+            for other in fine
+            if COARSE_DUPLICATE * record.area < other.area < record.area / COARSE_DUPLICATE
+            and boxes_meet(record.box, other.box)
+        ]
+        if not (rle_iou(alike, [record.rle]) > COARSE_DUPLICATE).any():
+            kept.append(record)
     return sorted(kept, key=lambda record: -record.rank)
-
-
-def _is_among(record: Mask, others: Sequence[Mask]) -> bool:
-    """Whether one of the others is a sharper mask of the same object."""
-    alike = [
-        other.rle
-        for other in others
-        if COARSE_DUPLICATE * record.area < other.area < record.area / COARSE_DUPLICATE
-        and boxes_meet(record.box, other.box)
-    ]
-    return bool((rle_iou(alike, [record.rle]) > COARSE_DUPLICATE).any())
 
 
 # Stitching.
