@@ -24,7 +24,7 @@ from anymask.evaluation.finding import Way, evaluate_finding
 from anymask.evaluation.measures import MEASURES
 from anymask.evaluation.report import Report
 from anymask.evaluation.selection import EvalSettings
-from anymask.find import FindSettings, ExemplarMethod
+from anymask.find import ExemplarMethod, FindSettings
 from anymask.formats import ReadSettings
 from anymask.jobs import ModelSettings
 from anymask.models.rules import default_model
