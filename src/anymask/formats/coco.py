@@ -413,9 +413,8 @@ def written_extra(mask: Mask) -> dict[str, Any]:
 
 def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:
     """Return COCO's record of an image."""
-    height, width = image.hw
-    row = {"id": image_id, "file_name": image.file_name, "height": height, "width": width}
-    return row | held(image.extra, OF_IMAGE)
+    row = {"id": image_id, "file_name": image.file_name, "height": image.hw[0]}
+    return row | {"width": image.hw[1]} | held(image.extra, OF_IMAGE)
 
 
 def json_target(target: Path) -> Path:

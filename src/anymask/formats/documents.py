@@ -15,6 +15,7 @@ import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -55,20 +56,15 @@ def address_name(address: str) -> str:
     query = parse_qs(parts.query)
     if "d" in query:
         return unquote(query["d"][0]).replace("\\", "/").lstrip("/")
-    if "fileuri" in query and (inner := _decoded(query["fileuri"][0])):
-        return address_name(inner)
+    if "fileuri" in query:  # an address in base64
+        with suppress(binascii.Error, UnicodeDecodeError):
+            text = query["fileuri"][0]
+            if inner := base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode():
+                return address_name(inner)
     if not parts.scheme and not address.startswith("/"):
         return address
     path = parts.path if parts.scheme in _BUCKETS else unquote(parts.path)
     return _UPLOADS.sub("", path.lstrip("/")) or address
-
-
-def _decoded(text: str) -> str:
-    """Return the address in Label Studio's `fileuri`; "" for any other text."""
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
 
 
 def uploaded_name(name: str) -> str:

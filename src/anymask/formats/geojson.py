@@ -253,8 +253,7 @@ def refuse_map(name: str) -> NoReturn:
 
 def image_member(image: AnnotatedImage) -> dict[str, Any]:
     """Return the foreign member with name and size of the image."""
-    height, width = image.hw
-    return {"file_name": image.file_name, "height": height, "width": width}
+    return {"file_name": image.file_name, "height": image.hw[0], "width": image.hw[1]}
 
 
 def encode(

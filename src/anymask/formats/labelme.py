@@ -202,11 +202,11 @@ def encode(
             shapes += [about | shape | rest for shape in found]
         document = {"version": VERSION, "flags": {}, "shapes": shapes}
         document |= held(image.extra, OF_DOCUMENT)
-        height, width = image.hw
         name = PurePosixPath(image.file_name)
         below = path != target and path.parent == target / name.parent
         about = {"imagePath": name.name if below else image.file_name, "imageData": None}
-        yield path, to_json(document | about | {"imageHeight": height, "imageWidth": width})
+        size = {"imageHeight": image.hw[0], "imageWidth": image.hw[1]}
+        yield path, to_json(document | about | size)
     report_dataset_fields(report, images, policy)
 
 

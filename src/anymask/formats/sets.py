@@ -28,7 +28,7 @@ from anymask.formats.annotations import (
     report_unsupported_fields,
     with_extras,
 )
-from anymask.formats.documents import OutFile, output_stem, output_stems, to_json
+from anymask.formats.documents import OutFile, located, output_stem, output_stems, to_json
 from anymask.formats.fields import ExceptKeys, as_list, as_record, as_text, held, other_keys, shown
 from anymask.formats.loss_report import as_licenses, license_text
 from anymask.formats.metadata import (
@@ -159,14 +159,10 @@ def read_info(folder: Path) -> SetInfo:
     path = folder / INFO_FILE
     if not path.is_file():
         return SetInfo(name=folder.resolve().name, folder=folder)
-    raw = parse_json(path.read_bytes(), path)
-    if not isinstance(raw, dict):
-        raise DataError(
-            f"{path}: Expected a JSON object, but the value is of type {type(raw).__name__}."
-        )
-    ships = raw.get("ships")
-    if ships is not None and not isinstance(ships, bool):
-        raise DataError(f"{path}: `ships` must be true or false, but it is {ships!r}.")
+    with located(path):
+        raw = as_record(parse_json(path.read_bytes(), path), "the document")
+        if type(ships := raw.get("ships")) not in (bool, type(None)):
+            raise DataError(f"`ships` must be true or false, but it is {ships!r}.")
     texts = {key: str(raw.get(key, "")) for key in ("domain", "licence", "source", "mask_kind")}
     name = str(raw.get("name") or folder.resolve().name)
     return SetInfo(name=name, folder=folder, ships=ships, **texts)
