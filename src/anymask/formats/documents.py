@@ -118,7 +118,16 @@ def output_stems(file_names: Sequence[str]) -> list[PurePosixPath]:
     for few in groups.values():
         if len(few) > 1:
             stems |= {name: _distinct(name, few, stems[name]) for name in few}
-    _number(stems)
+    # Add a number to paths that differ only in case from an earlier one.
+    taken: dict[str, PurePosixPath] = {}
+    every = Counter(map(name_key, stems.values()))
+    for name, stem in stems.items():
+        if taken.setdefault(name_key(stem), stem) != stem:
+            number = 2
+            while name_key(place := stem.with_stem(f"{stem.stem}-{number}")) in every:
+                number += 1
+            every[name_key(place)] += 1
+            stems[name] = taken[name_key(place)] = place
     return [stems[name] for name in file_names]
 
 
@@ -131,20 +140,6 @@ def _distinct(name: str, others: Sequence[str], stem: PurePosixPath) -> PurePosi
         if all([name_key(part) for part in other[-count:]] != end for other in rest):
             return PurePosixPath(*parts[-count:])
     return PurePosixPath(*parts) if parts else stem
-
-
-def _number(stems: dict[str, PurePosixPath]) -> None:
-    """Add a number to paths that differ only in case from an earlier one."""
-    taken: dict[str, PurePosixPath] = {}
-    every = Counter(map(name_key, stems.values()))
-    for name, stem in stems.items():
-        if taken.setdefault(name_key(stem), stem) == stem:
-            continue
-        number = 2
-        while name_key(place := stem.with_stem(f"{stem.stem}-{number}")) in every:
-            number += 1
-        every[name_key(place)] += 1
-        stems[name] = taken[name_key(place)] = place
 
 
 def _parts(file_name: str) -> list[str]:

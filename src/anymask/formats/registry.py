@@ -437,9 +437,26 @@ def _found_inside(source: Path) -> tuple[str, str] | None:
 
 def _refuse_unknown(source: Path) -> NoReturn:
     """Raise DataError that describes what a source is instead, or what it resembles."""
-    refuse_images(source)
+    from anymask.images.load import SUFFIXES  # loads Pillow
+    from anymask.masks import counted
+
+    if source.is_file() and source.suffix.lower() in SUFFIXES:
+        raise DataError(
+            f"{source} is an image, but annotations are required. Pass a file or folder of masks, "
+            f"as from `anymask everything {source} -o masks.json`."
+        )
+    ends = [path.suffix.lower() for path in source.rglob("*.*")]  # none for a file
+    annotated = {end for one in WRITABLE_FORMATS.values() for end in one.suffixes} - SUFFIXES
+    is_bare = source.is_dir() and not any(end in annotated | {".mat", ".npy"} for end in ends)
+    if is_bare and (images := sum(end in SUFFIXES for end in ends)):
+        raise DataError(
+            f"{source}: The folder contains {counted(images, 'image')}, but no annotations. Label "
+            f"them (anymask annotate {source}), or pass their masks."
+        )
     if message := suggest_command(source, "labels"):
         raise DataError(message)
+    if is_bare:
+        raise DataError(f"{source}: The folder contains no annotations. Pass another folder.")
     video = (
         ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
     )
@@ -486,29 +503,3 @@ def _best(source: Path, marks: Mapping[str, Mark]) -> tuple[str | None, Fit]:
     fits = ((name, mark.match(found)) for name, mark in marks.items())
     name, fit = max(fits, key=lambda one: one[1], default=(None, Fit.NO))
     return (name if fit else None), fit
-
-
-def refuse_images(source: Path) -> None:
-    """Raise DataError for an image, a folder of images without annotations or an empty folder."""
-    from anymask.images.load import SUFFIXES  # loads Pillow
-    from anymask.masks import counted
-
-    if source.is_file() and source.suffix.lower() in SUFFIXES:
-        raise DataError(
-            f"{source} is an image, but annotations are required. Pass a file or folder of masks, "
-            f"as from `anymask everything {source} -o masks.json`."
-        )
-    if not source.is_dir():
-        return
-    ends = [path.suffix.lower() for path in source.rglob("*.*")]
-    annotated = {end for one in WRITABLE_FORMATS.values() for end in one.suffixes} - SUFFIXES
-    if any(end in annotated | {".mat", ".npy"} for end in ends):
-        return
-    if images := sum(end in SUFFIXES for end in ends):
-        raise DataError(
-            f"{source}: The folder contains {counted(images, 'image')}, but no annotations. Label "
-            f"them (anymask annotate {source}), or pass their masks."
-        )
-    if message := suggest_command(source, "labels"):
-        raise DataError(message)
-    raise DataError(f"{source}: The folder contains no annotations. Pass another folder.")

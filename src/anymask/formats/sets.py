@@ -179,16 +179,25 @@ def _image_of(
     if not good or not all(type(side) is int and side > 0 for side in sides or ()):
         raise DataError(f"`hw` must be [height, width] in pixels, but it is {shown(sides)}.")
     hw, rows = (row["hw"][0], row["hw"][1]), as_list(row.get("masks"), "masks")
-    image, masks = _image_path(folder, row, absent_images), Masks()
+    name, masks = row.get("image"), Masks()
+    parts = PurePosixPath(name.replace("\\", "/") if isinstance(name, str) else "")
+    if not parts.name or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+        raise DataError(
+            f"`image` must be a path inside the dataset folder, but it is {shown(name)}."
+        )
+    image = folder.joinpath(*parts.parts)
+    if not image.is_file() and not absent_images:
+        raise DataError(
+            f"The image {name!r} is missing. `anymask convert --to set --copy-images` includes it."
+        )
     for number, mask in enumerate(rows):
         with report.record(f"mask {number}"):
             masks.append(_mask_of(as_record(mask, "mask"), hw))
     if row.get("ignore_rle") is not None:
         with report.record("ignore_rle"):
             masks.append(Mask(_rle_of(row["ignore_rle"], hw), VOID_LABEL, crowd=True))
-    name = image.relative_to(folder).as_posix().removeprefix(f"{IMAGE_FOLDER}/")
     return AnnotatedImage(
-        file_name=name,
+        file_name=parts.as_posix().removeprefix(f"{IMAGE_FOLDER}/"),
         hw=hw,
         masks=masks,
         source=image,
@@ -204,21 +213,6 @@ def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
         raise DataError(f"`annotator` must be a whole number, but it is {shown(annotator)}.")
     found = Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
     return with_extras(found, other_keys(held(mask, OF_MASK), ("annotator",)))
-
-
-def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Path:
-    name = row.get("image")
-    parts = PurePosixPath(name.replace("\\", "/") if isinstance(name, str) else "")
-    if not parts.name or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-        raise DataError(
-            f"`image` must be a path inside the dataset folder, but it is {shown(name)}."
-        )
-    path = folder.joinpath(*parts.parts)
-    if not path.is_file() and not may_be_absent:
-        raise DataError(
-            f"The image {name!r} is missing. `anymask convert --to set --copy-images` includes it."
-        )
-    return path
 
 
 def _rle_of(counts: object, hw: tuple[int, int]) -> Rle:

@@ -27,14 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import AnymaskError, ImageError, InputError, UintImage, brief
-from anymask.images.decoding import (
-    ImageView,
-    Ranges,
-    composite_range,
-    is_tiff,
-    open_file,
-    open_header,
-)
+from anymask.images.decoding import ImageView, composite_range, is_tiff, open_file, open_header
 from anymask.images.load import ImageFile, ImageSource, Pages, load_image, read_pages, read_view
 from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope
 from anymask.images.tiff import TiffFacts, channel_step, tiff_facts
@@ -106,18 +99,12 @@ class Planes:
             )
         if channel is None and (view.bands is not None or self.colors or not self.channels):
             return replace(view, page=place)
-        alone = _range_of((channel or 0) + 1, view)
+        channel, bands, ranges = channel or 0, view.bands or (), view.ranges
+        if ranges is not None and len(ranges) > 1:
+            ranges = (ranges[bands.index(channel + 1)],) if channel + 1 in bands else None
         if self.bands:
-            return ImageView(((channel or 0) + 1,), place, view.stretch, alone)
-        return ImageView(None, place + (channel or 0) * self._step(), view.stretch, alone)
-
-
-def _range_of(band: int, view: ImageView) -> Ranges | None:
-    """Return the range of one band for displaying it alone."""
-    if view.ranges is None or len(view.ranges) == 1:
-        return view.ranges
-    bands = view.bands or ()
-    return (view.ranges[bands.index(band)],) if band in bands else None
+            return ImageView((channel + 1,), place, view.stretch, ranges)
+        return ImageView(None, place + channel * self._step(), view.stretch, ranges)
 
 
 def read_planes(path: Path) -> Planes:
