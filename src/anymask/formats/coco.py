@@ -206,9 +206,14 @@ class _Records:
             row = row | {"segmentation": good}
             self.report.add("parts", image.file_name, None, "a part of fewer than 3 points is lost")
         if self.published or parts not in ([], None):
-            mask = with_extras(_mask(row, image.hw, self.names), record_extra(row))
-            if mask.crowd and not self.crowds:
-                mask = replace(mask, crowd=False)
+            label = label_of(row, self.names)
+            rle = segmentation_to_rle(row.get("segmentation"), image.hw)
+            about = {key: row[key] for key in SA1B_KEYS if key in row}
+            about["segmentation"] = {"size": rle.size, "counts": rle.counts}
+            about["predicted_iou"] = row.get("predicted_iou", row.get("score", 0.0))
+            mask = Mask.from_sa1b(about)
+            mask = replace(mask, label=label, crowd=mask.crowd and self.crowds)
+            mask = with_extras(mask, record_extra(row))
             if self.published:
                 return replace(mask, drawn_box=_box(row))
             origin = origin_in(self.document, row)
@@ -316,15 +321,6 @@ def _box(row: dict[str, Any]) -> Box | None:
         return None
     x, y, wide, high = as_numbers(row["bbox"], 4, "bbox")
     return (x, y, x + wide, y + high)
-
-
-def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask:
-    label = label_of(row, names)
-    rle = segmentation_to_rle(row.get("segmentation"), hw)
-    about = {key: row[key] for key in SA1B_KEYS if key in row}
-    about["segmentation"] = {"size": rle.size, "counts": rle.counts}
-    about["predicted_iou"] = row.get("predicted_iou", row.get("score", 0.0))
-    return replace(Mask.from_sa1b(about), label=label)
 
 
 def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:

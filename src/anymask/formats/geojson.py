@@ -21,7 +21,6 @@ from anymask.base import DataError, Floats, InputError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
-    Trait,
     extras_of,
     report_unsupported_fields,
     with_extras,
@@ -221,8 +220,13 @@ def to_geojson(
     if not np.isfinite(affine).all() or a * e == b * d:
         raise InputError(f"Invalid transform {affine}. Expected 6 numbers with a nonzero area.")
     report = LossReport() if report is None else report
-    kept = frozenset[Trait]({"labels", "scores", "ids", "crowds", "annotator"})
-    report_unsupported_fields(report, image, kept, OF_PROPERTIES, OF_DOCUMENT)
+    report_unsupported_fields(
+        report,
+        image,
+        frozenset({"labels", "scores", "ids", "crowds", "annotator"}),
+        OF_PROPERTIES,
+        OF_DOCUMENT,
+    )
     features = []
     for number, mask in enumerate(image.masks):
         geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)

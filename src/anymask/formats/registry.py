@@ -445,7 +445,7 @@ def _refuse_unknown(source: Path) -> NoReturn:
             f"{source} is an image, but annotations are required. Pass a file or folder of masks, "
             f"as from `anymask everything {source} -o masks.json`."
         )
-    ends = [path.suffix.lower() for path in source.rglob("*.*")]  # none for a file
+    ends = [path.suffix.lower() for path in source.rglob("*.*")] if source.is_dir() else []
     annotated = {end for one in WRITABLE_FORMATS.values() for end in one.suffixes} - SUFFIXES
     is_bare = source.is_dir() and not any(end in annotated | {".mat", ".npy"} for end in ends)
     if is_bare and (images := sum(end in SUFFIXES for end in ends)):

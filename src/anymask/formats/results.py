@@ -90,8 +90,8 @@ def _image(
             rle = with_area(segmentation_to_rle(row["segmentation"], hw), "it covers")
             about = {key: row[key] for key in _GENERATOR_KEYS if key in row}
             about["segmentation"] = {"size": rle.size, "counts": rle.counts}
-            about["predicted_iou"] = row.get("score", row.get("predicted_iou", 0.0))
-            score = as_number(about["predicted_iou"], "score")
+            score = as_number(row.get("score", row.get("predicted_iou", 0.0)), "score")
+            about["predicted_iou"] = score
             label = None if row.get("category_id") is None else str(row["category_id"])
             mask = replace(Mask.from_sa1b(about), label=label, score=score)
             masks.append(with_extras(mask, record_extra(row)))

@@ -638,5 +638,4 @@ def encode(
     facts = {"license": license_text(policy.facts.licences), "info": policy.facts.info}
     about: dict[str, Any] = {"train": usual, "val": usual} | folders
     about |= {"names": dict(enumerate(names))} | other_keys(facts, ())
-    text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
-    yield file, text.encode()
+    yield file, yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf).encode()

@@ -214,9 +214,8 @@ def suggest_single_image(path: Path, requested: ExpectedInput, *, is_map: bool) 
 
 def _files_in(folder: Path) -> Iterator[Path]:
     """Yield files of a folder and its subfolders, in order, without hidden ones and links."""
-    depth = len(folder.parts)
     for here, inside, names in os.walk(folder):
-        deep = len(Path(here).parts) - depth
+        deep = len(Path(here).relative_to(folder).parts)
         inside[:] = sorted(name for name in inside if not name.startswith(".") and deep < _DEPTH)
         for name in sorted(names):
             if not name.startswith("."):

@@ -277,7 +277,13 @@ def load_channels(
         source = Path(source)
     pages = [page]
     if isinstance(source, Path) and source.suffix.lower() in TIFF and source.is_file():
-        pages = _pages_of_place(read_planes(source), page, count)
+        planes = read_planes(source)
+        along = dict(planes.pages.axes).get("C", 1)
+        is_unnamed = not planes.pages.axes and not planes.bands and page == 0
+        if along > 1 and not planes.bands:
+            pages = [planes.view(page, channel, ImageView()).page for channel in range(along)]
+        elif is_unnamed and count is not None and planes.pages.count == count > 1:
+            pages = list(range(count))
     parts = [np.asarray(read_view(source, ImageView(page=one, raw=True))) for one in pages]
     if len({part.shape for part in parts}) > 1:
         raise ImageError(
@@ -321,17 +327,6 @@ def read_channels(file: ImageFile, mix: ChannelMix) -> NDArray[Any]:  # -> (H, W
             "Remove the options bands, stretch and ranges."
         )
     return load_for_mix(file.path, mix, view.page)
-
-
-def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
-    """Return the pages that form the image of a place. Raises InputError."""
-    along = dict(planes.pages.axes).get("C", 1)
-    if along > 1 and not planes.bands:
-        return [planes.view(page, channel, ImageView()).page for channel in range(along)]
-    unnamed = not planes.pages.axes and not planes.bands and page == 0
-    if unnamed and count is not None and planes.pages.count == count > 1:
-        return list(range(count))
-    return [page]
 
 
 # Values for measurements.

@@ -156,8 +156,8 @@ def deep_gray(image: Image.Image) -> NDArray[Any]:  # -> (H, W)
     array, tags = np.asarray(image), getattr(image, "tag_v2", {})
     if array.dtype.kind != "u" or tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO:
         return array
-    bits = max(tags.get(_BITS, (16,)))
-    return np.asarray(array.dtype.type((1 << bits) - 1) - array)
+    white = (1 << max(tags.get(_BITS, (16,)))) - 1
+    return np.asarray(array.dtype.type(white) - array)
 
 
 def read_tiff(file: BinaryIO, name: str, view: ImageView) -> DeepImage:
