@@ -29,6 +29,7 @@ from anymask.formats.annotations import (
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
+    file_target,
     find_files,
     hw_of_image,
     names_in_dataset,
@@ -377,7 +378,7 @@ def encode(
             kept.append(mask)
     document = document_facts(images, ids, policy) | {"annotations": rows}
     report_dataset_fields(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENSES), OF_CATEGORY)
-    yield json_target(target), to_json(with_origins(document, kept))
+    yield file_target(target), to_json(with_origins(document, kept))
 
 
 def document_facts(
@@ -394,8 +395,8 @@ def document_facts(
     licence = only_license(policy)
     rows = [licence | image_row(number, image) for number, image in enumerate(images, start=1)]
     terms = {"licenses": facts.licences} if facts.licences else {}
-    info = {"info": {"description": ANYMASK_DESCRIPTION} | facts.info}
-    return info | terms | {"images": rows, "categories": categories}
+    info = {"description": ANYMASK_DESCRIPTION} | facts.info
+    return {"info": info} | terms | {"images": rows, "categories": categories}
 
 
 def written_extra(mask: Mask) -> dict[str, Any]:
@@ -411,13 +412,6 @@ def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:
     """Return COCO's record of an image."""
     row = {"id": image_id, "file_name": image.file_name, "height": image.hw[0]}
     return row | {"width": image.hw[1]} | held(image.extra, OF_IMAGE)
-
-
-def json_target(target: Path) -> Path:
-    """Return the target. Raises DataError unless it ends in .json."""
-    if target.suffix.lower() != ".json":
-        raise DataError(f"{target}: This format is a single file. Use a name ending in .json.")
-    return target
 
 
 def annotation_row(mask: Mask, image_id: int, category: int) -> dict[str, Any]:

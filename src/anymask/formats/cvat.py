@@ -33,6 +33,7 @@ from anymask.formats.annotations import (
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
+    file_target,
     find_files,
     image_beside,
     names_in_dataset,
@@ -227,8 +228,6 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Write one file with masks."""
-    if target.suffix.lower() != ".xml":
-        raise DataError(f"{target}: This format is a single file. Use a name ending in .xml.")
     labels = [
         _label(name, policy.facts.classes.get(name, {}), images)
         for name in class_names(images, policy.classes)
@@ -272,7 +271,7 @@ def encode(
             masks.append(xml_element("mask", inside, shape))
         root.append(xml_element("image", masks, about | held(image.extra, _OF_IMAGE_HELD)))
     ET.indent(root)
-    yield target, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
+    yield file_target(target, ".xml"), ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
 
 
 def _label(name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]) -> ET.Element:

@@ -441,6 +441,13 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
     return [target.joinpath(name.parent, name.name + suffix) for name in kept]
 
 
+def file_target(target: Path, suffix: str = ".json") -> Path:
+    """Return the target of a format with one file. Raises DataError for another suffix."""
+    if target.suffix.lower() != suffix:
+        raise DataError(f"{target}: This format is a single file. Use a name ending in {suffix}.")
+    return target
+
+
 def report_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:
     """Report images whose output files have another name."""
     names = [image.file_name for image in images]

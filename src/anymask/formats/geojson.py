@@ -135,11 +135,10 @@ def _mask(feature: Any, hw: tuple[int, int], report: LossReport) -> Mask | None:
     group, label, extra = about.get("group"), about.get("label"), dict[str, Any]()
     if "label" not in about:
         label, extra = _of_qupath(about)
-    score = extra.pop("score", about.get("score", 0.0))
     mask = Mask(
         empty_rle(hw) if empty else polygons_to_rle(polygons, hw),
         None if label is None else as_text(label, "label"),
-        score=as_number(score, "score"),
+        score=as_number(extra.pop("score", about.get("score", 0.0)), "score"),
         id=None if group is None else as_whole(group, "group"),
         crowd=bool(about.get("crowd", False)),
     )

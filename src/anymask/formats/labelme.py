@@ -23,7 +23,6 @@ from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
-    Trait,
     add_part,
     distinct_groups,
     extras_of,
@@ -174,8 +173,13 @@ def encode(
 ) -> Iterator[OutFile]:
     """Write a file for each image: exact masks, or polygons whose parts share a group_id."""
     for image, path in zip(images, output_paths(images, target, ".json"), strict=True):
-        kept = frozenset[Trait]({"labels", "ids", "scores", "annotator"})
-        report_unsupported_fields(report, image, kept, OF_SHAPE, OF_DOCUMENT)
+        report_unsupported_fields(
+            report,
+            image,
+            frozenset({"labels", "ids", "scores", "annotator"}),
+            OF_SHAPE,
+            OF_DOCUMENT,
+        )
         report_unlabeled(report, image)
         groups = distinct_groups(image, report)
         shapes: list[dict[str, Any]] = []
@@ -203,11 +207,15 @@ def encode(
             if mask.score:
                 rest["score"] = mask.score
             shapes += [about | shape | rest for shape in found]
-        document = {"version": VERSION, "flags": {}, "shapes": shapes}
+        document: dict[str, Any] = {"version": VERSION, "flags": {}, "shapes": shapes}
         document |= held(image.extra, OF_DOCUMENT)
         name = PurePosixPath(image.file_name)
         below = path != target and path.parent == target / name.parent
-        about = {"imagePath": name.name if below else image.file_name, "imageData": None}
-        size = {"imageHeight": image.hw[0], "imageWidth": image.hw[1]}
-        yield path, to_json(document | about | size)
+        document |= {
+            "imagePath": name.name if below else image.file_name,
+            "imageData": None,
+            "imageHeight": image.hw[0],
+            "imageWidth": image.hw[1],
+        }
+        yield path, to_json(document)
     report_dataset_fields(report, images, policy)

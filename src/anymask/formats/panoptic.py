@@ -19,7 +19,6 @@ from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
-    Trait,
     extras_of,
     report_unlabeled,
     report_unsupported_fields,
@@ -33,13 +32,13 @@ from anymask.formats.coco import (
     crowds_count,
     document_facts,
     image_extra,
-    json_target,
     read_facts,
     rows_by_id,
 )
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
+    file_target,
     find_files,
     located,
     output_paths,
@@ -187,13 +186,14 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Yield the PNGs, then the JSON file."""
-    folder = json_target(target).with_suffix("")
+    folder = file_target(target).with_suffix("")
     ids = category_ids(images, policy)
     rows = []
     paths = output_paths(images, folder, ".png")
     for image_id, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
-        kept = frozenset[Trait]({"labels", "crowds", "annotator"})
-        report_unsupported_fields(report, image, kept, OF_SEGMENT, OF_IMAGE)
+        report_unsupported_fields(
+            report, image, frozenset({"labels", "crowds", "annotator"}), OF_SEGMENT, OF_IMAGE
+        )
         report_unlabeled(report, image)
         values = paint_numbers(image, range(1, len(image.masks) + 1), report)
         segments, found = [], value_rles(values)

@@ -285,10 +285,22 @@ def encode_annotations(
     """Yield the files of a format without writing them; losses are added on the way.
 
     If the format cannot store the origins of masks or the terms of the dataset, the last files are
-    side files (`metadata`).
+    side files (`metadata`). Raises InputError for a target that the format is not written to.
     """
     chosen, target, policy = find_format(name), Path(target), policy or Policy()
-    _check_target(target, name, chosen)
+    if not chosen.writable:
+        raise InputError(
+            f"The format {name} can be read, but not written. Choose from: {_writable_names()}"
+        )
+    suffix, own = file_suffix(target), chosen.suffixes[0]
+    if suffix and chosen.kind == "folder":
+        raise InputError(f"{name} is written as a folder, got {str(target)!r}. Remove {suffix}")
+    if suffix and suffix != own:
+        more = "" if chosen.kind == "file" else ", for one image, or a folder"
+        raise InputError(
+            f"{name} is written as a file ending in {own}{more}, got {str(target)!r}. Did you mean "
+            f"{target.with_suffix(own)}?"
+        )
     if chosen.kind != "file":
         report_renamed(report, images)
     yield from chosen.encode(images, target, report, policy)
@@ -296,26 +308,6 @@ def encode_annotations(
         yield from encode_side(images, target)
     if chosen.module not in WITH_TERMS:
         yield from encode_terms(policy.facts, target)
-
-
-def _check_target(target: Path, name: str, chosen: Format) -> None:
-    """Raise InputError for the name of a file if the format is not written to such a file."""
-    if not chosen.writable:
-        raise InputError(
-            f"The format {name} can be read, but not written. Choose from: {_writable_names()}"
-        )
-    suffix, own = file_suffix(target), chosen.suffixes[0]
-    if not suffix or (suffix == own and chosen.kind != "folder"):
-        return
-    if chosen.kind == "folder":
-        kinds, remedy = "a folder", f"Remove {suffix}"
-    else:
-        more = "" if chosen.kind == "file" else ", for one image, or a folder"
-        kinds, remedy = (
-            f"a file ending in {own}{more}",
-            f"Did you mean {target.with_suffix(own)}?",
-        )
-    raise InputError(f"{name} is written as {kinds}, got {str(target)!r}. {remedy}")
 
 
 def write_annotations(

@@ -96,8 +96,7 @@ def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) ->
         if not mask.score:  # no score was set
             written.pop("predicted_iou")
         records.append(extras_of(mask, OF_RECORD) | written)
-    document = {"image": about, "annotations": parents_to_ids(records)}
-    return with_origins(document, image.masks)
+    return with_origins({"image": about, "annotations": parents_to_ids(records)}, image.masks)
 
 
 def read_sa1b(records: Sequence[Any]) -> list[Mask]:

@@ -34,13 +34,13 @@ from anymask.formats.coco import (
     document_facts,
     file_name,
     image_row,
-    json_target,
     read_document,
     segmentation_to_rle,
     written_extra,
 )
 from anymask.formats.documents import (
     OutFile,
+    file_target,
     find_files,
     located,
     names_in_dataset,
@@ -361,4 +361,4 @@ def encode(
     facts = held(document_facts([], {}, policy), ("info", "licenses"))
     document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
     report_dataset_fields(report, images, policy, (INFO, LICENSES))
-    yield json_target(target), to_json(with_origins(document, kept))
+    yield file_target(target), to_json(with_origins(document, kept))

@@ -217,8 +217,7 @@ def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[
             groups = list(range(len(groups)))
         for place, (mask, group) in enumerate(zip(image.masks, groups, strict=True)):
             if not rle_area(mask.rle):
-                reason = "an empty mask means that the object is not visible"
-                report.add("empty", image.file_name, place, reason)
+                report.add("empty", image.file_name, place, "an empty mask is a hidden object")
             track = tracks.setdefault(int(group or 0), [empty_rle(image.hw)] * len(frames))
             track[number] = mask.rle
     return dict(sorted(tracks.items()))

@@ -23,7 +23,6 @@ from anymask.formats.annotations import (
     VOID_LABEL,
     AnnotatedImage,
     LossReport,
-    Trait,
     extras_of,
     report_unsupported_fields,
     with_extras,
@@ -102,11 +101,9 @@ def load_set(
         DataError: A file or line is invalid; the message names it and the reason.
     """
     folder = Path(folder)
-    path = _masks_file(folder)
-    info = read_info(folder)
     if not (samples := list(iter_samples(folder, absent_images=absent_images, report=report))):
-        raise DataError(f"{path}: The file is empty. Expected one line per image.")
-    return info, samples
+        raise DataError(f"{folder / MASKS_FILE}: The file is empty. Expected one line per image.")
+    return read_info(folder), samples
 
 
 def iter_samples(
@@ -233,8 +230,9 @@ def encode(
     names, keys = paths_in_set([image.file_name for image in images]), only_license(policy)
     lines = []
     for image, name in zip(images, names, strict=True):
-        kept = frozenset[Trait]({"labels", "crowds", "annotator"})
-        report_unsupported_fields(report, image, kept, OF_MASK, keys)
+        report_unsupported_fields(
+            report, image, frozenset({"labels", "crowds", "annotator"}), OF_MASK, keys
+        )
         crowds = [mask for mask in image.masks if mask.crowd]
         for number, mask in enumerate(image.masks):
             if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):

@@ -110,8 +110,11 @@ def _extra(element: ET.Element) -> dict[str, Any]:
 
 
 def _texts(root: ET.Element, tag: str) -> dict[str, str]:
-    inside = root.iterfind(f"{tag}/*")
-    return {one.tag: one.text for one in inside if one.text and one.text not in _UNSAID}
+    return {
+        one.tag: one.text
+        for one in root.iterfind(f"{tag}/*")
+        if one.text and one.text not in _UNSAID
+    }
 
 
 def _image_file(

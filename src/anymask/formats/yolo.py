@@ -126,13 +126,10 @@ class LineReader:
 
     def _ended(self, line: Line, numbers: list[str]) -> Line:
         """Return a line with a confidence and a track, or one of both."""
-        if len(numbers) == 2:
-            return replace(line, confidence=numbers[0], track=numbers[1])
-        if not numbers:
-            return line
-        if _above_one(numbers[0]) or (self.track and not self.confidence):
+        if len(numbers) == 1 and (_above_one(numbers[0]) or (self.track and not self.confidence)):
             return replace(line, track=numbers[0])
-        return replace(line, confidence=numbers[0])
+        confidence, track, *_ = (*numbers, None, None)
+        return replace(line, confidence=confidence, track=track)
 
 
 def line_reader(
@@ -632,8 +629,9 @@ def encode(
                 lines.append(" ".join([str(place), *(f"{share:.7g}" for share in shares)]) + "\n")
         yield path, "".join(lines).encode()
     report_dataset_fields(report, images, policy, (CLASSES, INFO, LICENSES))
-    parts = parts_of(images).items()
-    folders = {split: f"images/{few[0].file_name.split('/')[0]}" for split, few in parts}
+    folders = {
+        split: f"images/{few[0].file_name.split('/')[0]}" for split, few in parts_of(images).items()
+    }
     usual = next(iter(folders.values()), "images")  # relative to the file, which has no `path`
     facts = {"license": license_text(policy.facts.licences), "info": policy.facts.info}
     about: dict[str, Any] = {"train": usual, "val": usual} | folders

@@ -154,8 +154,7 @@ def recognize_head(head: bytes) -> InputType | None:
     if text.startswith((b"<!doctype html", b"<html")):
         return _other("a web page", "Download the image itself")
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
-        convert = "Convert it to an image: rsvg-convert FILE -o drawing.png"
-        return _other("an SVG drawing", convert)
+        return _other("an SVG drawing", "Convert it to an image: rsvg-convert FILE -o drawing.png")
     return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
 
 

@@ -251,10 +251,9 @@ def read_value_ranges(path: Path, page: int = 0) -> list[ChannelRange]:
         return []
     array, name = load_channels(path, page), repr(str(path))
     names = planes.channels or (("Grey",) if array.shape[2] < 3 else ())
-    channels = zip(names, np.dsplit(array, array.shape[2]), strict=False)
     return [
         ChannelRange(one, float(band.min()), float(band.max()), *composite_range(band, name))
-        for one, band in channels
+        for one, band in zip(names, np.dsplit(array, array.shape[2]), strict=False)
     ]
 
 
