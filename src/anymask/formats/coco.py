@@ -29,6 +29,7 @@ from anymask.formats.annotations import (
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
+    file_target,
     find_files,
     hw_of_image,
     names_in_dataset,
@@ -206,9 +207,14 @@ class _Records:
             row = row | {"segmentation": good}
             self.report.add("parts", image.file_name, None, "a part of fewer than 3 points is lost")
         if self.published or parts not in ([], None):
-            mask = with_extras(_mask(row, image.hw, self.names), record_extra(row))
-            if mask.crowd and not self.crowds:
-                mask = replace(mask, crowd=False)
+            label = label_of(row, self.names)
+            rle = segmentation_to_rle(row.get("segmentation"), image.hw)
+            about = {key: row[key] for key in SA1B_KEYS if key in row}
+            about["segmentation"] = {"size": rle.size, "counts": rle.counts}
+            about["predicted_iou"] = row.get("predicted_iou", row.get("score", 0.0))
+            mask = Mask.from_sa1b(about)
+            mask = replace(mask, label=label, crowd=mask.crowd and self.crowds)
+            mask = with_extras(mask, record_extra(row))
             if self.published:
                 return replace(mask, drawn_box=_box(row))
             origin = origin_in(self.document, row)
@@ -318,15 +324,6 @@ def _box(row: dict[str, Any]) -> Box | None:
     return (x, y, x + wide, y + high)
 
 
-def _mask(row: dict[str, Any], hw: tuple[int, int], names: dict[int, str]) -> Mask:
-    label = label_of(row, names)
-    rle = segmentation_to_rle(row.get("segmentation"), hw)
-    about = {key: row[key] for key in SA1B_KEYS if key in row}
-    about["segmentation"] = {"size": rle.size, "counts": rle.counts}
-    about["predicted_iou"] = row.get("predicted_iou", row.get("score", 0.0))
-    return replace(Mask.from_sa1b(about), label=label)
-
-
 def segmentation_to_rle(segmentation: Any, hw: tuple[int, int]) -> Rle:
     """Decode run-lengths or polygons of a record; a flat list of numbers is one polygon.
 
@@ -381,7 +378,7 @@ def encode(
             kept.append(mask)
     document = document_facts(images, ids, policy) | {"annotations": rows}
     report_dataset_fields(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENSES), OF_CATEGORY)
-    yield json_target(target), to_json(with_origins(document, kept))
+    yield file_target(target), to_json(with_origins(document, kept))
 
 
 def document_facts(
@@ -398,8 +395,8 @@ def document_facts(
     licence = only_license(policy)
     rows = [licence | image_row(number, image) for number, image in enumerate(images, start=1)]
     terms = {"licenses": facts.licences} if facts.licences else {}
-    info = {"info": {"description": ANYMASK_DESCRIPTION} | facts.info}
-    return info | terms | {"images": rows, "categories": categories}
+    info = {"description": ANYMASK_DESCRIPTION} | facts.info
+    return {"info": info} | terms | {"images": rows, "categories": categories}
 
 
 def written_extra(mask: Mask) -> dict[str, Any]:
@@ -413,16 +410,8 @@ def written_extra(mask: Mask) -> dict[str, Any]:
 
 def image_row(image_id: int, image: AnnotatedImage) -> dict[str, Any]:
     """Return COCO's record of an image."""
-    height, width = image.hw
-    row = {"id": image_id, "file_name": image.file_name, "height": height, "width": width}
-    return row | held(image.extra, OF_IMAGE)
-
-
-def json_target(target: Path) -> Path:
-    """Return the target. Raises DataError unless it ends in .json."""
-    if target.suffix.lower() != ".json":
-        raise DataError(f"{target}: This format is a single file. Use a name ending in .json.")
-    return target
+    row = {"id": image_id, "file_name": image.file_name, "height": image.hw[0]}
+    return row | {"width": image.hw[1]} | held(image.extra, OF_IMAGE)
 
 
 def annotation_row(mask: Mask, image_id: int, category: int) -> dict[str, Any]:

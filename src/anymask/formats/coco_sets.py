@@ -28,7 +28,10 @@ from anymask.formats.loss_report import LossReport
 def read_coco(root: Path, split: str, report: LossReport | None = None) -> Iterator[AnnotatedImage]:
     """Read the images of a COCO JSON. Raises DataError that names file, record and reason."""
     path = _json_of(root, split)
-    folders, report = _folders(path, split), LossReport() if report is None else report
+    names = [name for name in (path.stem.rsplit("_", 1)[-1], *_names(split)) if name]
+    inside = (*names, *(f"images/{name}" for name in names), "images", "image", "imgs", "data", ".")
+    folders = [top / name for top in (path.parent, path.parent.parent) for name in inside]
+    report = LossReport() if report is None else report
     with located(path):
         for row, image in read_document(read_json(path), report, published=True):
             with located(f"image {row['id']}"):
@@ -85,11 +88,3 @@ def _json_of(root: Path, split: str) -> Path:
 def _names(split: str) -> list[str]:
     """Return the names of a split, with and without the years of COCO."""
     return [split, f"{split}2017", f"{split}2014"]
-
-
-def _folders(path: Path, split: str) -> list[Path]:
-    """Return folders that may contain the images of a JSON, most likely ones first."""
-    tops = [path.parent, path.parent.parent]
-    named = [name for name in (path.stem.rsplit("_", 1)[-1], *_names(split)) if name]
-    named += [f"images/{name}" for name in named]
-    return [top / name for top in tops for name in (*named, "images", "image", "imgs", "data", ".")]

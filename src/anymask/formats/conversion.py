@@ -121,8 +121,10 @@ def convert(
         done = _report(dataset, found, target_format)
         encoded = encode_annotations(found, target, target_format, done, policy)
         names = paths_in_set([image.file_name for image in found]) if copy_images else []
-        pairs = zip(found, names, strict=False)
-        image_files = ((target / name, dataset.content(image)) for image, name in pairs)
+        image_files = (
+            (target / name, dataset.content(image))
+            for image, name in zip(found, names, strict=False)
+        )
         done.files = write_files(_beside(chain(encoded, image_files), dataset, found), target)
         return done
 

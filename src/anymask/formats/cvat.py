@@ -33,6 +33,7 @@ from anymask.formats.annotations import (
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
+    file_target,
     find_files,
     image_beside,
     names_in_dataset,
@@ -144,8 +145,8 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
                 report.list_classes(dict.fromkeys(names))
             for task in (*root.iterfind("meta/task"), *root.iterfind("meta/job")):
                 plain = (part for part in task if not len(part) and part.tag not in _DERIVED_KEYS)
-                fields = {part.tag: part.text for part in plain if (part.text or "").strip()}
-                add_info(report, fields)
+                texts = {part.tag: part.text for part in plain if (part.text or "").strip()}
+                add_info(report, texts)
             for number, element in enumerate(root.iter("image")):
                 with report.record(f"image {number}"):
                     images.append((path, _image(element, report)))
@@ -227,8 +228,6 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Write one file with masks."""
-    if target.suffix.lower() != ".xml":
-        raise DataError(f"{target}: This format is a single file. Use a name ending in .xml.")
     labels = [
         _label(name, policy.facts.classes.get(name, {}), images)
         for name in class_names(images, policy.classes)
@@ -272,7 +271,7 @@ def encode(
             masks.append(xml_element("mask", inside, shape))
         root.append(xml_element("image", masks, about | held(image.extra, _OF_IMAGE_HELD)))
     ET.indent(root)
-    yield target, ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
+    yield file_target(target, ".xml"), ET.tostring(root, "utf-8", xml_declaration=True) + b"\n"
 
 
 def _label(name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]) -> ET.Element:
@@ -327,7 +326,17 @@ def _read_tracks(
     root: ET.Element, path: Path, report: LossReport, image_root: Path | None
 ) -> list[AnnotatedImage]:
     """Read the frames of all tasks of a file."""
-    tasks, numbers = _tasks(root, path, image_root), dict[object, int]()
+    tasks, numbers = dict[str, _Task](), dict[object, int]()
+    for row in [*root.iterfind("meta//task"), *root.iterfind("meta//job")]:
+        name = row.findtext("source") or row.findtext("name") or path.stem
+        count = checked_frames(as_whole(row.findtext("size") or 0, "size"))
+        tasks[row.findtext("id") or ""] = _Task(name, count, _size(root, row))
+    tasks = tasks or {"": _Task(path.stem, 0, _size(root, root))}
+    checked_frames(sum(task.frames for task in tasks.values()))
+    for task in tasks.values():
+        if task.hw is None:
+            image = image_beside(path, frame_name(0), image_root)
+            task.hw = read_hw(image) if image is not None else None
     for number, track in enumerate(root.iter("track"), start=1):
         with report.record(f"track {number - 1} ({track.get('label')})"):
             task = tasks.get(track.get("task_id", "")) or next(iter(tasks.values()))
@@ -352,22 +361,6 @@ def _read_tracks(
                     if mask is not None:
                         add_part(task.masks[frame], object_number, mask)
     return [image for task in tasks.values() for image in _images(task, path, image_root)]
-
-
-def _tasks(root: ET.Element, path: Path, image_root: Path | None) -> dict[str, _Task]:
-    """Return the tasks or jobs of a file by id; one without an id if the file describes none."""
-    found = {}
-    for about in [*root.iterfind("meta//task"), *root.iterfind("meta//job")]:
-        name = about.findtext("source") or about.findtext("name") or path.stem
-        count = checked_frames(as_whole(about.findtext("size") or 0, "size"))
-        found[about.findtext("id") or ""] = _Task(name, count, _size(root, about))
-    found = found or {"": _Task(path.stem, 0, _size(root, root))}
-    checked_frames(sum(task.frames for task in found.values()))
-    for task in found.values():
-        if task.hw is None:
-            image = image_beside(path, frame_name(0), image_root)
-            task.hw = read_hw(image) if image is not None else None
-    return found
 
 
 def _size(root: ET.Element, about: ET.Element) -> tuple[int, int] | None:

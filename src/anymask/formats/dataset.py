@@ -177,8 +177,8 @@ class Dataset:
         """Return the dataset with one split. Raises InputError that lists the splits."""
         alike = [name for name in self.splits if role_of(name) == role_of(split)]
         name = split if split in self.splits or len(alike) != 1 else alike[0]
-        is_known, is_layout = name in self.splits, has_layout(self.format)
-        if not is_known and (not is_layout or (self.splits and "/" not in split)):
+        is_known = name in self.splits
+        if not is_known and (not has_layout(self.format) or (self.splits and "/" not in split)):
             known = ", ".join(self.splits) or "none"
             raise InputError(f"Unknown split {split!r}. Splits of {self.display_path}: {known}")
         if is_known and name not in stated_splits(self.source, self.format):
@@ -380,9 +380,8 @@ class Dataset:
 
     def _is_label(self, file_name: str) -> bool:
         """Return whether a label image has no separate image, so that its name is its own."""
-        if self.format != MASK_FORM or self.images is not None or not file_name.endswith(".png"):
-            return False
-        if split_folders(self.source, MASK_FORM):
+        may_be = self.format == MASK_FORM and self.images is None and file_name.endswith(".png")
+        if not may_be or split_folders(self.source, MASK_FORM):
             return False
         path = self.source / file_name
         return not path.is_file() or path in self._labels

@@ -15,6 +15,7 @@ import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -55,20 +56,15 @@ def address_name(address: str) -> str:
     query = parse_qs(parts.query)
     if "d" in query:
         return unquote(query["d"][0]).replace("\\", "/").lstrip("/")
-    if "fileuri" in query and (inner := _decoded(query["fileuri"][0])):
-        return address_name(inner)
+    if "fileuri" in query:  # an address in base64
+        with suppress(binascii.Error, UnicodeDecodeError):
+            text = query["fileuri"][0]
+            if inner := base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode():
+                return address_name(inner)
     if not parts.scheme and not address.startswith("/"):
         return address
     path = parts.path if parts.scheme in _BUCKETS else unquote(parts.path)
     return _UPLOADS.sub("", path.lstrip("/")) or address
-
-
-def _decoded(text: str) -> str:
-    """Return the address in Label Studio's `fileuri`; "" for any other text."""
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
 
 
 def uploaded_name(name: str) -> str:
@@ -122,7 +118,16 @@ def output_stems(file_names: Sequence[str]) -> list[PurePosixPath]:
     for few in groups.values():
         if len(few) > 1:
             stems |= {name: _distinct(name, few, stems[name]) for name in few}
-    _number(stems)
+    # Add a number to paths that differ only in case from an earlier one.
+    taken: dict[str, PurePosixPath] = {}
+    every = Counter(map(name_key, stems.values()))
+    for name, stem in stems.items():
+        if taken.setdefault(name_key(stem), stem) != stem:
+            number = 2
+            while name_key(place := stem.with_stem(f"{stem.stem}-{number}")) in every:
+                number += 1
+            every[name_key(place)] += 1
+            stems[name] = taken[name_key(place)] = place
     return [stems[name] for name in file_names]
 
 
@@ -135,20 +140,6 @@ def _distinct(name: str, others: Sequence[str], stem: PurePosixPath) -> PurePosi
         if all([name_key(part) for part in other[-count:]] != end for other in rest):
             return PurePosixPath(*parts[-count:])
     return PurePosixPath(*parts) if parts else stem
-
-
-def _number(stems: dict[str, PurePosixPath]) -> None:
-    """Add a number to paths that differ only in case from an earlier one."""
-    taken: dict[str, PurePosixPath] = {}
-    every = Counter(map(name_key, stems.values()))
-    for name, stem in stems.items():
-        if taken.setdefault(name_key(stem), stem) == stem:
-            continue
-        number = 2
-        while name_key(place := stem.with_stem(f"{stem.stem}-{number}")) in every:
-            number += 1
-        every[name_key(place)] += 1
-        stems[name] = taken[name_key(place)] = place
 
 
 def _parts(file_name: str) -> list[str]:
@@ -448,6 +439,13 @@ def output_paths(images: Sequence[AnnotatedImage], target: Path, suffix: str) ->
             f"Two images have the name {str(twice[0])!r}, so their files would be the same."
         )
     return [target.joinpath(name.parent, name.name + suffix) for name in kept]
+
+
+def file_target(target: Path, suffix: str = ".json") -> Path:
+    """Return the target of a format with one file. Raises DataError for another suffix."""
+    if target.suffix.lower() != suffix:
+        raise DataError(f"{target}: This format is a single file. Use a name ending in {suffix}.")
+    return target
 
 
 def report_renamed(report: LossReport, images: Iterable[AnnotatedImage]) -> None:

@@ -21,7 +21,6 @@ from anymask.base import DataError, Floats, InputError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
-    Trait,
     extras_of,
     report_unsupported_fields,
     with_extras,
@@ -136,11 +135,10 @@ def _mask(feature: Any, hw: tuple[int, int], report: LossReport) -> Mask | None:
     group, label, extra = about.get("group"), about.get("label"), dict[str, Any]()
     if "label" not in about:
         label, extra = _of_qupath(about)
-    score = extra.pop("score", about.get("score", 0.0))
     mask = Mask(
         empty_rle(hw) if empty else polygons_to_rle(polygons, hw),
         None if label is None else as_text(label, "label"),
-        score=as_number(score, "score"),
+        score=as_number(extra.pop("score", about.get("score", 0.0)), "score"),
         id=None if group is None else as_whole(group, "group"),
         crowd=bool(about.get("crowd", False)),
     )
@@ -221,8 +219,13 @@ def to_geojson(
     if not np.isfinite(affine).all() or a * e == b * d:
         raise InputError(f"Invalid transform {affine}. Expected 6 numbers with a nonzero area.")
     report = LossReport() if report is None else report
-    kept = frozenset[Trait]({"labels", "scores", "ids", "crowds", "annotator"})
-    report_unsupported_fields(report, image, kept, OF_PROPERTIES, OF_DOCUMENT)
+    report_unsupported_fields(
+        report,
+        image,
+        frozenset({"labels", "scores", "ids", "crowds", "annotator"}),
+        OF_PROPERTIES,
+        OF_DOCUMENT,
+    )
     features = []
     for number, mask in enumerate(image.masks):
         geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)
@@ -253,8 +256,7 @@ def refuse_map(name: str) -> NoReturn:
 
 def image_member(image: AnnotatedImage) -> dict[str, Any]:
     """Return the foreign member with name and size of the image."""
-    height, width = image.hw
-    return {"file_name": image.file_name, "height": height, "width": width}
+    return {"file_name": image.file_name, "height": image.hw[0], "width": image.hw[1]}
 
 
 def encode(

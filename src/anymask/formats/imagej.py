@@ -121,9 +121,8 @@ def _image_of(path: Path, image_root: Path | None) -> tuple[Path, str]:
 def _rois(path: Path, report: LossReport) -> list[Any]:
     """Read the ROIs of a file; unnamed ROIs get the name of their member."""
     is_set = path.suffix.lower() == ROI_SET
-    members = _members(path) if is_set else [(path.name, read_bytes(path))]
     rois, roifile = list[Any](), _roifile()
-    for name, data in members:
+    for name, data in _members(path) if is_set else [(path.name, read_bytes(path))]:
         with report.record(name), _broken():
             roi = roifile.ImagejRoi.frombytes(data)
             roi.name = roi.name or Path(name).stem

@@ -123,8 +123,9 @@ def _are_labels_of(folder: Path, images: Path) -> bool:
         for path in sorted(folder.rglob("*.*"))
         if path.suffix.lower() in ALL_SUFFIXES and not path.is_relative_to(images)
     ]
-    names = (path.with_suffix("").as_posix() for path in found)
-    return bool(found) and all(find_image(images, name) for name in names)
+    return bool(found) and all(
+        find_image(images, path.with_suffix("").as_posix()) for path in found
+    )
 
 
 def _only(folder: Path, names: frozenset[str]) -> Path | None:

@@ -38,11 +38,11 @@ from anymask.formats.annotations import (
     report_unlabeled,
     report_unsupported_fields,
 )
-from anymask.formats.coco import json_target
 from anymask.formats.documents import (
     OutFile,
     address_name,
     checked_hw,
+    file_target,
     find_files,
     find_named,
     read_hw,
@@ -396,7 +396,7 @@ def encode(
             task["predictions"] = [{"model_version": "anymask", "score": score, "result": result}]
         tasks.append(task)
     report_dataset_fields(report, images, policy, (CLASSES,), ("color",))
-    path = json_target(target)
+    path = file_target(target)
     yield path, to_json(tasks)
     lines = [
         "<View>",

@@ -23,7 +23,6 @@ from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
-    Trait,
     add_part,
     distinct_groups,
     extras_of,
@@ -137,8 +136,21 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
     points = as_corners(shape["points"], least=_MIN_POINTS[kind])
     if kind in _WITHOUT_AREA:
         return None
-    if kind == "mask":
-        return _mask_to_rle(shape["mask"], points[:2], hw)
+    if kind == "mask":  # a PNG of the pixels in its box, which is the first and last pixel
+        try:
+            data = base64.b64decode(shape["mask"], validate=True)
+        except (TypeError, ValueError):
+            given = shown(shape["mask"])
+            raise DataError(f"`mask` is not a PNG in base64. Given: {given}.") from None
+        with open_image(data, "`mask`") as image:
+            stamp = np.asarray(image.convert("L")) != 0
+        (x0, y0), (x1, y1) = np.rint(points[:2]).astype(int).tolist()
+        if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
+            raise DataError(
+                f"The mask has {stamp.shape[1]} x {stamp.shape[0]} pixels, but its box has "
+                f"{x1 - x0 + 1} x {y1 - y0 + 1} pixels."
+            )
+        return with_area(crop_to_rle(stamp, (x0, y0), hw), "it covers")
     if kind == "rectangle" and len(points) != 4:  # X-AnyLabeling writes four corners
         (x0, y0), (x1, y1) = points[:2]
         points = box_ring(x0, y0, x1, y1)
@@ -147,23 +159,6 @@ def _rle(shape: Any, hw: tuple[int, int]) -> Rle | None:
         radius = float(np.hypot(*(rim - center)))
         points = ellipse_ring(center, (radius, radius))
     return ring_to_rle(points, hw)
-
-
-def _mask_to_rle(text: Any, points: Any, hw: tuple[int, int]) -> Rle:
-    """Decode a base64 PNG of the mask inside its box (first and last pixel)."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (TypeError, ValueError):
-        raise DataError(f"`mask` is not a PNG in base64. Given: {shown(text)}.") from None
-    with open_image(data, "`mask`") as image:
-        stamp = np.asarray(image.convert("L")) != 0
-    (x0, y0), (x1, y1) = np.rint(points).astype(int).tolist()
-    if stamp.shape != (y1 - y0 + 1, x1 - x0 + 1):
-        raise DataError(
-            f"The mask has {stamp.shape[1]} x {stamp.shape[0]} pixels, but its box has "
-            f"{x1 - x0 + 1} x {y1 - y0 + 1} pixels."
-        )
-    return with_area(crop_to_rle(stamp, (x0, y0), hw), "it covers")
 
 
 # Writing.
@@ -178,8 +173,13 @@ def encode(
 ) -> Iterator[OutFile]:
     """Write a file for each image: exact masks, or polygons whose parts share a group_id."""
     for image, path in zip(images, output_paths(images, target, ".json"), strict=True):
-        kept = frozenset[Trait]({"labels", "ids", "scores", "annotator"})
-        report_unsupported_fields(report, image, kept, OF_SHAPE, OF_DOCUMENT)
+        report_unsupported_fields(
+            report,
+            image,
+            frozenset({"labels", "ids", "scores", "annotator"}),
+            OF_SHAPE,
+            OF_DOCUMENT,
+        )
         report_unlabeled(report, image)
         groups = distinct_groups(image, report)
         shapes: list[dict[str, Any]] = []
@@ -189,8 +189,15 @@ def encode(
                     {"points": ring.tolist(), "shape_type": "polygon", "mask": None}
                     for ring in plain_rings(image, number, report, policy)
                 ]
+            elif rle_area(mask.rle):
+                crop, (x0, y0, x1, y1) = rle_crop(mask.rle)
+                stamp = base64.b64encode(image_bytes(Image.fromarray(crop.astype(np.uint8))))
+                points = [[float(x0), float(y0)], [float(x1 - 1), float(y1 - 1)]]
+                found = [{"points": points, "shape_type": "mask", "mask": stamp.decode("ascii")}]
             else:
-                found = _stamp(image, number, report)
+                reason = "an empty mask has no box; it was omitted"
+                report.add("empty", image.file_name, number, reason)
+                found = []
             if len(found) > 1 and groups[number] is None:
                 groups[number] = 1 + max(
                     (group for group in groups if group is not None), default=0
@@ -200,22 +207,15 @@ def encode(
             if mask.score:
                 rest["score"] = mask.score
             shapes += [about | shape | rest for shape in found]
-        document = {"version": VERSION, "flags": {}, "shapes": shapes}
+        document: dict[str, Any] = {"version": VERSION, "flags": {}, "shapes": shapes}
         document |= held(image.extra, OF_DOCUMENT)
-        height, width = image.hw
         name = PurePosixPath(image.file_name)
         below = path != target and path.parent == target / name.parent
-        about = {"imagePath": name.name if below else image.file_name, "imageData": None}
-        yield path, to_json(document | about | {"imageHeight": height, "imageWidth": width})
+        document |= {
+            "imagePath": name.name if below else image.file_name,
+            "imageData": None,
+            "imageHeight": image.hw[0],
+            "imageWidth": image.hw[1],
+        }
+        yield path, to_json(document)
     report_dataset_fields(report, images, policy)
-
-
-def _stamp(image: AnnotatedImage, number: int, report: LossReport) -> list[dict[str, Any]]:
-    mask = image.masks[number]
-    if not rle_area(mask.rle):
-        report.add("empty", image.file_name, number, "an empty mask has no box; it was omitted")
-        return []
-    crop, (x0, y0, x1, y1) = rle_crop(mask.rle)
-    stamp = base64.b64encode(image_bytes(Image.fromarray(crop.astype(np.uint8)))).decode("ascii")
-    points = [[float(x0), float(y0)], [float(x1 - 1), float(y1 - 1)]]
-    return [{"points": points, "shape_type": "mask", "mask": stamp}]

@@ -257,8 +257,11 @@ def load_dataset(
     """
     root = Path(path)
     name = recognize_layout(root) if layout == "auto" else layout
+    if name == "set" and split:
+        raise InputError(
+            f"split={split!r} is not supported: a set has no splits. Pass the folder of the set."
+        )
     if name == "set":
-        _refuse_split(split)
         return load_set(root, report=report)
     info = SetInfo(name=root.resolve().name, folder=root, source=name)
     return info, list(iter_dataset(root, name, split, report))
@@ -281,8 +284,7 @@ def iter_dataset(
     root = Path(path)
     name = recognize_layout(root) if layout == "auto" else layout
     if name == "set":
-        _refuse_split(split)
-        yield from load_set(root)[1]
+        yield from load_dataset(root, name, split)[1]
         return
     chosen = find_layout(name)
     part = _part(chosen, split)
@@ -324,10 +326,3 @@ def _part(layout: DatasetLayout, split: str | None) -> str:
     if part.startswith(("/", "\\")) or ".." in part or any(sign in part for sign in "*?[:"):
         raise InputError(f"Invalid split {part!r}. A split is a name such as val.")
     return part
-
-
-def _refuse_split(split: str | None) -> None:
-    if split:
-        raise InputError(
-            f"split={split!r} is not supported: a set has no splits. Pass the folder of the set."
-        )

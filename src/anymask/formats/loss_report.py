@@ -340,8 +340,7 @@ class LossReport:
             remedy = f". {few[0].remedy}" if few[0].remedy else ""
             why = few[0].summary
             why = why if why[1:2].isupper() else why[:1].lower() + why[1:]  # RLE stays
-            count = counted(len(few), "record")
-            lines.append(f"Skipped {count} ({why}): {places}{more}{remedy}")
+            lines.append(f"Skipped {counted(len(few), 'record')} ({why}): {places}{more}{remedy}")
         return lines
 
     def to_json(self) -> dict[str, Any]:

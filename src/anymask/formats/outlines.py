@@ -149,8 +149,7 @@ def read_class_list(path: object) -> tuple[str, ...]:
         DataError: The file cannot be read.
         InputError: There is no name, or a repeated one.
     """
-    lines = (line.strip() for line in read_text(Path(str(path))).splitlines())
-    names = tuple(line for line in lines if line)
+    names = tuple(filter(None, map(str.strip, read_text(Path(str(path))).splitlines())))
     if not names or len(set(names)) < len(names):
         raise InputError(f"{path}: Expected one class name per line, each once.")
     return names

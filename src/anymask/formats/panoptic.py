@@ -8,19 +8,17 @@ hidden pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from anymask.base import DataError
 from anymask.formats.annotations import (
     AnnotatedImage,
     LossReport,
-    Trait,
     extras_of,
     report_unlabeled,
     report_unsupported_fields,
@@ -34,13 +32,13 @@ from anymask.formats.coco import (
     crowds_count,
     document_facts,
     image_extra,
-    json_target,
     read_facts,
     rows_by_id,
 )
 from anymask.formats.documents import (
     OutFile,
     checked_hw,
+    file_target,
     find_files,
     located,
     output_paths,
@@ -73,114 +71,66 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
     for path in find_files(source, ".json"):
         with report.record(path):
             document = as_record(read_json(path), "the document")
-            categories, segmented = _records(document, path, report)
+            categories, records = _records(document, path, report)
             licences = read_facts(document, report)
-            flags = [
-                one.crowd for source_image in segmented.values() for one in source_image.segments
-            ]
-            objects = crowds_count(flags, report)
+            flags = [one.crowd for record in records.values() for one in record.segments]
+            has_crowds = not crowds_count(flags, report)
             rows = rows_by_id(document["images"], "image", report)
-            for number, source_image in segmented.items():
+            for number, record in records.items():
                 with report.record(f"annotation {number}"):
-                    if source_image.image_id not in rows:
+                    if (row := rows.get(record.image_id)) is None:
                         raise DataError(
-                            f"The image with the id {source_image.image_id} is missing from "
-                            "`images`."
+                            f"The image with the id {record.image_id} is missing from `images`."
                         )
-                    image = _image(
-                        rows[source_image.image_id], source_image, categories, licences, report
+                    masks = _masks(row, record, categories, report, crowds=has_crowds)
+                    images.append(
+                        AnnotatedImage(
+                            file_name=str(row["file_name"]),
+                            hw=masks.image_hw,
+                            masks=masks,
+                            extra=image_extra(row, licences),
+                        )
                     )
-                    if objects:
-                        image = replace(
-                            image, masks=Masks(replace(mask, crowd=False) for mask in image.masks)
-                        )
-                    images.append(image)
     return images
 
 
-def _image(
-    row: dict[str, Any],
-    image: PanopticImage,
-    categories: dict[int, str],
-    licences: dict[int, int],
-    report: LossReport,
-) -> AnnotatedImage:
-    hw, known = checked_hw(row["height"], row["width"]), list[PanopticSegment]()
-    for place, segment in enumerate(image.segments):
-        with report.record(f"segment {place} (id {segment.number})"):
-            if segment.category not in categories:
-                raise DataError(
-                    f"The category with the id {segment.category} is missing from `categories`."
-                )
-            known.append(segment)
-    found, masks = value_rles(image.values(hw)), Masks()
-    for segment in known:
-        mask = Mask(found[segment.number], categories[segment.category], crowd=segment.crowd)
-        masks.append(with_extras(mask, dict(segment.extra)))
-    return AnnotatedImage(
-        file_name=str(row["file_name"]), hw=hw, masks=masks, extra=image_extra(row, licences)
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
-class PanopticSegment:
+class _Segment:
     """A segment: its id in the pixels, class id, crowd flag and other keys."""
 
     number: int
     category: int
     crowd: bool
-    extra: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanopticImage:
-    """The segments of one image; its pixels are read on demand."""
+class _Record:
+    """The segments of one image, and its PNG."""
 
     image_id: int
     path: Path
-    segments: tuple[PanopticSegment, ...]
-
-    def values(self, hw: tuple[int, int]) -> NDArray[np.int32]:  # (H, W)
-        """Return the segment id of each pixel, 0 for none.
-
-        Raises DataError for an image that cannot be read or has another size than `hw`, for
-        pixels without a record, and records without a pixel.
-        """
-        with located(self.path):
-            with open_image(self.path, self.path.name) as image:
-                values = colors_to_numbers(np.asarray(image.convert("RGB"))[..., ::-1])
-            if values.shape != hw:
-                raise DataError(
-                    f"The panoptic PNG has the size {values.shape}, but the image has {hw}."
-                )
-            there, listed = set(np.unique(values).tolist()) - {0}, {s.number for s in self.segments}
-            if lost := sorted(listed - there):
-                raise DataError(f"The segments {lost[:3]} have no pixel in the panoptic PNG.")
-            if bare := sorted(there - listed):
-                raise DataError(
-                    f"The panoptic PNG has pixels of the segments {bare[:3]}, which have no record."
-                )
-        return values
+    segments: tuple[_Segment, ...]
 
 
 def _records(
     document: Any, path: Path, report: LossReport
-) -> tuple[dict[int, str], dict[int, PanopticImage]]:
-    """Return class names by id, and images by record number."""
+) -> tuple[dict[int, str], dict[int, _Record]]:
+    """Return class names by id, and records by number."""
     names = category_names(document.get("categories"), report)
     report.list_classes({name: number for number, name in names.items()})
-    image_root, seen = dict[int, PanopticImage](), set[int]()
+    records, seen = dict[int, _Record](), set[int]()
     for number, row in enumerate(as_list(document["annotations"], "annotations")):
         with report.record(f"annotation {number}"):
             image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
             if image_id in seen:
                 raise DataError(f"Image {image_id} has two records.")
             seen.add(image_id)
-            image_root[number] = PanopticImage(
+            records[number] = _Record(
                 image_id=image_id,
                 path=path.with_suffix("") / output_stem(as_text(row["file_name"], "file_name")),
                 segments=tuple(
-                    PanopticSegment(
+                    _Segment(
                         number=as_whole(as_record(one, "segment")["id"], "id"),
                         category=as_whole(one["category_id"], "category_id"),
                         crowd=bool(one.get("iscrowd", 0)),
@@ -189,7 +139,44 @@ def _records(
                     for one in as_list(row["segments_info"], "segments_info")
                 ),
             )
-    return names, image_root
+    return names, records
+
+
+def _masks(
+    row: Any, record: _Record, categories: dict[int, str], report: LossReport, *, crowds: bool
+) -> Masks:
+    """Return the masks of an image.
+
+    Raises DataError for a PNG that cannot be read or has another size than the image, for pixels
+    without a record, and records without a pixel.
+    """
+    hw, known = checked_hw(row["height"], row["width"]), list[_Segment]()
+    for place, segment in enumerate(record.segments):
+        with report.record(f"segment {place} (id {segment.number})"):
+            if segment.category not in categories:
+                raise DataError(
+                    f"The category with the id {segment.category} is missing from `categories`."
+                )
+            known.append(segment)
+    with located(record.path):
+        with open_image(record.path, record.path.name) as image:
+            values = colors_to_numbers(np.asarray(image.convert("RGB"))[..., ::-1])
+        if values.shape != hw:
+            raise DataError(
+                f"The panoptic PNG has the size {values.shape}, but the image has {hw}."
+            )
+        found, listed = value_rles(values), {segment.number for segment in record.segments}
+        if lost := sorted(listed - found.keys()):
+            raise DataError(f"The segments {lost[:3]} have no pixel in the panoptic PNG.")
+        if bare := sorted(found.keys() - listed - {0}):
+            raise DataError(
+                f"The panoptic PNG has pixels of the segments {bare[:3]}, which have no record."
+            )
+    masks = Masks(image_hw=hw)
+    for segment in known:
+        rle, label = found[segment.number], categories[segment.category]
+        masks.append(with_extras(Mask(rle, label, crowd=segment.crowd and crowds), segment.extra))
+    return masks
 
 
 # Writing.
@@ -199,13 +186,14 @@ def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Yield the PNGs, then the JSON file."""
-    folder = json_target(target).with_suffix("")
+    folder = file_target(target).with_suffix("")
     ids = category_ids(images, policy)
     rows = []
     paths = output_paths(images, folder, ".png")
     for image_id, (image, path) in enumerate(zip(images, paths, strict=True), start=1):
-        kept = frozenset[Trait]({"labels", "crowds", "annotator"})
-        report_unsupported_fields(report, image, kept, OF_SEGMENT, OF_IMAGE)
+        report_unsupported_fields(
+            report, image, frozenset({"labels", "crowds", "annotator"}), OF_SEGMENT, OF_IMAGE
+        )
         report_unlabeled(report, image)
         values = paint_numbers(image, range(1, len(image.masks) + 1), report)
         segments, found = [], value_rles(values)

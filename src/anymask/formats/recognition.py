@@ -55,11 +55,6 @@ class Sniffed:
         with self.path.open("rb") as file:
             return file.read(4096).decode("utf-8-sig", "replace")
 
-    def begins(self, end: str, pattern: str) -> bool:
-        """Return whether a file has this end of its name, and its beginning matches a pattern."""
-        is_named = self.suffix != "" and self.path.name.lower().endswith(end)
-        return is_named and re.match(pattern, self.head) is not None
-
     @cached_property
     def document(self) -> Any:
         """Parsed JSON file; None for any other. Raises DataError."""
@@ -117,7 +112,12 @@ class Mark:
             or any(keys <= found.keys for keys in self.keys)
             or any(keys <= (found.first or {}).keys() for keys in self.first)
             or any(keys <= found.inner for keys in self.inner)
-            or (self.head is not None and found.begins(*self.head))
+            or (
+                self.head is not None
+                and found.suffix != ""
+                and found.path.name.lower().endswith(self.head[0])
+                and re.match(self.head[1], found.head) is not None
+            )
             or (self.root != "" and found.root_tag == self.root)
             or any(
                 (found.path / name).is_dir()

@@ -285,10 +285,22 @@ def encode_annotations(
     """Yield the files of a format without writing them; losses are added on the way.
 
     If the format cannot store the origins of masks or the terms of the dataset, the last files are
-    side files (`metadata`).
+    side files (`metadata`). Raises InputError for a target that the format is not written to.
     """
     chosen, target, policy = find_format(name), Path(target), policy or Policy()
-    _check_target(target, name, chosen)
+    if not chosen.writable:
+        raise InputError(
+            f"The format {name} can be read, but not written. Choose from: {_writable_names()}"
+        )
+    suffix, own = file_suffix(target), chosen.suffixes[0]
+    if suffix and chosen.kind == "folder":
+        raise InputError(f"{name} is written as a folder, got {str(target)!r}. Remove {suffix}")
+    if suffix and suffix != own:
+        more = "" if chosen.kind == "file" else ", for one image, or a folder"
+        raise InputError(
+            f"{name} is written as a file ending in {own}{more}, got {str(target)!r}. Did you mean "
+            f"{target.with_suffix(own)}?"
+        )
     if chosen.kind != "file":
         report_renamed(report, images)
     yield from chosen.encode(images, target, report, policy)
@@ -296,26 +308,6 @@ def encode_annotations(
         yield from encode_side(images, target)
     if chosen.module not in WITH_TERMS:
         yield from encode_terms(policy.facts, target)
-
-
-def _check_target(target: Path, name: str, chosen: Format) -> None:
-    """Raise InputError for the name of a file if the format is not written to such a file."""
-    if not chosen.writable:
-        raise InputError(
-            f"The format {name} can be read, but not written. Choose from: {_writable_names()}"
-        )
-    suffix, own = file_suffix(target), chosen.suffixes[0]
-    if not suffix or (suffix == own and chosen.kind != "folder"):
-        return
-    if chosen.kind == "folder":
-        kinds, remedy = "a folder", f"Remove {suffix}"
-    else:
-        more = "" if chosen.kind == "file" else ", for one image, or a folder"
-        kinds, remedy = (
-            f"a file ending in {own}{more}",
-            f"Did you mean {target.with_suffix(own)}?",
-        )
-    raise InputError(f"{name} is written as {kinds}, got {str(target)!r}. {remedy}")
 
 
 def write_annotations(
@@ -437,9 +429,26 @@ def _found_inside(source: Path) -> tuple[str, str] | None:
 
 def _refuse_unknown(source: Path) -> NoReturn:
     """Raise DataError that describes what a source is instead, or what it resembles."""
-    refuse_images(source)
+    from anymask.images.load import SUFFIXES  # loads Pillow
+    from anymask.masks import counted
+
+    if source.is_file() and source.suffix.lower() in SUFFIXES:
+        raise DataError(
+            f"{source} is an image, but annotations are required. Pass a file or folder of masks, "
+            f"as from `anymask everything {source} -o masks.json`."
+        )
+    ends = [path.suffix.lower() for path in source.rglob("*.*")] if source.is_dir() else []
+    annotated = {end for one in WRITABLE_FORMATS.values() for end in one.suffixes} - SUFFIXES
+    is_bare = source.is_dir() and not any(end in annotated | {".mat", ".npy"} for end in ends)
+    if is_bare and (images := sum(end in SUFFIXES for end in ends)):
+        raise DataError(
+            f"{source}: The folder contains {counted(images, 'image')}, but no annotations. Label "
+            f"them (anymask annotate {source}), or pass their masks."
+        )
     if message := suggest_command(source, "labels"):
         raise DataError(message)
+    if is_bare:
+        raise DataError(f"{source}: The folder contains no annotations. Pass another folder.")
     video = (
         ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
     )
@@ -486,29 +495,3 @@ def _best(source: Path, marks: Mapping[str, Mark]) -> tuple[str | None, Fit]:
     fits = ((name, mark.match(found)) for name, mark in marks.items())
     name, fit = max(fits, key=lambda one: one[1], default=(None, Fit.NO))
     return (name if fit else None), fit
-
-
-def refuse_images(source: Path) -> None:
-    """Raise DataError for an image, a folder of images without annotations or an empty folder."""
-    from anymask.images.load import SUFFIXES  # loads Pillow
-    from anymask.masks import counted
-
-    if source.is_file() and source.suffix.lower() in SUFFIXES:
-        raise DataError(
-            f"{source} is an image, but annotations are required. Pass a file or folder of masks, "
-            f"as from `anymask everything {source} -o masks.json`."
-        )
-    if not source.is_dir():
-        return
-    ends = [path.suffix.lower() for path in source.rglob("*.*")]
-    annotated = {end for one in WRITABLE_FORMATS.values() for end in one.suffixes} - SUFFIXES
-    if any(end in annotated | {".mat", ".npy"} for end in ends):
-        return
-    if images := sum(end in SUFFIXES for end in ends):
-        raise DataError(
-            f"{source}: The folder contains {counted(images, 'image')}, but no annotations. Label "
-            f"them (anymask annotate {source}), or pass their masks."
-        )
-    if message := suggest_command(source, "labels"):
-        raise DataError(message)
-    raise DataError(f"{source}: The folder contains no annotations. Pass another folder.")

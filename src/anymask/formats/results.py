@@ -87,7 +87,14 @@ def _image(
                 corners.add((x, y, x + width, y + height), numbers, hw)
                 report.skip(name, "a box alone")
                 continue
-            masks.append(_mask(row, hw))
+            rle = with_area(segmentation_to_rle(row["segmentation"], hw), "it covers")
+            about = {key: row[key] for key in _GENERATOR_KEYS if key in row}
+            about["segmentation"] = {"size": rle.size, "counts": rle.counts}
+            score = as_number(row.get("score", row.get("predicted_iou", 0.0)), "score")
+            about["predicted_iou"] = score
+            label = None if row.get("category_id") is None else str(row["category_id"])
+            mask = replace(Mask.from_sa1b(about), label=label, score=score)
+            masks.append(with_extras(mask, record_extra(row)))
     return AnnotatedImage(file_name=image.name if image is not None else name, hw=hw, masks=masks)
 
 
@@ -121,15 +128,3 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:
     if not isinstance(size, list) or len(size) != 2:
         return None
     return as_whole(size[0], "height"), as_whole(size[1], "width")
-
-
-def _mask(row: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
-    rle = segmentation_to_rle(row["segmentation"], hw)
-    with_area(rle, "it covers")
-    values = {key: row[key] for key in _GENERATOR_KEYS if key in row}
-    score = as_number(row.get("score", row.get("predicted_iou", 0.0)), "score")
-    mask = Mask.from_sa1b(
-        {"segmentation": {"size": rle.size, "counts": rle.counts}, "predicted_iou": score} | values
-    )
-    label = None if row.get("category_id") is None else str(row["category_id"])
-    return with_extras(replace(mask, label=label, score=score), record_extra(row))

@@ -88,17 +88,15 @@ def encode(
 
 def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) -> dict[str, Any]:
     """Convert an image to the JSON of its file; its masks are numbered from `first`."""
-    height, width = image.hw
-    about = {"image_id": number, "width": width, "height": height, "file_name": image.file_name}
-    about = held(image.extra, OF_IMAGE) | about
+    about = {"image_id": number, "width": image.hw[1], "height": image.hw[0]}
+    about = held(image.extra, OF_IMAGE) | about | {"file_name": image.file_name}
     records = []
     for place, mask in enumerate(image.masks, start=first):
         written = mask.to_sa1b(place)
         if not mask.score:  # no score was set
             written.pop("predicted_iou")
         records.append(extras_of(mask, OF_RECORD) | written)
-    document = {"image": about, "annotations": parents_to_ids(records)}
-    return with_origins(document, image.masks)
+    return with_origins({"image": about, "annotations": parents_to_ids(records)}, image.masks)
 
 
 def read_sa1b(records: Sequence[Any]) -> list[Mask]:

@@ -34,13 +34,13 @@ from anymask.formats.coco import (
     document_facts,
     file_name,
     image_row,
-    json_target,
     read_document,
     segmentation_to_rle,
     written_extra,
 )
 from anymask.formats.documents import (
     OutFile,
+    file_target,
     find_files,
     located,
     names_in_dataset,
@@ -225,7 +225,8 @@ def _video_pairs(document: Mapping[str, Any], report: LossReport) -> list[Concep
     for number, row in enumerate(as_list(document.get("annotations") or [], "annotations")):
         with report.record(f"annotation {number}"):
             about = as_record(row, "annotation")
-            hw, frames = _size(videos[about["video_id"]]), len(files[about["video_id"]])
+            video = videos[about["video_id"]]
+            hw, frames = checked_hw(video["height"], video["width"]), len(files[video["id"]])
             track = as_track(about["segmentations"], hw, frames)
             tracks.setdefault((about["video_id"], about["category_id"]), []).append(track)
     found = []
@@ -237,7 +238,8 @@ def _video_pairs(document: Mapping[str, Any], report: LossReport) -> list[Concep
             found.append(
                 ConceptPair(
                     id=str(about["id"]), medium=str(video.get("video_name", place[0])),
-                    phrase=as_text(about["noun_phrase"], "noun_phrase"), hw=_size(video),
+                    phrase=as_text(about["noun_phrase"], "noun_phrase"),
+                    hw=checked_hw(video["height"], video["width"]),
                     frames=len(files[place[0]]), tracks=tracks.get(place, []),
                     scores=[None] * len(tracks.get(place, [])), is_video=True,
                     files=files[place[0]],
@@ -245,10 +247,6 @@ def _video_pairs(document: Mapping[str, Any], report: LossReport) -> list[Concep
                 )
             )  # fmt: skip
     return found
-
-
-def _size(video: Mapping[str, Any]) -> tuple[int, int]:
-    return checked_hw(video["height"], video["width"])
 
 
 def _files(video: Mapping[str, Any], most: int) -> list[str]:
@@ -349,8 +347,8 @@ def encode(
         for phrase in dict.fromkeys([*labels, *absent]) or (None,):
             entry = held(licence | image_row(len(entries) + 1, image), ExceptKeys(*PHRASES))
             if phrase is not None:
-                entry |= {PHRASE: phrase, "queried_category": ""}
-                entry |= dict.fromkeys(_EXHAUSTIVE, int(phrase in confirmed))
+                is_exhaustive = dict.fromkeys(_EXHAUSTIVE, int(phrase in confirmed))
+                entry |= {PHRASE: phrase, "queried_category": ""} | is_exhaustive
             entries.append(entry)
             for mask in image.masks:
                 if (mask.label or UNLABELED) == phrase:
@@ -363,4 +361,4 @@ def encode(
     facts = held(document_facts([], {}, policy), ("info", "licenses"))
     document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
     report_dataset_fields(report, images, policy, (INFO, LICENSES))
-    yield json_target(target), to_json(with_origins(document, kept))
+    yield file_target(target), to_json(with_origins(document, kept))

@@ -163,33 +163,30 @@ def encode(
         raise DataError(f"{target}: The format holds one video, not {len(videos)}. Pass a folder.")
     for frames, stem in zip(videos.values(), output_stems([*videos]), strict=True):
         path = target if one_file else target.joinpath(stem.parent, f"{stem.name}_manual.json")
-        yield path, to_json(_document(stem.name, frames, report))
+        sizes = {image.hw for image in frames}
+        if len(sizes) > 1:
+            raise DataError(f"The frames of {stem.name!r} have different sizes: {sorted(sizes)}.")
+        (hw,) = sizes
+        tracks = _tracks(frames, report)
+        areas = np.array([[rle_area(rle) for rle in row] for row in tracks.values()], np.int64)
+        count = ANNOTATED_EVERY * (len(frames) - 1) + 1
+        document = (
+            video_facts(stem.name, hw, len(frames) * ANNOTATED_EVERY / FRAME_RATE, count)
+            | {
+                "video_split": "train",
+                "masklet": [
+                    [rle_to_coco(track[number]) for track in tracks.values()]
+                    for number in range(len(frames))
+                ],
+                "masklet_id": list(tracks),
+                "masklet_num": len(tracks),
+                "video_environment": "",
+            }
+            | held(frames[0].extra, _OF_VIDEO)
+            | _statistics(areas.reshape(len(tracks), len(frames)), hw[0] * hw[1])
+        )
+        yield path, to_json(document)
     report_dataset_fields(report, images, policy)
-
-
-def _document(video: str, frames: list[AnnotatedImage], report: LossReport) -> dict[str, Any]:
-    sizes = {image.hw for image in frames}
-    if len(sizes) > 1:
-        raise DataError(f"The frames of {video!r} have different sizes: {sorted(sizes)}.")
-    (hw,) = sizes
-    tracks = _tracks(frames, report)
-    areas = np.array([[rle_area(rle) for rle in row] for row in tracks.values()], np.int64)
-    count = ANNOTATED_EVERY * (len(frames) - 1) + 1
-    return (
-        video_facts(video, hw, len(frames) * ANNOTATED_EVERY / FRAME_RATE, count)
-        | {
-            "video_split": "train",
-            "masklet": [
-                [rle_to_coco(track[number]) for track in tracks.values()]
-                for number in range(len(frames))
-            ],
-            "masklet_id": list(tracks),
-            "masklet_num": len(tracks),
-            "video_environment": "",
-        }
-        | held(frames[0].extra, _OF_VIDEO)
-        | _statistics(areas.reshape(len(tracks), len(frames)), hw[0] * hw[1])
-    )
 
 
 def video_facts(name: str, hw: tuple[int, int], seconds: float, count: int) -> dict[str, Any]:
@@ -220,8 +217,7 @@ def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[
             groups = list(range(len(groups)))
         for place, (mask, group) in enumerate(zip(image.masks, groups, strict=True)):
             if not rle_area(mask.rle):
-                reason = "an empty mask means that the object is not visible"
-                report.add("empty", image.file_name, place, reason)
+                report.add("empty", image.file_name, place, "an empty mask is a hidden object")
             track = tracks.setdefault(int(group or 0), [empty_rle(image.hw)] * len(frames))
             track[number] = mask.rle
     return dict(sorted(tracks.items()))

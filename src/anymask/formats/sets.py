@@ -23,12 +23,11 @@ from anymask.formats.annotations import (
     VOID_LABEL,
     AnnotatedImage,
     LossReport,
-    Trait,
     extras_of,
     report_unsupported_fields,
     with_extras,
 )
-from anymask.formats.documents import OutFile, output_stem, output_stems, to_json
+from anymask.formats.documents import OutFile, located, output_stem, output_stems, to_json
 from anymask.formats.fields import ExceptKeys, as_list, as_record, as_text, held, other_keys, shown
 from anymask.formats.loss_report import as_licenses, license_text
 from anymask.formats.metadata import (
@@ -102,11 +101,9 @@ def load_set(
         DataError: A file or line is invalid; the message names it and the reason.
     """
     folder = Path(folder)
-    path = _masks_file(folder)
-    info = read_info(folder)
     if not (samples := list(iter_samples(folder, absent_images=absent_images, report=report))):
-        raise DataError(f"{path}: The file is empty. Expected one line per image.")
-    return info, samples
+        raise DataError(f"{folder / MASKS_FILE}: The file is empty. Expected one line per image.")
+    return read_info(folder), samples
 
 
 def iter_samples(
@@ -159,14 +156,10 @@ def read_info(folder: Path) -> SetInfo:
     path = folder / INFO_FILE
     if not path.is_file():
         return SetInfo(name=folder.resolve().name, folder=folder)
-    raw = parse_json(path.read_bytes(), path)
-    if not isinstance(raw, dict):
-        raise DataError(
-            f"{path}: Expected a JSON object, but the value is of type {type(raw).__name__}."
-        )
-    ships = raw.get("ships")
-    if ships is not None and not isinstance(ships, bool):
-        raise DataError(f"{path}: `ships` must be true or false, but it is {ships!r}.")
+    with located(path):
+        raw = as_record(parse_json(path.read_bytes(), path), "the document")
+        if type(ships := raw.get("ships")) not in (bool, type(None)):
+            raise DataError(f"`ships` must be true or false, but it is {ships!r}.")
     texts = {key: str(raw.get(key, "")) for key in ("domain", "licence", "source", "mask_kind")}
     name = str(raw.get("name") or folder.resolve().name)
     return SetInfo(name=name, folder=folder, ships=ships, **texts)
@@ -183,16 +176,25 @@ def _image_of(
     if not good or not all(type(side) is int and side > 0 for side in sides or ()):
         raise DataError(f"`hw` must be [height, width] in pixels, but it is {shown(sides)}.")
     hw, rows = (row["hw"][0], row["hw"][1]), as_list(row.get("masks"), "masks")
-    image, masks = _image_path(folder, row, absent_images), Masks()
+    name, masks = row.get("image"), Masks()
+    parts = PurePosixPath(name.replace("\\", "/") if isinstance(name, str) else "")
+    if not parts.name or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+        raise DataError(
+            f"`image` must be a path inside the dataset folder, but it is {shown(name)}."
+        )
+    image = folder.joinpath(*parts.parts)
+    if not image.is_file() and not absent_images:
+        raise DataError(
+            f"The image {name!r} is missing. `anymask convert --to set --copy-images` includes it."
+        )
     for number, mask in enumerate(rows):
         with report.record(f"mask {number}"):
             masks.append(_mask_of(as_record(mask, "mask"), hw))
     if row.get("ignore_rle") is not None:
         with report.record("ignore_rle"):
             masks.append(Mask(_rle_of(row["ignore_rle"], hw), VOID_LABEL, crowd=True))
-    name = image.relative_to(folder).as_posix().removeprefix(f"{IMAGE_FOLDER}/")
     return AnnotatedImage(
-        file_name=name,
+        file_name=parts.as_posix().removeprefix(f"{IMAGE_FOLDER}/"),
         hw=hw,
         masks=masks,
         source=image,
@@ -208,21 +210,6 @@ def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
         raise DataError(f"`annotator` must be a whole number, but it is {shown(annotator)}.")
     found = Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
     return with_extras(found, other_keys(held(mask, OF_MASK), ("annotator",)))
-
-
-def _image_path(folder: Path, row: Mapping[str, Any], may_be_absent: bool) -> Path:
-    name = row.get("image")
-    parts = PurePosixPath(name.replace("\\", "/") if isinstance(name, str) else "")
-    if not parts.name or parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
-        raise DataError(
-            f"`image` must be a path inside the dataset folder, but it is {shown(name)}."
-        )
-    path = folder.joinpath(*parts.parts)
-    if not path.is_file() and not may_be_absent:
-        raise DataError(
-            f"The image {name!r} is missing. `anymask convert --to set --copy-images` includes it."
-        )
-    return path
 
 
 def _rle_of(counts: object, hw: tuple[int, int]) -> Rle:
@@ -243,8 +230,9 @@ def encode(
     names, keys = paths_in_set([image.file_name for image in images]), only_license(policy)
     lines = []
     for image, name in zip(images, names, strict=True):
-        kept = frozenset[Trait]({"labels", "crowds", "annotator"})
-        report_unsupported_fields(report, image, kept, OF_MASK, keys)
+        report_unsupported_fields(
+            report, image, frozenset({"labels", "crowds", "annotator"}), OF_MASK, keys
+        )
         crowds = [mask for mask in image.masks if mask.crowd]
         for number, mask in enumerate(image.masks):
             if mask.crowd and (mask.label != VOID_LABEL or len(crowds) > 1):

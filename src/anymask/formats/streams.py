@@ -1,13 +1,14 @@
 """Streaming encoders of videos: SA-V and COCO as one JSON file, DAVIS as a palette PNG per frame.
 
 Each frame is written at once and none is kept in memory. The rows of a JSON file are collected in a
-hidden file beside it, because its header, which contains their count, precedes them.
+temporary file beside it, because its header, which contains their count, precedes them.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,30 +39,29 @@ class StreamedFrame:
 
 
 class _RowFile:
-    """Rows of a JSON list, in a hidden file beside the file into which they are copied."""
+    """Rows of a JSON list, in a temporary file beside the file into which they are copied."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path.with_name(f".{path.name}.{kind}")
-        self._file: IO[str] = self._path.open("w", encoding="utf-8")
+        self._file: IO[bytes] = tempfile.TemporaryFile(  # noqa: SIM115 - closed below
+            dir=path.parent, prefix="."
+        )
         self.count = 0
 
     def add(self, row: object) -> None:
-        self._file.write(("," if self.count else "") + json.dumps(row))
+        self._file.write((("," if self.count else "") + json.dumps(row)).encode())
         self.count += 1
 
     def append_to(self, out: BinaryIO, key: str) -> None:
-        """Append the key and the list to an open JSON object and delete the hidden file."""
-        self._file.close()
+        """Append the key and the list to an open JSON object and delete the temporary file."""
         out.write(f', "{key}": ['.encode())
-        with self._path.open("rb") as file:
-            shutil.copyfileobj(file, out)
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, out)
         out.write(b"]")
-        self._path.unlink()
+        self._file.close()
 
     def abandon(self) -> None:
         self._file.close()
-        self._path.unlink(missing_ok=True)
 
 
 def _write_document(path: Path, head: Mapping[str, object], lists: Mapping[str, _RowFile]) -> None:
@@ -87,7 +87,7 @@ class SavStream:
         self, path: Path, name: str, hw: tuple[int, int], rate: float, objects: Sequence[int]
     ) -> None:
         self._path, self._name, self._hw, self._rate = path, name, hw, rate
-        self._rows, self._seconds = _RowFile(path, "rows"), 0.0
+        self._rows, self._seconds = _RowFile(path), 0.0
         self._areas = dict.fromkeys(objects, 0)
         self._first: dict[int, int] = {}
 
@@ -143,7 +143,7 @@ class CocoStream:
         self._names = {number: names.get(number) or UNLABELED for number in objects}
         classes = sorted(set(self._names.values()))
         self._ids = {name: place for place, name in enumerate(classes, start=1)}
-        self._images, self._rows = _RowFile(path, "images"), _RowFile(path, "rows")
+        self._images, self._rows = _RowFile(path), _RowFile(path)
 
     def add(self, frame: StreamedFrame) -> None:
         """Write one frame and its visible objects."""

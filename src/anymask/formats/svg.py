@@ -106,8 +106,14 @@ def path_to_rings(text: str) -> list[Ring]:
 
     Raises DataError for curves and invalid text.
     """
-    rings: list[list[list[float]]] = []
-    here, command, tokens, place = [0.0, 0.0], "", _tokens(text), 0
+    tokens, text, place = list[str | float](), text.strip(), 0
+    while place < len(text):
+        if (match := _TOKEN.match(text, place)) is None:
+            raise DataError(f"The path is invalid at {text[place : place + 20]!r}.")
+        tokens.append(match[1] or float(match[2]))
+        place = match.end()
+    rings = list[list[list[float]]]()
+    here, command, place = [0.0, 0.0], "", 0
     while place < len(tokens):
         if isinstance(tokens[place], str):
             command = str(tokens[place])
@@ -137,17 +143,6 @@ def path_to_rings(text: str) -> list[Ring]:
             command = "l" if command == "m" else "L"
         rings[-1].append(here)
     return [np.array(ring, np.float64) for ring in rings if len(ring) > 2]
-
-
-def _tokens(text: str) -> list[str | float]:
-    tokens: list[str | float] = []
-    text, place = text.strip(), 0
-    while place < len(text):
-        if (match := _TOKEN.match(text, place)) is None:
-            raise DataError(f"The path is invalid at {text[place : place + 20]!r}.")
-        tokens.append(match[1] or float(match[2]))
-        place = match.end()
-    return tokens
 
 
 # Writing.

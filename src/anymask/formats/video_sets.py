@@ -189,13 +189,11 @@ def _clip(
     single: bool = False,
 ) -> Clip:
     """Create a clip from two folders whose files have the same names."""
-    if not frames.is_dir():
+    files = frames.iterdir() if frames.is_dir() else ()
+    if not (paths := sorted(path for path in files if path.suffix.lower() in SUFFIXES)):
         raise DataError(
             f"{frames}: The frames of this video are missing. Check that the dataset is complete."
         )
-    paths = sorted(path for path in frames.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise DataError(f"{frames}: The video has no frames.")
     masks = {index: annotations / f"{path.stem}.png" for index, path in enumerate(paths)}
     return Clip(
         name=name,

@@ -222,7 +222,11 @@ def encode(
         place = target / CLASSES / f"{stem}.png"
         yield place, encode_palette(paint_numbers(image, classes, LossReport()))
         if image.file_name != f"{stem}.jpg":
-            yield target / ANNOTATION_FOLDER / f"{stem}.xml", _details(image)
+            sides = zip(("height", "width", "depth"), (*image.hw, 3), strict=True)
+            size = xml_element("size", [xml_element(name, side) for name, side in sides])
+            parts = [xml_element("filename", image.name), size, xml_element("segmented", 1)]
+            details = ET.tostring(xml_element("annotation", parts), "utf-8") + b"\n"
+            yield target / ANNOTATION_FOLDER / f"{stem}.xml", details
     for split, few in (parts_of(images) or {"val": images}).items():
         lines = "".join(f"{stem_of[image.file_name]}\n" for image in few)
         yield target / SPLIT_LISTS / f"{split}.txt", to_utf8(lines)
@@ -233,14 +237,6 @@ def encode(
         for name, (r, g, b), one in zip(names, colors[: len(names)], about, strict=True)
     ]
     yield target / LABEL_MAP, to_utf8("".join(["# label:color_rgb:parts:actions\n", *rows]))
-
-
-def _details(image: AnnotatedImage) -> bytes:
-    """Return the XML with name and size of an image."""
-    sides = zip(("height", "width", "depth"), (*image.hw, 3), strict=True)
-    size = xml_element("size", [xml_element(name, side) for name, side in sides])
-    parts = [xml_element("filename", image.name), size, xml_element("segmented", 1)]
-    return bytes(ET.tostring(xml_element("annotation", parts), "utf-8")) + b"\n"
 
 
 def _void(mask: Mask) -> bool:

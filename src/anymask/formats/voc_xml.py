@@ -110,8 +110,11 @@ def _extra(element: ET.Element) -> dict[str, Any]:
 
 
 def _texts(root: ET.Element, tag: str) -> dict[str, str]:
-    inside = root.iterfind(f"{tag}/*")
-    return {one.tag: one.text for one in inside if one.text and one.text not in _UNSAID}
+    return {
+        one.tag: one.text
+        for one in root.iterfind(f"{tag}/*")
+        if one.text and one.text not in _UNSAID
+    }
 
 
 def _image_file(
@@ -134,9 +137,7 @@ def _corners(element: ET.Element) -> Floats | None:  # -> (N, 2)
     if polygon is None or not len(polygon):
         return None
     values = {point.tag: as_number(point.text, point.tag) for point in polygon}
-    if len(values) % 2:
-        raise DataError(f"Odd count of numbers. Expected x and y of points, given: {len(values)}.")
-    names = [(f"x{n}", f"y{n}") for n in range(1, len(values) // 2 + 1)]
+    names = [(f"x{n}", f"y{n}") for n in range(1, (len(values) + 1) // 2 + 1)]
     return as_corners([[values[x], values[y]] for x, y in names], "polygon")
 
 

@@ -126,28 +126,27 @@ class LineReader:
 
     def _ended(self, line: Line, numbers: list[str]) -> Line:
         """Return a line with a confidence and a track, or one of both."""
-        if len(numbers) == 2:
-            return replace(line, confidence=numbers[0], track=numbers[1])
-        if not numbers:
-            return line
-        if _above_one(numbers[0]) or (self.track and not self.confidence):
+        if len(numbers) == 1 and (_above_one(numbers[0]) or (self.track and not self.confidence)):
             return replace(line, track=numbers[0])
-        return replace(line, confidence=numbers[0])
+        confidence, track, *_ = (*numbers, None, None)
+        return replace(line, confidence=confidence, track=track)
 
 
 def line_reader(
-    lines: Iterable[str], keypoints: int | None = None, *, loose: bool = False
+    files: Iterable[Path], keypoints: int | None = None, *, loose: bool = False
 ) -> LineReader:
-    """Return the reader for lines, determined from all of them.
+    """Return the reader for the lines of files, determined from all of them.
 
     Args:
         keypoints: Count of keypoint numbers of a pose, if data.yaml states it.
         loose: Whether there is no data.yaml.
     """
     seen = _Evidence()
-    for line in lines:
-        if line.strip() and not is_class_line(line):
-            seen.add(line.split()[1:])
+    for path in files:
+        with suppress(DataError):  # reported later
+            for line in read_text(path).splitlines():
+                if line.strip() and not is_class_line(line):
+                    seen.add(line.split()[1:])
     if keypoints is not None:
         return LineReader(keypoints=keypoints, loose=loose)
     if (found := seen.keypoints()) and loose:
@@ -289,9 +288,7 @@ def read(
         files = {labels: [one for one in few if one in chosen] for labels, few in files.items()}
     every = [path for paths in files.values() for path in paths]
     described = _yaml_of(source)
-    reader = line_reader(
-        _all_lines(every), _keypoints_of(described), loose=boxes or described is None
-    )
+    reader = line_reader(every, _keypoints_of(described), loose=boxes or described is None)
 
     lines = _Lines(reader, names, report, boxes)
     images = []
@@ -320,13 +317,6 @@ def label_texts(labels: Path, source: Path) -> list[Path]:
         for path in find_files(source if source.is_relative_to(labels) else labels, ".txt")
         if path.name != "classes.txt" and not path.name.lower().startswith("readme")
     ]
-
-
-def _all_lines(files: list[Path]) -> Iterator[str]:
-    """Yield the lines of all files; errors of unreadable files are reported later."""
-    for path in files:
-        with suppress(DataError):
-            yield from read_text(path).splitlines()
 
 
 def folder_of_yaml(path: Path) -> Path:
@@ -516,11 +506,6 @@ def video_hw(path: Path) -> tuple[int, int]:
 
 def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
     label, count = _label_of(line.label, names), len(line.corners)
-    if count < _MIN_OUTLINE_NUMBERS:
-        raise DataError(
-            "The line has too few points. Expected a class and at least 3 points, given: "
-            f"{count} numbers after the class."
-        )
     if count % 2:
         raise DataError(f"Odd count of numbers. Expected x and y of each point, given: {count}.")
     sides = np.array([hw[1], hw[0]])
@@ -644,11 +629,11 @@ def encode(
                 lines.append(" ".join([str(place), *(f"{share:.7g}" for share in shares)]) + "\n")
         yield path, "".join(lines).encode()
     report_dataset_fields(report, images, policy, (CLASSES, INFO, LICENSES))
-    parts = parts_of(images).items()
-    folders = {split: f"images/{few[0].file_name.split('/')[0]}" for split, few in parts}
-    first = next(iter(folders.values()), "images")  # relative to the file, which has no `path`
+    folders = {
+        split: f"images/{few[0].file_name.split('/')[0]}" for split, few in parts_of(images).items()
+    }
+    usual = next(iter(folders.values()), "images")  # relative to the file, which has no `path`
     facts = {"license": license_text(policy.facts.licences), "info": policy.facts.info}
-    about: dict[str, Any] = {"train": first, "val": first} | folders
+    about: dict[str, Any] = {"train": usual, "val": usual} | folders
     about |= {"names": dict(enumerate(names))} | other_keys(facts, ())
-    text = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf)
-    yield file, text.encode()
+    yield file, yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=math.inf).encode()

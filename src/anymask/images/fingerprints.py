@@ -41,9 +41,8 @@ def fingerprint(path: Path) -> Floats | None:
     except ImageError:
         return None  # another reader may support it
     cells = cv2.resize(gray, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA).ravel()
-    if cells.std() < FLAT:
-        return None
-    return np.concatenate([[gray.shape[1] / gray.shape[0]], cells])
+    aspect = gray.shape[1] / gray.shape[0]
+    return np.concatenate([[aspect], cells]) if cells.std() >= FLAT else None
 
 
 def first_alike(prints: Sequence[Floats | None], others: Sequence[Floats | None]) -> list[int]:

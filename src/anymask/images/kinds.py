@@ -154,8 +154,7 @@ def recognize_head(head: bytes) -> InputType | None:
     if text.startswith((b"<!doctype html", b"<html")):
         return _other("a web page", "Download the image itself")
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
-        convert = "Convert it to an image: rsvg-convert FILE -o drawing.png"
-        return _other("an SVG drawing", convert)
+        return _other("an SVG drawing", "Convert it to an image: rsvg-convert FILE -o drawing.png")
     return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
 
 
@@ -214,9 +213,8 @@ def suggest_single_image(path: Path, requested: ExpectedInput, *, is_map: bool) 
 
 def _files_in(folder: Path) -> Iterator[Path]:
     """Yield files of a folder and its subfolders, in order, without hidden ones and links."""
-    depth = len(folder.parts)
     for here, inside, names in os.walk(folder):
-        deep = len(Path(here).parts) - depth
+        deep = len(Path(here).relative_to(folder).parts)
         inside[:] = sorted(name for name in inside if not name.startswith(".") and deep < _DEPTH)
         for name in sorted(names):
             if not name.startswith("."):

@@ -67,8 +67,7 @@ def read_mask_image(
         AmbiguousMaskError: "auto" cannot determine the interpretation.
     """
     name = name or (repr(str(source)) if isinstance(source, Path) else "the mask image")
-    opened = io.BytesIO(source) if isinstance(source, bytes) else open_path(source)
-    with opened as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else open_path(source) as file:
         stored = _read_stored(file, name)
     values, colored = interpret(stored, mask_values, name)
     return MaskImage(values, colored, indexed=stored.palette is not None and not colored)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -154,8 +154,7 @@ def _open_lif(file: BinaryIO) -> Iterator[Places]:
             )
 
         first = _places(images[0].sizes, read)
-        axes = first.axes if len(images) == 1 else ()
-        yield Places(sum(counts), first.hw, first.channels, first.colors, read, axes)
+        yield replace(first, count=sum(counts), axes=first.axes if len(images) == 1 else ())
 
 
 @contextmanager
@@ -168,8 +167,8 @@ def _open_nd2(file: BinaryIO) -> Iterator[Places]:
         _check_bytes(inner, np.dtype(document.dtype).itemsize)
 
         def read(page: int) -> NDArray[Any]:
-            frame = document.read_frame(page).copy()  # the file is memory-mapped until it closes
-            return _channels_last(frame, inner)
+            # a copy, because the file is memory-mapped until it closes
+            return _channels_last(document.read_frame(page).copy(), inner)
 
         yield _places(sizes, read)
 

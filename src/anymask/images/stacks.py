@@ -27,14 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import AnymaskError, ImageError, InputError, UintImage, brief
-from anymask.images.decoding import (
-    ImageView,
-    Ranges,
-    composite_range,
-    is_tiff,
-    open_file,
-    open_header,
-)
+from anymask.images.decoding import ImageView, composite_range, is_tiff, open_file, open_header
 from anymask.images.load import ImageFile, ImageSource, Pages, load_image, read_pages, read_view
 from anymask.images.microscopes import MICROSCOPES, is_microscope, open_microscope
 from anymask.images.tiff import TiffFacts, channel_step, tiff_facts
@@ -106,18 +99,12 @@ class Planes:
             )
         if channel is None and (view.bands is not None or self.colors or not self.channels):
             return replace(view, page=place)
-        alone = _range_of((channel or 0) + 1, view)
+        channel, bands, ranges = channel or 0, view.bands or (), view.ranges
+        if ranges is not None and len(ranges) > 1:
+            ranges = (ranges[bands.index(channel + 1)],) if channel + 1 in bands else None
         if self.bands:
-            return ImageView(((channel or 0) + 1,), place, view.stretch, alone)
-        return ImageView(None, place + (channel or 0) * self._step(), view.stretch, alone)
-
-
-def _range_of(band: int, view: ImageView) -> Ranges | None:
-    """Return the range of one band for displaying it alone."""
-    if view.ranges is None or len(view.ranges) == 1:
-        return view.ranges
-    bands = view.bands or ()
-    return (view.ranges[bands.index(band)],) if band in bands else None
+            return ImageView((channel + 1,), place, view.stretch, ranges)
+        return ImageView(None, place + channel * self._step(), view.stretch, ranges)
 
 
 def read_planes(path: Path) -> Planes:
@@ -264,10 +251,9 @@ def read_value_ranges(path: Path, page: int = 0) -> list[ChannelRange]:
         return []
     array, name = load_channels(path, page), repr(str(path))
     names = planes.channels or (("Grey",) if array.shape[2] < 3 else ())
-    channels = zip(names, np.dsplit(array, array.shape[2]), strict=False)
     return [
         ChannelRange(one, float(band.min()), float(band.max()), *composite_range(band, name))
-        for one, band in channels
+        for one, band in zip(names, np.dsplit(array, array.shape[2]), strict=False)
     ]
 
 
@@ -290,7 +276,13 @@ def load_channels(
         source = Path(source)
     pages = [page]
     if isinstance(source, Path) and source.suffix.lower() in TIFF and source.is_file():
-        pages = _pages_of_place(read_planes(source), page, count)
+        planes = read_planes(source)
+        along = dict(planes.pages.axes).get("C", 1)
+        is_unnamed = not planes.pages.axes and not planes.bands and page == 0
+        if along > 1 and not planes.bands:
+            pages = [planes.view(page, channel, ImageView()).page for channel in range(along)]
+        elif is_unnamed and count is not None and planes.pages.count == count > 1:
+            pages = list(range(count))
     parts = [np.asarray(read_view(source, ImageView(page=one, raw=True))) for one in pages]
     if len({part.shape for part in parts}) > 1:
         raise ImageError(
@@ -334,17 +326,6 @@ def read_channels(file: ImageFile, mix: ChannelMix) -> NDArray[Any]:  # -> (H, W
             "Remove the options bands, stretch and ranges."
         )
     return load_for_mix(file.path, mix, view.page)
-
-
-def _pages_of_place(planes: Planes, page: int, count: int | None) -> list[int]:
-    """Return the pages that form the image of a place. Raises InputError."""
-    along = dict(planes.pages.axes).get("C", 1)
-    if along > 1 and not planes.bands:
-        return [planes.view(page, channel, ImageView()).page for channel in range(along)]
-    unnamed = not planes.pages.axes and not planes.bands and page == 0
-    if unnamed and count is not None and planes.pages.count == count > 1:
-        return list(range(count))
-    return [page]
 
 
 # Values for measurements.

@@ -144,9 +144,7 @@ def read_deep_colors(image: Image.Image, file: BinaryIO, page: int) -> NDArray[A
         array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3 or array.dtype.itemsize < 2:
         return None
-    colors = array[..., 2::-1]
-    if mode == "LA":
-        colors = colors[..., :1]
+    colors = array[..., 2::-1][..., : 1 if mode == "LA" else 3]
     return np.dstack([colors, array[..., 3]]) if alpha and array.shape[2] == 4 else colors
 
 
@@ -158,8 +156,8 @@ def deep_gray(image: Image.Image) -> NDArray[Any]:  # -> (H, W)
     array, tags = np.asarray(image), getattr(image, "tag_v2", {})
     if array.dtype.kind != "u" or tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO:
         return array
-    bits = max(tags.get(_BITS, (16,)))
-    return np.asarray(array.dtype.type((1 << bits) - 1) - array)
+    white = (1 << max(tags.get(_BITS, (16,)))) - 1
+    return np.asarray(array.dtype.type(white) - array)
 
 
 def read_tiff(file: BinaryIO, name: str, view: ImageView) -> DeepImage:
@@ -173,12 +171,11 @@ def read_tiff(file: BinaryIO, name: str, view: ImageView) -> DeepImage:
         check_segments(page, name)
         channels = _channels_of(page, name, view) if _wants_channels(view) else None
         pixels = _in_color(page, name, view) if channels is None else channels
-        profile = page.tags.get(_PROFILE)
         return DeepImage(
             pixels,
             _turns(page),
             in_color=pixels.dtype == np.uint16 and is_image(page.tags, int(page.photometric)),
-            profile=b"" if profile is None else bytes(profile.value),
+            profile=bytes(page.tags.valueof(_PROFILE, b"")),
         )
 
 
