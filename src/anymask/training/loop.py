@@ -417,9 +417,8 @@ class TrainingWorker:
             first = (self.rank * self.recipe.accumulate + part) * each
             draws = Draws(self.recipe.seed, step, range(first, first + each))
             torch.manual_seed(int(draws.of_worker.integers(2**62)))  # for dropout
-            # Only the last part synchronizes the gradient across workers.
-            several = isinstance(self.step, DistributedDataParallel)
-            alone = several and part < self.recipe.accumulate - 1
+            last = part == self.recipe.accumulate - 1  # synchronizes the gradient across workers
+            alone = isinstance(self.step, DistributedDataParallel) and not last
             with self.step.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=halves):
                     outcome = self.step(batch.part(part * each, each), balance, draws)
