@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from anymask.base import InputError, UintImage
 from anymask.formats import AnnotatedImage
-from anymask.masks import UNLABELED, rle_to_mask
+from anymask.masks import UNLABELED, rle_merge, rle_to_mask
 
 DICE = 0.8  # weight of the Dice loss; the rest is cross-entropy (SAMed, section 3.4)
 MAX_CLASSES = 100
@@ -51,9 +51,10 @@ def class_names(
 def class_masks(image: AnnotatedImage, classes: Sequence[str]) -> UintImage:  # -> (K, H, W) 0, 1
     """Return one mask for each class: the union of all masks with its label."""
     masks = np.zeros((len(classes), *image.hw), np.uint8)
-    for one in image.objects:
-        if (name := one.label or UNLABELED) in classes:
-            masks[classes.index(name)] |= rle_to_mask(one.rle)
+    for number, name in enumerate(classes):
+        rles = [one.rle for one in image.objects if (one.label or UNLABELED) == name]
+        if rles:
+            masks[number] = rle_to_mask(rle_merge(rles))
     return masks
 
 

@@ -353,37 +353,32 @@ class TrainingWorker:
                 )  # fmt: skip
             if not first and not self.recipe.classes:
                 self.judge()  # baseline; a new class head has none
-            self.train_on_batches(coming)
-
-    def train_on_batches(self, coming: Iterator[Any]) -> None:
-        """Train on each batch until a worker requests a stop or runs out of batches."""
-        first = self.progress.step
-        most = math.inf if self.sitting.max_minutes is None else self.sitting.max_minutes
-        while self.progress.step < self.recipe.steps:
-            batch, error = None, None
-            try:
-                batch = next(coming, None)
-            except AnymaskError as raised:
-                error = raised
-            begun, now = self.progress.step > first, time.monotonic()
-            over = self.stopping or self.progress.ended or now - self.began > 60 * most
-            late = now - self.saved > 60 * self.recipe.save_minutes
-            flags = [float(flag) for flag in (begun and over, late, error is not None)]
-            # A flag of any worker applies to all.
-            stop, late, lost = (part > 0 for part in mean_of_all(flags, self.device))
-            due = late or self.progress.step % self.recipe.save_every == 0
-            if begun and (stop or lost or due):
+            most = math.inf if self.sitting.max_minutes is None else self.sitting.max_minutes
+            while self.progress.step < self.recipe.steps:
+                batch, error = None, None
+                try:
+                    batch = next(coming, None)
+                except AnymaskError as raised:
+                    error = raised
+                begun, now = self.progress.step > first, time.monotonic()
+                over = self.stopping or self.progress.ended or now - self.began > 60 * most
+                late = now - self.saved > 60 * self.recipe.save_minutes
+                flags = [float(flag) for flag in (begun and over, late, error is not None)]
+                # A flag of any worker applies to all.
+                stop, late, lost = (part > 0 for part in mean_of_all(flags, self.device))
+                due = late or self.progress.step % self.recipe.save_every == 0
+                if begun and (stop or lost or due):
+                    self.save()
+                if error is not None:
+                    raise error
+                if stop or lost:
+                    return
+                if batch is None:
+                    break
+                self.learn(batch)
+                self.judge()
+            if self.saved_step != self.progress.step:
                 self.save()
-            if error is not None:
-                raise error
-            if stop or lost:
-                return
-            if batch is None:
-                break
-            self.learn(batch)
-            self.judge()
-        if self.saved_step != self.progress.step:
-            self.save()
 
     def judge(self) -> None:
         """Evaluate the averaged weights if due, in the first worker, and keep the best.
@@ -422,9 +417,8 @@ class TrainingWorker:
             first = (self.rank * self.recipe.accumulate + part) * each
             draws = Draws(self.recipe.seed, step, range(first, first + each))
             torch.manual_seed(int(draws.of_worker.integers(2**62)))  # for dropout
-            # Only the last part synchronizes the gradient across workers.
-            several = isinstance(self.step, DistributedDataParallel)
-            alone = several and part < self.recipe.accumulate - 1
+            last = part == self.recipe.accumulate - 1  # synchronizes the gradient across workers
+            alone = isinstance(self.step, DistributedDataParallel) and not last
             with self.step.no_sync() if alone else contextlib.nullcontext():  # type: ignore[operator]
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=halves):
                     outcome = self.step(batch.part(part * each, each), balance, draws)
@@ -491,12 +485,14 @@ class TrainingWorker:
     def save(self) -> None:
         """Write a checkpoint in the first worker; the others provide their shards."""
         self.saved, self.saved_step = time.monotonic(), self.progress.step
-        parts = {"model": self.model, "average": self.average, "optimiser": self.optimizer}
-        state = {name: whole(part.state_dict()) for name, part in parts.items()}
+        state = {
+            "model": whole(self.model.state_dict()), "average": whole(self.average.state_dict()),
+            "optimiser": whole(self.optimizer.state_dict()), "best": self.best,
+        }  # fmt: skip
         if self.rank == 0:
             save_checkpoint(
                 self.sitting.folder,
-                state | {"best": self.best},
+                state,
                 self.progress,
                 dataclasses.asdict(self.recipe),
                 keep=self.recipe.keep,

@@ -185,11 +185,9 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
         sample = self.source.sample(rng, place)
         image = self._pixels(sample)
         # All masks in random order, then one for each class.
-        order, hw = (
-            rng.permutation(len(sample.rles))[:MAX_PER_IMAGE],
-            (image.shape[0], image.shape[1]),
-        )
-        drawn = [self.masks.mask(sample, (int(number),), hw) for number in order[:MAX_PER_IMAGE]]
+        hw = (image.shape[0], image.shape[1])
+        order = rng.permutation(len(sample.rles))[:MAX_PER_IMAGE]
+        drawn = [self.masks.mask(sample, (int(number),), hw) for number in order]
         for name in self.recipe.classes:
             labels = enumerate(one.label or UNLABELED for one in sample.objects)
             numbers = tuple(number for number, label in labels if label == name)

@@ -162,8 +162,8 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
     # Duplicates in another encoding.
     again = [0 <= earlier < place for place, earlier in enumerate(first_alike(prints, prints))]
     report.alike = [one.image.file_name for one, twice in zip(found, again, strict=True) if twice]
-    kept = [place for place, twice in enumerate(again) if not twice]
-    images, prints = [found[i] for i in kept], [prints[i] for i in kept]
+    places = [place for place, twice in enumerate(again) if not twice]
+    images, prints = [found[i] for i in places], [prints[i] for i in places]
     held = list[_Image]()
     if held_out is not None:
         held = _usable(held_out, of_held := DataReport())
