@@ -28,7 +28,6 @@ from anymask.models.rules import field_rules
 
 PROMPT_COUNTS = (1, 16, 64, 256)
 IMAGE_HW = (683, 1024)
-RUNTIMES = ("onnx", "torch")
 BENCH_MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "decoder_precision": "model"},
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
@@ -183,7 +182,7 @@ def _measure_steps(args: argparse.Namespace, pixels: Path, notes: list[str]) -> 
     )
     figures: list[Measurement] = []
     opened, errors = {}, []
-    for runtime in RUNTIMES if args.runtime in (None, "auto") else (args.runtime,):
+    for runtime in ("onnx", "torch") if args.runtime in (None, "auto") else (args.runtime,):
         try:
             start = time.perf_counter()
             model = read_model(args, runtime=runtime).load()

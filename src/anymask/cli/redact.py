@@ -143,12 +143,11 @@ def describe_redaction(
         ]
     source, review = " ".join(typed), redaction.review
     again = f"anymask redact {source} --labels"
-    rough = [ROUGH] if redaction.words is not None and "detector" not in redaction.finding else []
     look = [
         f"found {objects} in {counted(report.images, 'image')}. No copies are "
         "written before a review",
         *lines,
-        *rough,
+        *([ROUGH] if redaction.words is not None and "detector" not in redaction.finding else []),
         f"1. check the images in {review}",
         f"2. if all masks are correct: {again} {review} -o {redaction.out}",
     ]

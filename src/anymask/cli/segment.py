@@ -59,8 +59,6 @@ if TYPE_CHECKING:
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model, PartSettingsDict, Prediction, SegmentSettingsDict
 
-EMBEDDING_SUFFIX = ".npz"  # suffix of files written by `anymask encode`
-LABEL_MAP_ENDING = ".classes.png"  # default ending of label maps
 LABEL_MAPS = (".overlay.png", ".png", ".npy")
 
 Work = list[tuple[ImageItem, Callable[[], None]]]  # each image with the function that processes it
@@ -103,7 +101,7 @@ def list_items(paths: Sequence[Path], image_settings: ImageSettings) -> list[Ima
 
 def is_embedding(path: Path) -> bool:
     """Return whether a file is an output of `anymask encode`, by its suffix."""
-    return path.suffix.lower() == EMBEDDING_SUFFIX
+    return path.suffix.lower() == ".npz"
 
 
 def process_each(work: Work, as_typed: Callable[[str], str]) -> None:
@@ -356,7 +354,7 @@ def plan_label_maps(
     outputs = or_stdout(args.outputs, args.sources)
     planned = []
     for item in items:
-        words = outputs or [item.stem.as_posix() + LABEL_MAP_ENDING]
+        words = outputs or [item.stem.as_posix() + ".classes.png"]
         paths = [Path(word.replace("{name}", item.stem.as_posix())) for word in words]
         for path in paths:
             if not suffix_of_map(path).endswith(LABEL_MAPS):

@@ -52,7 +52,6 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 NOT_THE_IMAGE = (ModelError, PromptError, ConfigError, MissingExtra)
 
 MAX_BLOCKS = 10_000  # maximum blocks of a Ray data set; an actor that dies loses one block
-STORE_BYTES = 128 * 2**20  # shared memory of a local cluster, for paths and results only
 
 Row = dict[str, Any]
 
@@ -184,7 +183,7 @@ def _cluster(workers: int) -> Iterator[int]:
     if not address:
         workers = workers or pick_threads()
         options |= {"address": "local", "num_cpus": workers + 1, "include_dashboard": False}
-        options["object_store_memory"] = STORE_BYTES
+        options["object_store_memory"] = 128 * 2**20  # bytes, for paths and results only
     try:
         ray.init(**options)
     except Exception as error:  # includes plain Exception after a timeout of 30 s

@@ -39,7 +39,6 @@ Result = TypeVar("Result")
 ItemIn = TypeVar("ItemIn", contravariant=True)
 ResultOut = TypeVar("ResultOut", covariant=True)
 
-SHARED_MEMORY = "the system's shared memory, /dev/shm on Linux,"
 SECONDS_TO_LEAVE = 10.0  # grace period of a worker; a model call may take that long
 
 
@@ -127,9 +126,9 @@ def run_in_pool(
             pool = _Pool(task, 1 if alone else min(workers, len(todo)), threads)
         except OSError as error:  # raised by the semaphores of its queues
             raise AnymaskError(
-                f"Worker processes cannot start: {SHARED_MEMORY} cannot be written to "
-                f"({error.strerror}). Use a single process: omit --workers, or for "
-                "`anymask evaluate` pass --workers 1."
+                "Worker processes cannot start: the system's shared memory, /dev/shm on Linux, "
+                f"cannot be written to ({error.strerror}). Use a single process: omit --workers, "
+                "or for `anymask evaluate` pass --workers 1."
             ) from error
         try:
             yield from pool.work(todo)
@@ -233,18 +232,8 @@ def _interrupted_later() -> Iterator[None]:
 # Worker process.
 
 _ENDED = 128 + signal.SIGTERM  # exit code of a worker after SIGTERM
-
-
-@dataclass
-class _Worker:
-    """State of a worker process: its work, the queue to the pool, and whether it is ending."""
-
-    work: Work[Any, Any]
-    sent: Any
-    ending: threading.Event
-
-
-_worker: _Worker | None = None
+# In a worker process: its work, the queue to the pool, and whether it is ending
+_worker: tuple[Work[Any, Any], Any, threading.Event] | None = None
 
 
 def _begin(task: Callable[[], Work[Any, Any]], threads: int, sent: Any) -> None:
@@ -268,18 +257,18 @@ def _begin(task: Callable[[], Work[Any, Any]], threads: int, sent: Any) -> None:
             sys.exit(_ENDED)
 
     signal.signal(signal.SIGTERM, leave)
-    _worker = _Worker(work, sent, ending)
+    _worker = work, sent, ending
     sent.put(WorkerReady(work.about))
 
 
 def _do(number: int, item: Any) -> Any:
     """Process one item. Steps are sent with its number."""
     assert _worker is not None
-    worker = _worker
+    work, sent, ending = _worker
     try:
-        return worker.work(item, lambda *step: worker.sent.put((number, *step)))
+        return work(item, lambda *step: sent.put((number, *step)))
     finally:
-        if worker.ending.is_set():  # the executor or a library would suppress the exception
+        if ending.is_set():  # the executor or a library would suppress the exception
             os._exit(_ENDED)
 
 

@@ -57,7 +57,7 @@ def hard_negatives(
         table: Names of the model; None: only classes of the project.
     """
     pairs = () if table is None else zip(table.words, table.learned, strict=True)
-    candidates = dict.fromkeys([*classes, *[word for word, learned in pairs if learned]])
+    candidates = dict.fromkeys([*classes, *(word for word, learned in pairs if learned)])
     if not present:
         return []
     places = {} if table is None else {one: _place(table, one) for one in (*candidates, *present)}
@@ -98,8 +98,9 @@ def propose_concepts(
     for image in store.all_images():
         found = hard_negatives([*present.get(image.id, {})], classes, table, count)
         if found and found != known.get(image.id):
-            action = Action(kind=PROPOSED, detail={"phrases": found})
-            store.add_events(image.id, [action], "concepts")
+            store.add_events(
+                image.id, [Action(kind=PROPOSED, detail={"phrases": found})], "concepts"
+            )
         total += len(found)
     return total
 

@@ -45,7 +45,6 @@ MARK = "build.json"  # marks a folder written by anymask
 _FRESH = {"Cache-Control": "no-cache"}  # cached, but revalidated
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # hashed file names of Vite
-_WORTH = 0.9  # maximum relative size of compressed files
 _KEPT = ("content-type", "etag", "last-modified", "cache-control")
 
 
@@ -116,10 +115,10 @@ class FreshFiles(StaticFiles):
 
 @lru_cache(maxsize=32)
 def _gzipped(path: str, changed: float) -> bytes | None:
-    """Content of a file in gzip; None if the reduction is too small."""
+    """Content of a file in gzip; None if it is reduced by less than a tenth."""
     content = Path(path).read_bytes()
     packed = gzip.compress(content, 6)
-    return packed if len(packed) < _WORTH * len(content) else None
+    return packed if len(packed) < 0.9 * len(content) else None
 
 
 async def compressed(response: Response, request_headers: Headers) -> Response:

@@ -496,9 +496,10 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
             f"The request requires up to {decodings} decoder runs, but at most {limits.decodings} "
             f"are allowed. Each prompt counts as at most {MAX_STEPS}. Send fewer prompts.",
         )
-    most_of = {"prompt": (max(points), limits.points)}
-    most_of["request"] = sum(points), limits.points_together
-    for where, (count, most) in most_of.items():
+    for where, count, most in (
+        ("prompt", max(points), limits.points),
+        ("request", sum(points), limits.points_together),
+    ):
         if count > most:
             raise RequestError(
                 422, f"The {where} has {count} points, but at most {most} are allowed."

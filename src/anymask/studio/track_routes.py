@@ -136,8 +136,9 @@ def judge_track(
     track: TrackId, body: TrackVerdictBody, project: ProjectDep, who: Who
 ) -> TrackEntry:
     """Accept, reject or correct a track from a frame on. Status 409 if the version differs."""
-    masks = [one.mask() for one in body.masks]
-    return project.tracks.give_verdict(track, body.verdict, body.version, who, masks, body.seconds)
+    return project.tracks.give_verdict(
+        track, body.verdict, body.version, who, [one.mask() for one in body.masks], body.seconds
+    )
 
 
 @router.delete("/tracks/{track}/verdict", response_model=TrackEntry)

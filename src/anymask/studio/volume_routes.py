@@ -225,8 +225,9 @@ async def take_file(
     frame: Which = None,
 ) -> Response:
     """Upload the scan of a session: a NIfTI, NRRD, MGH or TIFF file, or a zip of DICOM slices."""
-    read = partial(scan.read, videos, request, frame, False)
-    await videos.receive(scan, request.stream(), f"scan{ending}", read)
+    await videos.receive(
+        scan, request.stream(), f"scan{ending}", partial(scan.read, videos, request, frame, False)
+    )
     return await state_of(videos, scan)
 
 
