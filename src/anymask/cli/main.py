@@ -140,7 +140,7 @@ def help_text() -> str:
         [
             "usage: anymask COMMAND [OPTION ...]",
             "",
-            ("Segment anything in images, videos, scans and maps, offline and on a CPU."),
+            "Segment anything in images, videos, scans and maps, offline and on a CPU.",
             "",
             "commands:",
             *[f"  {name:<{width}}  {summary}" for name, summary in listed.items()],

@@ -259,7 +259,6 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[S
 
 def _paths_of(word: str) -> list[Path]:
     """Resolve one path or glob. Raises InputError."""
-    # Raise InputError for URLs, videos and documents, with the alternative
     suffix = Path(word).suffix.lower()
     if _ADDRESS.fullmatch(word):
         raise InputError(f"URLs are not downloaded by default: {word!r}. Add --allow-url.")

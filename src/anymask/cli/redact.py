@@ -156,7 +156,7 @@ def describe_redaction(
             "   if a mask is wrong or missing, correct it in the page first:",
             f"   anymask project init {source} && anymask project import {source} "
             f"{review} --proposals",
-            (f"   anymask annotate {source} (accept or correct, then finish each image: D)"),
+            f"   anymask annotate {source} (accept or correct, then finish each image: D)",
             f"   anymask project export {source} -o reviewed.json && {again} reviewed.json -o "
             f"{redaction.out}",
         ]

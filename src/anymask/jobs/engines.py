@@ -53,8 +53,6 @@ NOT_THE_IMAGE = (ModelError, PromptError, ConfigError, MissingExtra)
 
 MAX_BLOCKS = 10_000  # maximum blocks of a Ray data set; an actor that dies loses one block
 
-Row = dict[str, Any]
-
 
 class ImageTask(Protocol):
     """A task to run on each image. Must be picklable."""
@@ -97,22 +95,19 @@ class ImageWorker:
         try:
             made = self.work(item, None)
             fields = {"state": "skipped"} if made is None else {"state": "done", "made": made}
-        except NOT_THE_IMAGE as error:
-            fields = {"state": "stop", "reason": str(error), "kind": type(error).__name__}
-        except AnymaskError as error:
-            fields = {"state": "failed", "reason": str(error), "kind": type(error).__name__}
-        except OSError as error:
-            state = "stop" if error.errno in NO_ROOM else "failed"
-            reason = disk_message(error, item.stem.parent)
-            fields = {"state": state, "reason": reason, "kind": type(error).__name__}
-        except MemoryError:
-            reason = "The system is out of memory. Resize the image, or use fewer workers."
-            fields = {"state": "failed", "reason": reason, "kind": "MemoryError"}
         except Exception as error:  # an unexpected error must not stop the other images
-            kind = type(error).__name__
-            reason = f"{kind}: {error}" if str(error) else kind
-            trace = traceback.format_exc()
-            fields = {"state": "failed", "reason": reason, "kind": kind, "trace": trace}
+            fields = {"state": "failed", "reason": str(error), "kind": type(error).__name__}
+            if isinstance(error, NOT_THE_IMAGE):
+                fields["state"] = "stop"
+            elif isinstance(error, MemoryError):
+                reason = "The system is out of memory. Resize the image, or use fewer workers."
+                fields |= {"reason": reason, "kind": "MemoryError"}
+            elif isinstance(error, OSError) and not isinstance(error, AnymaskError):
+                fields["state"] = "stop" if error.errno in NO_ROOM else "failed"
+                fields["reason"] = disk_message(error, item.stem.parent)
+            elif not isinstance(error, AnymaskError):
+                fields["reason"] = f"{fields['kind']}: {error}".removesuffix(": ")
+                fields["trace"] = traceback.format_exc()
         return ImageResult(**fields, seconds=time.monotonic() - began)
 
 
@@ -251,7 +246,7 @@ class _RayActor:
         limit_threads(threads)
         self.worker = ImageWorker(task)
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Process one image."""
         image, stem, place = (Path(os.fsdecode(row[name])) for name in ("photo", "stem", "place"))
         page = None if row["page"] < 0 else int(row["page"])

@@ -98,14 +98,6 @@ class Idle:
 PoolEvent = WorkerReady | ItemDone[Item, Result] | ItemCrashed[Item] | ItemStep[Item] | Idle
 
 
-@dataclass(frozen=True)
-class _Refused:
-    """The task cannot be opened. `defect` marks an unexpected error."""
-
-    reason: str
-    defect: bool = False
-
-
 def run_in_pool(
     task: Callable[[], Work[Item, Result]], items: Sequence[Item], workers: int
 ) -> Generator[PoolEvent[Item, Result]]:
@@ -177,8 +169,8 @@ class _Pool(Generic[Item, Result]):
             done, _ = wait(self.out, timeout=1, return_when=FIRST_COMPLETED)
             while not self._sent.empty():
                 sent = self._sent.get()
-                if isinstance(sent, _Refused):
-                    raise RuntimeError(sent.reason) if sent.defect else AnymaskError(sent.reason)
+                if isinstance(sent, Exception):  # the task cannot be opened
+                    raise sent
                 if isinstance(sent, WorkerReady):
                     self.ready = True
                     yield sent
@@ -244,9 +236,11 @@ def _begin(task: Callable[[], Work[Any, Any]], threads: int, sent: Any) -> None:
     limit_threads(threads)
     try:
         work = task()  # no file is being written yet: SIGTERM may end the process
-    except Exception as error:
-        defect = not isinstance(error, AnymaskError)  # the parent process prints its traceback
-        sent.put(_Refused(traceback.format_exc() if defect else str(error), defect))
+    except AnymaskError as error:
+        sent.put(AnymaskError(str(error)))
+        os._exit(1)
+    except Exception:  # unexpected; the parent process prints it
+        sent.put(RuntimeError(traceback.format_exc()))
         os._exit(1)
     ending = threading.Event()
 

@@ -29,7 +29,7 @@ from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, box_of, outpu
 from anymask.jobs.engines import ImageTask
 from anymask.jobs.folder import OnSummary, Summary, run_job
 from anymask.jobs.records import MaskWork
-from anymask.jobs.redaction import RedactTask
+from anymask.jobs.redaction import RedactTask, Source
 from anymask.jobs.settings import (
     Engine,
     FolderJob,
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from anymask.segment import EverythingDict, GridDict, Model
 
 Images = str | Path | Sequence[str | Path]  # a folder, an image, or several images
-Source = Path | tuple[Path, ...] | PlacedImages
 
 BOX_BATCH_SIZE = 64  # boxes per call of the model
 

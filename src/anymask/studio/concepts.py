@@ -69,8 +69,7 @@ def hard_negatives(
         alike = -1.0
         if table is not None and place is not None and mine:
             alike = float((table.vectors[mine] @ table.vectors[place]).max())
-        known_same = place is not None and place in mine
-        if word.lower() not in taken and not known_same and alike < SYNONYM_SIMILARITY:
+        if word.lower() not in taken and place not in mine and alike < SYNONYM_SIMILARITY:
             near[word] = alike
     own = set(classes)
     order = sorted(near, key=lambda word: (-near[word], word not in own))

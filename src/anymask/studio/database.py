@@ -35,7 +35,10 @@ from anymask.studio.tables import SCHEMA, SchemaRow, Table
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")  # per SQLite connection
 _FULL = ("SQLITE_FULL", "53100")  # SQLite error name, PostgreSQL SQLSTATE
 _SHUT = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")  # read-only folder
-DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+DRIVERS = {
+    "sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}  # fmt: skip
 
 
 def open_database(address: str | Path) -> Database:
@@ -52,7 +55,6 @@ def open_database(address: str | Path) -> Database:
         except (ArgumentError, ValueError) as error:
             raise InputError(f"{address!r} is no database. {remedy}") from error
         kind = url.drivername.partition("+")[0]
-        kind = "postgresql" if kind == "postgres" else kind
         if kind not in DRIVERS:
             raise InputError(f"Databases of type {kind!r} are not supported. {remedy}")
         url = url.set(drivername=DRIVERS[kind])

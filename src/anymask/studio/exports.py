@@ -249,8 +249,7 @@ def _files(
 def _place(target: Path, name: str, part: str) -> Path:
     """Output path of the annotations of a split."""
     if name.startswith("coco"):
-        stem = f"instances_{part}" if part else "instances"
-        return target / "annotations" / f"{stem}.json"
+        return target / "annotations" / (f"instances_{part}.json" if part else "instances.json")
     return target / part / masks_file(name)
 
 

@@ -208,13 +208,17 @@ class Examples:
     def _prompted(
         self, one: ExampleBody, here: Callable[[], UintImage] | None
     ) -> tuple[UintImage, dict[str, Any]]:
-        prompted = one.prompted()
+        prompted, image_id, page = one.prompted(), one.image_id, one.page
         if one.record is not None:
             assert self.look is not None  # checked
             entry = self.look.project.store.record(one.record)
-            return self._image(entry.image_id, entry.page), {"mask": rle_to_mask(entry.rle)}
-        if one.image_id is not None:
-            return self._image(one.image_id, one.page), prompted
+            image_id, page = entry.image_id, entry.page
+            prompted = {"mask": rle_to_mask(entry.rle)}
+        if image_id is not None:
+            assert self.look is not None  # checked
+            if (image_id, page) not in self._read:
+                self._read[image_id, page] = self.look.load(image_id, AskedPlane(page))
+            return self._read[image_id, page], prompted
         if one.image is None:
             if here is None:
                 raise RequestError(
@@ -227,12 +231,6 @@ class Examples:
         if encoded is None:
             raise RequestError(404, unknown_hash(one.image))
         return whole_image(encoded), prompted
-
-    def _image(self, image_id: int, page: int | None) -> UintImage:
-        assert self.look is not None  # checked
-        if (image_id, page) not in self._read:
-            self._read[image_id, page] = self.look.load(image_id, AskedPlane(page))
-        return self._read[image_id, page]
 
 
 # Project routes.

@@ -154,7 +154,7 @@ class DisplaySettings:
         return as_it_comes and plane.page in (None, 0) and (first or plane.page == 0)
 
     def labeled(self, label: str, most: int) -> Sequence[LabeledMask]:
-        """Newest masks with a class, as examples of it (`names.Examples`)."""
+        """Newest masks with a class, as examples of it (`names.OwnNames`)."""
         return [
             LabeledMask(
                 key=f"{entry.id} {entry.version}",

@@ -26,7 +26,6 @@ ROW = (
     "#a037fa", "#faaffa", "#28fa91", "#dc2855", "#afeb37", "#fa820a", "#ebdc82", "#a055cd",
     "#a0eba0", "#be5582", "#0aaffa", "#82730a", "#0aaf0a", "#0a9164", "#fa0aeb", "#fa6446",
 )  # fmt: skip
-GOLDEN = 137.508  # hue step of further colors, in degrees
 Fate = Literal["unname", "delete"]
 
 
@@ -43,7 +42,8 @@ def nth_color(number: int) -> str:
     """Color of the nth class, the same as in the page (canvas/colours.ts)."""
     if number < len(ROW):
         return ROW[number]
-    channels = colorsys.hls_to_rgb((number * GOLDEN % 360) / 360, 0.6, 0.82)
+    # Steps of the hue by the golden angle
+    channels = colorsys.hls_to_rgb((number * 137.508 % 360) / 360, 0.6, 0.82)
     return "#" + "".join(f"{int(255 * channel + 0.5):02x}" for channel in channels)
 
 

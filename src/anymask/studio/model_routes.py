@@ -95,11 +95,9 @@ from anymask.studio.schemas import (
 )
 
 FORM_TYPE = "multipart/form-data"
-_MAX_FIELDS, _MAX_FIELD_TEXT = 20, 200_000  # number of other fields, and characters per field
 HASH = re.compile(r"[0-9a-f]{32}")
 ENCODING_COST = 256  # cost of encoding, in points
 _MAX_NUMBER = 1_000_000_000  # maximum value of settings without a specific limit
-_MAX_HALF = 65504.0
 MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
 Format = Annotated[MaskFormat, Query(alias="format")]
 FormatOfOne = Annotated[  # the last two are cut-outs
@@ -247,7 +245,7 @@ def is_form(request: Request) -> bool:
 async def _form_body(request: Request) -> dict[str, Any]:
     """JSON body that is equivalent to a form. Raises HTTPException (400)."""
     body: dict[str, Any] = {}
-    form = request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_TEXT)
+    form = request.form(max_files=1, max_fields=20, max_part_size=200_000)  # characters
     async with form as fields:
         for name, value in fields.multi_items():
             if isinstance(value, UploadFile):
@@ -492,7 +490,9 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
     """
 
     def packed(array: FloatArray) -> Any:
-        return array.astype("<f2" if np.abs(array).max(initial=0) <= _MAX_HALF else "<f4")
+        return array.astype(
+            "<f2" if np.abs(array).max(initial=0) <= np.finfo(np.float16).max else "<f4"
+        )
 
     maps = {one.name: packed(one.values) for one in features.maps}
     header = {

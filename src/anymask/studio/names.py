@@ -58,13 +58,14 @@ class LabeledMask:
     rle: Rle  # Run-length encoded mask
 
 
-Examples = Callable[[str, int], Sequence[LabeledMask]]  # (class, maximum) -> newest first
-
-
 class OwnNames:
-    """Classes of one project that are represented by its masks."""
+    """Classes of one project that are represented by its masks.
 
-    def __init__(self, examples: Examples) -> None:
+    Args:
+        examples: Function from a class and a maximum number to its newest masks, newest first.
+    """
+
+    def __init__(self, examples: Callable[[str, int], Sequence[LabeledMask]]) -> None:
         self._examples = examples
         self._seen: dict[str, FloatArray | None] = {}  # None if the image cannot be read
 

@@ -41,7 +41,6 @@ from anymask.studio.model_routes import BINARY
 WEB = Path(__file__).parents[1] / "assets" / "web"
 SWAGGER = WEB.parent / "swagger"  # from the npm package swagger-ui-dist, with two files of anymask
 SAMPLE_FILE = "sample.jpg"  # sample image of an empty page
-MARK = "build.json"  # marks a folder written by anymask
 _FRESH = {"Cache-Control": "no-cache"}  # cached, but revalidated
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # hashed file names of Vite
@@ -215,7 +214,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
         raise InputError("The page is not built in this installation. Run: make web")
     if target.exists() and not target.is_dir():
         raise InputError(f"The output {target} is a file. Choose the name of a folder.")
-    ours = (target / MARK).is_file()
+    ours = (target / "build.json").is_file()
     if target.is_dir() and any(target.iterdir()) and not ours:
         raise InputError(f"{target} is not empty, and not written by --static. Choose another.")
     files[SAMPLE_FILE] = sample("rocket")

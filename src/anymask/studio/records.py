@@ -130,7 +130,6 @@ _ENCODABLE = AfterValidator(partial(_check_encodable, "it"))
 Text = Annotated[str, Field(max_length=MAX_TEXT), _ENCODABLE]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Places = Annotated[list[tuple[Finite, Finite]], Field(max_length=MAX_PLACES, fail_fast=True)]
-Labels = Annotated[list[Literal[0, 1]], Field(max_length=MAX_PLACES, fail_fast=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -162,7 +161,9 @@ class _Prompt(JsonColumn):
     """Prompt of a model: points with labels 1 or 0, a box x0, y0, x1, y1, or a lasso line."""
 
     points: Places | None = None
-    labels: Labels | None = None
+    labels: Annotated[list[Literal[0, 1]], Field(max_length=MAX_PLACES, fail_fast=True)] | None = (
+        None
+    )
     box: tuple[Finite, Finite, Finite, Finite] | None = None
     lasso: Places | None = None
 

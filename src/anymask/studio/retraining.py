@@ -49,7 +49,6 @@ RESAMPLES = 1000
 KEPT_WEIGHTS = (WEIGHTS, "last.pt")  # weights of a round, in order of preference
 EVALUATED_MASKS = 40  # maximum number of masks per image in evaluation
 CLICKS = 3  # points per mask in evaluation
-ROUND_RECIPE = "recipe.json"  # in the folder of a round
 GENTLE: dict[str, Any] = {  # short training on few images, for models with flexible input size
     "mask_loss": "focal", "boxes": 0.5, "balanced_steps": 0, "at_scale": 0.0, "turns": 0.12,
     "several": 0.05, "ema": 0.95, "workers": 1, "prepare_ahead": False,
@@ -64,10 +63,8 @@ class Trained:
     weights: Path
 
 
-Report = Callable[[dict[str, Any]], None]  # called with each row of the training log
 Train = Callable[[Path, Path | None, Path], Trained]  # (data sets, initial weights, folder)
 Judge = Callable[[str, Sequence[AnnotatedImage]], Floats]  # (model, images (I,)) -> mean IoU (I,)
-Open = Callable[[str], Model]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +89,9 @@ def is_held_out(name: str, share: float) -> bool:
     return number / 2**64 < share
 
 
-def retrain(project: Project, train: Train, judge: Judge, open_model: Open = load) -> RoundOutcome:
+def retrain(
+    project: Project, train: Train, judge: Judge, open_model: Callable[[str], Model] = load
+) -> RoundOutcome:
     """Run a round. An interrupted round is resumed unless the accepted masks have changed.
 
     Raises InputError if there are too few images to train or evaluate, or another round of the
@@ -266,8 +265,12 @@ def recipe_of(tuning: Tuning, start: RoundStart, image_files: Sequence[Annotated
     )  # fmt: skip
 
 
-def trainer(tuning: Tuning, report: Report | None = None) -> Train:
-    """Create the training function of `retrain`. Interrupted training is resumed."""
+def trainer(tuning: Tuning, report: Callable[[dict[str, Any]], None] | None = None) -> Train:
+    """Create the training function of `retrain`. Interrupted training is resumed.
+
+    Args:
+        report: Called with each row of the training log.
+    """
 
     def train(sets: Path, lead: Path | None, folder: Path) -> Trained:
         from anymask.runtime import pick_device
@@ -278,7 +281,7 @@ def trainer(tuning: Tuning, report: Report | None = None) -> Train:
         images = load_set(sets / SET)[1] if is_set(sets / SET) else []
         check_method(start.variant, tuning.method)
         recipe = recipe_of(tuning, start, images)
-        path, now = folder / ROUND_RECIPE, json_bytes(asdict(recipe), indent=1)
+        path, now = folder / "recipe.json", json_bytes(asdict(recipe), indent=1)
         if not path.is_file() or path.read_bytes() != now:  # another recipe: train from the start
             for name in (LAST, PREVIOUS, LOG):
                 (folder / name).unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from anymask.studio.model_routes import BodyRoute, done, file_answer
 from anymask.studio.project_routes import ProjectDep, Who
 from anymask.studio.project_schemas import provenance_of
 from anymask.studio.records import MAX_ID, ClipEntry, TrackDraft, TrackEntry
-from anymask.studio.session_routes import SessionsDep, state_of
+from anymask.studio.session_routes import Frame, SessionsDep, state_of
 from anymask.studio.video_schemas import (
     ClipBody,
     ClipsBody,
@@ -35,7 +35,6 @@ from anymask.studio.video_sessions import OpenVideo
 
 ClipId = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
 TrackId = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
-Frame = Annotated[int, Query(ge=0, le=MAX_ID)]
 MaybeId = Annotated[int | None, Query(ge=0, le=MAX_ID)]
 router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["tracks"])
 

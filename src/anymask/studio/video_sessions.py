@@ -35,6 +35,7 @@ from anymask.studio.inference import (
     QueueClosed,
     QueuedRuntime,
     RequestAbandoned,
+    T,
     Urgency,
     lower_thread_priority,
 )
@@ -118,7 +119,6 @@ async def write_stream(stream: AsyncIterator[bytes], path: Path) -> int:
         await run_in_threadpool(file.close)
 
 
-T = TypeVar("T")
 EVEN_S = 0.01  # tolerance of frame times for a constant frame rate, in seconds
 LOG = logging.getLogger("anymask.studio.videos")
 
