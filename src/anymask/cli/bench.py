@@ -32,8 +32,6 @@ BENCH_MODES: dict[str, dict[str, Any]] = {
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
     "adaptive": {"mode": "adaptive"},
 }
-
-
 K = TypeVar("K")
 
 
@@ -246,7 +244,6 @@ def time_in_turns(
 
 
 def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
-    """Return the steps that are timed in turns."""
     from anymask.masks import Prompt, point_grid
 
     points = point_grid(16) * (image.shape[1], image.shape[0])

@@ -154,7 +154,6 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
 
 
 def _check_image(output: str) -> None:
-    """Raise InputError if an output is not an image."""
     name = f"stdout{stdout_suffix(output)}" if is_stdout(output) else output
     if output_kind(Path(name)) != "cutout":
         raise InputError(

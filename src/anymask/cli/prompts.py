@@ -30,15 +30,11 @@ PROMPT_SYNTAX: dict[Kind, tuple[str, int]] = {
     "negative": ("--negative X,Y", 2),
     "box": ("--box X0,Y0,X1,Y1", 4),
 }
-
-
 ABOUT_VALUES = (
     "how to interpret the image of --mask: labels (each pixel value is an object), binary (pixels "
     "of at least half of white are the object; labels are merged) or colors (each color is an "
     "object); auto detects it, and reports an error if the image is ambiguous"
 )
-
-
 ABOUT_LINE = "X,Y X,Y ... in quotes, or a text file with them"
 SINGLE = ("box", "mask", "lasso")  # prompts of which an object has at most one
 
@@ -235,8 +231,6 @@ TRACKING_PROMPTS = {
     "scribble": ("LINE", f"line along an object; {ABOUT_LINE}"),
     "lasso": ("LINE", f"line around an object; {ABOUT_LINE}"),
 }
-
-
 TRACKED_PROMPTS = (
     *(
         Argument(

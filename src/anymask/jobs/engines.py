@@ -240,8 +240,6 @@ def _map_images(
 
 
 class _RayActor:
-    """Ray actor with an opened task."""
-
     def __init__(self, task: ImageTask, threads: int) -> None:
         limit_threads(threads)
         self.worker = ImageWorker(task)

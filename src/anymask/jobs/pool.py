@@ -267,7 +267,6 @@ def _do(number: int, item: Any) -> Any:
 
 
 def _die_with_parent() -> None:
-    """Exit when the parent process ends."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

@@ -111,6 +111,7 @@ async def version_if_any(
 ProjectDep = Annotated[Project, Depends(project_of)]
 Who = Annotated[str, Depends(user_of)]
 Version = Annotated[int | None, Depends(version_of)]
+MaybeVersion = Annotated[int | None, Depends(version_if_any)]
 ImageId = Annotated[int, InPath(examples=[1])]
 RecordId = Annotated[int, InPath(examples=[1])]
 router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
@@ -352,11 +353,7 @@ def next_review(project: ProjectDep) -> Response:
     "/records/{record_id}/verdict", response_model=KeptMaskBody, response_model_exclude_unset=True
 )
 def verdict(
-    record_id: RecordId,
-    body: VerdictBody,
-    project: ProjectDep,
-    who: Who,
-    version: Annotated[int | None, Depends(version_if_any)],
+    record_id: RecordId, body: VerdictBody, project: ProjectDep, who: Who, version: MaybeVersion
 ) -> dict[str, Any]:
     """Accept, fix (with the corrected mask) or reject a mask."""
     rle = None if body.rle is None else body.rle.rle()

@@ -40,8 +40,6 @@ JSON_LINES_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
     }
 }
-
-
 SessionsDep = Annotated[VideoSessions, of_state("videos")]
 
 

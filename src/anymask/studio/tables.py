@@ -380,8 +380,6 @@ class TrackVerdictRow(VerdictColumns):
 
 _CHANGING = [one.name for one in fields(Draft) if one.name not in ("client_id", "page")]
 _JOURNAL = [name for name in VersionRow.__table__.columns.keys() if name not in ("id", "record_id")]  # noqa: SIM118  # SQLAlchemy's names
-
-
 R = TypeVar("R", bound="Table")
 
 

@@ -92,8 +92,6 @@ VIDEO_EXPORTS: dict[str, tuple[str, str]] = {  # format -> file suffix, media ty
     "video": (".mp4", "video/mp4"),
     "cutout": (".webm", "video/webm"),  # video with alpha
 }
-
-
 _OPEN_VIDEO_BODY = asked(OpenVideo, "example")
 Asked = Annotated[OpenVideo, _OPEN_VIDEO_BODY]
 router = APIRouter(prefix="/api/videos", route_class=BodyRoute, tags=["videos"])
