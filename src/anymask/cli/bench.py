@@ -26,16 +26,12 @@ from anymask.cli.reports import JSON, write_report
 from anymask.evaluation.report import Report, Section, TextTable
 from anymask.models.rules import field_rules
 
-PROMPT_COUNTS = (1, 16, 64, 256)
 IMAGE_HW = (683, 1024)
-RUNTIMES = ("onnx", "torch")
 BENCH_MODES: dict[str, dict[str, Any]] = {
     "exact": {"mode": "exact", "decoder_precision": "model"},
     "mixed": {"mode": "exact", "decoder_precision": "mixed"},
     "adaptive": {"mode": "adaptive"},
 }
-
-
 K = TypeVar("K")
 
 
@@ -183,7 +179,7 @@ def _measure_steps(args: argparse.Namespace, pixels: Path, notes: list[str]) -> 
     )
     figures: list[Measurement] = []
     opened, errors = {}, []
-    for runtime in RUNTIMES if args.runtime in (None, "auto") else (args.runtime,):
+    for runtime in ("onnx", "torch") if args.runtime in (None, "auto") else (args.runtime,):
         try:
             start = time.perf_counter()
             model = read_model(args, runtime=runtime).load()
@@ -248,7 +244,6 @@ def time_in_turns(
 
 
 def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
-    """Return the steps that are timed in turns."""
     from anymask.masks import Prompt, point_grid
 
     points = point_grid(16) * (image.shape[1], image.shape[0])
@@ -272,7 +267,7 @@ def _steps(model: Any, image: Any) -> dict[str, Callable[[], object]]:
 
     steps: dict[str, Callable[[], object]] = {
         "encode (with preprocessing)": partial(model.encode, image),
-        **{f"{n} prompt{'s' * (n > 1)}": partial(click, n) for n in PROMPT_COUNTS},
+        **{f"{n} prompt{'s' * (n > 1)}": partial(click, n) for n in (1, 16, 64, 256)},
         "further click, with mask": partial(masks, features, **further),
     }
     if "box" in accepts:

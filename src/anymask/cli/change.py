@@ -36,9 +36,9 @@ def run(args: argparse.Namespace) -> None:
                 "Both maps must have the same bands: add --bands, such as --bands 1,2,3."
             )
         work = task.open()
-        tile = TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile
         processor = ChangeProcessor(
-            first, second, work.model, work.segment_tile, about=work.about, tile=tile,
+            first, second, work.model, work.segment_tile, about=work.about,
+            tile=TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile,
             least=MIN_CHANGED_SHARE if args.share is None else args.share,
         )  # fmt: skip
         write_survey(args, first, processor, settings)

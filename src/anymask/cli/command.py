@@ -269,8 +269,10 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
             raise InputError("Unknown option --json. To write JSON, pass -o FILE.json.")
         if name in ("-o", "--output") and any(one.metavar == "OUT" for one in parser._actions):
             raise InputError(f"Unknown option {name}. Pass the output without it, after the input.")
-        guess = did_you_mean(name, [one for one in options if one.startswith("--")])
-        remedy = guess or f"'{parser.prog} --help' lists the options."
+        remedy = (
+            did_you_mean(name, [one for one in options if one.startswith("--")])
+            or f"'{parser.prog} --help' lists the options."
+        )
         raise InputError(f"Unknown option {name}. {remedy}")
 
 
@@ -376,8 +378,9 @@ class Command:
         if self.stdout:
             parser.set_defaults(stdout=True)
         if self.actions:
-            must = not self.default_action
-            actions = parser.add_subparsers(dest="action", metavar="ACTION", required=must)
+            actions = parser.add_subparsers(
+                dest="action", metavar="ACTION", required=not self.default_action
+            )
             parser.set_defaults(action=self.default_action or None)
             for name, action in self.actions.items():
                 action.add_to(

@@ -53,8 +53,6 @@ def run(args: argparse.Namespace) -> None:
         cut_video(args)
         return
     args.outputs = or_stdout(args.outputs, args.sources)
-    # Create a task from the options
-    model, image_settings = read_model(args), read_images(args)
     settings: dict[str, Any] = {
         **read_options(args, CutoutSettings),
         **read_one_prompt(args),
@@ -64,8 +62,8 @@ def run(args: argparse.Namespace) -> None:
         "detector": args.detector,
         "score": args.score,
         "top_k": args.top_k,
-        "model": model,
-        "image_settings": image_settings,
+        "model": read_model(args),
+        "image_settings": read_images(args),
     }
     if args.detector and not args.words:
         raise InputError("--detector requires --words.")
@@ -156,7 +154,6 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
 
 
 def _check_image(output: str) -> None:
-    """Raise InputError if an output is not an image."""
     name = f"stdout{stdout_suffix(output)}" if is_stdout(output) else output
     if output_kind(Path(name)) != "cutout":
         raise InputError(

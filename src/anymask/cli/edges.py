@@ -20,14 +20,13 @@ from anymask.cli.options import (
     report_pages,
 )
 
-MAP_SUFFIXES = (".png", ".npy")
 MAX_GRID_SIDE = 64  # clicks of a side
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the edge map. Raises AnymaskError for user errors."""
     suffix = args.output.suffix.lower()
-    if suffix not in MAP_SUFFIXES:
+    if suffix not in (".png", ".npy"):
         raise InputError(
             f"Unsupported suffix of {str(args.output)!r}. Edge maps are written as .png or .npy."
         )

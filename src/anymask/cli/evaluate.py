@@ -41,9 +41,9 @@ def evaluate_images(args: argparse.Namespace) -> Report:
 
 def evaluate_videos(args: argparse.Namespace) -> Report:
     """Evaluate tracking."""
-    way = "videos" if args.protocol == "semi" else f"videos-{args.protocol}"
     return evaluate(
-        read_default_model(args), args.data, protocol=way, rounds=args.rounds,
+        read_default_model(args), args.data, rounds=args.rounds,
+        protocol="videos" if args.protocol == "semi" else f"videos-{args.protocol}",
         tracker=args.tracker, split=args.split, limit=args.limit,
         refine_edges=args.refine_edges, memory=read_options(args, MemorySettings),
     )  # fmt: skip

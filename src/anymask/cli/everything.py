@@ -21,8 +21,6 @@ from anymask.cli.options import (
 from anymask.jobs import EverythingTask, NamesSettings, TilingSettings
 from anymask.segment import Grid, MaskFilter
 
-NO_MASK_PASSED = "No mask passed the filters. Lower --score or --stability."
-
 
 def run(args: argparse.Namespace) -> None:
     """Process all images. Raises DataError at the end if some failed."""
@@ -36,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
 
         search_map(args, task)
     else:
-        process_files(args, task, NO_MASK_PASSED)
+        process_files(args, task, "No mask passed the filters. Lower --score or --stability.")
 
 
 # fmt: off

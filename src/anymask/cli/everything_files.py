@@ -25,7 +25,6 @@ from anymask.formats import has_place
 from anymask.jobs import EverythingTask, FindTask, FolderJob, ImageItem, ImageSettings
 from anymask.masks import counted
 
-STDOUT_RECORDS = "-.json"  # meaning of `-`
 SEARCH_LOG = ".search"  # suffix of the file from which an interrupted search resumes
 EVERYTHING_ENDINGS = (".everything", "-everything")  # of results, and of a folder of results
 
@@ -75,8 +74,7 @@ def open_job(
             raise InputError(
                 f"-o {files[0]} is a file, but there are several images. Pass a folder: out/"
             )
-        named = read_files(files, job.item().image, Path(aside))
-        named = replace(named, inputs=frozenset(args.read))
+        named = read_files(files, job.item().image, Path(aside), frozenset(args.read))
         own = ((".json", named.records), (".png", named.source_image))
         pairs = [(suffix, path) for suffix, path in own if path is not None]
         places = [one.path for one in named.others if one.path] + [path for _, path in pairs]
@@ -86,13 +84,14 @@ def open_job(
         log.unlink(missing_ok=True)  # everything is written
 
 
-def read_files(outputs: Sequence[str], image: Path, aside: Path) -> Files:
+def read_files(outputs: Sequence[str], image: Path, aside: Path, inputs: frozenset[Path]) -> Files:
     """Parse the `-o` options of one image. Raises InputError.
 
     Args:
         aside: Temporary folder for standard output; `-` means the records.
+        inputs: Resolved paths of files that the command reads.
     """
-    words = [STDOUT_RECORDS if output == STDOUT else output for output in outputs]
+    words = ["-.json" if output == STDOUT else output for output in outputs]
     targets = plan_targets(words, image.stem, "overlay", several=False, many=True)
     check_outputs([target.path for target in targets if target.path], image)
     own = [one for one in targets if one.kind in ("sa1b", "overlay")]
@@ -117,6 +116,7 @@ def read_files(outputs: Sequence[str], image: Path, aside: Path) -> Files:
         image_settings[0] if image_settings else None,
         tuple(others),
         printed[0] if printed else None,
+        inputs,
     )
 
 
@@ -124,7 +124,6 @@ def write_others(files: Files, item: ImageItem, image_settings: ImageSettings) -
     """Write the other outputs from the existing records; return the file names."""
     if not files.others:
         return []
-    # Read the records of an image from its .json output, with a reference to the image
     from anymask.formats import read_sa1b
     from anymask.images import ImageFile
     from anymask.masks import Masks
@@ -134,12 +133,9 @@ def write_others(files: Files, item: ImageItem, image_settings: ImageSettings) -
     records = read_sa1b(document["annotations"])
     about = document["image"]
     image = ImageFile(item.image, item.page or 0, about["file_name"])
-    masks, shown = (
-        Masks(records, image_hw=(about["height"], about["width"]), source_image=image),
-        None,
-    )
-    if any(target.shows_image for target in files.others):
-        shown = image_settings.load(item.image, item.page, alpha=True)
+    masks = Masks(records, image_hw=(about["height"], about["width"]), source_image=image)
+    is_shown = any(target.shows_image for target in files.others)
+    shown = image_settings.load(item.image, item.page, alpha=True) if is_shown else None
     with ProgressBar("write"):
         return [
             name

@@ -90,8 +90,32 @@ def run_folder(
         empty: Message for an image without a result; "" prints nothing.
         each: Name of a result, to print their number for each image; "" prints nothing.
     """
+    bar, made = ProgressBar("images"), 0  # measures time from here
+
+    def show(now: Summary) -> None:
+        """Update the progress bar, and print the result or the failure of the latest image."""
+        nonlocal made
+        is_first, bar.total = bar.total is None, now.images
+        if is_first:
+            stack.enter_context(bar)
+        if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
+            line = f"{now.failure.image}: {now.failure.reason}"
+            if now.failed > FIRST_FAILURES:
+                line = f"all other failures are listed in {job.log}"
+            with bar.silent():
+                print(f"anymask: {line}", file=sys.stderr)
+        found, made = now.made - made, now.made
+        if now.image is not None and each:
+            with bar.silent():
+                print(f"{now.image}: {counted(found, each)}", flush=True)
+        elif now.image is not None and empty and not found and now.empty <= FIRST_FAILURES:
+            with bar.silent():
+                print(f"anymask: {now.image}: {empty}", file=sys.stderr)
+        bar.note = f"{now.failed} failed" if now.failed else ""
+        bar.update(now.tried, free=now.skipped)
+
     with contextlib.ExitStack() as stack, finish_job():
-        summary = run_job(job, task, JobReporter(job, stack, empty, each).show)
+        summary = run_job(job, task, show)
     counts = (
         f"{summary.done} done, {summary.skipped} skipped (done before), {summary.failed} failed"
     )
@@ -125,37 +149,3 @@ def run_image(
     if summary_file:
         write_json(summary_file, summary.to_json(job), indent=2)
     return None if summary.skipped else summary.made
-
-
-class JobReporter:
-    """Reporter of the progress and the first failures of a job on stderr."""
-
-    def __init__(
-        self, job: FolderJob, stack: contextlib.ExitStack, empty: str = "", each: str = ""
-    ) -> None:
-        self.job, self.stack, self.empty, self.each = job, stack, empty, each
-        self.made = 0
-        self.bar = ProgressBar("images")  # measures time from here
-        self.is_shown = False
-
-    def show(self, now: Summary) -> None:
-        """Update the progress bar, and print the failure if there is a new one."""
-        self.bar.total = now.images
-        if not self.is_shown:
-            self.is_shown = True
-            self.stack.enter_context(self.bar)
-        if now.failure is not None and now.failed <= FIRST_FAILURES + 1:
-            with self.bar.silent():
-                line = f"{now.failure.image}: {now.failure.reason}"
-                if now.failed > FIRST_FAILURES:
-                    line = f"all other failures are listed in {self.job.log}"
-                print(f"anymask: {line}", file=sys.stderr)
-        found, self.made = now.made - self.made, now.made
-        if now.image is not None and self.each:
-            with self.bar.silent():
-                print(f"{now.image}: {counted(found, self.each)}", flush=True)
-        elif now.image is not None and self.empty and not found and now.empty <= FIRST_FAILURES:
-            with self.bar.silent():
-                print(f"anymask: {now.image}: {self.empty}", file=sys.stderr)
-        self.bar.note = f"{now.failed} failed" if now.failed else ""
-        self.bar.update(now.tried, free=now.skipped)

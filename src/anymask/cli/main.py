@@ -67,11 +67,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return stop.code if isinstance(stop.code, int) else USAGE
         except AnymaskError as error:
             return print_error(str(error))
-        except KeyboardInterrupt:
-            return print_interrupted()
-        except ImportError as error:
-            if was_interrupted(error):
-                return print_interrupted()
+        except (KeyboardInterrupt, ImportError) as error:
+            if isinstance(error, KeyboardInterrupt) or was_interrupted(error):
+                print(
+                    "\nanymask: interrupted. Finished results are kept. Run the same command again "
+                    "to resume.",
+                    file=sys.stderr,
+                )
+                return INTERRUPTED
             missing = missing_extra(error, f"'anymask {words[0]}'")
             if missing is None:
                 raise
@@ -83,15 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         except OSError as error:  # for example a full disk or missing permissions
             return print_error(disk_message(error))
     return code
-
-
-def print_interrupted() -> int:
-    """Print the message after Ctrl-C and return its exit code."""
-    print(
-        "\nanymask: interrupted. Finished results are kept. Run the same command again to resume.",
-        file=sys.stderr,
-    )
-    return INTERRUPTED
 
 
 def was_interrupted(error: BaseException | None) -> bool:
@@ -146,7 +140,7 @@ def help_text() -> str:
         [
             "usage: anymask COMMAND [OPTION ...]",
             "",
-            ("Segment anything in images, videos, scans and maps, offline and on a CPU."),
+            "Segment anything in images, videos, scans and maps, offline and on a CPU.",
             "",
             "commands:",
             *[f"  {name:<{width}}  {summary}" for name, summary in listed.items()],

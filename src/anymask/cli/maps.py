@@ -53,28 +53,6 @@ def open_scene(
         yield scene
 
 
-def advise_on_map(
-    report: MapReport, scene: Scene, input_side: int, side: int, source: str, other: str
-) -> None:
-    """Name what may find more, if the objects cover little of the map for its resolution.
-
-    Args:
-        input_side: Input size of the model in pixels.
-        side: Tile size in pixels of the map.
-        other: Further advice for this search.
-    """
-    pixel = max(scene.ground) * min(side, max(scene.image_hw)) / input_side
-    smallest = MIN_OBJECT_SIDE * pixel
-    if report.coverage >= (COARSE_COVERAGE if smallest > HOUSE else MIN_COVERAGE):
-        return
-    say(
-        f"The {counted(report.objects, 'object')} cover {percent(report.coverage)} of the map. At "
-        f"{pixel:.2g} m per pixel of the model's input, most objects smaller than {smallest:.2g} m "
-        f"are missed. To find more, use {other}a smaller --tile, or a point or box for "
-        f"each object: anymask segment {source} --prompts LAYER.gpkg -o objects.gpkg"
-    )
-
-
 def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> None:
     """Segment everything, or what matches a text or exemplar prompt, on a map."""
     from anymask.maps import TileProcessor
@@ -94,11 +72,20 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
         )
         roofs = work.model.name == ROOFS
         report = write_survey(args, scene, processor, read_map(args, right_angles=roofs))
-        advise_on_map(
-            report, scene, work.model.spec.image_side, processor.side, args.sources[0],
-            "--detector or --like, " * (phrases is not None)
-            + f"anymask everything --model {ROOFS} for buildings, " * (not roofs),
-        )  # fmt: skip
+        # Name what may find more, if the objects cover little of the map for its resolution
+        side = min(processor.side, max(scene.image_hw)) / work.model.spec.image_side
+        pixel = max(scene.ground) * side  # meters per pixel of the model's input
+        smallest = MIN_OBJECT_SIDE * pixel
+        if report.coverage < (COARSE_COVERAGE if smallest > HOUSE else MIN_COVERAGE):
+            other = "--detector or --like, " * (phrases is not None)
+            other += f"anymask everything --model {ROOFS} for buildings, " * (not roofs)
+            say(
+                f"The {counted(report.objects, 'object')} cover {percent(report.coverage)} of the "
+                f"map. At {pixel:.2g} m per pixel of the model's input, most objects smaller than "
+                f"{smallest:.2g} m are missed. To find more, use {other}a smaller --tile, or a "
+                f"point or box for each object: anymask segment {args.sources[0]} --prompts "
+                "LAYER.gpkg -o objects.gpkg"
+            )
 
 
 def segment_map(args: argparse.Namespace, given: dict[str, Any]) -> None:

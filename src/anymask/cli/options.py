@@ -34,7 +34,6 @@ OVERLAY = Argument(
 
 OF_MAPS = ("rasterio", "pyogrio", "shapely")  # packages of the maps extra
 _SURE, _MAYBE = LAYERS, (".geojson", ".tif", ".tiff")
-_RASTERS = (".vrt", ".jp2", ".j2k")
 SESSION = {"session": "a file next to the first output, deleted when the run is complete"}
 
 
@@ -90,7 +89,7 @@ def _writes_map(args: argparse.Namespace) -> bool:
 
     if is_georeferenced(first):
         need_packages(OF_MAPS, "maps", "a map")
-    elif not first.is_dir() and first.suffix.lower() not in _RASTERS:
+    elif not first.is_dir() and first.suffix.lower() not in (".vrt", ".jp2", ".j2k"):
         return False
     try:
         from anymask.maps import is_map
@@ -169,7 +168,6 @@ def read_default_model(args: argparse.Namespace) -> ModelSettings:
     )
 
 
-STDIN = "-"
 SAMPLE_PREFIX = "sample:"  # prefix of the name of a sample image
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 _TEXT_DOCUMENT_SUFFIXES = frozenset([".pdf", ".ps", ".eps", ".doc", ".docx", ".ppt", ".pptx"])
@@ -231,7 +229,7 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[S
         aside = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="anymask-")))
         paths = SourcePaths()
         for number, word in enumerate(words):
-            if word == STDIN:
+            if word == "-":
                 path = aside / "stdin"
                 if sys.stdin is None or sys.stdin.isatty():
                     raise InputError("No image was received on standard input. Add < photo.jpg")
@@ -261,7 +259,6 @@ def open_sources(words: Sequence[str], *, allow_url: bool = False) -> Iterator[S
 
 def _paths_of(word: str) -> list[Path]:
     """Resolve one path or glob. Raises InputError."""
-    # Raise InputError for URLs, videos and documents, with the alternative
     suffix = Path(word).suffix.lower()
     if _ADDRESS.fullmatch(word):
         raise InputError(f"URLs are not downloaded by default: {word!r}. Add --allow-url.")

@@ -54,7 +54,6 @@ if TYPE_CHECKING:
 _ESCAPES = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
 }
-_STATUS_PREFIXES = ("wrote ", "exists: ")  # prefixes of status messages
 _CLEAR_LINE = "\r\x1b[K"  # written by the progress bar: return to the start and clear the line
 _SENTINEL = "\ue000\ue001"  # temporary placeholder of private-use characters
 
@@ -91,7 +90,9 @@ def tell(notes: Iterable[str], report: TextIO | None = None) -> None:
         report: Output stream. Defaults to standard output.
     """
     for note in notes:
-        print(note, file=sys.stderr if note.startswith(_STATUS_PREFIXES) else report, flush=True)
+        print(
+            note, file=sys.stderr if note.startswith(("wrote ", "exists: ")) else report, flush=True
+        )
 
 
 def write_stdout(data: bytes) -> None:
@@ -139,7 +140,6 @@ class _Stream:
 STDOUT = "-"
 _DEVICES = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # device files of stdout
 OUTPUT_ENDINGS = {"cutout": ".cut.png", "overlay": ".overlay.png", "mask": ".mask.png"}
-CONVERTED = (".jsonl",)  # suffixes of annotations that `anymask convert` writes
 NAME_FIELD = "{name}"  # placeholder for the image name
 # Suffixes of options of any command that write one file.
 _OF_OPTION = {
@@ -202,12 +202,8 @@ def is_file_name(output: str) -> bool:
     suffix = file_suffix(output)
     if suffix and (suffix in DOCUMENTS or image_format(suffix) is not None):
         return True
-    converted = (
-        f"To write {suffix}, convert the .json with anymask convert. "
-        if suffix in CONVERTED
-        else ""
-    )
-    check_suffix(output, OUTPUT_SUFFIXES, converted)
+    converted = "To write .jsonl, convert the .json with anymask convert. "
+    check_suffix(output, OUTPUT_SUFFIXES, converted if suffix == ".jsonl" else "")
     return False
 
 

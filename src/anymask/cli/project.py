@@ -21,7 +21,6 @@ from anymask.studio.options import STAGES, ExportSettings, State, Tuning, need_e
 from anymask.training.options import need_torch
 
 T = TypeVar("T")
-UNATTENDED = tuple(stage for stage in STAGES if stage != "assisted")  # require no person
 
 if TYPE_CHECKING:
     from anymask.studio.project import Project
@@ -397,8 +396,8 @@ ACTIONS = {
     ), summary="import masks of any format; a folder of images becomes a project"),
     "run": Command(run_images, (
         FOLDER,
-        Argument("--stage", choices=UNATTENDED, default="auto",
-            help="stage to run (default: auto)"),
+        Argument("--stage", choices=[stage for stage in STAGES if stage != "assisted"],
+            default="auto", help="stage to run (default: auto)"),
         LIMIT_ARGUMENT,
         BEST,
     ), summary="run a stage on new images; resumes after an interruption"),

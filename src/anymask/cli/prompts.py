@@ -23,7 +23,6 @@ Kind = Literal["point", "negative", "box", "mask", "scribble", "lasso", "next", 
 Part = tuple[Kind, str]  # an option and its value as given
 Place = Callable[[Kind, list[Any]], Any]  # converts the coordinates of an option
 
-MAX_NAME = 200  # maximum length of a file name; longer texts are lines
 MAX_LINE_BYTES = 1_000_000  # maximum size of a file with a line
 
 PROMPT_SYNTAX: dict[Kind, tuple[str, int]] = {
@@ -31,15 +30,11 @@ PROMPT_SYNTAX: dict[Kind, tuple[str, int]] = {
     "negative": ("--negative X,Y", 2),
     "box": ("--box X0,Y0,X1,Y1", 4),
 }
-
-
 ABOUT_VALUES = (
     "how to interpret the image of --mask: labels (each pixel value is an object), binary (pixels "
     "of at least half of white are the object; labels are merged) or colors (each color is an "
     "object); auto detects it, and reports an error if the image is ambiguous"
 )
-
-
 ABOUT_LINE = "X,Y X,Y ... in quotes, or a text file with them"
 SINGLE = ("box", "mask", "lasso")  # prompts of which an object has at most one
 
@@ -177,7 +172,7 @@ def _prompt(parts: Sequence[Part], values: MaskValues, place: Place) -> Prompt:
 def read_line(text: str, option: str) -> list[list[float]]:
     """Parse the points of a line: X,Y X,Y ... or a text file with them. Raises PromptError."""
     path = Path(text)
-    is_file = len(text) < MAX_NAME and path.is_file()
+    is_file = len(text) < 200 and path.is_file()  # a longer text is a line
     try:
         if is_file:
             if path.stat().st_size > MAX_LINE_BYTES:
@@ -236,8 +231,6 @@ TRACKING_PROMPTS = {
     "scribble": ("LINE", f"line along an object; {ABOUT_LINE}"),
     "lasso": ("LINE", f"line around an object; {ABOUT_LINE}"),
 }
-
-
 TRACKED_PROMPTS = (
     *(
         Argument(

@@ -143,12 +143,11 @@ def describe_redaction(
         ]
     source, review = " ".join(typed), redaction.review
     again = f"anymask redact {source} --labels"
-    rough = [ROUGH] if redaction.words is not None and "detector" not in redaction.finding else []
     look = [
         f"found {objects} in {counted(report.images, 'image')}. No copies are "
         "written before a review",
         *lines,
-        *rough,
+        *([ROUGH] if redaction.words is not None and "detector" not in redaction.finding else []),
         f"1. check the images in {review}",
         f"2. if all masks are correct: {again} {review} -o {redaction.out}",
     ]
@@ -157,7 +156,7 @@ def describe_redaction(
             "   if a mask is wrong or missing, correct it in the page first:",
             f"   anymask project init {source} && anymask project import {source} "
             f"{review} --proposals",
-            (f"   anymask annotate {source} (accept or correct, then finish each image: D)"),
+            f"   anymask annotate {source} (accept or correct, then finish each image: D)",
             f"   anymask project export {source} -o reviewed.json && {again} reviewed.json -o "
             f"{redaction.out}",
         ]

@@ -11,8 +11,6 @@ from anymask.cli.command import Argument, Group
 if TYPE_CHECKING:
     from anymask.evaluation.report import Report
 
-REPORT_FORMATS = {".html": "html", ".csv": "csv", ".md": "md"}  # of the suffix; all others: "json"
-
 # fmt: off
 JSON = Argument("--json", dest="report", metavar="FILE", type=Path,
     help="write the report to this file: .json (all data), .csv (metrics), .md (tables) or .html")
@@ -35,4 +33,4 @@ def write_report(report: Report, args: argparse.Namespace) -> None:
 
 def report_form(path: Path) -> str:
     """Return the form of the report in a file of `--json`."""
-    return REPORT_FORMATS.get(path.suffix.lower(), "json")
+    return {".html": "html", ".csv": "csv", ".md": "md"}.get(path.suffix.lower(), "json")

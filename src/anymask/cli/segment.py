@@ -60,15 +60,15 @@ if TYPE_CHECKING:
     from anymask.models.rules import ChosenNames
     from anymask.segment import Model, Prediction
 
-EMBEDDING_SUFFIX = ".npz"  # suffix of files written by `anymask encode`
-LABEL_MAP_ENDING = ".classes.png"  # default ending of label maps
-LABEL_MAPS = (".overlay.png", ".png", ".npy")
 
 Work = list[tuple[ImageItem, Callable[[], None]]]  # each image with the function that processes it
 
 
 def run(args: argparse.Namespace) -> None:
-    """Segment the prompts and write all outputs. Raises AnymaskError for user errors."""
+    """Segment the prompts and write all outputs. Raises AnymaskError for user errors.
+
+    If there are several images, failures are reported, and the others continue.
+    """
     if not args.semantic and wants_map(args):
         if args.split:
             raise InputError("--parts does not support layers of maps. Use anymask everything.")
@@ -82,7 +82,23 @@ def run(args: argparse.Namespace) -> None:
         if not args.outputs and len(paths) > 1:
             check_own_names(paths)
         plan = plan_label_maps if args.semantic else plan_masks
-        process_each(plan(args, image_settings, items), paths.as_typed)
+        work = plan(args, image_settings, items)
+        if len(work) == 1:
+            work[0][1]()
+            return
+        failed = 0
+        for item, process in work:
+            try:
+                process()
+            except (InputError, PromptError, DataError) as error:
+                failed += 1
+                page = "" if item.page is None else f", page {item.page}"
+                line = paths.as_typed(f"anymask: {item.image}{page}: {error}")
+                print(line, file=sys.stderr, flush=True)
+    if failed:
+        raise DataError(
+            f"{failed} of {len(work)} images failed. Fix or remove them, then run it again."
+        )
 
 
 def list_items(paths: Sequence[Path], image_settings: ImageSettings) -> list[ImageItem]:
@@ -104,32 +120,7 @@ def list_items(paths: Sequence[Path], image_settings: ImageSettings) -> list[Ima
 
 def is_embedding(path: Path) -> bool:
     """Return whether a file is an output of `anymask encode`, by its suffix."""
-    return path.suffix.lower() == EMBEDDING_SUFFIX
-
-
-def process_each(work: Work, as_typed: Callable[[str], str]) -> None:
-    """Process all images; if there are several, failures are reported and the others continue.
-
-    Raises the error of a single image; DataError at the end if some of several failed.
-
-    Args:
-        as_typed: Function that replaces paths in a message by the names that the user gave.
-    """
-    if len(work) == 1:
-        work[0][1]()
-        return
-    failed = 0
-    for item, process in work:
-        try:
-            process()
-        except (InputError, PromptError, DataError) as error:
-            failed += 1
-            page = "" if item.page is None else f", page {item.page}"
-            print(as_typed(f"anymask: {item.image}{page}: {error}"), file=sys.stderr, flush=True)
-    if failed:
-        raise DataError(
-            f"{failed} of {len(work)} images failed. Fix or remove them, then run it again."
-        )
+    return path.suffix.lower() == ".npz"
 
 
 def read_settings(args: argparse.Namespace) -> SegmentSettingsDict:
@@ -357,10 +348,10 @@ def plan_label_maps(
     outputs = or_stdout(args.outputs, args.sources)
     planned = []
     for item in items:
-        words = outputs or [item.stem.as_posix() + LABEL_MAP_ENDING]
+        words = outputs or [item.stem.as_posix() + ".classes.png"]
         paths = [Path(word.replace("{name}", item.stem.as_posix())) for word in words]
         for path in paths:
-            if not suffix_of_map(path).endswith(LABEL_MAPS):
+            if not suffix_of_map(path).endswith((".png", ".npy")):
                 raise InputError(
                     f"A label map is written as .png, .overlay.png or .npy, got {str(path)!r}."
                 )

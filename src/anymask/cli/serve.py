@@ -60,14 +60,13 @@ def read_server(args: argparse.Namespace) -> ServerSettings:
     choice = read_model(args)
     given = {"token": os.environ.get(TOKEN, "")} | read_options(args, ServerOptions)
     token = "?token=..." if given["token"] else ""
-    settings = given | {
+    return cast("ServerSettings", given | {
         "weights": choice.weights, "device": choice.device, "precision": choice.precision,
         "runtime": choice.runtime, "limits": Limits(**read_options(args, Limits, OF_LIMITS)),
         "ready": lambda address: print(
             f"serving on {address}/{token}; press Ctrl-C to stop", flush=True
         ),
-    }  # fmt: skip
-    return cast("ServerSettings", settings)
+    })  # fmt: skip
 
 
 # fmt: off

@@ -52,9 +52,6 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EROFS, errno.EDQUOT})
 NOT_THE_IMAGE = (ModelError, PromptError, ConfigError, MissingExtra)
 
 MAX_BLOCKS = 10_000  # maximum blocks of a Ray data set; an actor that dies loses one block
-STORE_BYTES = 128 * 2**20  # shared memory of a local cluster, for paths and results only
-
-Row = dict[str, Any]
 
 
 class ImageTask(Protocol):
@@ -98,22 +95,19 @@ class ImageWorker:
         try:
             made = self.work(item, None)
             fields = {"state": "skipped"} if made is None else {"state": "done", "made": made}
-        except NOT_THE_IMAGE as error:
-            fields = {"state": "stop", "reason": str(error), "kind": type(error).__name__}
-        except AnymaskError as error:
-            fields = {"state": "failed", "reason": str(error), "kind": type(error).__name__}
-        except OSError as error:
-            state = "stop" if error.errno in NO_ROOM else "failed"
-            reason = disk_message(error, item.stem.parent)
-            fields = {"state": state, "reason": reason, "kind": type(error).__name__}
-        except MemoryError:
-            reason = "The system is out of memory. Resize the image, or use fewer workers."
-            fields = {"state": "failed", "reason": reason, "kind": "MemoryError"}
         except Exception as error:  # an unexpected error must not stop the other images
-            kind = type(error).__name__
-            reason = f"{kind}: {error}" if str(error) else kind
-            trace = traceback.format_exc()
-            fields = {"state": "failed", "reason": reason, "kind": kind, "trace": trace}
+            fields = {"state": "failed", "reason": str(error), "kind": type(error).__name__}
+            if isinstance(error, NOT_THE_IMAGE):
+                fields["state"] = "stop"
+            elif isinstance(error, MemoryError):
+                reason = "The system is out of memory. Resize the image, or use fewer workers."
+                fields |= {"reason": reason, "kind": "MemoryError"}
+            elif isinstance(error, OSError) and not isinstance(error, AnymaskError):
+                fields["state"] = "stop" if error.errno in NO_ROOM else "failed"
+                fields["reason"] = disk_message(error, item.stem.parent)
+            elif not isinstance(error, AnymaskError):
+                fields["reason"] = f"{fields['kind']}: {error}".removesuffix(": ")
+                fields["trace"] = traceback.format_exc()
         return ImageResult(**fields, seconds=time.monotonic() - began)
 
 
@@ -184,7 +178,7 @@ def _cluster(workers: int) -> Iterator[int]:
     if not address:
         workers = workers or pick_threads()
         options |= {"address": "local", "num_cpus": workers + 1, "include_dashboard": False}
-        options["object_store_memory"] = STORE_BYTES
+        options["object_store_memory"] = 128 * 2**20  # bytes, for paths and results only
     try:
         ray.init(**options)
     except Exception as error:  # includes plain Exception after a timeout of 30 s
@@ -246,13 +240,11 @@ def _map_images(
 
 
 class _RayActor:
-    """Ray actor with an opened task."""
-
     def __init__(self, task: ImageTask, threads: int) -> None:
         limit_threads(threads)
         self.worker = ImageWorker(task)
 
-    def __call__(self, row: Row) -> Row:
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Process one image."""
         image, stem, place = (Path(os.fsdecode(row[name])) for name in ("photo", "stem", "place"))
         page = None if row["page"] < 0 else int(row["page"])

@@ -160,7 +160,6 @@ def run_job(
         AnymaskError: An error affects all images, such as a missing model or a full disk.
     """
     if job.one:
-        # Process one image in this process and raise its error.
         if job.workers or job.output_shards or job.shard != (1, 1):
             raise InputError(
                 "--workers, --shard and --output-shards apply to folders, but "

@@ -39,7 +39,6 @@ Result = TypeVar("Result")
 ItemIn = TypeVar("ItemIn", contravariant=True)
 ResultOut = TypeVar("ResultOut", covariant=True)
 
-SHARED_MEMORY = "the system's shared memory, /dev/shm on Linux,"
 SECONDS_TO_LEAVE = 10.0  # grace period of a worker; a model call may take that long
 
 
@@ -99,14 +98,6 @@ class Idle:
 PoolEvent = WorkerReady | ItemDone[Item, Result] | ItemCrashed[Item] | ItemStep[Item] | Idle
 
 
-@dataclass(frozen=True)
-class _Refused:
-    """The task cannot be opened. `defect` marks an unexpected error."""
-
-    reason: str
-    defect: bool = False
-
-
 def run_in_pool(
     task: Callable[[], Work[Item, Result]], items: Sequence[Item], workers: int
 ) -> Generator[PoolEvent[Item, Result]]:
@@ -127,9 +118,9 @@ def run_in_pool(
             pool = _Pool(task, 1 if alone else min(workers, len(todo)), threads)
         except OSError as error:  # raised by the semaphores of its queues
             raise AnymaskError(
-                f"Worker processes cannot start: {SHARED_MEMORY} cannot be written to "
-                f"({error.strerror}). Use a single process: omit --workers, or for "
-                "`anymask evaluate` pass --workers 1."
+                "Worker processes cannot start: the system's shared memory, /dev/shm on Linux, "
+                f"cannot be written to ({error.strerror}). Use a single process: omit --workers, "
+                "or for `anymask evaluate` pass --workers 1."
             ) from error
         try:
             yield from pool.work(todo)
@@ -178,8 +169,8 @@ class _Pool(Generic[Item, Result]):
             done, _ = wait(self.out, timeout=1, return_when=FIRST_COMPLETED)
             while not self._sent.empty():
                 sent = self._sent.get()
-                if isinstance(sent, _Refused):
-                    raise RuntimeError(sent.reason) if sent.defect else AnymaskError(sent.reason)
+                if isinstance(sent, Exception):  # the task cannot be opened
+                    raise sent
                 if isinstance(sent, WorkerReady):
                     self.ready = True
                     yield sent
@@ -233,18 +224,8 @@ def _interrupted_later() -> Iterator[None]:
 # Worker process.
 
 _ENDED = 128 + signal.SIGTERM  # exit code of a worker after SIGTERM
-
-
-@dataclass
-class _Worker:
-    """State of a worker process: its work, the queue to the pool, and whether it is ending."""
-
-    work: Work[Any, Any]
-    sent: Any
-    ending: threading.Event
-
-
-_worker: _Worker | None = None
+# In a worker process: its work, the queue to the pool, and whether it is ending
+_worker: tuple[Work[Any, Any], Any, threading.Event] | None = None
 
 
 def _begin(task: Callable[[], Work[Any, Any]], threads: int, sent: Any) -> None:
@@ -255,9 +236,11 @@ def _begin(task: Callable[[], Work[Any, Any]], threads: int, sent: Any) -> None:
     limit_threads(threads)
     try:
         work = task()  # no file is being written yet: SIGTERM may end the process
-    except Exception as error:
-        defect = not isinstance(error, AnymaskError)  # the parent process prints its traceback
-        sent.put(_Refused(traceback.format_exc() if defect else str(error), defect))
+    except AnymaskError as error:
+        sent.put(AnymaskError(str(error)))
+        os._exit(1)
+    except Exception:  # unexpected; the parent process prints it
+        sent.put(RuntimeError(traceback.format_exc()))
         os._exit(1)
     ending = threading.Event()
 
@@ -268,23 +251,22 @@ def _begin(task: Callable[[], Work[Any, Any]], threads: int, sent: Any) -> None:
             sys.exit(_ENDED)
 
     signal.signal(signal.SIGTERM, leave)
-    _worker = _Worker(work, sent, ending)
+    _worker = work, sent, ending
     sent.put(WorkerReady(work.about))
 
 
 def _do(number: int, item: Any) -> Any:
     """Process one item. Steps are sent with its number."""
     assert _worker is not None
-    worker = _worker
+    work, sent, ending = _worker
     try:
-        return worker.work(item, lambda *step: worker.sent.put((number, *step)))
+        return work(item, lambda *step: sent.put((number, *step)))
     finally:
-        if worker.ending.is_set():  # the executor or a library would suppress the exception
+        if ending.is_set():  # the executor or a library would suppress the exception
             os._exit(_ENDED)
 
 
 def _die_with_parent() -> None:
-    """Exit when the parent process ends."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

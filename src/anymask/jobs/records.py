@@ -75,19 +75,18 @@ class MaskWork:
         records_path = beside.parent / self.inside / beside.name
         image = LazyImageFile(item, self.image_settings, self.model.spec.channels)
         about = self.about | self.about_image(item)
-        made = load_cached(records_path, image, about)
-        if made is not None and not self.is_current(*made):
-            made = None
-        if made is not None and (image_path.is_file() or not self.draws(made[1])):
-            return None
-        if made is None:
+        cached = load_cached(records_path, image, about)
+        is_done = cached is not None and self.is_current(*cached)
+        if cached is not None and is_done:
+            records: Sequence[Mask] = cached[1]
+            if image_path.is_file() or not self.draws(records):
+                return None
+        else:
             records_path.unlink(missing_ok=True)
             records = self.find(image, item, on_step)
-        else:
-            records = made[1]
         if self.draws(records):
             self.draw(image_path, image, records)
-        if made is None:
+        if not is_done:
             records_path.parent.mkdir(exist_ok=True)
             save_result(records_path, image, about | self.notes(), records)
         return len(records)

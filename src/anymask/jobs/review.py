@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from anymask.find import Examples, Phrases
     from anymask.images import MaskValues
 
-Work = Callable[[FolderJob, ImageTask], object]  # runs a job, such as `run_job`
 Row = tuple[str, str]  # image, and the reason why nothing is hidden
 
 NOTHING_FOUND, FAILED = "nothing found", "failed, see errors.jsonl"
@@ -139,7 +138,9 @@ class RedactReport:
     without: tuple[Row, ...]  # Images without detections, and the reason
 
 
-def redact_images(redaction: Redaction, work: Work = run_job) -> RedactReport:
+def redact_images(
+    redaction: Redaction, work: Callable[[FolderJob, ImageTask], object] = run_job
+) -> RedactReport:
     """Redact images, or detect objects for review.
 
     With `words` only, masks and overlay images are written to `redaction.review`. With `labels` or

@@ -445,7 +445,6 @@ class MapSettings:
 
 
 Engine = Literal["processes", "ray"]
-HASH_DIGITS = 32  # length of file hashes
 
 
 @dataclass(frozen=True)
@@ -490,7 +489,7 @@ class LazyImageFile:
     def file_hash(self) -> str:
         """Hash of the file and reading options; "" if it cannot be read (`pixels` raises)."""
         try:
-            return file_sha256(self.path)[:HASH_DIGITS] + self.image_settings.mark(self.page)
+            return file_sha256(self.path)[:32] + self.image_settings.mark(self.page)
         except OSError:
             return ""
 
@@ -648,8 +647,9 @@ class FolderJob:
         if isinstance(self.source, PlacedImages):
             return sorted(self.source.images, key=lambda pair: (pair[1].parent, pair[1]))
         if not isinstance(self.source, Path):
-            found = _side_by_side(self.source, self.output, unreadable)
-            return sorted(found, key=lambda pair: pair[1].parent)
+            return sorted(
+                _side_by_side(self.source, self.output, unreadable), key=lambda pair: pair[1].parent
+            )
         _check_apart(self.source, self.output)
         return _of_folder(self.source, self.output, unreadable)
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
@@ -28,7 +29,7 @@ from anymask.formats import AnnotatedImage, Dataset, ReadKeywords, box_of, outpu
 from anymask.jobs.engines import ImageTask
 from anymask.jobs.folder import OnSummary, Summary, run_job
 from anymask.jobs.records import MaskWork
-from anymask.jobs.redaction import RedactTask
+from anymask.jobs.redaction import RedactTask, Source
 from anymask.jobs.settings import (
     Engine,
     FolderJob,
@@ -55,10 +56,8 @@ if TYPE_CHECKING:
     from anymask.segment import Model
 
 Images = str | Path | Sequence[str | Path]  # a folder, an image, or several images
-Source = Path | tuple[Path, ...] | PlacedImages
 
 BOX_BATCH_SIZE = 64  # boxes per call of the model
-MAX_OF_A_LABEL = 200  # maximum number of masks per name
 
 
 # Keys of filters in records, where they are not the names of the settings.
@@ -164,14 +163,12 @@ class EncodeWork:
         where, path = is_georeferenced(item.image), item.output(".npz")
         image = LazyImageFile(item, self.image_settings, self.model.spec.channels)
         requested = (*self.about.values(), image_hash(image.shown), where)
-        try:
+        with suppress(FileNotFoundError, DataError):
             there = Features.load(path)
             if requested == (
                 there.model, there.model_hash, there.image_hash, there.georeferenced,
             ):  # fmt: skip
                 return None
-        except (FileNotFoundError, DataError):
-            pass
         replace(self.model.encode(image.pixels), georeferenced=where).save(path)
         return 1
 
@@ -355,8 +352,9 @@ class BoxesTask:
         how = {name: settings[name] for name in reading if name in settings}
         stream = source if isinstance(source, Dataset) else read(source, boxes=True, **how)
         labels = BoxLabels.read(stream.with_sizes_checked())
-        model = model_settings(settings.get("model"))
-        return labels.placed, cls(model, labels, settings.get("overlay", True))
+        return labels.placed, cls(
+            model_settings(settings.get("model")), labels, settings.get("overlay", True)
+        )
 
     def open(self) -> BoxesWork:
         """Load the model. Raises AnymaskError; InputError if it does not support box prompts."""
@@ -394,8 +392,9 @@ class BoxesWork(MaskWork):
         present = [box for box in boxes if box is not None]
         answers: list[Mask] = []
         for start in range(0, len(present), BOX_BATCH_SIZE):
-            some = cut_boxes(present[start : start + BOX_BATCH_SIZE], image.hw)
-            found = self.model.segment(pixels.pixels, boxes=some)
+            found = self.model.segment(
+                pixels.pixels, boxes=cut_boxes(present[start : start + BOX_BATCH_SIZE], image.hw)
+            )
             answers += [replace(mask, source_image=None) for mask in found]
         left = iter(answers)
         return [
@@ -424,8 +423,9 @@ class FindTask:
         """Images and task of a call. A detector is a name or a folder: the workers load it."""
         from anymask.find import FindSettings, one_question, read_phrases
 
-        own = ["words", "like", "unlike", "overlay"]
-        chosen = FindSettings(**_split(settings, [FindSettings], own)[0])
+        chosen = FindSettings(
+            **_split(settings, [FindSettings], ["words", "like", "unlike", "overlay"])[0]
+        )
         if chosen.detector is not None and not isinstance(chosen.detector, str | Path):
             raise InputError(
                 "Pass the name or folder of a detector, not a loaded detector: it runs in "
@@ -584,7 +584,7 @@ VERBS: dict[str, Callable[[Any, dict[str, Any]], tuple[Source, ImageTask]]] = {
 
 
 def learn_names(
-    model: Model, streams: Iterable[Dataset], out: str | Path, most: int = MAX_OF_A_LABEL
+    model: Model, streams: Iterable[Dataset], out: str | Path, most: int = 200
 ) -> dict[str, int]:
     """Write a .json file of custom names for `names=` from labeled masks.
 
@@ -624,8 +624,9 @@ def _labeled_vectors(
                     counts[mask.label] = counts.get(mask.label, 0) + 1
                     chosen.append(mask)
             if chosen:
-                rles = [one.rle for one in chosen]
-                vectors = mask_vectors(model.runtime, stream.pixels(image), rles)
+                vectors = mask_vectors(
+                    model.runtime, stream.pixels(image), [one.rle for one in chosen]
+                )
                 for mask, vector in zip(chosen, vectors, strict=True):
                     assert mask.label is not None
                     yield mask.label, vector[None]

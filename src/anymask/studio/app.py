@@ -81,8 +81,7 @@ def create_app(parts: ServerParts) -> FastAPI:
     )
     state = api.state
     state.inference, state.limits, state.videos = parts.inference, parts.limits, videos
-    state.project, state.own_names = parts.project, None
-    state.search = None
+    state.project, state.own_names, state.search = parts.project, None, None
     state.unpacking = asyncio.Lock()  # decode the masks of one request at a time
     state.converting, state.shrinking = asyncio.Lock(), asyncio.Semaphore(IMAGE_THREADS)
     state.looking = threading.Lock()  # scans of the project folder
@@ -95,19 +94,20 @@ def create_app(parts: ServerParts) -> FastAPI:
         look = DisplaySettings(parts.project.project, parts.project.images, parts.limits)
         state.own_names = OwnNames(look.labeled)
         state.search = find_routes.ProjectSearch(parts.inference, look)
-        routers += [project_routes.router, image_routes.router, find_routes.of_project]
-        routers.append(track_routes.router)
-    routers += parts.routers
-    routers += [load_plugin("routes", name) for name in installed_plugins("routes")]
+        routers += [project_routes.router, image_routes.router]
+        routers += [find_routes.of_project, track_routes.router]
+    routers += [*parts.routers, *(load_plugin("routes", n) for n in installed_plugins("routes"))]
     for router in routers:
         api.include_router(router)
     add_pages(api, parts.bundle)
-    state.routes = [route for router in (*routers, api.router) for route in router.routes]
-    state.routes = [route for route in state.routes if isinstance(route, Route)]
+    every = [route for router in (*routers, api.router) for route in router.routes]
+    state.routes = [route for route in every if isinstance(route, Route)]
     _describe(api, bool(parts.access.token))
-    ahead = lambda: parts.inference.seconds_ahead  # noqa: E731  # evaluated per rejected request
     api.add_middleware(
-        AccessMiddleware, access=parts.access, limits=parts.limits, seconds_ahead=ahead
+        AccessMiddleware,
+        access=parts.access,
+        limits=parts.limits,
+        seconds_ahead=lambda: parts.inference.seconds_ahead,
     )
     if parts.access.origins:
         api.add_middleware(

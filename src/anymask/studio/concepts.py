@@ -57,7 +57,7 @@ def hard_negatives(
         table: Names of the model; None: only classes of the project.
     """
     pairs = () if table is None else zip(table.words, table.learned, strict=True)
-    candidates = dict.fromkeys([*classes, *[word for word, learned in pairs if learned]])
+    candidates = dict.fromkeys([*classes, *(word for word, learned in pairs if learned)])
     if not present:
         return []
     places = {} if table is None else {one: _place(table, one) for one in (*candidates, *present)}
@@ -69,8 +69,7 @@ def hard_negatives(
         alike = -1.0
         if table is not None and place is not None and mine:
             alike = float((table.vectors[mine] @ table.vectors[place]).max())
-        known_same = place is not None and place in mine
-        if word.lower() not in taken and not known_same and alike < SYNONYM_SIMILARITY:
+        if word.lower() not in taken and place not in mine and alike < SYNONYM_SIMILARITY:
             near[word] = alike
     own = set(classes)
     order = sorted(near, key=lambda word: (-near[word], word not in own))
@@ -98,8 +97,9 @@ def propose_concepts(
     for image in store.all_images():
         found = hard_negatives([*present.get(image.id, {})], classes, table, count)
         if found and found != known.get(image.id):
-            action = Action(kind=PROPOSED, detail={"phrases": found})
-            store.add_events(image.id, [action], "concepts")
+            store.add_events(
+                image.id, [Action(kind=PROPOSED, detail={"phrases": found})], "concepts"
+            )
         total += len(found)
     return total
 

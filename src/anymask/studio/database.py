@@ -32,11 +32,13 @@ from anymask.base import (
 )
 from anymask.studio.tables import SCHEMA, SchemaRow, Table
 
-WAIT_MS = 15_000  # lock timeout
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")  # per SQLite connection
 _FULL = ("SQLITE_FULL", "53100")  # SQLite error name, PostgreSQL SQLSTATE
 _SHUT = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")  # read-only folder
-DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+DRIVERS = {
+    "sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}  # fmt: skip
 
 
 def open_database(address: str | Path) -> Database:
@@ -53,7 +55,6 @@ def open_database(address: str | Path) -> Database:
         except (ArgumentError, ValueError) as error:
             raise InputError(f"{address!r} is no database. {remedy}") from error
         kind = url.drivername.partition("+")[0]
-        kind = "postgresql" if kind == "postgres" else kind
         if kind not in DRIVERS:
             raise InputError(f"Databases of type {kind!r} are not supported. {remedy}")
         url = url.set(drivername=DRIVERS[kind])
@@ -75,7 +76,9 @@ def _json_value(text: str) -> Any:
 
 def _open_sqlite(url: Any) -> Database:
     database = create_engine(
-        url, connect_args={"timeout": WAIT_MS / 1000}, json_deserializer=_json_value
+        url,
+        connect_args={"timeout": 15.0},  # seconds to wait for a lock
+        json_deserializer=_json_value,
     )
 
     @event.listens_for(database, "connect")
@@ -179,7 +182,15 @@ def _explained(database: Database) -> Iterator[None]:
             f"{where}: the entry already exists, or another request deleted it. Read it again."
         ) from error
     except DBAPIError as error:
-        raise _store_error(error, where) from error
+        name = getattr(error.orig, "sqlite_errorname", "")
+        if name in _FULL or getattr(error.orig, "sqlstate", None) in _FULL:
+            raise DiskFull(f"{where}: the disk is full. Free some space and try again.") from error
+        what = "rejected the request. See the log of the database server"
+        if name.startswith(_SHUT):
+            what = "cannot be written. Check that its folder exists and is writable"
+        elif isinstance(error, Unreachable):
+            what = "does not respond. Check that its server is running"
+        raise StoreError(f"{where}: the database {what}.") from error
     except NoSuchModuleError as error:
         raise InputError(
             f"{where}: the driver is missing. Run: pip install 'anymask[postgres]'"
@@ -188,15 +199,3 @@ def _explained(database: Database) -> Iterator[None]:
         raise StoreError(
             f"{where}: the database is corrupted. Restore it from a backup."
         ) from error
-
-
-def _store_error(error: DBAPIError, where: str) -> StoreError:
-    name = getattr(error.orig, "sqlite_errorname", "")
-    if name in _FULL or getattr(error.orig, "sqlstate", None) in _FULL:
-        return DiskFull(f"{where}: the disk is full. Free some space and try again.")
-    what = "rejected the request. See the log of the database server"
-    if name.startswith(_SHUT):
-        what = "cannot be written. Check that its folder exists and is writable"
-    elif isinstance(error, Unreachable):
-        what = "does not respond. Check that its server is running"
-    return StoreError(f"{where}: the database {what}.")

@@ -43,7 +43,6 @@ _STATUS_CODES: tuple[tuple[type[AnymaskError], int], ...] = (
     (AnymaskError, 422),
 )
 CLIENT_CLOSED = 499  # client closed the connection; nonstandard code of nginx
-_MAX_MESSAGE = 3000  # maximum length of a message
 
 
 class Failure(BaseModel):
@@ -89,7 +88,7 @@ class RequestError(HTTPException):
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
         # The message may quote client data: ensure valid UTF-8 and limit the length.
-        text = message[:_MAX_MESSAGE].encode("utf-8", "backslashreplace").decode()
+        text = message[:3000].encode("utf-8", "backslashreplace").decode()
         self.error = {"message": text, "status": status}
         wait = None if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
         super().__init__(status, text, wait)

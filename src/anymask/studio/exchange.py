@@ -33,7 +33,16 @@ from anymask.formats import (
 from anymask.images import MICROSCOPES, TIFF, read_planes, resolve_position
 from anymask.masks import UNLABELED, Mask, Masks, Rle, rle_area, rle_crop, rle_iou, rle_to_string
 from anymask.studio.options import State
-from anymask.studio.records import Draft, ImageEntry, Provenance, StoredMask, TrackDraft, TrackMask
+from anymask.studio.records import (
+    MAX_LEVEL,
+    Draft,
+    ImageEntry,
+    MaskNotes,
+    Provenance,
+    StoredMask,
+    TrackDraft,
+    TrackMask,
+)
 from anymask.studio.searching import KNOWN_IOU
 
 if TYPE_CHECKING:
@@ -123,9 +132,7 @@ def import_masks(
         for entry in _shown_by(fresh, there):
             project.store.change_record(entry.id, entry.version, entry.draft(state="rejected"), who)
             doubled += 1
-    known_terms = SetFacts()
-    metadata.add_terms(project.inside, known_terms)
-    terms = joined_terms(known_terms, report.facts)
+    terms = joined_terms(_terms_in(project.inside), report.facts)
     write_files(metadata.encode_terms(terms, project.inside), project.inside)
     report_dataset_fields(report, images, Policy(facts=report.facts), (CLASSES,), ("color",))
     return ImportedMasks(new, same, strange, tuple(report.lines()), stacks, doubled)
@@ -136,12 +143,13 @@ def project_terms(project: Project) -> SetFacts:
 
     Raises DataError for an invalid file.
     """
-    facts = SetFacts()
-    for folder in (project.inside, project.folder):
-        found = SetFacts()
-        metadata.add_terms(folder, found)
-        facts = joined_terms(facts, found)
-    return facts
+    return joined_terms(_terms_in(project.inside), _terms_in(project.folder))
+
+
+def _terms_in(folder: Path) -> SetFacts:
+    found = SetFacts()
+    metadata.add_terms(folder, found)
+    return found
 
 
 def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
@@ -306,6 +314,7 @@ def _image_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | Non
 
 def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
     text = f"{rle_to_string(mask.rle)} {mask.label}{f' {page}' if page else ''}"
+    level = mask.extra.get("z_order")
     return Draft(
         rle=mask.rle,
         label=mask.label,
@@ -315,7 +324,8 @@ def _imported(mask: Mask, source: str, proposals: bool, page: int) -> Draft:
         client_id=f"{source[-300:]}:{hashlib.sha256(text.encode()).hexdigest()[:16]}",
         page=page,
         provenance=Provenance.of(mask.origin, kind="import", source=source),
-    ).at_level(mask.extra.get("z_order"))
+        notes=MaskNotes(level=min(max(level, -MAX_LEVEL), MAX_LEVEL) if type(level) is int else 0),
+    )
 
 
 def propose_tracks(
@@ -328,8 +338,9 @@ def propose_tracks(
     """
     from anymask.track import open_session, propose_masklets, tracking_model
 
+    who = f"model {model.name}"
     for name in project.new_videos():
-        import_clip(project, name, None, label=None, who=f"model {model.name}")
+        import_clip(project, name, None, label=None, who=who)
     for clip in project.tracks.clips():
         kept = project.inside / f"clip-{clip.id}.session"
         if (clip.tracks + clip.rejected and not kept.is_file()) or kept.is_symlink():
@@ -337,7 +348,6 @@ def propose_tracks(
         with open_session(tracking_model(model), project.file(clip.name), session=kept) as session:
             report = propose_masklets(session, model, progress=progress)
         there = {track.object for track in project.tracks.tracks(clip.id)}
-        who = f"model {model.name}"
         import_clip(project, clip.name, kept, label=None, who=who, skipped=there)
         kept.unlink()
         yield f"{clip.name}: {report}"
@@ -384,5 +394,6 @@ def import_clip(
     for number, masks in found.items():
         if number in skipped:
             continue
-        draft = TrackDraft(object=number, masks=masks, label=label, provenance=origin)
-        project.tracks.add_track(clip.id, draft, who)
+        project.tracks.add_track(
+            clip.id, TrackDraft(object=number, masks=masks, label=label, provenance=origin), who
+        )

@@ -31,7 +31,6 @@ from anymask.formats import (
     OutFile,
     Policy,
     SequencePlace,
-    SetFacts,
     class_names,
     encode_annotations,
     find_format,
@@ -52,12 +51,10 @@ if TYPE_CHECKING:
     from anymask.studio.project import Project
 
 LOG = logging.getLogger("anymask.studio.exports")
-IN_ONE_ROOT = ("yolo", "voc")  # formats with all splits in one data set
 NO_CLASSES = (  # formats that do not need a class
     "label-png", "label-tif", "sa1b", "davis", "sav", "csv", "geojson", "qupath", "svg", "imagej",
     "set",
 )  # fmt: skip
-SIDECAR_FORMATS = ("labelme", "labelme-polygon", "sa1b")  # annotation files next to the images
 
 
 def check_rule(project: Project) -> None:
@@ -123,9 +120,7 @@ def export_masks(
         ]
     images = [_with_image(project, one) if name in ("csv", "geojson") else one for one in images]
     report = LossReport()
-    write_files(
-        _files(project, images, target, name, settings, report, project_terms(project)), target
-    )
+    write_files(_files(project, images, target, name, settings, report), target)
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
     masks = sum(len(image.masks) for image in images)
     LOG.info("%s: exported %d masks from %d images as %s", project.folder, masks, len(images), name)
@@ -162,7 +157,7 @@ def count_unlabeled(project: Project, name: str, settings: ExportSettings) -> in
     """
     if name in NO_CLASSES:
         return 0
-    images, _ = _leaving(project, settings)
+    images = _leaving(project, settings)[0]
     return sum(mask.label is None for image in images for mask in image.masks)
 
 
@@ -194,9 +189,8 @@ def split_names(names: Sequence[str], shares: Sequence[float]) -> dict[str, str]
     """
     parts = [(part, share) for part, share in zip(SPLITS, shares, strict=False) if share > 0]
     total = sum(share for _, share in parts)
-    order = sorted(names, key=_draw)
     found: dict[str, list[str]] = {part: [] for part, _ in parts}
-    for name in order:
+    for name in sorted(names, key=_draw):
         reached = 0.0
         for part, share in parts:
             reached += share / total
@@ -221,17 +215,18 @@ def _files(
     name: str,
     settings: ExportSettings,
     report: LossReport,
-    facts: SetFacts,
 ) -> Iterator[OutFile]:
     """Yield all output files: annotations by split, then the images."""
     listed = [*settings.classes, *(label.name for label in project.labels.all())]
-    classes = class_names(list(images), listed)
-    policy = Policy(tolerance=settings.tolerance, classes=tuple(classes), facts=facts)
+    policy = Policy(
+        tolerance=settings.tolerance, classes=tuple(class_names(list(images), listed)),
+        facts=project_terms(project),
+    )  # fmt: skip
     parts: dict[str, list[AnnotatedImage]] = {}
     splits = split_names([image.file_name for image in images], settings.shares)
     for image in images:
         parts.setdefault(splits.get(image.file_name, ""), []).append(image)
-    if name in IN_ONE_ROOT:
+    if name in ("yolo", "voc"):  # all splits in one data set
         renamed = [
             replace(image, file_name="/".join(filter(None, (part, image.file_name))))
             for part, few in parts.items()
@@ -254,8 +249,7 @@ def _files(
 def _place(target: Path, name: str, part: str) -> Path:
     """Output path of the annotations of a split."""
     if name.startswith("coco"):
-        stem = f"instances_{part}" if part else "instances"
-        return target / "annotations" / f"{stem}.json"
+        return target / "annotations" / (f"instances_{part}.json" if part else "instances.json")
     return target / part / masks_file(name)
 
 
@@ -268,7 +262,7 @@ def masks_file(name: str) -> str:
 def _image_place(target: Path, name: str, part: str, file_name: str) -> Path:
     if name == "yolo" or name.startswith("coco"):
         return target / "images" / part / file_name
-    if name in SIDECAR_FORMATS:
+    if name in ("labelme", "labelme-polygon", "sa1b"):  # next to the annotation files
         return target / part / file_name
     if name == "set":
         return target / part / path_in_set(file_name)

@@ -20,7 +20,7 @@ from anymask.masks import TOLERANCE, rle_to_mask
 from anymask.segment import EncodedImage, Model
 from anymask.studio.errors import RequestError, unknown_hash, without_code
 from anymask.studio.image_routes import Asked, AskedPlane, DisplayDep, DisplaySettings
-from anymask.studio.inference import Inference, QueueClosed, RequestAbandoned
+from anymask.studio.inference import Inference, QueueClosed, RequestAbandoned, T
 from anymask.studio.limits import Limits
 from anymask.studio.model_routes import (
     BINARY,
@@ -55,7 +55,6 @@ from anymask.studio.schemas import (
 from anymask.studio.searching import Search, images_left, keep_finds, open_search, search_images
 from anymask.studio.store import SEARCH_EVENT
 
-PAUSE = 2.0  # retry delay of a search if the server is busy, in seconds
 router = APIRouter(route_class=BodyRoute, tags=["model"])
 of_project = APIRouter(prefix="/api", route_class=BodyRoute, tags=["project"])
 
@@ -201,19 +200,25 @@ class Examples:
         except InputError as error:
             if (text := without_code(str(error))) == str(error):
                 raise
-            more = "To search for other words, start the server with --detector llmdet_tiny, or "
-            raise InputError(f"{text} {more}search with an example.") from error
+            raise InputError(
+                f"{text} To search for other words, start the server with --detector llmdet_tiny, "
+                "or search with an example."
+            ) from error
 
     def _prompted(
         self, one: ExampleBody, here: Callable[[], UintImage] | None
     ) -> tuple[UintImage, dict[str, Any]]:
-        prompted = one.prompted()
+        prompted, image_id, page = one.prompted(), one.image_id, one.page
         if one.record is not None:
             assert self.look is not None  # checked
             entry = self.look.project.store.record(one.record)
-            return self._image(entry.image_id, entry.page), {"mask": rle_to_mask(entry.rle)}
-        if one.image_id is not None:
-            return self._image(one.image_id, one.page), prompted
+            image_id, page = entry.image_id, entry.page
+            prompted = {"mask": rle_to_mask(entry.rle)}
+        if image_id is not None:
+            assert self.look is not None  # checked
+            if (image_id, page) not in self._read:
+                self._read[image_id, page] = self.look.load(image_id, AskedPlane(page))
+            return self._read[image_id, page], prompted
         if one.image is None:
             if here is None:
                 raise RequestError(
@@ -226,12 +231,6 @@ class Examples:
         if encoded is None:
             raise RequestError(404, unknown_hash(one.image))
         return whole_image(encoded), prompted
-
-    def _image(self, image_id: int, page: int | None) -> UintImage:
-        assert self.look is not None  # checked
-        if (image_id, page) not in self._read:
-            self._read[image_id, page] = self.look.load(image_id, AskedPlane(page))
-        return self._read[image_id, page]
 
 
 # Project routes.
@@ -266,8 +265,8 @@ async def find_here(
         return search.drafts(image, place, least), search
 
     drafts, search = await result_of(request, lambda left: inference.long("find", work, left))
-    store, key = look.project.store, search.key
-    kept = await run_in_threadpool(keep_finds, store, image_id, drafts, key, False)
+    store = look.project.store
+    kept = await run_in_threadpool(keep_finds, store, image_id, drafts, search.key, False)
     answer = {"records": [kept_mask(one) for one in kept.records], "existing": kept.existing}
     return answer | ({"untrained": search.untrained} if search.untrained else {})
 
@@ -335,8 +334,8 @@ class ProjectSearch:
                 names = ", ".join(search.untrained)
                 self._passed.append(f"Names without training images: {names}")
             question = self._body.model_dump(mode="json", exclude_defaults=True)
-            event = Action(kind=SEARCH_EVENT, detail={"key": search.key, "question": question})
-            store.add_events(None, [event], "search")
+            detail = {"key": search.key, "question": question}
+            store.add_events(None, [Action(kind=SEARCH_EVENT, detail=detail)], "search")
 
             def look(image: ImageEntry) -> list[Draft]:
                 page = self.look.page(self.look.project.image_path(image.id), None)
@@ -344,11 +343,11 @@ class ProjectSearch:
                     pixels = self.look.load(image.id, AskedPlane())
                 except RequestError as refusal:  # too large: continue with the other images
                     raise InputError(str(refusal.detail)) from refusal
-                drafts: list[Draft] = self._wait(lambda _: search.drafts(pixels, page, least))
-                return drafts
+                return self._wait(lambda _: search.drafts(pixels, page, least))
 
-            passed = lambda *why: self._passed.append(": ".join(why))  # noqa: E731
-            for _ in search_images(store, search.key, look, passed):
+            for _ in search_images(
+                store, search.key, look, lambda *why: self._passed.append(": ".join(why))
+            ):
                 if self._left.is_set():
                     return
         except (RequestAbandoned, QueueClosed):
@@ -356,7 +355,7 @@ class ProjectSearch:
         except (AnymaskError, RequestError) as error:
             self._failed = str(error) if isinstance(error, AnymaskError) else str(error.detail)
 
-    def _wait(self, work: Callable[[Model], Any]) -> Any:
+    def _wait(self, work: Callable[[Model], T]) -> T:
         """Run one step and wait for it. Raises RequestAbandoned after `stop`."""
         while not self._left.is_set():
             try:
@@ -364,7 +363,7 @@ class ProjectSearch:
             except RequestError as refusal:
                 if refusal.status_code != 429:
                     raise
-                self._left.wait(PAUSE)
+                self._left.wait(2.0)  # the server is busy
         raise RequestAbandoned
 
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 HASHED = "image file"  # event with the hash of an image file
 SEEN_CLIP = "video file"  # event with the hash and frame fingerprints of a video
-FINISHED = "image done"
 WRITER = "anymask"
 MAX_READ = 1 << 25  # number of bytes to hash
 
@@ -89,7 +88,7 @@ def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
         RecordRow.image_id == image_id, RecordRow.deleted.is_(False), RecordRow.created < at
     )
     finished = select(EventRow.id).where(
-        EventRow.image_id == image_id, EventRow.kind == FINISHED, EventRow.at >= at
+        EventRow.image_id == image_id, EventRow.kind == "image done", EventRow.at >= at
     )
     with reading(project.store.database) as session:
         drawn = session.scalars(older.limit(1)).first() is not None
@@ -153,10 +152,8 @@ def clip_of_file(project: Project, name: str) -> ClipEntry:
     if changed is not None:
         raise Conflict(f"The video {name!r} was replaced: frame {changed} differs. Restore it.")
     if content != seen.get("sha256"):
-        detail = {
-            "sha256": content,
-            "frames": [[n, hw, cells.hex()] for n, hw, cells in fingerprints],
-        }
+        frames = [[n, hw, cells.hex()] for n, hw, cells in fingerprints]
+        detail = {"sha256": content, "frames": frames}
         action = Action(kind=SEEN_CLIP, tool=str(clip.id), detail=detail)
         with suppress(StoreError), writing(project.store.database) as session:
             session.add(event_row(action, None, WRITER, project.store.clock()))

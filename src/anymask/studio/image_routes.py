@@ -154,7 +154,7 @@ class DisplaySettings:
         return as_it_comes and plane.page in (None, 0) and (first or plane.page == 0)
 
     def labeled(self, label: str, most: int) -> Sequence[LabeledMask]:
-        """Newest masks with a class, as examples of it (`names.Examples`)."""
+        """Newest masks with a class, as examples of it (`names.OwnNames`)."""
         return [
             LabeledMask(
                 key=f"{entry.id} {entry.version}",
@@ -259,8 +259,9 @@ async def thumbnail(image_id: ImageId, display: DisplayDep, request: Request) ->
 
     async with request.app.state.shrinking:  # the page requests many thumbnails at once
         content = await run_in_threadpool(small)
-    headers = {"Cache-Control": "private, max-age=3600"}
-    return Response(content, media_type="image/jpeg", headers=headers)
+    return Response(
+        content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"}
+    )
 
 
 def _is_shown_as_it_is(path: Path) -> bool:
@@ -336,8 +337,9 @@ async def _propose(
     image_id, page = place
     settings, stage = project.settings, project.stage
     stage = stage if stage in ("semi", "auto") else "semi"
-    requested = grid_settings(stage, settings) | EVERY_MASK
-    found = await done(inference.everything(image, requested, tell=tell))
+    found = await done(
+        inference.everything(image, grid_settings(stage, settings) | EVERY_MASK, tell=tell)
+    )
     model = inference.model.result()
     family, least = model.runtime.family, settings.score
     least = grid_of(family, {}).score if least is None else least

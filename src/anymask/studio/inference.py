@@ -31,10 +31,9 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 
-from anymask.base import AnymaskError, FloatArray, ModelError, OnProgress, UintImage
+from anymask.base import AnymaskError, ModelError, OnProgress, UintImage
 from anymask.find import Detector
 from anymask.masks import Mask, ModelPrompts, Prompt, Rle, warn_of_cut_boxes
-from anymask.models.rules import NameTable
 from anymask.runtime import ImageRuntime, MaskNaming, MemoryChoice, Sweep, SweepOutput, VideoRuntime
 from anymask.segment import (
     EmbeddingCache,
@@ -48,9 +47,6 @@ from anymask.segment import (
 )
 from anymask.studio.errors import RequestError
 from anymask.studio.names import Named, NamesAsked, OwnNames, name_masks
-
-PREDICTION_BYTES = 64_000_000  # cache size of logits, in bytes
-PREDICTION_SECONDS = 3600.0  # lifetime after the last use
 
 
 class _Kept(NamedTuple):
@@ -69,8 +65,8 @@ class KeptPredictions(RecentValues[str, _Kept]):
 
     def __init__(
         self,
-        memory_bytes: int = PREDICTION_BYTES,
-        seconds: float = PREDICTION_SECONDS,
+        memory_bytes: int = 64_000_000,
+        seconds: float = 3600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(
@@ -82,8 +78,8 @@ class KeptPredictions(RecentValues[str, _Kept]):
 
     def put(self, image: str, prediction: Prediction) -> str:
         """Store a prediction of an image and return its ID, the same for equal predictions."""
-        items = (replace(one, cleaned=None, finished=None) for one in prediction.items)
-        bare = replace(prediction, items=tuple(items), source_image=None)
+        items = tuple(replace(one, cleaned=None, finished=None) for one in prediction.items)
+        bare = replace(prediction, items=items, source_image=None)
         # ID of a prediction: 32 hexadecimal digits, a hash of everything that a correction uses
         digest, prompt = hashlib.sha256(image.encode()), bare.prompt
         digest.update(np.ascontiguousarray(bare.logits).data)
@@ -112,7 +108,6 @@ class KeptPredictions(RecentValues[str, _Kept]):
 
 LOG = logging.getLogger("anymask.studio.model")
 IMAGE_THREADS = 2
-CLICKS_A_SLICE = 8  # batch size of automatic mask generation; limits the delay of new images
 BACKGROUND = 5  # niceness: about a third of the CPU share of a normal thread
 T = TypeVar("T")
 
@@ -312,13 +307,8 @@ class QueuedNaming:
     """A name model whose calls pass through `run`."""
 
     def __init__(self, run: Callable[..., Any], inside: MaskNaming) -> None:
-        self._run, self._inside = run, inside
-
-    def name_table(self) -> NameTable:
-        return cast(NameTable, self._run(self._inside.name_table))
-
-    def embed_crops(self, images: UintImage, masks: UintImage) -> FloatArray:
-        return cast(FloatArray, self._run(self._inside.embed_crops, images, masks))
+        self.name_table = partial(run, inside.name_table)
+        self.embed_crops = partial(run, inside.embed_crops)
 
 
 class QueuedSweep:
@@ -476,8 +466,9 @@ class Inference:
 
         def work(together: list[Any]) -> list[Prediction]:
             batch, before = zip(*together, strict=True)
-            inputs = self.ready().runtime, encoded.image, embedding
-            return answer_prompts(*inputs, batch, chosen, before, self.cache)
+            return answer_prompts(
+                self.ready().runtime, encoded.image, embedding, batch, chosen, before, self.cache
+            )
 
         key = (embedding.model_hash, embedding.image_hash, chosen)
         pairs = list(zip(prompts, previous or [None] * len(prompts), strict=True))
@@ -501,7 +492,7 @@ class Inference:
         """
 
         def work(model: Model) -> list[Mask]:
-            chosen = {"points_per_batch": CLICKS_A_SLICE} | settings
+            chosen = {"points_per_batch": 8} | settings  # limits the delay of new images
             return model.everything(read_image(), progress=tell, **chosen)
 
         return self.long("everything", work, left)

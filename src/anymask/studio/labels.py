@@ -26,8 +26,6 @@ ROW = (
     "#a037fa", "#faaffa", "#28fa91", "#dc2855", "#afeb37", "#fa820a", "#ebdc82", "#a055cd",
     "#a0eba0", "#be5582", "#0aaffa", "#82730a", "#0aaf0a", "#0a9164", "#fa0aeb", "#fa6446",
 )  # fmt: skip
-GOLDEN = 137.508  # hue step of further colors, in degrees
-_RGB_COLOR = re.compile("#[0-9a-f]{6}")
 Fate = Literal["unname", "delete"]
 
 
@@ -44,7 +42,8 @@ def nth_color(number: int) -> str:
     """Color of the nth class, the same as in the page (canvas/colours.ts)."""
     if number < len(ROW):
         return ROW[number]
-    channels = colorsys.hls_to_rgb((number * GOLDEN % 360) / 360, 0.6, 0.82)
+    # Steps of the hue by the golden angle
+    channels = colorsys.hls_to_rgb((number * 137.508 % 360) / 360, 0.6, 0.82)
     return "#" + "".join(f"{int(255 * channel + 0.5):02x}" for channel in channels)
 
 
@@ -69,8 +68,9 @@ def current_label(session: Session, name: str | None) -> str | None:
     now = name
     while now is not None and now not in tried and session.get(LabelRow, now) is None:
         tried.add(now)
-        query = select(EventRow.detail).where(EventRow.kind == RENAMED)
-        newest = session.scalars(query.order_by(EventRow.id.desc()))
+        newest = session.scalars(
+            select(EventRow.detail).where(EventRow.kind == RENAMED).order_by(EventRow.id.desc())
+        )
         now = next((detail["to"] for detail in newest if detail["from"] == now), None)
     return name if now is None or now in tried else now
 
@@ -96,16 +96,16 @@ class LabelSet(DatabasePart):
 
     def add(self, name: str, color: str | None = None) -> None:
         """Append a class if it does not exist. Raises InputError."""
-        name, color = _check_name(name), _check_color(color)
+        name = _check_name(name)
+        _check_color(color)
         with writing(self.database) as session:
             learn_label(session, name, color)
 
     def recolor(self, name: str, color: str) -> None:
         """Change the color of a class. Raises InputError, NotFoundError."""
-        chosen = _check_color(color)
-        assert chosen is not None
+        _check_color(color)
         with writing(self.database) as session:
-            _row(session, name).color = chosen
+            _row(session, name).color = color
 
     def move(self, name: str, place: int) -> None:
         """Move a class to a position, from 0. Raises NotFoundError."""
@@ -170,7 +170,6 @@ def _check_name(name: str) -> str:
     return name.strip()
 
 
-def _check_color(color: str | None) -> str | None:
-    if color is not None and not _RGB_COLOR.fullmatch(color):
+def _check_color(color: str | None) -> None:
+    if color is not None and not re.fullmatch("#[0-9a-f]{6}", color):
         raise InputError(f"The color must have the form #3d8bff. Given: {color[:20]!r}.")
-    return color

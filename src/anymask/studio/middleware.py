@@ -52,8 +52,6 @@ HEADERS = {
 _PUBLIC_PATHS = re.compile(r"/|/health|/index\.html|/build\.json|/assets/.*|/docs(/.*)?|/redoc")
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]*)(:[0-9]{0,5})?")  # Host header
-_LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_JSON_ROOM, _JSON_MORE = 4 / 3, 1_000_000  # relative size of base64
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class Access:
                 )
             return
         name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
-        if name not in _LOCAL and name != self.host:
+        if name not in ("localhost", "127.0.0.1", "[::1]", self.host):
             raise RequestError(421, f"The Host header {host[:80]!r} does not name this machine.")
         # A request that another web page makes the browser send
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
@@ -230,7 +228,7 @@ class AccessMiddleware:
             scope = dict(scope) | {"method": "GET"}
         is_json = "json" in headers.get("content-type", "").lower()
         most = self.limits.upload_bytes
-        most = int(most * _JSON_ROOM) + _JSON_MORE if is_json else most
+        most = int(most * 4 / 3) + 1_000_000 if is_json else most  # base64, and other keys
         length = headers.get("content-length")
         has_body = length != "0"
         if length is None:

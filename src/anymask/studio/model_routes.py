@@ -95,17 +95,14 @@ from anymask.studio.schemas import (
 )
 
 FORM_TYPE = "multipart/form-data"
-_MAX_FIELDS, _MAX_FIELD_TEXT = 20, 200_000  # number of other fields, and characters per field
-_HASH_FIELDS = ("image", "previous")  # hashes, which may have only digits
 HASH = re.compile(r"[0-9a-f]{32}")
 ENCODING_COST = 256  # cost of encoding, in points
 _MAX_NUMBER = 1_000_000_000  # maximum value of settings without a specific limit
-_MAX_HALF = 65504.0
 MaskFormat = Literal["rle", "png", "svg", "polygons", "geojson"]
-# The last two are cut-outs.
-ObjectFormat = Literal["rle", "png", "svg", "polygons", "geojson", "cutout", "webp"]
 Format = Annotated[MaskFormat, Query(alias="format")]
-FormatOfOne = Annotated[ObjectFormat, Query(alias="format")]
+FormatOfOne = Annotated[  # the last two are cut-outs
+    Literal["rle", "png", "svg", "polygons", "geojson", "cutout", "webp"], Query(alias="format")
+]
 _DOCUMENT_TYPES = {  # format of `anymask convert`, media type
     "png": ("label-png", "image/png"),
     "svg": ("svg", "image/svg+xml"),
@@ -212,20 +209,23 @@ class BodyRoute(APIRoute):
             strange = sorted({*request.query_params} - {*known, "token"})
             if strange and request.method == "POST":
                 listed = ", ".join(known) or "none"
-                message = f"Unknown query parameter {strange[0]!r}. Supported: {listed}."
-                raise RequestError(422, message)
+                raise RequestError(
+                    422, f"Unknown query parameter {strange[0]!r}. Supported: {listed}."
+                )
             if self.body_field is not None:
                 if is_form(request):
                     content = json.dumps(await _form_body(request)).encode()
                     headers = dict(request.scope["headers"])
                     headers[b"content-type"] = b"application/json"
-                    scope = dict(request.scope) | {"headers": [*headers.items()]}
-                    request = Request(scope, request.receive)
+                    request = Request(
+                        dict(request.scope) | {"headers": [*headers.items()]}, request.receive
+                    )
                     request._body = content
                 depth = json_depth_bound((await request.body()).decode("utf-8", "replace"))
                 if depth > MAX_DEPTH:
-                    message = f"{depth} nested levels of JSON: at most {MAX_DEPTH} are supported."
-                    raise RequestError(422, message)
+                    raise RequestError(
+                        422, f"{depth} nested levels of JSON: at most {MAX_DEPTH} are supported."
+                    )
             return await handle(request)
 
         return answer
@@ -245,17 +245,18 @@ def is_form(request: Request) -> bool:
 async def _form_body(request: Request) -> dict[str, Any]:
     """JSON body that is equivalent to a form. Raises HTTPException (400)."""
     body: dict[str, Any] = {}
-    form = request.form(max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_TEXT)
+    form = request.form(max_files=1, max_fields=20, max_part_size=200_000)  # characters
     async with form as fields:
         for name, value in fields.multi_items():
             if isinstance(value, UploadFile):
                 body["image"] = base64.b64encode(await value.read()).decode()
             elif name in body:
-                message = f"The form field {name!r} occurs twice. Send all values in one list."
-                raise RequestError(400, message)
+                raise RequestError(
+                    400, f"The form field {name!r} occurs twice. Send all values in one list."
+                )
             elif value:  # /docs sends empty fields
                 body[name] = value
-                if name not in _HASH_FIELDS:
+                if name not in ("image", "previous"):  # hashes, which may have only digits
                     with suppress(DataError):  # text, which body validation reports
                         body[name] = parse_json(value, name)
     return body
@@ -361,15 +362,15 @@ async def everything(
 
     The request is cancelled if the client disconnects.
     """
-    check_known(body.settings, EVERYTHING)
+    settings = body.settings
+    check_known(settings, EVERYTHING)
     most = {"grid": limits.grid, "crop_n_layers": limits.crop_layers}
-    for name, value in body.settings.items():
+    for name, value in settings.items():
         if isinstance(value, int | float) and value > most.get(name, _MAX_NUMBER):
             got = f"{value:g}" if value < sys.float_info.max else "a larger number"
             raise RequestError(
                 422, f"{name} must be at most {most.get(name, _MAX_NUMBER)}. Given: {got}."
             )
-    settings = body.settings
     look = await view_of(inference, body.image, limits, kind)
     sizes: list[tuple[int, int]] = []
 
@@ -477,8 +478,9 @@ async def embedded(
     """
     features: Features = (await done(inference.encode(read, georeferenced))).embedding
     packed = await run_in_threadpool(features_to_bytes, features, inference.model.result().spec)
-    headers = {"X-Image-Hash": features.image_hash}
-    return Response(packed, media_type="application/octet-stream", headers=headers)
+    return Response(
+        packed, media_type="application/octet-stream", headers={"X-Image-Hash": features.image_hash}
+    )
 
 
 def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
@@ -488,7 +490,9 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
     """
 
     def packed(array: FloatArray) -> Any:
-        return array.astype("<f2" if np.abs(array).max(initial=0) <= _MAX_HALF else "<f4")
+        return array.astype(
+            "<f2" if np.abs(array).max(initial=0) <= np.finfo(np.float16).max else "<f4"
+        )
 
     maps = {one.name: packed(one.values) for one in features.maps}
     header = {
@@ -655,19 +659,18 @@ def _answers(
         keeps: Cache of predictions for refinement. None: the model does not support it.
     """
     if kind in ("rle", "polygons"):
-        rows = []
-        for answer in answers:
-            row: dict[str, Any] = {
+        key = "masks" if kind == "rle" else "polygons"
+        shape = rle_to_coco if kind == "rle" else partial(_outlines, tolerance=tolerance)
+        rows = [
+            {
                 "score": [float(number) for number in answer.scores],
                 "violated_points": list(answer.violated_points),
                 "ambiguous": answer.ambiguous,
                 "prediction_id": None if keeps is None else keeps.put(image_hash, answer),
+                key: [*map(shape, answer.rles())],
             }
-            if kind == "rle":
-                row["masks"] = [rle_to_coco(rle) for rle in answer.rles()]
-            else:
-                row["polygons"] = [_outlines(rle, tolerance) for rle in answer.rles()]
-            rows.append(row)
+            for answer in answers
+        ]
         return JSONResponse({"answers": rows, "image": image_hash})
     first = Masks(Mask(one.rles()[0], score=float(one.scores[0])) for one in answers)
     if kind != "png":

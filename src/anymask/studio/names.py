@@ -58,13 +58,14 @@ class LabeledMask:
     rle: Rle  # Run-length encoded mask
 
 
-Examples = Callable[[str, int], Sequence[LabeledMask]]  # (class, maximum) -> newest first
-
-
 class OwnNames:
-    """Classes of one project that are represented by its masks."""
+    """Classes of one project that are represented by its masks.
 
-    def __init__(self, examples: Examples) -> None:
+    Args:
+        examples: Function from a class and a maximum number to its newest masks, newest first.
+    """
+
+    def __init__(self, examples: Callable[[str, int], Sequence[LabeledMask]]) -> None:
         self._examples = examples
         self._seen: dict[str, FloatArray | None] = {}  # None if the image cannot be read
 
@@ -82,7 +83,16 @@ class OwnNames:
             if one.key not in self._seen
         ]
         fresh.sort(key=lambda pair: pair[0])
-        self._name_image(runtime, [one for _, one in fresh[:FIRST_LOOK]])
+        by_image: dict[str, list[LabeledMask]] = {}
+        for _, one in fresh[:FIRST_LOOK]:
+            by_image.setdefault(one.on, []).append(one)
+        for some in by_image.values():
+            new: Sequence[FloatArray | None] = [None] * len(some)
+            with suppress(AnymaskError, RequestError):  # missing or unreadable image
+                new = list(mask_vectors(runtime, some[0].image(), [one.rle for one in some]))
+            self._seen |= zip((one.key for one in some), new, strict=True)
+        for old in list(self._seen)[: max(0, len(self._seen) - MAX_CACHED_VECTORS)]:
+            del self._seen[old]
         means = {}
         for label, examples in found.items():
             known = [self._seen.get(one.key) for one in examples]
@@ -91,18 +101,6 @@ class OwnNames:
                 total = np.sum(vectors, axis=0)
                 means[label] = total / max(float(np.linalg.norm(total)), 1e-6)
         return means
-
-    def _name_image(self, runtime: ImageRuntime, examples: Sequence[LabeledMask]) -> None:
-        by_image: dict[str, list[LabeledMask]] = {}
-        for one in examples:
-            by_image.setdefault(one.on, []).append(one)
-        for some in by_image.values():
-            vectors: Sequence[FloatArray | None] = [None] * len(some)
-            with suppress(AnymaskError, RequestError):  # missing or unreadable image
-                vectors = list(mask_vectors(runtime, some[0].image(), [one.rle for one in some]))
-            self._seen |= zip((one.key for one in some), vectors, strict=True)
-        for old in list(self._seen)[: max(0, len(self._seen) - MAX_CACHED_VECTORS)]:
-            del self._seen[old]
 
 
 def name_masks(

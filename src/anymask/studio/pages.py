@@ -41,11 +41,9 @@ from anymask.studio.model_routes import BINARY
 WEB = Path(__file__).parents[1] / "assets" / "web"
 SWAGGER = WEB.parent / "swagger"  # from the npm package swagger-ui-dist, with two files of anymask
 SAMPLE_FILE = "sample.jpg"  # sample image of an empty page
-MARK = "build.json"  # marks a folder written by anymask
 _FRESH = {"Cache-Control": "no-cache"}  # cached, but revalidated
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # hashed file names of Vite
-_WORTH = 0.9  # maximum relative size of compressed files
 _KEPT = ("content-type", "etag", "last-modified", "cache-control")
 
 
@@ -116,10 +114,10 @@ class FreshFiles(StaticFiles):
 
 @lru_cache(maxsize=32)
 def _gzipped(path: str, changed: float) -> bytes | None:
-    """Content of a file in gzip; None if the reduction is too small."""
+    """Content of a file in gzip; None if it is reduced by less than a tenth."""
     content = Path(path).read_bytes()
     packed = gzip.compress(content, 6)
-    return packed if len(packed) < _WORTH * len(content) else None
+    return packed if len(packed) < 0.9 * len(content) else None
 
 
 async def compressed(response: Response, request_headers: Headers) -> Response:
@@ -216,7 +214,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
         raise InputError("The page is not built in this installation. Run: make web")
     if target.exists() and not target.is_dir():
         raise InputError(f"The output {target} is a file. Choose the name of a folder.")
-    ours = (target / MARK).is_file()
+    ours = (target / "build.json").is_file()
     if target.is_dir() and any(target.iterdir()) and not ours:
         raise InputError(f"{target} is not empty, and not written by --static. Choose another.")
     files[SAMPLE_FILE] = sample("rocket")

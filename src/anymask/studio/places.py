@@ -10,7 +10,6 @@ PROJECT_FOLDER = ".anymask"
 DATABASE = "project.db"
 ADDRESS = "project.json"
 ROUNDS_FOLDER = "rounds"
-_BESIDE = ("", "-wal", "-shm", "-journal")  # suffixes of the files that SQLite opens
 
 
 def check_own_files(folder: Path) -> None:
@@ -29,7 +28,7 @@ def own_address(address: str, folder: Path) -> str | Path:
     if is_url and not address.startswith("sqlite"):
         return address
     path = address.partition(":///")[2] if is_url else address
-    for more in _BESIDE:
+    for more in ("", "-wal", "-shm", "-journal"):  # the files that SQLite opens
         own_file(Path(path + more), folder)
     return Path(path).absolute()  # SQLite reads "file:NAME" as a URL
 

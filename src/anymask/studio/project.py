@@ -167,8 +167,9 @@ class Project:
         """
         tuning = tuning or Tuning()
         if not tuning.accept_terms:
-            terms = metadata.restrictions_of(project_terms(self).info)
-            metadata.check_training(str(self.folder), terms)
+            metadata.check_training(
+                str(self.folder), metadata.restrictions_of(project_terms(self).info)
+            )
         return retrain(self, trainer(tuning, report), judge_on(self.folder))
 
     def export(self, target: str | Path, format: str = "coco", **settings: Any) -> list[str]:
@@ -363,12 +364,12 @@ class Project:
         self, number: int, place: Path, model_hash: str, promoted: bool, figures: dict[str, Any]
     ) -> None:
         """Store the weights of a round. `place` is in the `.anymask` folder."""
+        row = WeightsRow(
+            at=self.store.clock(), round=number, place=place.relative_to(self.inside).as_posix(),
+            figures=figures, model_hash=model_hash, promoted=promoted,
+        )  # fmt: skip
         with writing(self.store.database) as session:
-            inside = place.relative_to(self.inside).as_posix()
-            session.add(
-                WeightsRow(at=self.store.clock(), round=number, place=inside, figures=figures,
-                           model_hash=model_hash, promoted=promoted)
-            )  # fmt: skip
+            session.add(row)
 
 
 def create_project(
@@ -400,8 +401,17 @@ def create_project(
         id=1, name=name or folder.resolve().name, stage="assisted", made=clock(),
         settings=ProjectSettings.from_json(settings or {}).to_json(),
     )  # fmt: skip
-    if not any((folder / PROJECT_FOLDER / place).exists() for place in (ADDRESS, DATABASE)):
-        _begin(folder, database)
+    inside = folder / PROJECT_FOLDER
+    if not any((inside / place).exists() for place in (ADDRESS, DATABASE)):
+        check_own_files(folder)
+        created = open_database(own_address(database or str(inside / DATABASE), folder))
+        inside.mkdir(exist_ok=True)
+        create_tables(created)  # fails if the database does not respond
+        created.dispose()
+        files = [(inside / ".gitignore", b"*\n")]
+        if database is not None:
+            files.append((inside / ADDRESS, to_json({"database": database})))
+        write_files(files, inside)
     elif database is not None and own_address(database, folder) != (there := _address(folder)):
         address = open_database(there).url.render_as_string()
         raise InputError(f"{str(folder)!r} already has the database {address!r}. Omit --database.")
@@ -418,20 +428,6 @@ def create_project(
         project.labels.add(label)
     project.add_folder(failed)
     return project
-
-
-def _begin(folder: Path, database: str | None) -> None:
-    """Create the `.anymask` folder after the database responded."""
-    inside = folder / PROJECT_FOLDER
-    check_own_files(folder)
-    begun = open_database(own_address(database or str(inside / DATABASE), folder))
-    inside.mkdir(exist_ok=True)
-    create_tables(begun)
-    begun.dispose()
-    files = [(inside / ".gitignore", b"*\n")]
-    if database is not None:
-        files.append((inside / ADDRESS, to_json({"database": database})))
-    write_files(files, inside)
 
 
 def _address(folder: Path) -> str | Path:

@@ -181,8 +181,9 @@ def add_record(
     image_id: ImageId, body: NewRecordBody, project: ProjectDep, who: Who
 ) -> dict[str, Any]:
     """Store a mask. It is on disk when the response is sent."""
-    draft = body.record.draft(project.stage, body.client_id)
-    (entry,) = project.store.add_records(image_id, [draft], who, seconds_logged=True)
+    (entry,) = project.store.add_records(
+        image_id, [body.record.draft(project.stage, body.client_id)], who, seconds_logged=True
+    )
     return kept_mask(entry)
 
 
@@ -228,9 +229,10 @@ def change_record(
     The seconds in the body are added to the time that was spent on the mask before.
     """
 
-    draft = body.draft(project.stage)
     return kept_mask(
-        project.store.change_record(record_id, version, draft, who, seconds_logged=True)
+        project.store.change_record(
+            record_id, version, body.draft(project.stage), who, seconds_logged=True
+        )
     )
 
 
@@ -256,9 +258,9 @@ def changes(
     """
     status = project.store.image(image_id).status
     count = project.store.changes(image_id)  # before the masks, so that no change is lost
-    versions = None
-    if count != known:
-        versions = {str(entry.id): entry.version for entry in project.records(image_id, who)}
+    versions = None if count == known else {
+        str(entry.id): entry.version for entry in project.records(image_id, who)
+    }  # fmt: skip
     try:
         file = image_file(project, image_id).mark
     except (DataError, NotFoundError):  # reported when the image is opened
@@ -341,9 +343,10 @@ def next_review(project: ProjectDep) -> Response:
     item = next_for_review(project.store)
     if item is None:
         return Response(status_code=204)
-    entry = item.entry
-    about = {"image": str(entry.image_id), "record": str(entry.id), "page": entry.page}
-    return JSONResponse(about | {"why": item.why})
+    image, record = str(item.entry.image_id), str(item.entry.id)
+    return JSONResponse(
+        {"image": image, "record": record, "page": item.entry.page, "why": item.why}
+    )
 
 
 @router.post(
@@ -357,11 +360,10 @@ def verdict(
     item = asked_about(project.store, record_id)
     if version is not None and (now := item.entry.version) != version:
         raise Conflict(f"Record {record_id} was changed: it has version {now}.", item.entry)
-    judged = give_verdict(
+    return kept_mask(give_verdict(
         project.store, item, body.verdict, who,
         rle=rle, seconds=body.seconds, seconds_logged=rle is not None,
-    )  # fmt: skip
-    return kept_mask(judged)
+    ))  # fmt: skip
 
 
 @router.delete(
@@ -389,10 +391,11 @@ def next_phrase(project: ProjectDep) -> Response:
 @router.post("/review/concept", response_model=ConceptBody)
 def answer_phrase(body: ConceptAnswerBody, project: ProjectDep, who: Who) -> ConceptBody:
     """Store the answer for a phrase of an image."""
-    found = answer_concept(
-        project.store, int(body.image), body.phrase, body.answer, who, seconds=body.seconds
+    return ConceptBody.of(
+        answer_concept(
+            project.store, int(body.image), body.phrase, body.answer, who, seconds=body.seconds
+        )
     )
-    return ConceptBody.of(found)
 
 
 # Export and report.
@@ -441,8 +444,7 @@ def export(body: ExportBody, project: ProjectDep) -> Response:
         settings = body.settings()
         if settings.proposals and not settings.force:
             check_rule(project)
-        count = count_unlabeled(project, body.format, settings)
-        if count:
+        if count := count_unlabeled(project, body.format, settings):
             raise RequestError(
                 428, f"{counted(count, 'mask')} {'has' if count == 1 else 'have'} no class."
             )

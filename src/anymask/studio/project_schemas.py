@@ -43,7 +43,6 @@ from anymask.studio.schemas import (
     example,
 )
 
-ACCEPT_EVENT = "accept"  # event with the total time of a mask, whose steps were separate events
 PROMPT = ("points", "labels", "box", "lasso")
 BY_HAND = ("brush", "polygon")  # tools that invalidate the model's score
 
@@ -241,7 +240,7 @@ class EventBody(BaseModel):
         """Convert to an `Action`. Raises InputError."""
         text = "" if self.record is None else str(self.record)
         detail = {**(self.detail or {}), **({"key": text} if text else {})}
-        whole = self.kind == ACCEPT_EVENT
+        whole = self.kind == "accept"  # total time of a mask, whose steps were separate events
         return Action(
             kind=self.kind,
             tool=self.tool,

@@ -111,9 +111,12 @@ def propose(model: Model, image: UintImage, stage: Stage, settings: ProjectSetti
 
 def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:
     """Keyword arguments of `Model.everything`."""
-    layers = settings.crop_n_layers if stage == "auto" else None
-    requested = {"grid": settings.grid, "crop_n_layers": layers, "score": settings.score}
-    requested["stability"] = settings.stability
+    requested = {
+        "grid": settings.grid,
+        "crop_n_layers": settings.crop_n_layers if stage == "auto" else None,
+        "score": settings.score,
+        "stability": settings.stability,
+    }
     return {name: value for name, value in requested.items() if value is not None}
 
 

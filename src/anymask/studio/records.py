@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -32,7 +33,6 @@ from anymask.masks import Mask, Origin, Rle, rle_area, rle_to_mask
 from anymask.runtime import stated_origin
 from anymask.studio.options import Stage, State
 
-ImageStatus = Literal["new", "proposed", "done"]
 Kind = Literal["human", "model", "import"]
 Verdict = Literal["accept", "fix", "reject"]
 TrackSaying = Literal["accept", "correct", "reject"]
@@ -76,9 +76,10 @@ def checked_text(what: str, text: object) -> None:
     _check_encodable(what, text)
 
 
-def _check_encodable(what: str, text: str) -> None:
+def _check_encodable(what: str, text: str) -> str:
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise InputError(f"{what} must be valid UTF-8 without NUL. Given: {_short(text)}.")
+    return text
 
 
 def checked_number(what: str, number: object, least: float, most: float) -> None:
@@ -125,15 +126,10 @@ def _short(value: object) -> str:
 # Masks.
 
 
-def _encodable(text: str) -> str:
-    _check_encodable("it", text)
-    return text
-
-
-Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_encodable)]
+_ENCODABLE = AfterValidator(partial(_check_encodable, "it"))
+Text = Annotated[str, Field(max_length=MAX_TEXT), _ENCODABLE]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Places = Annotated[list[tuple[Finite, Finite]], Field(max_length=MAX_PLACES, fail_fast=True)]
-Labels = Annotated[list[Literal[0, 1]], Field(max_length=MAX_PLACES, fail_fast=True)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -165,7 +161,9 @@ class _Prompt(JsonColumn):
     """Prompt of a model: points with labels 1 or 0, a box x0, y0, x1, y1, or a lasso line."""
 
     points: Places | None = None
-    labels: Labels | None = None
+    labels: Annotated[list[Literal[0, 1]], Field(max_length=MAX_PLACES, fail_fast=True)] | None = (
+        None
+    )
     box: tuple[Finite, Finite, Finite, Finite] | None = None
     lasso: Places | None = None
 
@@ -221,7 +219,7 @@ class MaskNotes(JsonColumn):
     attributes: Annotated[dict[Text, Text], Field(max_length=MAX_TAGS)] = Field(
         default_factory=dict
     )
-    comment: Annotated[str, Field(max_length=MAX_COMMENT), AfterValidator(_encodable)] = ""
+    comment: Annotated[str, Field(max_length=MAX_COMMENT), _ENCODABLE] = ""
     locked: bool = Field(
         default=False, description="if true, the mask cannot be edited", strict=True
     )
@@ -276,11 +274,6 @@ class Draft:
         """Mask (H, W) bool, decoded on each access."""
         return rle_to_mask(self.rle)
 
-    def at_level(self, level: object) -> Draft:
-        """Copy with a drawing order, which is limited to MAX_LEVEL. 0 if it is no whole number."""
-        whole = level if type(level) is int else 0
-        return replace(self, notes=MaskNotes(level=min(max(whole, -MAX_LEVEL), MAX_LEVEL)))
-
     def to_mask(self) -> Mask:
         """Convert to an export mask. Score and points are set only for unmodified model masks."""
         origin, level = self.provenance.origin(), self.notes.level
@@ -326,7 +319,7 @@ class ImageEntry:
     name: str
     width: int
     height: int
-    status: ImageStatus
+    status: Literal["new", "proposed", "done"]
     version: int
     records: int
     group: str | None

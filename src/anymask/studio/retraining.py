@@ -49,7 +49,6 @@ RESAMPLES = 1000
 KEPT_WEIGHTS = (WEIGHTS, "last.pt")  # weights of a round, in order of preference
 EVALUATED_MASKS = 40  # maximum number of masks per image in evaluation
 CLICKS = 3  # points per mask in evaluation
-ROUND_RECIPE = "recipe.json"  # in the folder of a round
 GENTLE: dict[str, Any] = {  # short training on few images, for models with flexible input size
     "mask_loss": "focal", "boxes": 0.5, "balanced_steps": 0, "at_scale": 0.0, "turns": 0.12,
     "several": 0.05, "ema": 0.95, "workers": 1, "prepare_ahead": False,
@@ -64,10 +63,8 @@ class Trained:
     weights: Path
 
 
-Report = Callable[[dict[str, Any]], None]  # called with each row of the training log
 Train = Callable[[Path, Path | None, Path], Trained]  # (data sets, initial weights, folder)
 Judge = Callable[[str, Sequence[AnnotatedImage]], Floats]  # (model, images (I,)) -> mean IoU (I,)
-Open = Callable[[str], Model]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +89,9 @@ def is_held_out(name: str, share: float) -> bool:
     return number / 2**64 < share
 
 
-def retrain(project: Project, train: Train, judge: Judge, open_model: Open = load) -> RoundOutcome:
+def retrain(
+    project: Project, train: Train, judge: Judge, open_model: Callable[[str], Model] = load
+) -> RoundOutcome:
     """Run a round. An interrupted round is resumed unless the accepted masks have changed.
 
     Raises InputError if there are too few images to train or evaluate, or another round of the
@@ -134,40 +133,16 @@ def round_folder(project: Project, number: int) -> Path:
 
 
 def begin_round(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
-    """Write the data set of the round. Deletes an unfinished round with other masks."""
+    """Write the data set of the round, with links to its images, or copies.
+
+    Deletes an unfinished round with other masks.
+    """
     place = folder / "sets" / SET
     files = list(encode_annotations(images, place, "set", LossReport(), Policy()))
     if not all(path.is_file() and path.read_bytes() == data for path, data in files):
         shutil.rmtree(folder, ignore_errors=True)
-    link_images(project, images, place)
-    write_files(files, place)  # last, so that a complete set has its images
-
-
-def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
-    """Training and held-out images with accepted masks. Raises InputError, NotFoundError."""
-    share = project.settings.held_out
-    filled = [
-        replace(image, masks=Masks(mask for mask in image.masks if mask.area))
-        for image in annotated_images(project)
-    ]
-    filled = [image for image in filled if image.masks]
-    taught = [image for image in filled if not is_held_out(image_name(image.file_name), share)]
-    held = [image for image in filled if is_held_out(image_name(image.file_name), share)]
-    for image in held:
-        source_of(project, image.file_name)
-    masks = sum(len(image.masks) for image in taught)
-    if masks < MIN_MASKS or not held:
-        raise InputError(
-            f"A training round requires {MIN_MASKS} accepted masks and one held-out image. This "
-            f"project has {masks} and {len(held)}. Label more images."
-        )
-    return taught, held
-
-
-def link_images(project: Project, images: list[AnnotatedImage], folder: Path) -> None:
-    """Link or copy the images of a data set."""
-    for image in images:
-        target = folder / path_in_set(image.file_name)
+    for image in images:  # link or copy
+        target = place / path_in_set(image.file_name)
         source, page = source_of(project, image.file_name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
@@ -178,6 +153,26 @@ def link_images(project: Project, images: list[AnnotatedImage], folder: Path) ->
             target.symlink_to(source)
         except OSError:
             shutil.copyfile(source, target)
+    write_files(files, place)  # last, so that a complete set has its images
+
+
+def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
+    """Training and held-out images with accepted masks. Raises InputError, NotFoundError."""
+    share = project.settings.held_out
+    taught, held = list[AnnotatedImage](), list[AnnotatedImage]()
+    for image in annotated_images(project):
+        if filled := Masks(mask for mask in image.masks if mask.area):
+            part = held if is_held_out(image_name(image.file_name), share) else taught
+            part.append(replace(image, masks=filled))
+    for image in held:
+        source_of(project, image.file_name)
+    masks = sum(len(image.masks) for image in taught)
+    if masks < MIN_MASKS or not held:
+        raise InputError(
+            f"A training round requires {MIN_MASKS} accepted masks and one held-out image. This "
+            f"project has {masks} and {len(held)}. Label more images."
+        )
+    return taught, held
 
 
 def last_weights(project: Project) -> Path | None:
@@ -270,20 +265,31 @@ def recipe_of(tuning: Tuning, start: RoundStart, image_files: Sequence[Annotated
     )  # fmt: skip
 
 
-def trainer(tuning: Tuning, report: Report | None = None) -> Train:
-    """Create the training function of `retrain`. Interrupted training is resumed."""
+def trainer(tuning: Tuning, report: Callable[[dict[str, Any]], None] | None = None) -> Train:
+    """Create the training function of `retrain`. Interrupted training is resumed.
+
+    Args:
+        report: Called with each row of the training log.
+    """
 
     def train(sets: Path, lead: Path | None, folder: Path) -> Trained:
         from anymask.runtime import pick_device
-        from anymask.training import check_method, is_done, loop, write_bundle
+        from anymask.training import LAST, LOG, check_method, is_done, loop, write_bundle
+        from anymask.training.run_folder import PREVIOUS
 
         start = start_of(tuning, lead)
         images = load_set(sets / SET)[1] if is_set(sets / SET) else []
         check_method(start.variant, tuning.method)
         recipe = recipe_of(tuning, start, images)
-        _begin_training(folder, recipe)
-        device = str(pick_device(tuning.device))
-        loop.train(recipe, loop.TrainingRun(sets, folder, device=device, report=report))
+        path, now = folder / "recipe.json", json_bytes(asdict(recipe), indent=1)
+        if not path.is_file() or path.read_bytes() != now:  # another recipe: train from the start
+            for name in (LAST, PREVIOUS, LOG):
+                (folder / name).unlink(missing_ok=True)
+            write_whole(path, now)
+        loop.train(
+            recipe,
+            loop.TrainingRun(sets, folder, device=str(pick_device(tuning.device)), report=report),
+        )
         if not is_done(folder, recipe.steps):  # stopped by a signal: do not use unfinished weights
             raise KeyboardInterrupt
         finish(folder, recipe, images)
@@ -292,19 +298,6 @@ def trainer(tuning: Tuning, report: Report | None = None) -> Train:
         return Trained(folder / "bundle", folder / WEIGHTS)
 
     return train
-
-
-def _begin_training(folder: Path, recipe: Recipe) -> None:
-    """Write the recipe. Deletes unfinished training with another recipe."""
-    from anymask.training import LAST, LOG
-    from anymask.training.run_folder import PREVIOUS
-
-    path, now = folder / ROUND_RECIPE, json_bytes(asdict(recipe), indent=1)
-    if path.is_file() and path.read_bytes() == now:
-        return
-    for name in (LAST, PREVIOUS, LOG):
-        (folder / name).unlink(missing_ok=True)
-    write_whole(path, now)
 
 
 def finish(folder: Path, recipe: Recipe, images: Sequence[AnnotatedImage]) -> None:

@@ -210,11 +210,11 @@ def judged_batches(
         needed = min(settings.sample, len(ious) + left)
         good = sum(iou >= settings.good_iou for iou in ious) / len(ious) if ious else None
         enough = everything or len(ious) >= needed
-        met = good is not None and enough and good >= settings.good_share
         states.append(
             BatchState(
                 batch=number + 1, masks=len(entries), open=left, sampled=len(ious),
-                doubtful=len(looked_at) - len(ious), needed=needed, good=good, met=met,
+                doubtful=len(looked_at) - len(ious), needed=needed, good=good,
+                met=good is not None and enough and good >= settings.good_share,
             )
         )  # fmt: skip
     return states

@@ -106,15 +106,13 @@ def _chosen(groups: Iterable[type]) -> tuple[DeclaredSetting, ...]:
     return tuple(setting for setting in listed if setting.name not in _NOT_OVER_HTTP)
 
 
-_TILE = Setting(
-    'search large images in tiles of this size, in pixels. "auto": only very '
-    "large images; null: never",
-    ge=MIN_SIDE,
-)
 EVERYTHING = (
     *_chosen((Grid, MaskFilter)),
-    DeclaredSetting("tile", (int, "auto", NoneType), "auto", _TILE),
-)
+    DeclaredSetting("tile", (int, "auto", NoneType), "auto", Setting(
+        'search large images in tiles of this size, in pixels. "auto": only very '
+        "large images; null: never", ge=MIN_SIDE,
+    )),
+)  # fmt: skip
 TRACK = _chosen(GROUPS)
 VOLUME = tuple(one for one in _chosen((VolumeSettings,)) if one.name != "window")  # own endpoint
 SEGMENT = {one.name: one.about.description for one in _chosen((SegmentSettings,))}
@@ -369,7 +367,6 @@ class ExampleBody(Strict):
 _EXAMPLES = at_most(16, "examples")
 Chance = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Word = Annotated[str, Field(max_length=MAX_CHARACTERS)]
-MAX_TEXT_LENGTH = 10_000  # maximum length of a text prompt
 
 
 class QuestionBody(Strict):
@@ -379,7 +376,7 @@ class QuestionBody(Strict):
     """
 
     words: (
-        Annotated[str, Field(max_length=MAX_TEXT_LENGTH)]
+        Annotated[str, Field(max_length=10_000)]
         | Annotated[list[Word], Few, at_most(MAX_PHRASES, "phrases")]
         | dict[Word, Word]
         | None
@@ -496,9 +493,10 @@ def check_prompts(bodies: Sequence[PromptBody], limits: Limits) -> None:
             f"The request requires up to {decodings} decoder runs, but at most {limits.decodings} "
             f"are allowed. Each prompt counts as at most {MAX_STEPS}. Send fewer prompts.",
         )
-    most_of = {"prompt": (max(points), limits.points)}
-    most_of["request"] = sum(points), limits.points_together
-    for where, (count, most) in most_of.items():
+    for where, count, most in (
+        ("prompt", max(points), limits.points),
+        ("request", sum(points), limits.points_together),
+    ):
         if count > most:
             raise RequestError(
                 422, f"The {where} has {count} points, but at most {most} are allowed."

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("anymask.studio.searching")
 KNOWN_IOU = 0.7  # minimum IoU of a result, or a proposal, with an existing mask
-TOOL = "find"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Search:
 
     def drafts(self, image: UintImage, page: int = 0, least_area: int = 0) -> list[Draft]:
         """Instances as proposals for a page of an image file."""
-        about = Provenance.of(self.model.origin, kind="model", tool=TOOL, stage="semi")
+        about = Provenance.of(self.model.origin, kind="model", tool="find", stage="semi")
         return [
             Draft(rle=one.rle, label=one.label, state="proposed", score=one.score, page=page,
                   provenance=about)
@@ -129,8 +128,9 @@ def keep_finds(
             named.setdefault(first.id, (first.draft(label=draft.label), first))
         else:
             there += 1
-    records = store.keep_found(image_id, fresh, [*named.values()], key, once)
-    return SearchedImage(image_id, records, there)
+    return SearchedImage(
+        image_id, store.keep_found(image_id, fresh, [*named.values()], key, once), there
+    )
 
 
 def images_left(store: Store, searched: Container[int]) -> list[ImageEntry]:
@@ -197,9 +197,10 @@ def find_in_project(
     first = like[0] if isinstance(like, list) and like else like
     if label is None and isinstance(first, StoredMask):
         label = first.label
-    shown, other = own_examples(project, like), own_examples(project, unlike)
-    chosen = FindSettings(**settings)
-    search = open_search(model, words, like=shown, unlike=other, label=label, settings=chosen)
+    search = open_search(
+        model, words, like=own_examples(project, like), unlike=own_examples(project, unlike),
+        label=label, settings=FindSettings(**settings),
+    )  # fmt: skip
     least = project.settings.min_mask_area
 
     def look(image: ImageEntry) -> list[Draft]:

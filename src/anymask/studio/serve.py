@@ -85,15 +85,17 @@ def annotate(
         StoreError: The database does not respond. `annotate` also raises the errors of `serve`.
     """
     server = ServerOptions(**settings)
-    project = folder
-    if not isinstance(project, Project):
-        project = create_project(project, name=name, labels=labels, database=database)
+    project = (
+        folder if isinstance(folder, Project)
+        else create_project(folder, name=name, labels=labels, database=database)
+    )  # fmt: skip
     project.change(stage=stage)
     led = stated_model(server.weights) if server.weights else project.current_model()
     with _server_parts(server, server.model(model or led)) as parts:
         LOG.info("opened the project %s", project.folder)
-        served = ServedProject(project, user, images or ImageSettings())
-        _listen(replace(parts, project=served), server)
+        _listen(
+            replace(parts, project=ServedProject(project, user, images or ImageSettings())), server
+        )
 
 
 @contextmanager
@@ -120,10 +122,11 @@ def _server_parts(server: ServerOptions, choice: ModelSettings) -> Iterator[Serv
 
             reader = open_detector(reader, choice.device)
         cache = EmbeddingCache(int(server.memory * 1e6))
-        inference = Inference(choice.load, choice.model, cache, detector=reader)
-        clips = named_videos(server.videos)
-        scans = named_videos(server.volumes, "scan")
-        yield ServerParts(inference, server.access, server.limits, bundle, clips, scans)
+        yield ServerParts(
+            Inference(choice.load, choice.model, cache, detector=reader),
+            server.access, server.limits, bundle,
+            named_videos(server.videos), named_videos(server.volumes, "scan"),
+        )  # fmt: skip
 
 
 def exported_choice(choice: ModelSettings, folder: Path) -> ModelSettings:
@@ -156,8 +159,7 @@ def check_model(choice: ModelSettings) -> None:
 
         entry(name)
         find(name, weights)
-    channels = stated_channels(choice.model, choice.weights)
-    if channels is not None:
+    if (channels := stated_channels(choice.model, choice.weights)) is not None:
         raise InputError(
             f"Model {choice.model} was fine-tuned on images with {channels.count} channels, which "
             "the server does not support. Use `anymask segment` or `anymask everything`."

@@ -35,7 +35,6 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LogFormat = Literal["text", "json"]
 LOGGERS = ("anymask", "uvicorn")
 _LOG_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
-BACKLOG = 128  # listen backlog; less than the usual limit of open files
 SHUTDOWN_SECONDS = 5  # grace period of running requests on shutdown, in seconds
 
 
@@ -136,7 +135,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 ws="none",
                 lifespan="on",
-                backlog=BACKLOG,
+                backlog=128,  # less than the usual limit of open files
                 timeout_graceful_shutdown=SHUTDOWN_SECONDS,
             )
         )

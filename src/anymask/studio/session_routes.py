@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Path as InPath
@@ -22,13 +22,13 @@ from starlette.responses import JSONResponse
 
 from anymask.base import AnymaskError, DeclaredSetting
 from anymask.studio.errors import RequestError, refusal_of
+from anymask.studio.inference import T
 from anymask.studio.model_routes import done, of_state
 from anymask.studio.records import MAX_ID
 from anymask.studio.schemas import check_known
 from anymask.studio.video_schemas import SessionBody
 from anymask.studio.video_sessions import OpenSession, S, VideoSessions
 
-T = TypeVar("T")
 Frame = Annotated[int, Query(ge=0, le=MAX_ID)]
 Number = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
 JSON_LINES_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -40,8 +40,6 @@ JSON_LINES_RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
     }
 }
-
-
 SessionsDep = Annotated[VideoSessions, of_state("videos")]
 
 

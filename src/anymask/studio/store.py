@@ -35,7 +35,6 @@ from anymask.studio.tables import (
     remember,
 )
 
-NewImage = tuple[str, tuple[int, int], str | None]  # name, (H, W), group
 MAX_LISTED_IMAGES = 1000
 BEGUN = "image begun"  # event: a run has claimed an image
 SEARCHED = "image searched"  # event: an image was searched; `tool` is the key of the search
@@ -48,8 +47,8 @@ class Store(DatabasePart):
 
     # Images.
 
-    def add_images(self, images: Iterable[NewImage]) -> int:
-        """Add new images. Returns their number."""
+    def add_images(self, images: Iterable[tuple[str, tuple[int, int], str | None]]) -> int:
+        """Add new images, each as (name, (H, W), group). Returns their number."""
         with writing(self.database) as session:
             known = set(session.scalars(select(ImageRow.name)))
             fresh = {name: (hw, group) for name, hw, group in images if name not in known}
@@ -168,8 +167,9 @@ class Store(DatabasePart):
 
     def changes(self, image_id: int) -> int:
         """Number of changes to the masks of an image so far. Never decreases."""
-        query = select(func.coalesce(func.sum(RecordRow.version), 0))
-        query = query.where(RecordRow.image_id == (image_id if is_id(image_id) else 0))
+        query = select(func.coalesce(func.sum(RecordRow.version), 0)).where(
+            RecordRow.image_id == (image_id if is_id(image_id) else 0)
+        )
         with reading(self.database) as session:
             return int(session.scalars(query).one())
 
@@ -232,15 +232,15 @@ class Store(DatabasePart):
     def _add(
         self, session: Session, image: ImageRow, draft: Draft, who: str, seconds_logged: bool
     ) -> StoredMask:
-        if draft.rle.size != (image.height, image.width):
-            size = (image.height, image.width)
+        if draft.rle.size != (size := (image.height, image.width)):
             raise InputError(f"The mask must have the size {size}, not {draft.rle.size}.")
         row = RecordRow(image_id=image.id, client_id=draft.client_id, page=draft.page)
         if draft.client_id is not None:
-            query = select(RecordRow).where(
-                RecordRow.image_id == image.id, RecordRow.client_id == draft.client_id
+            known = session.scalar(
+                select(RecordRow).where(
+                    RecordRow.image_id == image.id, RecordRow.client_id == draft.client_id
+                )
             )
-            known = session.scalar(query)
             if known is not None and not known.deleted:
                 return mask_of(known)
             row = known or row

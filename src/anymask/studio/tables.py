@@ -163,6 +163,13 @@ class ProjectRow(Table):
     made: Mapped[float]
 
 
+class NumberedTable(Table):
+    """Base class of tables whose rows have an ID."""
+
+    __abstract__ = True
+    id: Mapped[int] = mapped_column(primary_key=True, sort_order=-1)
+
+
 class LabelRow(Table):
     """A class of masks."""
 
@@ -172,12 +179,11 @@ class LabelRow(Table):
     place: Mapped[int]
 
 
-class ImageRow(Table):
+class ImageRow(NumberedTable):
     """An image."""
 
     __tablename__ = "images"
     __table_args__ = (UniqueConstraint("name"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(1000))
     height: Mapped[int]
     width: Mapped[int]
@@ -208,7 +214,7 @@ class MaskColumns:
     deleted: Mapped[bool] = mapped_column(Boolean)
 
 
-class RecordRow(MaskColumns, Table):
+class RecordRow(MaskColumns, NumberedTable):
     """Current mask. `draw` is its position in the random order of samples (`draw_of`)."""
 
     __tablename__ = "records"
@@ -217,7 +223,6 @@ class RecordRow(MaskColumns, Table):
         Index(None, "image_id", "state"),
         Index(None, "state", "score"),
     )
-    id: Mapped[int] = mapped_column(primary_key=True)
     version: Mapped[int] = mapped_column()
     draw: Mapped[str] = mapped_column(String(16), index=True)
 
@@ -235,21 +240,19 @@ def draw_of(image_id: int, counts: str, page: int = 0) -> str:
     return hashlib.sha256(f"review {place} {counts}".encode()).hexdigest()[:16]
 
 
-class VersionRow(MaskColumns, Table):
+class VersionRow(MaskColumns, NumberedTable):
     """Version of a mask after a change."""
 
     __tablename__ = "versions"
     __table_args__ = (UniqueConstraint("record_id", "version"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
     record_id: Mapped[int] = mapped_column(ForeignKey("records.id"))
     version: Mapped[int]
 
 
-class EventRow(Table):
+class EventRow(NumberedTable):
     """An action of a user, with its time and duration."""
 
     __tablename__ = "events"
-    id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[float] = mapped_column(index=True)
     who: Mapped[str] = mapped_column(String(400))
     kind: Mapped[str] = mapped_column(String(400), index=True)
@@ -284,26 +287,32 @@ def _refuse_changes() -> None:
 _refuse_changes()
 
 
-class VerdictRow(Table):
-    """Verdict of a reviewer on a record. `agreed` is the IoU of the mask before and after."""
+class VerdictColumns(NumberedTable):
+    """Columns of a verdict of a reviewer."""
 
-    __tablename__ = "verdicts"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), index=True)
+    __abstract__ = True
     who: Mapped[str] = mapped_column(String(400))
     at: Mapped[float]
     verdict: Mapped[str] = mapped_column(String(20))
-    why: Mapped[str] = mapped_column(String(20))
+    version: Mapped[int]  # Reviewed version of the record or track
+    # IoU of the mask before and after a fix, or mean of replaced frames; 1 if accepted, 0 if
+    # rejected
     agreed: Mapped[float]
     seconds: Mapped[float]
-    version: Mapped[int]  # Reviewed version of the record
 
 
-class WeightsRow(Table):
+class VerdictRow(VerdictColumns):
+    """Verdict of a reviewer on a record."""
+
+    __tablename__ = "verdicts"
+    record_id: Mapped[int] = mapped_column(ForeignKey("records.id"), index=True)
+    why: Mapped[str] = mapped_column(String(20))
+
+
+class WeightsRow(NumberedTable):
     """Model of the project: training round, evaluation, and whether it was promoted."""
 
     __tablename__ = "weights"
-    id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[float]
     round: Mapped[int]
     place: Mapped[str] = mapped_column(String(1000))
@@ -312,12 +321,11 @@ class WeightsRow(Table):
     figures: Mapped[dict[str, Any]]
 
 
-class ClipRow(Table):
+class ClipRow(NumberedTable):
     """Video in the project folder. `frames` may be unknown (None)."""
 
     __tablename__ = "clips"
     __table_args__ = (UniqueConstraint("name"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(1000))
     height: Mapped[int]
     width: Mapped[int]
@@ -325,13 +333,12 @@ class ClipRow(Table):
     rate: Mapped[float]
 
 
-class TrackRow(Table):
+class TrackRow(NumberedTable):
     """Object tracked through a clip. `object` is its number, `doubtful` the number of
     low-confidence frames."""
 
     __tablename__ = "tracks"
     __table_args__ = (UniqueConstraint("clip_id", "object"), Index(None, "state", "doubtful"))
-    id: Mapped[int] = mapped_column(primary_key=True)
     clip_id: Mapped[int] = mapped_column(ForeignKey("clips.id"))
     object: Mapped[int]
     version: Mapped[int] = mapped_column()
@@ -344,12 +351,11 @@ class TrackRow(Table):
     provenance: Mapped[Provenance]
 
 
-class TrackMaskRow(Table):
+class TrackMaskRow(NumberedTable):
     """Mask of a track on one frame, as in `records.TrackMask`."""
 
     __tablename__ = "track_masks"
     __table_args__ = (UniqueConstraint("track_id", "frame", "since"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
     track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id"))
     since: Mapped[int]  # First track version in which it is valid
     # First track version in which it is no longer valid; None: still valid
@@ -362,29 +368,18 @@ class TrackMaskRow(Table):
     prompted: Mapped[bool] = mapped_column(Boolean)
 
 
-class TrackVerdictRow(Table):
+class TrackVerdictRow(VerdictColumns):
     """Verdict of a reviewer on a track."""
 
     __tablename__ = "track_verdicts"
-    id: Mapped[int] = mapped_column(primary_key=True)
     track_id: Mapped[int] = mapped_column(ForeignKey("tracks.id"), index=True)
-    who: Mapped[str] = mapped_column(String(400))
-    at: Mapped[float]
-    verdict: Mapped[str] = mapped_column(String(20))
     frame: Mapped[int | None]  # First corrected frame; None for other verdicts
-    version: Mapped[int]  # Reviewed version of the track
-    # Mean IoU of replaced frames before and after; 1 if accepted, 0 if rejected
-    agreed: Mapped[float]
-    seconds: Mapped[float]
 
 
 # Conversion of rows, and writing of events and versions.
 
-_FIXED = ("client_id", "page")  # fields that never change
-_CHANGING = [one.name for one in fields(Draft) if one.name not in _FIXED]
+_CHANGING = [one.name for one in fields(Draft) if one.name not in ("client_id", "page")]
 _JOURNAL = [name for name in VersionRow.__table__.columns.keys() if name not in ("id", "record_id")]  # noqa: SIM118  # SQLAlchemy's names
-
-
 R = TypeVar("R", bound="Table")
 
 
@@ -399,8 +394,9 @@ def get_row(session: Session, kind: type[R], number: int, lock: bool = False) ->
 
 def image_entry(row: ImageRow, records: int) -> ImageEntry:
     """Convert an image row. `records` is the number of its masks."""
-    names = ("id", "name", "width", "height", "status", "version")
-    same = {name: getattr(row, name) for name in names}
+    same = {
+        name: getattr(row, name) for name in ("id", "name", "width", "height", "status", "version")
+    }
     return ImageEntry(**same, records=records, group=row.group_name)
 
 

@@ -19,7 +19,7 @@ from anymask.studio.model_routes import BodyRoute, done, file_answer
 from anymask.studio.project_routes import ProjectDep, Who
 from anymask.studio.project_schemas import provenance_of
 from anymask.studio.records import MAX_ID, ClipEntry, TrackDraft, TrackEntry
-from anymask.studio.session_routes import SessionsDep, state_of
+from anymask.studio.session_routes import Frame, SessionsDep, state_of
 from anymask.studio.video_schemas import (
     ClipBody,
     ClipsBody,
@@ -35,7 +35,6 @@ from anymask.studio.video_sessions import OpenVideo
 
 ClipId = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
 TrackId = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[1])]
-Frame = Annotated[int, Query(ge=0, le=MAX_ID)]
 MaybeId = Annotated[int | None, Query(ge=0, le=MAX_ID)]
 router = APIRouter(prefix="/api", route_class=BodyRoute, tags=["tracks"])
 
@@ -136,8 +135,9 @@ def judge_track(
     track: TrackId, body: TrackVerdictBody, project: ProjectDep, who: Who
 ) -> TrackEntry:
     """Accept, reject or correct a track from a frame on. Status 409 if the version differs."""
-    masks = [one.mask() for one in body.masks]
-    return project.tracks.give_verdict(track, body.verdict, body.version, who, masks, body.seconds)
+    return project.tracks.give_verdict(
+        track, body.verdict, body.version, who, [one.mask() for one in body.masks], body.seconds
+    )
 
 
 @router.delete("/tracks/{track}/verdict", response_model=TrackEntry)

@@ -152,14 +152,26 @@ class Tracks(DatabasePart):
         """Proposal with the most low-confidence frames; None if all tracks are reviewed.
 
         Args:
-            clip_id: Tracks of this clip come first.
+            clip_id: Tracks of this clip come first, so that a reviewer stays in one video.
             after: Track to skip for now. Continues with the tracks after it; returned only if it
                 is the last one.
         """
+        here: ColumnElement[bool] = true() if clip_id is None else TrackRow.clip_id == clip_id
+        turns = [here, true()]
         with reading(self.database) as session:
             left = session.get(TrackRow, after) if after is not None and is_id(after) else None
-            row = _next_proposal(session, clip_id, left)
-            return None if row is None else _entry(session, row)
+            if left is not None:  # the tracks after it, then other clips, then from the start
+                behind = or_(
+                    TrackRow.doubtful < left.doubtful,
+                    and_(TrackRow.doubtful == left.doubtful, TrackRow.id > left.id),
+                )
+                turns = [and_(here, behind), ~here, TrackRow.id != left.id, true()]
+            for turn in turns:
+                query = select(TrackRow).where(TrackRow.state == "proposed", turn)
+                row = session.scalars(query.order_by(TrackRow.doubtful.desc(), TrackRow.id)).first()
+                if row is not None:
+                    return _entry(session, row)
+        return None
 
     def give_verdict(
         self,
@@ -191,10 +203,10 @@ class Tracks(DatabasePart):
             row.version, row.state = row.version + 1, state
             row.author, row.created = who, self.clock()
             row.seconds += seconds
-            agreed = _replace(session, row, masks) if masks else float(verdict == "accept")
             session.add(
                 TrackVerdictRow(
-                    track_id=row.id, who=who, at=row.created, verdict=verdict, agreed=agreed,
+                    track_id=row.id, who=who, at=row.created, verdict=verdict,
+                    agreed=_replace(session, row, masks) if masks else float(verdict == "accept"),
                     frame=masks[0].frame if masks else None, version=version, seconds=seconds,
                 )
             )  # fmt: skip
@@ -250,34 +262,6 @@ class Tracks(DatabasePart):
         """All verdicts, oldest first."""
         with reading(self.database) as session:
             return list(session.scalars(select(TrackVerdictRow).order_by(TrackVerdictRow.id)))
-
-
-def _next_proposal(
-    session: Session, clip_id: int | None, after: TrackRow | None
-) -> TrackRow | None:
-    """Next proposal to review, or None.
-
-    Tracks with more low-confidence frames come first, and those of the open clip before others, so
-    that a reviewer stays in one video.
-
-    Args:
-        clip_id: Tracks of this clip come first.
-        after: Start after this track, then continue with other clips, then from the start.
-    """
-    here: ColumnElement[bool] = true() if clip_id is None else TrackRow.clip_id == clip_id
-    turns = [here, true()]
-    if after is not None:
-        behind = or_(
-            TrackRow.doubtful < after.doubtful,
-            and_(TrackRow.doubtful == after.doubtful, TrackRow.id > after.id),
-        )
-        turns = [and_(here, behind), ~here, TrackRow.id != after.id, true()]
-    for turn in turns:
-        query = select(TrackRow).where(TrackRow.state == "proposed", turn)
-        row = session.scalars(query.order_by(TrackRow.doubtful.desc(), TrackRow.id)).first()
-        if row is not None:
-            return row
-    return None
 
 
 def _checked_run(masks: Sequence[TrackMask], clip: ClipEntry) -> list[TrackMask]:

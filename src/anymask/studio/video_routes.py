@@ -92,8 +92,6 @@ VIDEO_EXPORTS: dict[str, tuple[str, str]] = {  # format -> file suffix, media ty
     "video": (".mp4", "video/mp4"),
     "cutout": (".webm", "video/webm"),  # video with alpha
 }
-
-
 _OPEN_VIDEO_BODY = asked(OpenVideo, "example")
 Asked = Annotated[OpenVideo, _OPEN_VIDEO_BODY]
 router = APIRouter(prefix="/api/videos", route_class=BodyRoute, tags=["videos"])
@@ -153,9 +151,9 @@ async def step(video: Asked, videos: SessionsDep, limits: LimitsDep, request: Re
             409, "This session has a video file, and accepts no frames. Read its masks."
         )
     if video.frames >= limits.video_frames:
-        most = limits.video_frames
         raise RequestError(
-            422, f"The session has the maximum of {most} frames. Open another session."
+            422,
+            f"The session has the maximum of {limits.video_frames} frames. Open another session.",
         )
 
     def follow() -> TrackedFrame:
@@ -240,8 +238,9 @@ async def masks(
     frames and ends an earlier request.
     """
     video.turn += 1
-    frames = video.session.propagate(direction, start, stop)
-    return await lines_of(videos, video, frames, frame_body)
+    return await lines_of(
+        videos, video, video.session.propagate(direction, start, stop), frame_body
+    )
 
 
 @router.get("/{name}/results", response_class=StreamingResponse, responses=JSON_LINES_RESPONSES)
@@ -386,19 +385,15 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
         case "jsonl":
             return LineWriter(path)
         case "video":
-            cut = body.style == "cutout"
-            return VideoWriter(path, facts, _drawing(body), "cutout" if cut else "picture")
-
-
-def _drawing(body: VideoExportBody) -> Callable[[TrackedFrame, UintImage], UintImage]:
-    palette = {one.object: one.rgb for one in body.objects}
-    drawings: dict[VideoStyle, Callable[[TrackedFrame, UintImage], UintImage]] = {
-        "overlay": partial(draw_objects, palette=palette),
-        "masks": partial(draw_masks, palette=palette),
-        "blur": partial(hide_objects, how="blur"),
-        "color": partial(hide_objects, how="solid", color=body.color),
-        "background-blur": partial(cut_objects, style={"background": "blur"}),
-        "background-color": partial(cut_objects, style={"background": body.color}),
-        "cutout": cut_objects,
-    }
-    return drawings[body.style]
+            palette = {one.object: one.rgb for one in body.objects}
+            drawings: dict[VideoStyle, Callable[[TrackedFrame, UintImage], UintImage]] = {
+                "overlay": partial(draw_objects, palette=palette),
+                "masks": partial(draw_masks, palette=palette),
+                "blur": partial(hide_objects, how="blur"),
+                "color": partial(hide_objects, how="solid", color=body.color),
+                "background-blur": partial(cut_objects, style={"background": "blur"}),
+                "background-color": partial(cut_objects, style={"background": body.color}),
+                "cutout": cut_objects,
+            }
+            draw = drawings[body.style]
+            return VideoWriter(path, facts, draw, "cutout" if body.style == "cutout" else "picture")

@@ -63,8 +63,7 @@ class KnownMasksBody(BaseModel):
             raise RequestError(409, "The session has no frames. Send the video first.")
         found: dict[int, ObjectMask] = {}
         for mask in (body.mask() for body in self.masks):
-            if mask.rle.size != hw:
-                size = mask.rle.size
+            if (size := mask.rle.size) != hw:
                 raise RequestError(
                     422, f"Frame {mask.frame}: masks must have the size {hw}, not {size}."
                 )

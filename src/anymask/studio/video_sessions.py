@@ -35,6 +35,7 @@ from anymask.studio.inference import (
     QueueClosed,
     QueuedRuntime,
     RequestAbandoned,
+    T,
     Urgency,
     lower_thread_priority,
 )
@@ -51,7 +52,6 @@ from anymask.track import (
 
 TEMPORARY_PREFIX = "anymask-videos-"
 LOCK = "lock"
-_WRITE_BYTES = 1_000_000  # bytes per write
 
 
 class VideoFiles:
@@ -111,7 +111,7 @@ async def write_stream(stream: AsyncIterator[bytes], path: Path) -> int:
     try:
         async for part in stream:
             held += part
-            if len(held) >= _WRITE_BYTES:
+            if len(held) >= 1_000_000:
                 size += await run_in_threadpool(file.write, bytes(held))
                 held.clear()
         return size + await run_in_threadpool(file.write, bytes(held))
@@ -119,9 +119,7 @@ async def write_stream(stream: AsyncIterator[bytes], path: Path) -> int:
         await run_in_threadpool(file.close)
 
 
-T = TypeVar("T")
 EVEN_S = 0.01  # tolerance of frame times for a constant frame rate, in seconds
-LOOK_EVERY = 5.0  # maximum interval of checks for expired sessions, in seconds
 LOG = logging.getLogger("anymask.studio.videos")
 
 
@@ -145,8 +143,8 @@ class OpenSession:
 
     def check_room(self, number: int, limits: Limits) -> None:
         """Raise Refusal (422) if a new object would exceed the limit."""
-        if number not in self.objects and len(self.objects) >= limits.video_objects:
-            most = limits.video_objects
+        most = limits.video_objects
+        if number not in self.objects and len(self.objects) >= most:
             raise RequestError(
                 422, f"The session has the maximum of {most} objects. Open another session."
             )
@@ -301,7 +299,7 @@ class VideoSessions:
     def start(self) -> None:
         """Start the check for expired sessions. Deletes files of killed servers."""
         self.files.open()
-        wait = min(LOOK_EVERY, self.limits.video_idle_seconds / 2)
+        wait = min(5.0, self.limits.video_idle_seconds / 2)
 
         def look() -> None:
             while not self._stop.wait(wait):

@@ -53,9 +53,6 @@ from anymask.volumes import LabelMeasure, TrackedSlice, Volume, measure_labels, 
 
 Axis = Literal["z", "y", "x"]
 Ending = Literal[".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".tif", ".zip", ".dcm", ".scan"]
-Which = Annotated[int | None, Query(ge=0, le=MAX_ID)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Width = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OfAxis = Annotated[Axis, InPath(examples=["z"])]
 SliceNumber = Annotated[int, InPath(ge=0, le=MAX_ID, examples=[0])]
 MIME_TYPES = {".csv": "text/csv", ".dcm": "application/dicom", ".rtstruct.dcm": "application/dicom",
@@ -88,8 +85,8 @@ class WindowBody(BaseModel):
 
     model_config = example(level=60, width=120)
 
-    level: Finite
-    width: Width
+    level: float = Field(allow_inf_nan=False)
+    width: float = Field(gt=0, allow_inf_nan=False)
 
 
 class SlicePromptBody(PromptBody):
@@ -113,7 +110,6 @@ class VolumeExportBody(BaseModel):
     objects: Annotated[list[NamedObjectBody], at_most(1000, "objects")] = []
 
 
-Three = Annotated[list[float], Field(min_length=3, max_length=3)]
 Known = Annotated[list[int], Field(min_length=3, max_length=3)]
 
 
@@ -125,7 +121,9 @@ class VolumeStateBody(Strict):
     shape: Annotated[list[int], Field(min_length=3, max_length=3)] | None = Field(
         description="voxels along z, y, x; null before a scan is sent"
     )
-    spacing: Three | None = Field(description="voxel spacing along z, y, x in mm")
+    spacing: Annotated[list[float], Field(min_length=3, max_length=3)] | None = Field(
+        description="voxel spacing along z, y, x in mm"
+    )
     orientation: str | None = Field(description="axis directions of x, y and z, such as LPS")
     window: list[float] | None = Field(
         description="level and width of the intensity window that is applied to the slices"
@@ -222,11 +220,12 @@ async def take_file(
     videos: SessionsDep,
     request: Request,
     ending: Ending = ".nii.gz",
-    frame: Which = None,
+    frame: Annotated[int | None, Query(ge=0, le=MAX_ID)] = None,
 ) -> Response:
     """Upload the scan of a session: a NIfTI, NRRD, MGH or TIFF file, or a zip of DICOM slices."""
-    read = partial(scan.read, videos, request, frame, False)
-    await videos.receive(scan, request.stream(), f"scan{ending}", read)
+    await videos.receive(
+        scan, request.stream(), f"scan{ending}", partial(scan.read, videos, request, frame, False)
+    )
     return await state_of(videos, scan)
 
 

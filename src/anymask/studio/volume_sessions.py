@@ -137,8 +137,9 @@ class OpenScan(OpenSession):
                 ) from error
             except DataError as error:
                 why = str(error).replace(repr(path.name), "it").rstrip(".")
-                message = f"The scan cannot be read: {why}. Save it as NIfTI or zipped DICOM."
-                raise RequestError(422, message) from error
+                raise RequestError(
+                    422, f"The scan cannot be read: {why}. Save it as NIfTI or zipped DICOM."
+                ) from error
 
         reading = videos.read(read, self)
         try:
