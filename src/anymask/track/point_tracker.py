@@ -147,11 +147,8 @@ class PointTracker:
                 f"{', '.join(sorted(missing))}. Use another image model, or tracker='match'."
             )
         self.model = model
+        self.name = f"{NAME}:{model.name}:{model.runtime.weights_hash[:16]}"
         self._images = ImageTracker(model, refine_edges=refine_edges)
-
-    @property
-    def name(self) -> str:
-        return f"{NAME}:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
     def encode_frame(self, image: UintImage, gray: UintImage) -> PointFrame:
         height, width = image.shape[:2]
@@ -415,7 +412,6 @@ def common_motion(before: TrackedPoints, now: TrackedPoints) -> FloatArray | Non
 
 
 def _cells(xy: FloatArray, plane: NDArray[Any]) -> tuple[IntArray, IntArray]:
-    """Columns and rows of the nearest cells."""
     columns, rows = np.rint(xy).astype(np.int64).T
     return columns.clip(0, plane.shape[1] - 1), rows.clip(0, plane.shape[0] - 1)
 

@@ -516,7 +516,6 @@ class VideoSession:
         return frame in self._missing or self.frames.is_missing(frame)
 
     def _beyond(self, frame: int, step: int) -> int:
-        """Next readable frame in a direction."""
         frame += step
         while frame >= 0 and self.is_missing(frame):
             frame += step
@@ -662,6 +661,15 @@ def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool
     if backward:
         return live <= frame and not any(live <= one < frame for one in prompted)
     return live >= frame and not any(frame < one <= live for one in prompted)
+
+
+def read_image(session: VideoSession, frame: int) -> UintImage:
+    """Read a tracked frame again. Raises DataError if that fails."""
+    if (image := session.image(frame)) is None:
+        raise DataError(
+            f"Frame {frame} can no longer be read. Check that the video was not changed."
+        )
+    return image
 
 
 def read_whole(**numbers: object) -> list[int]:

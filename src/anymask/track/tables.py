@@ -17,9 +17,7 @@ from anymask.track.outputs import MaskWriter, ReadFrame, cut_objects, draw_matte
 from anymask.track.records import ObjectMask, TrackedFrame
 
 FRAME_PLACEHOLDER = "{n}"  # of the frame number, in a file name
-STEM_PLACEHOLDER = (
-    "{stem}"  # in a name: named like the frame's image, as in a folder of palette PNGs
-)
+STEM_PLACEHOLDER = "{stem}"  # of the name of the frame's image, as in a folder of palette PNGs
 FRAME_DIGITS = 5
 TRACK_COLUMNS = (
     "frame", "file", "seconds", "object", "label", "area", "x", "y", "x0", "y0", "x1", "y1",

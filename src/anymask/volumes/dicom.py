@@ -34,13 +34,10 @@ from anymask.base import (
 )
 from anymask.base.arrays import ANY_RATIO_BYTES, MAX_TIMES
 from anymask.images import suggest_command
-from anymask.volumes.selected import import_library
+from anymask.volumes.selected import MEMORY_DIVISOR, import_library
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # deflated syntax: pydicom decompresses the whole file
-_META = 4096  # number of bytes that contain the transfer syntax
-_MEMORY_DIVISOR = 8  # a deflated slice may use 1/8 of the memory limit
-_LONG_ELEMENT = 4096  # bytes
 _MAX_HEADERS = 32 << 20  # maximum total size of the headers of a series, in bytes
 _UNEVEN = 0.25  # tolerance of slice gaps, relative to the median: headers round positions
 
@@ -67,10 +64,10 @@ class _File:
     def checked(self) -> Iterator[io.BufferedIOBase]:
         """Open the file. Raises LimitError if it decompresses to too much, or DataError."""
         with self.open() as file:
-            head = file.read(_META)
+            head = file.read(4096)  # contains the transfer syntax
             file.seek(0)
             if is_dicom(head) and _DEFLATED in head:
-                name, most = repr(self.member or self.path.name), volume_bytes() // _MEMORY_DIVISOR
+                name, most = repr(self.member or self.path.name), volume_bytes() // MEMORY_DIVISOR
                 # Skip the file meta information group.
                 file.seek(144 + int.from_bytes(head[140:144], "little"))
                 make = partial(zlib.decompressobj, -zlib.MAX_WBITS)
@@ -81,7 +78,7 @@ class _File:
                         f"{name} is a corrupted DICOM file (deflated transfer syntax). Copy it "
                         "again."
                     ) from error
-                check_volume_bytes(size, name, _MEMORY_DIVISOR)
+                check_volume_bytes(size, name, MEMORY_DIVISOR)
                 file.seek(0)
             yield file
 
@@ -93,10 +90,6 @@ class _Slice:
 
     file: _File
     header: Any
-
-    @property
-    def directions(self) -> Floats:  # (2, 3): along a row, down a column, LPS
-        return np.array(self.header.ImageOrientationPatient, np.float64).reshape(2, 3)
 
     @property
     def position(self) -> Floats:  # (3,) of the first pixel, LPS
@@ -313,7 +306,7 @@ def write_headers(series: DicomSlices, folder: Path) -> None:
         header = one.header
         for tag in list(header.keys()):
             length = getattr(header.get_item(tag), "length", 0)
-            if tag.is_private or not 0 <= length <= _LONG_ELEMENT:
+            if tag.is_private or not 0 <= length <= 4096:
                 del header[tag]
         if header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
             header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -337,7 +330,7 @@ def read_headers(folder: Path) -> list[_Slice]:
 
 def _affine(slices: list[_Slice]) -> Floats:
     """Sort the slices in place by position and return their affine (4, 4), RAS."""
-    along, down = slices[0].directions
+    along, down = np.array(slices[0].header.ImageOrientationPatient, np.float64).reshape(2, 3)
     normal = np.cross(along, down)
     slices.sort(key=lambda one: float(one.position @ normal))
     first, header = slices[0].position, slices[0].header

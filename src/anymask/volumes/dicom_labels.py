@@ -24,7 +24,6 @@ from anymask.volumes.dicom import DicomSlices, check_deflated
 from anymask.volumes.selected import import_library
 from anymask.volumes.volume import LPS_TO_RAS, Volume, label_color
 
-SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 RT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 WHOLE_BITS = 64 << 23  # maximum size of a SEG with empty slices: 64 MiB
 MAKER = "anymask"
@@ -43,7 +42,7 @@ def is_segmentation(path: Path) -> bool:
         return False  # reported by the reader
     check_deflated(path)
     header = pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True)
-    return str(header.get("SOPClassUID", "")) == SEG_CLASS
+    return str(header.get("SOPClassUID", "")) == "1.2.840.10008.5.1.4.1.1.66.4"
 
 
 def read_segmentation(path: Path) -> Volume:
@@ -182,7 +181,6 @@ def _image(dataset: Any, header: Any) -> Any:
 
 
 def _contours(dataset: Any, labels: Volume, value: int, series: DicomSlices) -> Iterator[Any]:
-    """Yield one contour per region of a label and slice."""
     lps = LPS_TO_RAS @ labels.affine
     for z, pixels in enumerate(labels.array == value):
         for polygon in mask_to_polygons(pixels) if pixels.any() else ():

@@ -40,7 +40,6 @@ from anymask.volumes.volume import Volume
 
 PIECE = 128 << 20  # bytes of voxels per block
 _MORE_MEMORY = 1 << 29  # additional memory limit besides voxels and libraries, in bytes
-_LOOK_S = 0.1  # polling interval
 _RESULT, _VOXELS, _HEADERS = "result.json", "voxels", "headers"
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
 _ERROR_TYPES: dict[str, type[AnymaskError]] = {
@@ -92,7 +91,7 @@ class IsolatedScan:
                         f"{self.seconds:g} seconds. Save it uncompressed, or save a smaller region."
                     )
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_LOOK_S)
+                    process.wait(0.1)
         finally:
             process.kill()
             process.wait()
