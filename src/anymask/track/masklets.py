@@ -131,11 +131,8 @@ class Segments:
         return next(plausible, hidden(backward))
 
     def _is_plausible(self, at: int, one: ObjectMask, *anchors: Anchor) -> bool:
-        alike = [anchor for anchor in anchors if is_similar_area(one.area, anchor.area)]
-        if not alike:
-            return False
-        colors = self._colors(at, one)
-        return similarity(colors, [anchor.colors for anchor in alike]) >= COLORS_ALIKE
+        alike = [anchor.colors for anchor in anchors if is_similar_area(one.area, anchor.area)]
+        return bool(alike) and similarity(self._colors(at, one), alike) >= COLORS_ALIKE
 
     def _colors(self, at: int, one: ObjectMask) -> FloatArray:
         return color_histogram(read_image(self.session, at), one.rle)

@@ -48,7 +48,7 @@ def is_dicom(head: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class _File:
+class DicomFile:
     """File of a slice, on disk or in a zip."""
 
     path: Path
@@ -88,7 +88,7 @@ class _File:
 class _Slice:
     """Header of a slice, and the file with its pixels."""
 
-    file: _File
+    file: DicomFile
     header: Any
 
     @property
@@ -171,12 +171,6 @@ class DicomSlices:
         return values.clip(bounds.min, bounds.max).astype(self.dtype)
 
 
-def check_deflated(path: Path) -> None:
-    """Raise LimitError for a deflated DICOM file that decompresses to too much, or DataError."""
-    with _File(path).checked():
-        pass
-
-
 def _check_frame(dataset: Any, name: str) -> None:
     """Raise DataError if the size of a compressed image differs from the header."""
     from pydicom.encaps import generate_frames
@@ -228,9 +222,9 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     return Volume(DicomSlices(slices), _affine(slices), source=str(path))
 
 
-def _files(path: Path) -> Iterator[_File]:
+def _files(path: Path) -> Iterator[DicomFile]:
     if path.is_dir():
-        yield from (_File(file) for file in sorted(path.rglob("*")) if file.is_file())
+        yield from (DicomFile(file) for file in sorted(path.rglob("*")) if file.is_file())
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             members = [one for one in archive.infolist() if not one.is_dir()]
@@ -240,9 +234,11 @@ def _files(path: Path) -> Iterator[_File]:
                 f"{path.name!r} unpacks to {unpacked} bytes, which is too much for a "
                 "zip file of its size. Pass a zip file of DICOM slices."
             )
-        yield from (_File(path, one.filename) for one in sorted(members, key=lambda m: m.filename))
+        yield from (
+            DicomFile(path, one.filename) for one in sorted(members, key=lambda m: m.filename)
+        )
     else:
-        yield _File(path)
+        yield DicomFile(path)
 
 
 def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
@@ -324,7 +320,7 @@ def read_headers(folder: Path) -> list[_Slice]:
     """Read the files of `write_headers`. The pixels are stored elsewhere."""
     import pydicom
 
-    files = [_File(path) for path in sorted(folder.iterdir())]
+    files = [DicomFile(path) for path in sorted(folder.iterdir())]
     return [_Slice(file, pydicom.dcmread(file.path, force=True)) for file in files]
 
 
