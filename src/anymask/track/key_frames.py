@@ -70,15 +70,11 @@ class KeyFrames:
         ious = compare_masks(proposals, [*tracks.values()])[0]
         for n, place in match_best(np.asarray(ious, np.float32), CORRECTED_IOU).items():
             number = [*tracks][place]
-            known = self._looks[number]
+            known, iou = self._looks[number], ious[n, place]
             mine, theirs = similarity(views[number], known), similarity(vectors[n], known)
             if theirs >= max(mine, MIN_COSINE) and self._fits(number, proposals[n]):
                 anchors[number] = proposals[n]
-            elif (
-                mine >= MIN_COSINE
-                and ious[n, place] >= SAME_IOU
-                and self._fits(number, tracks[number])
-            ):
+            elif mine >= MIN_COSINE and iou >= SAME_IOU and self._fits(number, tracks[number]):
                 anchors[number] = tracks[number]
         # Recognize lost objects by appearance and area.
         free = _free(proposals, [*anchors.values()])

@@ -88,8 +88,7 @@ class FramePrefetcher:
         """Return a decoded and encoded frame; None after the end of the video."""
         if self.last is None or self.last.frame != frame:
             ahead, self._ahead = self._ahead, None
-            is_ahead = ahead is not None and ahead[0] == frame
-            found = ahead[1].result() if ahead is not None and is_ahead else self._encode(frame)
+            found = self._encode(frame) if ahead is None or ahead[0] != frame else ahead[1].result()
             if found is None:
                 return None
             self.last = found

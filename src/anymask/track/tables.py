@@ -42,17 +42,9 @@ class TableWriter(MaskWriter):
         self._file.write(csv_text([TRACK_COLUMNS]))
 
     def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
-        rows = [
-            [
-                frame.source_frame,
-                frame.name,
-                round(frame.seconds, 6),
-                number,
-                *self._row(number, one),
-            ]
-            for number, one in frame.objects.items()
-            if one.area
-        ]
+        start = [frame.source_frame, frame.name, round(frame.seconds, 6)]
+        visible = ((number, one) for number, one in frame.objects.items() if one.area)
+        rows = [[*start, number, *self._row(number, one)] for number, one in visible]
         self._file.write(csv_text(rows))
         self._file.flush()
 

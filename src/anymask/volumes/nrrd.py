@@ -219,10 +219,7 @@ def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.ui
 def _read_segments(
     data: NDArray[Any], axes: tuple[int, int, int], header: Mapping[str, str]
 ) -> tuple[NDArray[Any], dict[int, str], dict[int, Color]]:
-    """Labels, names and colors of a Slicer segmentation: Segment0_Name and so on.
-
-    Several layers are merged into one label per voxel, and their segments renumbered from 1.
-    """
+    """Labels, names and colors; segments of several layers are merged and renumbered from 1."""
     numbers = list(takewhile(lambda number: f"Segment{number}_ID" in header, count()))
     stack: NDArray[Any] | None = None
     labels: NDArray[Any]

@@ -321,9 +321,8 @@ def _bounded_store(path: Path) -> Any:
                 name = f"Chunk {key!r} of {path.name!r}"
                 most = volume_bytes() // MEMORY_DIVISOR
                 check_volume_bytes(zstd_bound(data), name, MEMORY_DIVISOR)
-                if (
-                    int.from_bytes(data[12:16], "little") == len(data) and data[:1] == b"\2"
-                ):  # Blosc
+                # The Blosc format
+                if int.from_bytes(data[12:16], "little") == len(data) and data[:1] == b"\2":
                     check_volume_bytes(int.from_bytes(data[4:8], "little"), name, MEMORY_DIVISOR)
                 makes = (make for head, make in _STREAMS.items() if data.startswith(head))
                 make, size = next(makes, None), 0
