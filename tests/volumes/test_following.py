@@ -14,7 +14,7 @@ from anymask.masks import mask_to_rle
 from anymask.segment import Model
 from anymask.track import ObjectMask
 from anymask.volumes import Volume, VolumeSession, VolumeSettings, open_volume_session
-from anymask.volumes.ending import MaskStatistics, Past, judge, measure_mask
+from anymask.volumes.ending import END_SLICES, MaskStatistics, Past, judge, measure_mask
 from anymask.volumes.session import (
     MIN_TRACK_CONFIDENCE,
     TRACK_STEP,
@@ -271,7 +271,7 @@ def test_a_slice_is_compared_with_the_past_by_hand(statistics: MaskStatistics, e
     assert (past.failed == 1) is ends
     assert (past.first is not None and past.first.slice == 7) is ends
     assert past.areas == ((500, 400, 300) if ends else (500, 400, 300, statistics.area))
-    assert judge(past, replace(ON_GRAY, area=0), 8).ended is ends
+    assert (judge(past, replace(ON_GRAY, area=0), 8).failed == END_SLICES) is ends
 
 
 def test_what_does_not_stand_out_is_not_told_by_its_contrast() -> None:

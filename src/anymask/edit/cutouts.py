@@ -214,7 +214,12 @@ def cut_out(
     colors = foreground_colors(colors, alpha) if how.soft else colors
     if part.shape[2] == 4:
         alpha *= part[..., 3] / np.float32(255)
-    shade = _shadow(alpha, mask.shape) if how.shadow else np.zeros_like(alpha)
+    shade = np.zeros_like(alpha)
+    if how.shadow:  # a little below the object
+        down = SHADOW * max(mask.shape)
+        shade = np.roll(alpha, round(down), axis=0)
+        shade[: round(down)] = 0
+        shade = cv2.GaussianBlur(shade, (0, 0), max(down, 0.5)) * SHADE
     # Only what remains of the image is drawn: most of a large image is often cropped away.
     beyond = how.margin if how.crop and alpha.any() else max(mask.shape)
     top, left = (max(0, one.start - beyond) for one in here)
@@ -343,11 +348,3 @@ def covering(image: UintImage, hw: tuple[int, int]) -> UintImage:
     large = cv2.resize(image[..., :3], (size[1], size[0]), interpolation=shrinks)
     top, left = (size[0] - hw[0]) // 2, (size[1] - hw[1]) // 2
     return np.asarray(large[top : top + hw[0], left : left + hw[1]], np.uint8)
-
-
-def _shadow(alpha: FloatArray, image_hw: tuple[int, ...]) -> FloatArray:
-    """Opacity of a soft shadow a little below the object, 0..1."""
-    down = SHADOW * max(image_hw)
-    moved = np.roll(alpha, round(down), axis=0)
-    moved[: round(down)] = 0
-    return cv2.GaussianBlur(moved, (0, 0), max(down, 0.5)) * SHADE

@@ -16,7 +16,7 @@ Letters: H W an image, h w its cells of 16 model pixels, C channels, D features 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,8 @@ def main_subject(model: Model, image: UintImage) -> Mask | None:  # (H, W, 3)
         WeightsError: `small` has other weights than the bundled ones.
     """
     probe = shipped_probe()
-    seer = model if model.name == SUBJECT_MODEL else _open_seer(type(model))
+    kind: Any = type(model)  # mypy checks the hash of its instances
+    seer = model if model.name == SUBJECT_MODEL else _open_seer(kind)
     if seer.runtime.weights_hash != probe.weights_hash:
         raise WeightsError(
             f"Detection of the main subject requires the weights of {SUBJECT_MODEL} "
@@ -144,7 +145,7 @@ def less_of_subject(prompt: Prompt, subject: Mask | None) -> Prompt:
 
 
 @functools.cache  # loaded once per class
-def _open_seer(kind: Callable[[Any], Model]) -> Model:
+def _open_seer(kind: type[Model]) -> Model:
     """Load the bundled model that finds main subjects."""
     return kind(open_runtime(SUBJECT_MODEL))
 

@@ -242,9 +242,8 @@ class ColorLine:
             cv2.GaussianBlur(one, (5, 5), 0).astype(np.float32) for one in (first, second)
         )
         apart = np.abs(before - (after * self.gain + self.bias))
-        found: BoolArray = np.any(apart > np.maximum(_LEVELS, _NOISE * self.noise), axis=2)
-        found &= np.any(first != second, axis=2)
-        return found
+        least = np.maximum(_LEVELS, _NOISE * self.noise)
+        return np.any(apart > least, axis=2) & np.any(first != second, axis=2)
 
 
 def fit_line(first: Scene, second: Scene) -> ColorLine:

@@ -13,14 +13,15 @@ from xml.etree import ElementTree as ET
 
 from anymask.base import AnymaskError, PromptError, check_members
 
-_KML_STARTS = (b"<?xml", b"<kml")
 _ZIP = b"PK\x03\x04"
 
 
 def is_kml(head: bytes) -> bool:
     """Whether a file starts like KML or KMZ."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    return head.startswith(_ZIP) or (text.startswith(_KML_STARTS) and b"kml" in text.lower())
+    return head.startswith(_ZIP) or (
+        text.startswith((b"<?xml", b"<kml")) and b"kml" in text.lower()
+    )
 
 
 def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
@@ -77,7 +78,6 @@ def _unpacked(data: bytes, name: str) -> bytes:
 
 
 def _properties(place: ET.Element) -> dict[str, Any]:
-    """Name and data of a placemark."""
     found: dict[str, Any] = {}
     for data in (*_all(place, "Data"), *_all(place, "SimpleData")):
         text = data.findtext("{*}value") if _tag(data) == "Data" else data.text

@@ -36,11 +36,9 @@ from anymask.masks import Prompt
 VECTORS = (".gpkg", ".fgb", ".shp", ".geojson")
 LABEL_IMAGE_SUFFIXES = (".tif", ".tiff")
 FIELDS = ("source", "prompt", "label", "score", "area_m2")
-SHAPEFILE_SUFFIXES = (".shx", ".dbf", ".prj", ".cpg")  # suffixes of the other files of a Shapefile
 _WRITE_BATCH_SIZE = 5000  # objects per write call
 _STRIP_PIXELS = 1 << 24  # pixels of a label image per strip
 _BLOCK_SIDE = 256
-_DECIMALS = 8  # decimals of degrees: about 1 mm
 _LABEL_COLUMNS = ("label", "name", "class", "category", "type")  # label columns of a prompt layer
 
 log = logging.getLogger(__name__)
@@ -75,9 +73,8 @@ def write_objects(path: Path, scene: Scene, work: TileStore, sources: Sources) -
             file.write(b'{"type": "FeatureCollection", "features": [')
             for number, one in enumerate(work.finished()):
                 placed = on_map(one.shape, scene, WGS_84)
-                rounded = shapely.transform(placed, lambda xy: xy.round(_DECIMALS))
-                if rounded.is_valid:
-                    placed = rounded
+                rounded = shapely.transform(placed, lambda xy: xy.round(8))  # to about 1 mm
+                placed = rounded if rounded.is_valid else placed
                 placed = shapely.orient_polygons(placed)  # RFC 7946: exteriors are counterclockwise
                 shown = placed.geoms[0] if len(placed.geoms) == 1 else placed
                 feature = {
@@ -104,7 +101,8 @@ def write_objects(path: Path, scene: Scene, work: TileStore, sources: Sources) -
 
 def _parts(draft: Path) -> list[Path]:
     """Existing files of a layer, main file last. A Shapefile has several."""
-    suffixes = [*SHAPEFILE_SUFFIXES, ".shp"] if draft.suffix == ".shp" else [draft.suffix]
+    several = (".shx", ".dbf", ".prj", ".cpg", ".shp")
+    suffixes = several if draft.suffix == ".shp" else (draft.suffix,)
     return [part for suffix in suffixes if (part := draft.with_suffix(suffix)).is_file()]
 
 

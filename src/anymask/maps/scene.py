@@ -48,7 +48,7 @@ try:
 except ImportError as error:
     raise MissingExtra(str(error.name), "maps", "a map") from error
 
-MAP_SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k"})
+RASTER_SUFFIXES = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k"})
 GDAL_CACHE_BYTES = 256 * 2**20  # size of the GDAL cache; the default is a share of the RAM
 WGS_84 = CRS.from_epsg(4326)
 _RADIUS, _FLATTENING = 6378137.0, 1 / 298.257223563  # WGS 84 ellipsoid
@@ -270,14 +270,14 @@ def _tiles(paths: Sequence[Path]) -> list[Path]:
         inside = [
             one
             for one in (sorted(path.rglob("*")) if path.is_dir() else [])
-            if one.suffix.lower() in MAP_SUFFIXES
+            if one.suffix.lower() in RASTER_SUFFIXES
         ]
         if path.is_dir() and not inside:
             raise InputError(
                 suggest_command(path, "map")
                 or (
                     f"The folder {str(path)!r} contains no map. Expected files ending in "
-                    f"{', '.join(sorted(MAP_SUFFIXES))}."
+                    f"{', '.join(sorted(RASTER_SUFFIXES))}."
                 )
             )
         found += inside or [path]

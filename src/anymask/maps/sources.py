@@ -55,8 +55,6 @@ REQUESTED_LAYERS = "GeoPackage, FlatGeobuf, GeoJSON, Shapefile or KML"
 LAYER_CRS = "EPSG:4326"  # CRS of GeoJSON (RFC 7946) and KML
 _HEADER_BYTES, _MAX_VRT_DEPTH = 1024, 8
 _MAX_XML = 100_000_000  # maximum size of a VRT, in bytes
-_SIDE_FILES = (".ovr", ".OVR", ".msk", ".MSK")
-_VRT_SUFFIXES = ("filename", "dataset", "dempath")  # of VRT elements that contain a file name
 _KEYS = ("dataset", "file", "path", "dem")  # parts of option keys whose value is a file name
 _OF_METADATA = ("overview_file", "x_dataset", "y_dataset")  # metadata keys with file names
 _REMOTE = re.compile(r"/vsi|\w://|<", re.IGNORECASE)
@@ -108,7 +106,7 @@ def raster_driver(path: Path, above: frozenset[Path] = frozenset()) -> str:
                 f"{path.name} is not a supported raster: its first bytes are {head[:8]!r}. "
                 f"Expected {EXPECTED}. Convert it with gdal_translate."
             )
-    for suffix in _SIDE_FILES:
+    for suffix in (".ovr", ".OVR", ".msk", ".MSK"):
         side = path.with_name(path.name + suffix)
         if side.is_file() and raster_driver(side, above | {path}) == "VRT":
             raise _refused(side.name, "is a VRT used as overviews or a mask")
@@ -140,7 +138,7 @@ def _check_vrt(path: Path, above: frozenset[Path]) -> None:
         if _tag(element) == "pixelfunctioncode" or text.lower() == "python":
             raise _refused(path.name, "contains Python code")
         is_option = _tag(element) in ("option", "ooi", "argument")
-        is_file = _tag(element).endswith(_VRT_SUFFIXES) or key in _OF_METADATA
+        is_file = key in _OF_METADATA or _tag(element).endswith(("filename", "dataset", "dempath"))
         if text and (is_file or (is_option and any(part in key for part in _KEYS))):
             source = _source(path, element, text)
             if id(element) not in raw:
@@ -201,7 +199,6 @@ def _tag(element: ET.Element) -> str:
 
 
 def _key(element: ET.Element) -> str:
-    """Key of a metadata item or option."""
     attributes = {name.lower(): value for name, value in element.attrib.items()}
     return (attributes.get("key") or attributes.get("name") or "").strip().lower()
 

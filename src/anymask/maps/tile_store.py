@@ -249,9 +249,8 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[TileStore]:
         )
         if known != (text,):
             # Create empty tables in one transaction.
-            kinds = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN "
-            own = "('about', 'looked', 'fragment', 'object', 'place')"
-            drops = [f"DROP TABLE {name};" for (name,) in base.execute(kinds + own).fetchall()]
+            own = ("about", "looked", "fragment", "object", "place")
+            drops = [f"DROP TABLE {name};" for name in own if name in tables]
             base.executescript(f"BEGIN EXCLUSIVE; {''.join(drops)} {_TABLES} COMMIT;")
             with base:
                 base.execute("INSERT INTO about VALUES (?)", [text])

@@ -22,7 +22,6 @@ from anymask.base import (
     InputError,
     OnProgress,
     PromptError,
-    UintImage,
     brief,
     claimed_file,
     ledger,
@@ -35,7 +34,7 @@ from anymask.segment import Model
 from anymask.track.masklets import MaskletSettings, propose_masklets
 from anymask.track.outputs import CutoutStyle, MaskWriter, VideoFacts
 from anymask.track.records import Direction, TrackedFrame, review_text
-from anymask.track.session import VideoSession, open_session
+from anymask.track.session import VideoSession, open_session, read_image
 from anymask.track.settings import GROUPS
 from anymask.track.sources import SampledFrames, first_readable
 from anymask.track.store import SessionStore
@@ -388,16 +387,6 @@ def is_damaged(
     ):
         session.image(frame.index)
     return session.is_missing(frame.index)
-
-
-def read_image(session: VideoSession, frame: int) -> UintImage:
-    """Read a tracked frame again. Raises DataError if that fails."""
-    image = session.image(frame)
-    if image is None:
-        raise DataError(
-            f"Frame {frame} can no longer be read. Check that the video was not changed."
-        )
-    return image
 
 
 def video_facts(session: VideoSession, video: Path, first: TrackedFrame) -> VideoFacts:

@@ -90,7 +90,7 @@ from anymask.track.matching import (
     unit_features,
     unpack_state,
 )
-from anymask.track.records import FramePrediction, StateArrays, TrackMoment
+from anymask.track.records import FramePrediction, TrackMoment
 
 USUAL = SegmentSettings()  # postprocessing of image masks
 ENCODER_MAPS = 3  # feature maps of the encoder, at strides 16, 8 and 4
@@ -209,12 +209,9 @@ class ImageTracker:
     ) -> None:
         self._refine = refine_edges
         self.model, self.way = model, way
+        self.name = f"{way}:{model.name}:{model.runtime.weights_hash[:16]}"
         self._reader = reader  # each of its cells has FINE_CELLS x FINE_CELLS decoder cells
         self._cells = GRID if reader is None else model.spec.mask_side // FINE_CELLS
-
-    @property
-    def name(self) -> str:
-        return f"{self.way}:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
     def encode_frame(self, image: UintImage, gray: UintImage) -> MatchFrame:
         embedding = self.model.encode(image)
@@ -335,11 +332,7 @@ class ImageTracker:
         parts = None if self._reader is None else soft_to_parts(soft, grid)
         return MemoryFrame(at.frame, features.keys, soft_to_labels(soft, grid), trust, parts)
 
-    def pack(self, state: MatchState) -> StateArrays:
-        return pack_state(state)
-
-    def unpack(self, arrays: StateArrays) -> MatchState:
-        return unpack_state(arrays)
+    pack, unpack = staticmethod(pack_state), staticmethod(unpack_state)
 
     def decode_candidates(self, features: MatchFrame, prompts: list[Prompt]) -> list[Drawn]:
         """Decode mask candidates for each prompt, without postprocessing.

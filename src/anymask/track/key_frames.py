@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from anymask.base import FloatArray, UintImage, parse_json
+from anymask.base import FloatArray, parse_json
 from anymask.formats import located
 from anymask.masks import Rle, coco_to_rle, rle_area, rle_iou, rle_to_coco, rle_to_mask
 from anymask.segment import EncodedImage, Model
 from anymask.track.appearance import MAX_APPEARANCES, MIN_COSINE, appearance, similarity
 from anymask.track.matching import INSIDE_SHARE, compare_masks, maps_to_keys, match_best
 from anymask.track.records import ObjectMask, TrackedFrame
-from anymask.track.session import VideoSession
+from anymask.track.session import VideoSession, read_image
 
 GRID_SIDE = 16  # grid points along each side of the image; smaller objects are not proposed
 SAME_IOU = 0.5  # minimum IoU of a proposal and a tracked object that is the same
@@ -66,19 +66,17 @@ class KeyFrames:
         tracks = {number: one.rle for number, one in frame.objects.items() if one.area}
         views = {number: view.look(rle) for number, rle in tracks.items()}
         anchors: dict[int, Rle] = {}  # of the proposal and the track, the more similar one
+        # Confirm tracks by proposals.
         ious = compare_masks(proposals, [*tracks.values()])[0]
         for n, place in match_best(np.asarray(ious, np.float32), CORRECTED_IOU).items():
             number = [*tracks][place]
-            known = self._looks[number]
+            known, iou = self._looks[number], ious[n, place]
             mine, theirs = similarity(views[number], known), similarity(vectors[n], known)
             if theirs >= max(mine, MIN_COSINE) and self._fits(number, proposals[n]):
                 anchors[number] = proposals[n]
-            elif (
-                mine >= MIN_COSINE
-                and ious[n, place] >= SAME_IOU
-                and self._fits(number, tracks[number])
-            ):
+            elif mine >= MIN_COSINE and iou >= SAME_IOU and self._fits(number, tracks[number]):
                 anchors[number] = tracks[number]
+        # Recognize lost objects by appearance and area.
         free = _free(proposals, [*anchors.values()])
         lost = [
             number
@@ -90,7 +88,7 @@ class KeyFrames:
                 and similarity(views[number], self._looks[number]) >= MIN_COSINE
             )
         ]
-        alike = np.array(  # appearance and area of a lost object
+        alike = np.array(
             [
                 [self._fits(one, proposals[n]) * similarity(vectors[n], self._looks[one])
                  for one in lost] for n in free
@@ -107,6 +105,7 @@ class KeyFrames:
                     frame.index, number, mask=np.zeros(view.hw, np.bool_), replace=True
                 )
                 del tracks[number]
+        # Start objects from the other proposals.
         tracks |= anchors
         for n in free:
             rle, area = proposals[n], rle_area(proposals[n])
@@ -143,10 +142,9 @@ class _View:
     """Image (H, W, 3) and cells of one frame."""
 
     def __init__(self, session: VideoSession, model: Model, frame: int) -> None:
-        image = session.image(frame)
-        assert image is not None  # the session has processed this frame
+        image = read_image(session, frame)
         features = model.encode(image)
-        self.image: UintImage = image
+        self.image = image
         self.encoded = EncodedImage(features, image)
         self.hw = image.shape[0], image.shape[1]
         self._keys = maps_to_keys(features.maps, features.geometry)

@@ -38,7 +38,7 @@ from anymask.track.key_frames import (
     read_forward,
 )
 from anymask.track.records import ObjectMask, TrackedFrame
-from anymask.track.session import VideoSession
+from anymask.track.session import VideoSession, read_image
 
 # Segments of masklets between two anchors: compare both directions, and remove implausible masks.
 #
@@ -131,16 +131,11 @@ class Segments:
         return next(plausible, hidden(backward))
 
     def _is_plausible(self, at: int, one: ObjectMask, *anchors: Anchor) -> bool:
-        alike = [anchor for anchor in anchors if is_similar_area(one.area, anchor.area)]
-        if not alike:
-            return False
-        colors = self._colors(at, one)
-        return similarity(colors, [anchor.colors for anchor in alike]) >= COLORS_ALIKE
+        alike = [anchor.colors for anchor in anchors if is_similar_area(one.area, anchor.area)]
+        return bool(alike) and similarity(self._colors(at, one), alike) >= COLORS_ALIKE
 
     def _colors(self, at: int, one: ObjectMask) -> FloatArray:
-        image = self.session.image(at)
-        assert image is not None  # the session has processed this frame
-        return color_histogram(image, one.rle)
+        return color_histogram(read_image(self.session, at), one.rle)
 
 
 def hidden(one: ObjectMask) -> ObjectMask:
@@ -254,9 +249,7 @@ def _track_forward(
     frame = session.result(session.last_step) if resumes else session.step()
     while frame is not None:
         progress(frame.index)
-        image = session.image(frame.index)
-        assert image is not None  # the session has just processed this frame
-        gray = reduce_frame(image)
+        gray = reduce_frame(read_image(session, frame.index))
         if before is None and frame.index:  # a resumed call
             earlier = session.image(frame.index - 1)
             before = None if earlier is None else reduce_frame(earlier)

@@ -167,9 +167,7 @@ class MatchState:
     recent: tuple[MemoryFrame, ...]  # Frames with a confident mask, oldest first
     soft: FloatArray  # Soft mask (h, w) on the last frame, 0 to 1; all 0 if the object was missing
     gray: UintImage  # Last frame (h, w)
-    evidence: FloatArray | None = (
-        None  # Weights of the evidence after a correction (`image_tracker`)
-    )
+    evidence: FloatArray | None = None  # Weights of the evidence of a correction (`image_tracker`)
 
     @property
     def remembered(self) -> tuple[MemoryFrame, ...]:

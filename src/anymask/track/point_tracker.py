@@ -50,7 +50,6 @@ from anymask.track.matching import (
 )
 from anymask.track.records import FramePrediction, StateArrays, TrackMoment
 
-NAME = "points"
 REQUIRED_PROMPTS = frozenset({"point", "negative_point", "box", "mask"})  # kinds of prompts
 MAX_FLOW_SIDE = 960  # maximum length of the longer side for Lucas-Kanade, in pixels
 MEDOIDS = 8  # positive points by k-medoids
@@ -58,7 +57,7 @@ MAX_CORNER_POINTS = 8  # maximum number of positive points at corners of the ima
 NEGATIVE_POINTS = 4  # negative points around the object; as many more on other objects
 RING_DISTANCE = (0.05, 0.25)  # of negative points, as a share of its longer side
 MIN_MEDOID_DEPTH = 0.25  # minimum depth of medoids, as a share of the largest depth
-PIXELS = 3000  # maximum number of pixels among which medoids are selected
+MAX_MEDOID_PIXELS = 3000  # maximum number of pixels among which medoids are selected
 FLOW_WINDOW, PYRAMID_LEVELS = (21, 21), 4  # of Lucas-Kanade: pixels, and pyramid levels
 RETURN = 1.5  # maximum forward-backward error, in pixels
 INLIER = 3.0  # maximum distance of a point to the common motion, in pixels
@@ -147,11 +146,8 @@ class PointTracker:
                 f"{', '.join(sorted(missing))}. Use another image model, or tracker='match'."
             )
         self.model = model
+        self.name = f"points:{model.name}:{model.runtime.weights_hash[:16]}"
         self._images = ImageTracker(model, refine_edges=refine_edges)
-
-    @property
-    def name(self) -> str:
-        return f"{NAME}:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
     def encode_frame(self, image: UintImage, gray: UintImage) -> PointFrame:
         height, width = image.shape[:2]
@@ -223,13 +219,13 @@ class PointTracker:
             "xy": points.xy, "labels": points.labels, "visible": points.visible,
             "age": np.array(points.age), "mask": np.packbits(state.mask), "fine": state.fine,
         }  # fmt: skip
-        return {**pack_state(state.match), **{f"{NAME}/{name}": one for name, one in own.items()}}
+        return {**pack_state(state.match), **{f"points/{name}": one for name, one in own.items()}}
 
     def unpack(self, arrays: StateArrays) -> PointState:
-        own = {name: arrays[f"{NAME}/{name}"] for name in ("xy", "labels", "visible")}
-        points = TrackedPoints(**own, age=int(arrays[f"{NAME}/age"]))
-        fine = np.asarray(arrays[f"{NAME}/fine"], np.uint8)
-        mask = np.unpackbits(arrays[f"{NAME}/mask"], count=fine.size).reshape(fine.shape) > 0
+        own = {name: arrays[f"points/{name}"] for name in ("xy", "labels", "visible")}
+        points = TrackedPoints(**own, age=int(arrays["points/age"]))
+        fine = np.asarray(arrays["points/fine"], np.uint8)
+        mask = np.unpackbits(arrays["points/mask"], count=fine.size).reshape(fine.shape) > 0
         return PointState(unpack_state(arrays), points, mask, fine)
 
     def _prompt(self, features: PointFrame, expected: Sequence[Expected], place: int) -> Prompt:
@@ -351,7 +347,7 @@ def k_medoids(mask: BoolArray, count: int) -> FloatArray:  # (h, w) -> (P, 2)
     """Centers of compact groups of the mask's pixels; fewer if the mask has fewer pixels."""
     rows, columns = np.nonzero(mask)
     cells = np.stack([columns, rows], axis=1).astype(np.float32)
-    cells = cells[:: max(1, len(cells) // PIXELS)]
+    cells = cells[:: max(1, len(cells) // MAX_MEDOID_PIXELS)]
     if len(cells) <= count:
         return cells
     chosen = cells[_nearest(cells, cells.mean(0))][None]
@@ -415,7 +411,6 @@ def common_motion(before: TrackedPoints, now: TrackedPoints) -> FloatArray | Non
 
 
 def _cells(xy: FloatArray, plane: NDArray[Any]) -> tuple[IntArray, IntArray]:
-    """Columns and rows of the nearest cells."""
     columns, rows = np.rint(xy).astype(np.int64).T
     return columns.clip(0, plane.shape[1] - 1), rows.clip(0, plane.shape[0] - 1)
 

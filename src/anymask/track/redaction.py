@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from anymask.segment import Model
 
 BRIDGED = 1.0  # maximum gap of an object that is bridged, in seconds
-NOTHING_HIDDEN = "nothing is hidden"
 _LONGEST_LINE = 50_000_000  # maximum number of characters read from the first line
-DAMAGED = "damaged frame, not in the copy"
 
 
 @dataclass(frozen=True)
@@ -91,12 +89,10 @@ def is_track_file(path: Path) -> bool:
     """Whether a file is a .jsonl of `anymask track` or `anymask find`."""
     if path.suffix.lower() != ".jsonl" or not path.is_file():
         return False
-    with path.open(encoding="utf-8", errors="replace") as file:
-        try:
-            row = parse_json(file.readline(_LONGEST_LINE), path.name)
-        except DataError:
-            return False
-    return isinstance(row, dict) and {"frame", "objects"} <= row.keys()
+    with path.open(encoding="utf-8", errors="replace") as file, suppress(DataError):
+        row = parse_json(file.readline(_LONGEST_LINE), path.name)
+        return isinstance(row, dict) and {"frame", "objects"} <= row.keys()
+    return False
 
 
 def masks_of_frames(folder: Path, tracks: Path) -> dict[Path, list[Mask]]:
@@ -130,7 +126,7 @@ def _write(
         for index in itertools.count():
             image, seconds = frames.read(index), frames.seconds(index)
             if image is None and frames.is_missing(index):
-                gaps.append(Gap(index, round(seconds, 3), DAMAGED))
+                gaps.append(Gap(index, round(seconds, 3), "damaged frame, not in the copy"))
                 continue
             if image is None:
                 break
@@ -244,7 +240,7 @@ class HiddenObjects:
             )
             first, rle = masks[before], rle_merge([masks[before].rle, masks[after].rle])
             found[number] = ObjectMask(rle, first.score, first.quality, "occluded")
-        self._messages[frame] = "; ".join([*lost, *([] if found else [NOTHING_HIDDEN])])
+        self._messages[frame] = "; ".join([*lost, *([] if found else ["nothing is hidden"])])
         return found
 
     def gaps(self, frame: TrackedFrame) -> list[Gap]:

@@ -90,8 +90,7 @@ class FramePrefetcher:
         """Return a decoded and encoded frame; None after the end of the video."""
         if self.last is None or self.last.frame != frame:
             ahead, self._ahead = self._ahead, None
-            is_ahead = ahead is not None and ahead[0] == frame
-            found = ahead[1].result() if ahead is not None and is_ahead else self._encode(frame)
+            found = self._encode(frame) if ahead is None or ahead[0] != frame else ahead[1].result()
             if found is None:
                 return None
             self.last = found
@@ -518,7 +517,6 @@ class VideoSession:
         return frame in self._missing or self.frames.is_missing(frame)
 
     def _beyond(self, frame: int, step: int) -> int:
-        """Next readable frame in a direction."""
         frame += step
         while frame >= 0 and self.is_missing(frame):
             frame += step
@@ -664,6 +662,15 @@ def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool
     if backward:
         return live <= frame and not any(live <= one < frame for one in prompted)
     return live >= frame and not any(frame < one <= live for one in prompted)
+
+
+def read_image(session: VideoSession, frame: int) -> UintImage:
+    """Read a tracked frame again. Raises DataError if that fails."""
+    if (image := session.image(frame)) is None:
+        raise DataError(
+            f"Frame {frame} can no longer be read. Check that the video was not changed."
+        )
+    return image
 
 
 def read_whole(**numbers: object) -> list[int]:

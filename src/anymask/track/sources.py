@@ -48,7 +48,6 @@ FRAME_SUFFIXES = frozenset(
 MAX_CACHED_FRAMES = 16  # cached frames, so that reading backward decodes each frame at most twice
 KEPT_BYTES = 512 << 20  # maximum cache size; reduces the number of large frames
 DEFAULT_RATE = 25.0  # frames per second of sources without times
-_PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"v=0\r", b"v=0\n", b"[playlist]")
 LATE = 3  # frames to buffer after a gap, because the decoder may return the missing one late
 MIN_MISSING = 0.02  # minimum share of missing frames to report; headers are rounded
 _MAX_GAPS = 10_000_000  # maximum number of frames after filling the gaps of a damaged video
@@ -461,7 +460,8 @@ def _refuse_playlist(path: Path) -> None:
     except OSError:
         return  # reported when the file is opened
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith(_PLAYLISTS) or b"<MPD" in text:
+    starts = (b"ffconcat", b"#EXTM3U", b"v=0\r", b"v=0\n", b"[playlist]")
+    if text.startswith(starts) or b"<MPD" in text:
         raise DataError(
             f"{path} is a playlist that refers to other files, not a video. Join them in one video "
             f"first: ffmpeg -i {shlex.quote(str(path))} -c copy video.mp4"

@@ -17,9 +17,7 @@ from anymask.track.outputs import MaskWriter, ReadFrame, cut_objects, draw_matte
 from anymask.track.records import ObjectMask, TrackedFrame
 
 FRAME_PLACEHOLDER = "{n}"  # of the frame number, in a file name
-STEM_PLACEHOLDER = (
-    "{stem}"  # in a name: named like the frame's image, as in a folder of palette PNGs
-)
+STEM_PLACEHOLDER = "{stem}"  # of the name of the frame's image, as in a folder of palette PNGs
 FRAME_DIGITS = 5
 TRACK_COLUMNS = (
     "frame", "file", "seconds", "object", "label", "area", "x", "y", "x0", "y0", "x1", "y1",
@@ -44,17 +42,9 @@ class TableWriter(MaskWriter):
         self._file.write(csv_text([TRACK_COLUMNS]))
 
     def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
-        rows = [
-            [
-                frame.source_frame,
-                frame.name,
-                round(frame.seconds, 6),
-                number,
-                *self._row(number, one),
-            ]
-            for number, one in frame.objects.items()
-            if one.area
-        ]
+        start = [frame.source_frame, frame.name, round(frame.seconds, 6)]
+        visible = ((number, one) for number, one in frame.objects.items() if one.area)
+        rows = [[*start, number, *self._row(number, one)] for number, one in visible]
         self._file.write(csv_text(rows))
         self._file.flush()
 

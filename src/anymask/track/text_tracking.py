@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
-from anymask.base import FloatArray, InputError, OnProgress, UintImage, check_keywords, file_suffix
+from anymask.base import FloatArray, InputError, OnProgress, check_keywords, file_suffix
 from anymask.find import NO_MATCH, FindSettings, WordFinder, read_phrases
 from anymask.masks import ImageInMemory, Mask, Masks, rle_iou
 from anymask.segment import Model
 from anymask.track.appearance import MAX_APPEARANCES, MIN_COSINE, appearance, similarity
-from anymask.track.files import read_image, video_facts
+from anymask.track.files import video_facts
 from anymask.track.matching import INSIDE_SHARE, compare_masks, maps_to_keys, match_best
 from anymask.track.outputs import CutoutStyle, coco_writer
 from anymask.track.records import TrackedFrame
-from anymask.track.session import VideoSession, open_session
+from anymask.track.session import VideoSession, open_session, read_image
 from anymask.track.writers import check_paths, closed_writers, open_writers
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ KEY_INTERVAL = 10  # default interval of key frames
 FIND_IOU = 0.3  # minimum IoU to match a detection and a track
 REPLACED_IOU = 0.6  # IoU below which the detected mask replaces the tracked mask
 OTHER_LABEL = 0.1  # similarity penalty for a label that the object never had
-MIN_OVERLAP = 1e-6  # IoU above 0
 CONFIRMED_SCORE = 0.5  # detections with a lower score must be confirmed on the next key frame
 MIN_GAP = 3  # minimum number of frames between key frames
 
@@ -141,19 +140,14 @@ class VideoFinds:
             for number, one in frame.objects.items()
             if one.area
         ]
-        image = self._image(frame)
+        image = read_image(self.session, frame.index)
         return Masks(
             found, image_hw=(image.shape[0], image.shape[1]), source_image=ImageInMemory(image)
         )
 
-    def _image(self, frame: TrackedFrame) -> UintImage:
-        image = self.session.image(frame.index)
-        assert image is not None  # the session has just processed this frame
-        return image
-
     def _encode_find(self, frame: TrackedFrame) -> None:
         """Detect instances on a frame and match them to tracked, lost or new objects."""
-        image, objects = self._image(frame), self.objects
+        image, objects = read_image(self.session, frame.index), self.objects
         finds = without_parts(self.finder.find(image))
         features = self.finder.model.encode(image)
         keys = maps_to_keys(features.maps, features.geometry)
@@ -172,7 +166,7 @@ class VideoFinds:
         fitting = alike[:, [column[number] for number in tracks]] >= MIN_COSINE
         close = (ious >= FIND_IOU) | parts | (outer >= INSIDE_SHARE)
         overlaps = np.asarray(np.where(close & fitting, ious, 0), np.float32)
-        pairs = match_best(overlaps, MIN_OVERLAP)
+        pairs = match_best(overlaps, 1e-6)  # above 0
         for find, place in pairs.items():
             number, vector = [*tracks][place], vectors[find]
             thing, iou = objects[number], ious[find, place]

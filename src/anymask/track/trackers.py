@@ -55,12 +55,9 @@ class MemoryTracker:
                 "EdgeTAM, EfficientTAM with PyTorch), a model with a memory network, or "
                 "tracker='match'."
             )
+        self.name = f"memory:{model.name}:{model.runtime.weights_hash[:16]}"
         self.memory = memory or MemorySettings()
         self.model, self._steps = model, steps.choosing(self.memory.choice())
-
-    @property
-    def name(self) -> str:
-        return f"memory:{self.model.name}:{self.model.runtime.weights_hash[:16]}"
 
     def encode_frame(self, image: UintImage, gray: UintImage) -> FrameHandle:
         """Encode a frame, resized as in the original code of the model families."""

@@ -34,13 +34,10 @@ from anymask.base import (
 )
 from anymask.base.arrays import ANY_RATIO_BYTES, MAX_TIMES
 from anymask.images import suggest_command
-from anymask.volumes.selected import import_library
+from anymask.volumes.selected import MEMORY_DIVISOR, import_library
 from anymask.volumes.volume import LPS_TO_RAS, Volume
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # deflated syntax: pydicom decompresses the whole file
-_META = 4096  # number of bytes that contain the transfer syntax
-_MEMORY_DIVISOR = 8  # a deflated slice may use 1/8 of the memory limit
-_LONG_ELEMENT = 4096  # bytes
 _MAX_HEADERS = 32 << 20  # maximum total size of the headers of a series, in bytes
 _UNEVEN = 0.25  # tolerance of slice gaps, relative to the median: headers round positions
 
@@ -51,7 +48,7 @@ def is_dicom(head: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class _File:
+class DicomFile:
     """File of a slice, on disk or in a zip."""
 
     path: Path
@@ -67,10 +64,10 @@ class _File:
     def checked(self) -> Iterator[io.BufferedIOBase]:
         """Open the file. Raises LimitError if it decompresses to too much, or DataError."""
         with self.open() as file:
-            head = file.read(_META)
+            head = file.read(4096)  # contains the transfer syntax
             file.seek(0)
             if is_dicom(head) and _DEFLATED in head:
-                name, most = repr(self.member or self.path.name), volume_bytes() // _MEMORY_DIVISOR
+                name, most = repr(self.member or self.path.name), volume_bytes() // MEMORY_DIVISOR
                 # Skip the file meta information group.
                 file.seek(144 + int.from_bytes(head[140:144], "little"))
                 make = partial(zlib.decompressobj, -zlib.MAX_WBITS)
@@ -81,7 +78,7 @@ class _File:
                         f"{name} is a corrupted DICOM file (deflated transfer syntax). Copy it "
                         "again."
                     ) from error
-                check_volume_bytes(size, name, _MEMORY_DIVISOR)
+                check_volume_bytes(size, name, MEMORY_DIVISOR)
                 file.seek(0)
             yield file
 
@@ -91,12 +88,8 @@ class _File:
 class _Slice:
     """Header of a slice, and the file with its pixels."""
 
-    file: _File
+    file: DicomFile
     header: Any
-
-    @property
-    def directions(self) -> Floats:  # (2, 3): along a row, down a column, LPS
-        return np.array(self.header.ImageOrientationPatient, np.float64).reshape(2, 3)
 
     @property
     def position(self) -> Floats:  # (3,) of the first pixel, LPS
@@ -178,12 +171,6 @@ class DicomSlices:
         return values.clip(bounds.min, bounds.max).astype(self.dtype)
 
 
-def check_deflated(path: Path) -> None:
-    """Raise LimitError for a deflated DICOM file that decompresses to too much, or DataError."""
-    with _File(path).checked():
-        pass
-
-
 def _check_frame(dataset: Any, name: str) -> None:
     """Raise DataError if the size of a compressed image differs from the header."""
     from pydicom.encaps import generate_frames
@@ -235,9 +222,9 @@ def read_dicom(path: Path, series: int | str | None = None) -> Volume:
     return Volume(DicomSlices(slices), _affine(slices), source=str(path))
 
 
-def _files(path: Path) -> Iterator[_File]:
+def _files(path: Path) -> Iterator[DicomFile]:
     if path.is_dir():
-        yield from (_File(file) for file in sorted(path.rglob("*")) if file.is_file())
+        yield from (DicomFile(file) for file in sorted(path.rglob("*")) if file.is_file())
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             members = [one for one in archive.infolist() if not one.is_dir()]
@@ -247,9 +234,11 @@ def _files(path: Path) -> Iterator[_File]:
                 f"{path.name!r} unpacks to {unpacked} bytes, which is too much for a "
                 "zip file of its size. Pass a zip file of DICOM slices."
             )
-        yield from (_File(path, one.filename) for one in sorted(members, key=lambda m: m.filename))
+        yield from (
+            DicomFile(path, one.filename) for one in sorted(members, key=lambda m: m.filename)
+        )
     else:
-        yield _File(path)
+        yield DicomFile(path)
 
 
 def _by_series(path: Path) -> dict[tuple[str, ...], list[_Slice]]:
@@ -313,7 +302,7 @@ def write_headers(series: DicomSlices, folder: Path) -> None:
         header = one.header
         for tag in list(header.keys()):
             length = getattr(header.get_item(tag), "length", 0)
-            if tag.is_private or not 0 <= length <= _LONG_ELEMENT:
+            if tag.is_private or not 0 <= length <= 4096:
                 del header[tag]
         if header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
             header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -331,13 +320,13 @@ def read_headers(folder: Path) -> list[_Slice]:
     """Read the files of `write_headers`. The pixels are stored elsewhere."""
     import pydicom
 
-    files = [_File(path) for path in sorted(folder.iterdir())]
+    files = [DicomFile(path) for path in sorted(folder.iterdir())]
     return [_Slice(file, pydicom.dcmread(file.path, force=True)) for file in files]
 
 
 def _affine(slices: list[_Slice]) -> Floats:
     """Sort the slices in place by position and return their affine (4, 4), RAS."""
-    along, down = slices[0].directions
+    along, down = np.array(slices[0].header.ImageOrientationPatient, np.float64).reshape(2, 3)
     normal = np.cross(along, down)
     slices.sort(key=lambda one: float(one.position @ normal))
     first, header = slices[0].position, slices[0].header

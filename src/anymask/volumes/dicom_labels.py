@@ -17,14 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from anymask import __version__
 from anymask.base import DataError, InputError, check_volume_bytes
 from anymask.masks import mask_to_polygons, polygon_to_ring
-from anymask.volumes.dicom import DicomSlices, check_deflated
+from anymask.volumes.dicom import DicomFile, DicomSlices
 from anymask.volumes.selected import import_library
 from anymask.volumes.volume import LPS_TO_RAS, Volume, label_color
 
-SEG_CLASS = "1.2.840.10008.5.1.4.1.1.66.4"
 RT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 WHOLE_BITS = 64 << 23  # maximum size of a SEG with empty slices: 64 MiB
 MAKER = "anymask"
@@ -41,9 +39,9 @@ def is_segmentation(path: Path) -> bool:
         import pydicom
     except ImportError:
         return False  # reported by the reader
-    check_deflated(path)
-    header = pydicom.dcmread(path, specific_tags=["SOPClassUID"], stop_before_pixels=True)
-    return str(header.get("SOPClassUID", "")) == SEG_CLASS
+    with DicomFile(path).checked() as file:
+        header = pydicom.dcmread(file, specific_tags=["SOPClassUID"], stop_before_pixels=True)
+    return str(header.get("SOPClassUID", "")) == "1.2.840.10008.5.1.4.1.1.66.4"
 
 
 def read_segmentation(path: Path) -> Volume:
@@ -83,7 +81,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
     numbers = np.zeros(int(array.max()) + 1, np.uint16)
     numbers[values] = np.arange(1, len(values) + 1)
     by = highdicom.AlgorithmIdentificationSequence(
-        name=MAKER, version=__version__, family=codes.DCM.ArtificialIntelligence
+        name=MAKER, version=_version(), family=codes.DCM.ArtificialIntelligence
     )
     described = [
         highdicom.seg.SegmentDescription(
@@ -109,7 +107,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
             instance_number=1,
             manufacturer=MAKER,
             manufacturer_model_name=MAKER,
-            software_versions=__version__,
+            software_versions=_version(),
             device_serial_number="0",
             content_label="SEGMENTATION",
             series_description="Segmentation",
@@ -140,7 +138,7 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
             setattr(made, name, first[name].value)
     made.SOPClassUID, made.SOPInstanceUID = RT_CLASS, meta.MediaStorageSOPInstanceUID
     made.Modality, made.SeriesInstanceUID, made.SeriesNumber = "RTSTRUCT", generate_uid(), 901
-    made.Manufacturer, made.SoftwareVersions = MAKER, __version__
+    made.Manufacturer, made.SoftwareVersions = MAKER, _version()
     made.StructureSetLabel, made.OperatorsName = MAKER, ""
     made.StructureSetDate, made.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
     # References to the study, series and slices of the contours.
@@ -182,7 +180,6 @@ def _image(dataset: Any, header: Any) -> Any:
 
 
 def _contours(dataset: Any, labels: Volume, value: int, series: DicomSlices) -> Iterator[Any]:
-    """Yield one contour per region of a label and slice."""
     lps = LPS_TO_RAS @ labels.affine
     for z, pixels in enumerate(labels.array == value):
         for polygon in mask_to_polygons(pixels) if pixels.any() else ():
@@ -244,3 +241,12 @@ def _file_bytes(made: Any) -> bytes:
     file = io.BytesIO()
     made.save_as(file, enforce_file_format=True)
     return file.getvalue()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("anymask")
+    except PackageNotFoundError:  # run from the source tree
+        return "0"

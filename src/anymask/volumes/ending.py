@@ -36,9 +36,7 @@ MIN_AREA = 0.15  # minimum area, relative to the median of the last areas
 MIN_CONTRAST = 0.5  # minimum contrast, relative to the prompted slice, unless it fades slowly
 MIN_FADING = 0.4  # minimum contrast of slow fading, relative to the last accepted slice
 MIN_FADED_CONTRAST = 0.2  # minimum contrast of slow fading, relative to the prompted slice
-MIN_PROMPTED_CONTRAST = (
-    1.0  # minimum prompted contrast to evaluate, in standard deviations of the inside
-)
+MIN_PROMPTED_CONTRAST = 1.0  # to evaluate it, in standard deviations of the inside
 GRAY_JUMP = 1.5  # maximum change of mean and contrast, in standard deviations of the inside
 MIN_DEVIATION = 6.0  # lower limit of the standard deviation, of 255
 RING_WIDTH = 0.35  # ring width, relative to the radius of a disk with the area of the mask
@@ -97,11 +95,6 @@ class Past:
     failed: int = 0
     first: FailedSlice | None = None
 
-    @property
-    def ended(self) -> bool:
-        """Whether the object has ended."""
-        return self.failed >= END_SLICES
-
 
 @dataclass(frozen=True, eq=False)
 class EncodedSlice:
@@ -126,9 +119,9 @@ def measure_mask(mask: BoolArray, gray: UintImage) -> MaskStatistics:  # (H, W),
     width = max(2, round(RING_WIDTH * np.sqrt(area / np.pi)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width + 1, 2 * width + 1))
     pixels = mask.view(np.uint8)
-    near = cv2.dilate(pixels, np.ones((3, 3), np.uint8)) > 0  # border pixels are mixed
-    ring = (cv2.dilate(pixels, kernel) > 0) & ~near
-    core = cv2.erode(pixels, np.ones((3, 3), np.uint8)) > 0
+    square = np.ones((3, 3), np.uint8)  # border pixels are mixed
+    ring = (cv2.dilate(pixels, kernel) > 0) & (cv2.dilate(pixels, square) == 0)
+    core = cv2.erode(pixels, square) > 0
     core = core if core.any() else mask
     values = gray[core].astype(np.float64)
     around = float(gray[ring].mean()) if ring.any() else float(values.mean())
@@ -140,11 +133,7 @@ class EndingTracker:
 
     def __init__(self, inner: Tracker) -> None:
         self._inner = inner
-
-    @property
-    def name(self) -> str:
-        """Tracker name. It differs from the inner one, because the states are incompatible."""
-        return f"volume:{self._inner.name}"
+        self.name = f"volume:{inner.name}"  # not the inner name: the states are incompatible
 
     def encode_frame(self, image: UintImage, gray: UintImage) -> EncodedSlice:
         return EncodedSlice(
@@ -174,7 +163,7 @@ class EndingTracker:
         self, features: EncodedSlice, at: TrackMoment, states: Sequence[SliceState]
     ) -> list[FramePrediction]:
         """Predict masks. Objects that have ended are not tracked."""
-        alive = [place for place, state in enumerate(states) if not state.past.ended]
+        alive = [place for place, state in enumerate(states) if state.past.failed < END_SLICES]
         inside = [states[place].inner for place in alive]
         predictions = self._inner.track(features.inner, at, inside) if alive else []
         answers = dict(zip(alive, predictions, strict=True))

@@ -82,23 +82,17 @@ def track_volume_file(
         first, kept, words = job.outputs[0], job.settings.get("session"), job.words(model)
         path = first.with_name(f".{first.name}.session") if kept is None else Path(kept)
         settings: dict[str, Any] = {**job.settings, "session": path}
-        opened, session = load(), None
-        try:
-            session = open_volume_session(opened, scan, **settings)
-        except InputError:  # default session file of another run
-            if kept is not None:
-                raise
-        if (
-            kept is None
-            and session is not None
-            and session.metadata("command") not in (None, words)
-        ):
-            session.close()
-            session = None
-        if session is None:
+        opened, stored = load(), None
+        if kept is None and path.exists():
+            stored = "of another model or scan"
+            with (
+                contextlib.suppress(InputError),
+                open_volume_session(opened, scan, **settings) as earlier,
+            ):
+                stored = earlier.metadata("command")
+        if stored not in (None, words):
             _forget(path)
-            session = open_volume_session(opened, scan, **settings)
-        with session:
+        with open_volume_session(opened, scan, **settings) as session:
             if session.metadata("command") != words:  # else an interrupted run has added them
                 for prompt in job.prompts:
                     session.add(
@@ -125,7 +119,6 @@ def track_volume_file(
 
 
 def _forget(path: Path) -> None:
-    """Delete the files of a session."""
     for name in (path.name, *(f"{path.name}.{letter}" for letter in AXIS_LETTERS[1:])):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(name).unlink()

@@ -40,7 +40,6 @@ from anymask.volumes.volume import Volume
 
 PIECE = 128 << 20  # bytes of voxels per block
 _MORE_MEMORY = 1 << 29  # additional memory limit besides voxels and libraries, in bytes
-_LOOK_S = 0.1  # polling interval
 _RESULT, _VOXELS, _HEADERS = "result.json", "voxels", "headers"
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
 _ERROR_TYPES: dict[str, type[AnymaskError]] = {
@@ -92,7 +91,7 @@ class IsolatedScan:
                         f"{self.seconds:g} seconds. Save it uncompressed, or save a smaller region."
                     )
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_LOOK_S)
+                    process.wait(0.1)
         finally:
             process.kill()
             process.wait()
@@ -151,18 +150,16 @@ def main() -> None:
     """Read the scan given on the command line, and write the result or error to its folder."""
     words = parse_json(sys.argv[2], "the command line")
     paths = {name: Path(words[name]) for name in ("path", "folder")}
-    isolated_scan = IsolatedScan(**{**words, **paths})
+    job = IsolatedScan(**{**words, **paths})
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    limit_process(isolated_scan.most_bytes, isolated_scan.seconds)
+    limit_process(job.most_bytes, job.seconds)
     try:
-        scan = read_volume(
-            isolated_scan.path, frame=isolated_scan.frame, detached=isolated_scan.detached
-        )
+        scan = read_volume(job.path, frame=job.frame, detached=job.detached)
         size = math.prod(scan.shape) * scan.voxels.dtype.itemsize
-        check_volume_bytes(size, repr(isolated_scan.path.name))
-        unpack(scan, isolated_scan.folder / _VOXELS)
+        check_volume_bytes(size, repr(job.path.name))
+        unpack(scan, job.folder / _VOXELS)
         if isinstance(scan.voxels, DicomSlices):
-            write_headers(scan.voxels, isolated_scan.folder / _HEADERS)
+            write_headers(scan.voxels, job.folder / _HEADERS)
         result: dict[str, Any] = {
             "shape": scan.shape,
             "dtype": scan.voxels.dtype.newbyteorder("=").str,
@@ -171,7 +168,7 @@ def main() -> None:
         }
     except MemoryError:
         message = (
-            f"Reading {isolated_scan.path.name!r} requires too much memory. Save a smaller region "
+            f"Reading {job.path.name!r} requires too much memory. Save a smaller region "
             "of the scan."
         )
         result = {"kind": "LimitError", "message": message, "number": 0}
@@ -180,7 +177,7 @@ def main() -> None:
         result = {"kind": kind, "message": str(error), "number": getattr(error, "size", 0)}
     except OSError as error:
         result = {"kind": "OSError", "message": error.strerror or str(error), "number": error.errno}
-    write_json(isolated_scan.folder / _RESULT, result)
+    write_json(job.folder / _RESULT, result)
 
 
 def _end_with_parent() -> None:

@@ -12,9 +12,8 @@ import bz2
 import gzip
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections.abc import Mapping
+from itertools import count, islice, takewhile
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -111,8 +110,8 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
     with path.open("rb") as file:
         lines = [one.decode("utf-8", "replace").strip() for one in takewhile(bytes.strip, file)]
     pairs = dict(line.split(":=", 1) for line in lines if ":=" in line)
-    if segments := _segments(pairs):
-        labels, names, colors = _merge_layers(np.asarray(data), axes, segments)
+    if "Segment0_ID" in pairs:
+        labels, names, colors = _read_segments(np.asarray(data), axes, pairs)
         return Volume(labels, affine, names, colors, str(path))
     return Volume(select(data, axes, frame, path), affine, source=str(path))
 
@@ -146,9 +145,8 @@ def _voxels(path: Path, header: Mapping[str, Any], start: int, detached: bool) -
     size = math.prod(shape) * dtype.itemsize
     with path.open("rb") as file:
         file.seek(start)
-        for _ in range(lines):
-            if not file.readline():
-                break
+        for _ in islice(file, lines):
+            pass
         start, stored = file.tell(), path.stat().st_size
         if encoding == "raw":
             start = stored - size if skipped == -1 else start + skipped
@@ -218,56 +216,35 @@ def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.ui
     return flat[found - size : found]
 
 
-@dataclass(frozen=True)
-class _Segment:
-    name: str
-    color: Color | None
-    value: int
-    layer: int
-
-
-def _segments(header: Mapping[str, str]) -> list[_Segment]:
-    """Segments in a Slicer header: Segment0_Name and so on."""
-    found: list[_Segment] = []
-    while f"Segment{len(found)}_ID" in header:
-        start = f"Segment{len(found)}_"
-        color = None
+def _read_segments(
+    data: NDArray[Any], axes: tuple[int, int, int], header: Mapping[str, str]
+) -> tuple[NDArray[Any], dict[int, str], dict[int, Color]]:
+    """Labels, names and colors; segments of several layers are merged and renumbered from 1."""
+    numbers = list(takewhile(lambda number: f"Segment{number}_ID" in header, count()))
+    stack: NDArray[Any] | None = None
+    labels: NDArray[Any]
+    if data.ndim == 3:
+        labels = data.transpose(axes)
+    else:
+        (layers,) = {0, 1, 2, 3} - set(axes)
+        stack = data.transpose(layers, *axes)
+        labels = np.zeros(stack.shape[1:], np.uint8 if len(numbers) < 256 else np.uint16)
+    names, colors = dict[int, str](), dict[int, Color]()
+    for number in numbers:
+        start = f"Segment{number}_"
+        name = header.get(f"{start}Name", header[f"{start}ID"])
+        value = int(header.get(f"{start}LabelValue", 1))
+        if stack is not None:
+            inside = stack[int(header.get(f"{start}Layer", 0))] == value
+            if labels[inside].any():
+                raise InputError(
+                    f"Segment {name!r} overlaps another segment, but a label volume has one label "
+                    "per voxel. Export the segments one by one."
+                )
+            value = number + 1
+            labels[inside] = value
+        names[value] = name
         if f"{start}Color" in header:
             red, green, blue = (float(part) for part in header[f"{start}Color"].split())
-            color = round(255 * red), round(255 * green), round(255 * blue)
-        found.append(
-            _Segment(
-                header.get(f"{start}Name", header[f"{start}ID"]),
-                color,
-                int(header.get(f"{start}LabelValue", 1)),
-                int(header.get(f"{start}Layer", 0)),
-            )
-        )
-    return found
-
-
-def _merge_layers(
-    data: NDArray[Any], axes: tuple[int, int, int], segments: Sequence[_Segment]
-) -> tuple[NDArray[Any], dict[int, str], dict[int, Color]]:
-    """Merge layers into one label per voxel. Segments of several layers are renumbered from 1."""
-    if data.ndim == 3:
-        labels: NDArray[Any] = data.transpose(axes)
-        return (
-            labels,
-            {one.value: one.name for one in segments},
-            {one.value: one.color for one in segments if one.color},
-        )
-    (layers,) = {0, 1, 2, 3} - set(axes)
-    stack = data.transpose(layers, *axes)
-    labels = np.zeros(stack.shape[1:], np.uint8 if len(segments) < 256 else np.uint16)
-    for number, segment in enumerate(segments, 1):
-        inside = stack[segment.layer] == segment.value
-        if labels[inside].any():
-            raise InputError(
-                f"Segment {segment.name!r} overlaps another segment, but a label volume has "
-                "one label per voxel. Export the segments one by one."
-            )
-        labels[inside] = number
-    names = {number: one.name for number, one in enumerate(segments, 1)}
-    colors = {number: one.color for number, one in enumerate(segments, 1) if one.color}
+            colors[value] = round(255 * red), round(255 * green), round(255 * blue)
     return labels, names, colors

@@ -40,11 +40,10 @@ from anymask.images import check_segments, open_tiff, suggest_command
 from anymask.volumes.dicom import is_dicom, read_dicom
 from anymask.volumes.dicom_labels import is_segmentation, read_segmentation
 from anymask.volumes.nrrd import read_nrrd, sibling
-from anymask.volumes.selected import MILLIMETERS, explain, import_library, select
+from anymask.volumes.selected import MEMORY_DIVISOR, MILLIMETERS, explain, import_library, select
 from anymask.volumes.volume import LPS_TO_RAS, Volume, scaled_affine
 
 _DETECTION_BYTES = 544  # bytes to detect a format; the length of a NIfTI-2 header
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 UNPACKED_BYTES = 512 << 20  # maximum size of a compressed scan to decompress into memory
 _MAX_BEFORE = 64 << 20  # maximum size of the NIfTI header extensions, in bytes
 
@@ -88,7 +87,7 @@ def read_volume(
             return read_dicom(path, series)
         if head[:4] == b"NRRD":
             return read_nrrd(path, frame, detached)
-        if head[:4] in _TIFF:
+        if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _read_tiff(path, frame, detached)
         if kind := _nibabel_kind(head):
             return _read_nibabel(path, kind, frame)
@@ -145,10 +144,9 @@ def _read_nibabel(path: Path, kind: str, frame: int | None) -> Volume:
     reader: Any = getattr(nibabel, kind)
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    endings = ((".mgz",) if packed else (".mgh",)) if kind == "MGHImage" else ()
-    endings = endings or ((".nii.gz",) if packed else (".nii",))
+    plain, compressed = (".mgh", ".mgz") if kind == "MGHImage" else (".nii", ".nii.gz")
     # Without keep_file_open, each read decompresses the file from the beginning.
-    if path.name.lower().endswith(endings):
+    if path.name.lower().endswith(compressed if packed else plain):
         image = reader.from_filename(path, keep_file_open=packed)
     else:  # nibabel would rely on the suffix, which is wrong
         if not packed:
@@ -264,8 +262,6 @@ def _tiff_spacing(file: Any) -> tuple[float, float, float]:
     return sides[0], sides[1], sides[2]
 
 
-_MEMORY_DIVISOR = 8  # a chunk may use 1/8 of the memory limit
-_BLOSC = b"\2"  # Blosc format version
 _STREAMS: dict[bytes, Callable[[], Any]] = {  # by magic bytes
     b"\x1f\x8b": partial(zlib.decompressobj, 16 + zlib.MAX_WBITS),
     b"\x78": zlib.decompressobj,
@@ -323,17 +319,16 @@ def _bounded_store(path: Path) -> Any:
             if (found := await super().get(key, *more, **named)) is not None:
                 data = found.to_bytes()
                 name = f"Chunk {key!r} of {path.name!r}"
-                most = volume_bytes() // _MEMORY_DIVISOR
-                check_volume_bytes(zstd_bound(data), name, _MEMORY_DIVISOR)
-                if int.from_bytes(data[12:16], "little") == len(data) and data[:1] == _BLOSC:
-                    check_volume_bytes(int.from_bytes(data[4:8], "little"), name, _MEMORY_DIVISOR)
-                make = next(
-                    (make for head, make in _STREAMS.items() if data.startswith(head)), None
-                )
-                size = 0
+                most = volume_bytes() // MEMORY_DIVISOR
+                check_volume_bytes(zstd_bound(data), name, MEMORY_DIVISOR)
+                # The Blosc format
+                if int.from_bytes(data[12:16], "little") == len(data) and data[:1] == b"\2":
+                    check_volume_bytes(int.from_bytes(data[4:8], "little"), name, MEMORY_DIVISOR)
+                makes = (make for head, make in _STREAMS.items() if data.startswith(head))
+                make, size = next(makes, None), 0
                 with contextlib.suppress(Exception):  # the reader reports corrupted data
                     size = unpacked_size(data, most, make) if make else 0
-                check_volume_bytes(size, name, _MEMORY_DIVISOR)
+                check_volume_bytes(size, name, MEMORY_DIVISOR)
             return found
 
     return Bounded(path, read_only=True)

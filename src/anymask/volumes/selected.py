@@ -23,6 +23,7 @@ from anymask.base import (
     check_volume_bytes,
 )
 
+MEMORY_DIVISOR = 8  # a deflated slice or a chunk may use 1/8 of the memory limit
 MILLIMETERS = {  # by unit names of NIfTI, OME and ImageJ
     **dict.fromkeys(("m", "meter", "metre"), 1e3),
     **dict.fromkeys(("cm", "centimeter", "centimetre"), 10.0),

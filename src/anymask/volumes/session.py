@@ -27,7 +27,6 @@ import numpy as np
 from anymask.base import (
     BoolArray,
     FloatArray,
-    Floats,
     InputError,
     Setting,
     UintImage,
@@ -67,14 +66,12 @@ if TYPE_CHECKING:
 #
 # Letters: D slices along an axis, H W a slice, Z Y X the scan.
 
+Fill = Literal["auto", "always", "never"]
 MAX_FILLED_GAP = 2  # maximum number of empty slices to fill between two tracked ones
 
 
 def fill_slices(
-    stack: BoolArray,
-    drawn: Sequence[int],
-    unsure: Sequence[int],
-    way: Literal["auto", "always", "never"],
+    stack: BoolArray, drawn: Sequence[int], unsure: Sequence[int], way: Fill
 ) -> BoolArray:  # (D, H, W) -> (D, H, W), the same array
     """Fill slices of a stack of masks, in place.
 
@@ -105,7 +102,7 @@ def fill_slices(
 
 def mix_masks(first: BoolArray, last: BoolArray, part: float) -> BoolArray:  # (H, W), (H, W)
     """Interpolate two non-empty masks, from `part` 0 (first) to 1 (last)."""
-    centers = np.stack([_center(first), _center(last)])
+    centers = np.array([np.argwhere(mask).mean(axis=0)[::-1] for mask in (first, last)])  # x, y
     middle = (1 - part) * centers[0] + part * centers[1]
     moved = []
     for mask, (x, y) in zip((first, last), middle - centers, strict=True):
@@ -123,11 +120,6 @@ def signed_distance(mask: BoolArray) -> FloatArray:  # (H, W) -> (H, W)
     inside = cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     outside = cv2.distanceTransform(1 - pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(np.where(pixels > 0, inside - 0.5, 0.5 - outside)[1:-1, 1:-1], np.float32)
-
-
-def _center(mask: BoolArray) -> Floats:  # -> (2,): x, y
-    rows, columns = np.nonzero(mask)
-    return np.array([columns.mean(), rows.mean()])
 
 
 # Tracks of objects along one axis of a scan, and the choice between them.
@@ -230,10 +222,7 @@ AXIS_LETTERS = "zyx"
 KEPT_SCAN_BYTES = 512 << 20  # maximum size of a scan to keep in memory
 WINDOW_SLICES = 24  # number of slices sampled for the default window
 Window = tuple[float, float]
-Fill = Literal["auto", "always", "never"]
-MIN_TRACK_CONFIDENCE = (
-    0.6  # minimum confidence of a track between prompted slices; below, interpolate
-)
+MIN_TRACK_CONFIDENCE = 0.6  # between prompted slices; below, interpolate
 
 
 def _parse_window(text: str) -> Window:
@@ -653,12 +642,9 @@ def usual_window(volume: Volume) -> Window:
     """Window (level, width) from the 0.5th to the 99.5th percentile of sampled slices."""
     count = volume.shape[0]
     some = np.unique(np.linspace(0, count - 1, min(count, WINDOW_SLICES)).round().astype(int))
-    values: list[Floats] = []
-    for index in some:
-        pixels = volume.slice(int(index))[::2, ::2].astype(np.float64).ravel()
-        values.append(pixels[np.isfinite(pixels)])
-    joined = np.concatenate(values)
-    low, high = np.percentile(joined, (0.5, 99.5)) if joined.size else (0.0, 1.0)
+    pixels = np.concatenate([volume.slice(int(one))[::2, ::2].ravel() for one in some])
+    finite = pixels[np.isfinite(pixels)].astype(np.float64)
+    low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
     return float(low + high) / 2, max(float(high - low), 1e-6)
 
 

@@ -24,7 +24,6 @@ from anymask.masks import preview_of
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SHEAR = 1e-3  # maximum cosine between two axes; allows for float32 and rounded headers
 _GOLDEN = 0.61803398875  # hue step that separates consecutive labels
-_PERCENTILES = (0.5, 99.5)  # percentiles of black and white without a window
 
 Color = tuple[int, int, int]
 
@@ -93,8 +92,8 @@ class Volume:
             )
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
-        object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
-        object.__setattr__(self, "colors", MappingProxyType(dict(self.colors)))
+        for name in ("names", "colors"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __repr__(self) -> str:
         sides, steps = ("x".join(f"{n:g}" for n in three) for three in (self.shape, self.spacing))
@@ -172,7 +171,7 @@ class Volume:
         pixels = self.slice(index, axis).astype(np.float64)
         finite = np.isfinite(pixels)
         if window is None:
-            low, high = np.percentile(pixels[finite], _PERCENTILES) if finite.any() else (0.0, 1.0)
+            low, high = np.percentile(pixels[finite], (0.5, 99.5)) if finite.any() else (0.0, 1.0)
         else:
             check_window(window)
             level, width = window
@@ -216,5 +215,4 @@ def label_color(labels: Volume, value: int) -> Color:
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """Convert to native byte order."""
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

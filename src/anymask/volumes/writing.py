@@ -226,6 +226,5 @@ def _diameter(mask: NDArray[np.bool_], spacing: Floats) -> float:
     """Longest distance in mm between two pixel corners of a mask (H, W)."""
     pixels = np.argwhere(mask)
     corners = np.concatenate([pixels + shift for shift in ((0, 0), (0, 1), (1, 0), (1, 1))])
-    points = (corners * spacing).astype(np.float32)
-    hull = cv2.convexHull(points)[:, 0].astype(np.float64)
+    hull = cv2.convexHull((corners * spacing).astype(np.float32))[:, 0].astype(np.float64)
     return float(np.sqrt(((hull[:, None] - hull[None]) ** 2).sum(axis=2)).max())
