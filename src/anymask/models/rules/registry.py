@@ -403,7 +403,9 @@ def _nano(spec: ModelSpec, tables: Tables) -> NanoFamily:
 
 _SAM_ROLES = {
     "sam": ONE_OR_THREE,
+    # One corrected mask; the quality may omit the correction: (N, T) or (N, T - 1).
     "sam_hq": replace(ONE_OR_THREE, added=4),
+    # All masks for every prompt
     "efficient_sam": TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2)),
 }
 
