@@ -160,8 +160,7 @@ class _TimedSocket(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         """Fill part of the buffer. Raises TimeoutError or OSError."""
         self._connection.settimeout(self._deadline.left())
-        count: int | None = self._raw.readinto(buffer)
-        return count
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
         """Close the connection."""

@@ -110,9 +110,8 @@ class Kind:
             scenes.append(scene_vector(runtime, image))
             shares.append(float(mask.mean()))
         cells_in, cells_out = np.concatenate(inside), np.concatenate(outside)
-        prototype = _unit(cells_in.mean(0))
         both = np.concatenate(vectors), np.concatenate(scenes)
-        return cls(cells_in, cells_out, prototype, *both, np.array(shares), table)
+        return cls(cells_in, cells_out, _unit(cells_in.mean(0)), *both, np.array(shares), table)
 
     def agreement(self, cells: ImageCells) -> FloatArray:  # -> (h, w)
         """Similarity of each cell to the exemplars minus the similarity to their surroundings."""
@@ -133,8 +132,7 @@ def _nearest(flat: FloatArray, cells: FloatArray) -> FloatArray:  # (n, C), (K, 
     """Mean similarity to the nearest cells."""
     cosines = flat @ cells.T
     count = min(NEAREST_CELLS, len(cells))
-    largest = np.partition(cosines, cosines.shape[1] - count, axis=1)[:, -count:]
-    return largest.mean(1)
+    return np.partition(cosines, cosines.shape[1] - count, axis=1)[:, -count:].mean(1)
 
 
 LIKENESS_FACTS = (

@@ -338,8 +338,7 @@ def encode_boxes(encoder: Any, boxes: Any, encoded: Any, labels: Any, maps: Any)
     count, several = boxes.shape[:2]
     half = boxes[..., 2:] / 2
     size = boxes.new_tensor([maps.shape[-1], maps.shape[-2]])
-    corners = [boxes[..., :2] - half, boxes[..., :2] + half]
-    x0y0, x1y1 = (one * size for one in corners)
+    x0y0, x1y1 = (boxes[..., :2] - half) * size, (boxes[..., :2] + half) * size
     bins = encoder.roi_size
     pooled: list[Any] = [
         roi_align(maps[one].float(), x0y0[one, box].tolist(), x1y1[one, box].tolist(), bins)

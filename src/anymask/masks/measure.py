@@ -118,10 +118,19 @@ def measure_mask(rle: Rle) -> Measurements:
     if not shape.area:
         return Measurements()
     left, top, right, bottom = shape.box
-    length, width, angle = _ellipse(rle, shape)
+    # The ellipse has the second moments of the runs in each column.
+    columns, tops, bottoms = column_runs(rle)
+    x, count = columns + 0.5 - shape.center[0], (bottoms - tops).astype(np.float64)
+    above, below = tops - shape.center[1], bottoms - shape.center[1]
+    xx = float((count * (x**2 + 1 / 12)).sum() / shape.area)
+    yy = float(((below**3 - above**3) / 3).sum() / shape.area)  # includes the 1 / 12
+    xy = float((count * x * (above + below) / 2).sum() / shape.area)
+    middle, apart = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
+    angle = math.degrees(math.atan2(2 * xy, xx - yy) / 2) if apart > CIRCLE_ERROR * middle else 0.0
     rings = [ring for one in rle_to_polygons(rle) for ring in (one.exterior, *one.holes)]
-    edges = [np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1) for ring in rings]
-    perimeter = sum(float(lengths.sum()) for lengths in edges)
+    perimeter = sum(
+        float(np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1).sum()) for ring in rings
+    )
     return Measurements(
         area=shape.area,
         x=shape.center[0],
@@ -132,28 +141,14 @@ def measure_mask(rle: Rle) -> Measurements:
         y1=bottom - 1,
         perimeter=perimeter,
         diameter=2 * math.sqrt(shape.area / math.pi),
-        length=length,
-        width=width,
+        length=4 * math.sqrt(middle + apart),
+        width=4 * math.sqrt(max(0.0, middle - apart)),
         angle=angle,
         circularity=min(1.0, 4 * math.pi * shape.area / perimeter**2),
         solidity=1 - shape.concavity,
         parts=shape.parts,
         holes=shape.holes,
     )
-
-
-def _ellipse(rle: Rle, shape: MaskShape) -> tuple[float, float, float]:
-    """Axes and angle of the ellipse, from the second moments of the runs in each column."""
-    columns, tops, bottoms = column_runs(rle)
-    count = (bottoms - tops).astype(np.float64)
-    x = columns + 0.5 - shape.center[0]
-    top, bottom = tops - shape.center[1], bottoms - shape.center[1]
-    xx = float((count * (x**2 + 1 / 12)).sum() / shape.area)
-    yy = float(((bottom**3 - top**3) / 3).sum() / shape.area)  # includes the 1 / 12
-    xy = float((count * x * (top + bottom) / 2).sum() / shape.area)
-    middle, apart = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
-    angle = math.degrees(math.atan2(2 * xy, xx - yy) / 2) if apart > CIRCLE_ERROR * middle else 0.0
-    return 4 * math.sqrt(middle + apart), 4 * math.sqrt(max(0.0, middle - apart)), angle
 
 
 # Brightness. The background is the median of the pixels outside all masks.

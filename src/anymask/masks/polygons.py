@@ -326,8 +326,7 @@ def _place(ring: Ring, affine: Affine) -> list[list[float]]:
     placed = ring @ np.array([[a, d], [b, e]]) + (c, f)
     if a * e < b * d:
         placed = placed[::-1]
-    closed: list[list[float]] = np.concatenate([placed, placed[:1]]).tolist()
-    return closed
+    return np.concatenate([placed, placed[:1]]).tolist()
 
 
 _FEW_HOLES = 50  # up to this number of holes, bridges start at the nearest of several corners

@@ -18,18 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from anymask.base import (
-    BoolArray,
-    DataError,
-    FloatArray,
-    InputError,
-    IntArray,
-    PromptError,
-    repr_html,
-)
+from anymask.base import BoolArray, FloatArray, InputError, IntArray, PromptError, repr_html
 from anymask.masks.rle import (
     MAX_PIXELS,
-    Rle,
     coco_to_rle,
     mask_to_rle,
     rle_to_coco,
@@ -295,8 +286,12 @@ class Prompt:
                 f"Unknown field {strange[0]!r} of a prompt. Known fields: "
                 f"{', '.join(sorted(known))}."
             )
-        if "mask" in values:
-            values["mask"] = rle_to_mask(_rle_of(values["mask"]))
+        mask = values.get("mask")
+        if isinstance(mask, str) and mask.count(" ") >= 2:  # of session files of version 0.1
+            height, width, counts = mask.split(" ", 2)
+            values["mask"] = rle_to_mask(string_to_rle(counts, (int(height), int(width))))
+        elif mask is not None:
+            values["mask"] = rle_to_mask(coco_to_rle(mask))
         if (line := values.pop("scribble", None)) is None:
             return cls(**values)
         drawn = cls.of(scribble=line)
@@ -327,16 +322,6 @@ class Prompt:
         if "mask" not in accepts:
             return merged_prompts(whole, Prompt.of(points=[center_click(inside)]))
         return replace(whole, mask=inside) if whole.mask is None else whole
-
-
-def _rle_of(record: Any) -> Rle:
-    """Read a COCO RLE, or the text "H W counts" of session files of version 0.1."""
-    if isinstance(record, str) and record.count(" ") >= 2:
-        height, width, counts = record.split(" ", 2)
-        return string_to_rle(counts, (int(height), int(width)))
-    if isinstance(record, Mapping):
-        return coco_to_rle(record)
-    raise DataError("Invalid mask of a prompt. Expected a COCO RLE.")
 
 
 def scribble_points(line: FloatArray) -> FloatArray:  # (K, 2) -> (6, 2)

@@ -108,7 +108,10 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
     elif spec.resample == "nearest":
         pixels = _cv_resize(image, input_hw, cv2.INTER_NEAREST)
     elif spec.resample == "medsam":
-        pixels = medsam_pixels(image, input_hw)
+        # As MedSAM: cubic, rounded down, rescaled to 0..255; a constant image becomes black.
+        whole = np.floor(cubic_resized(image, input_hw) + 1e-9)
+        least, largest = whole.min(), whole.max()
+        pixels = ((whole - least) * (255 / max(largest - least, 1e-8))).astype(np.float32)
     else:
         pixels = _area(image, input_hw)
     out = np.empty((3, *pad_input(input_hw, spec)), np.float32)
@@ -227,8 +230,7 @@ def mask_to_model(
     whole = np.zeros((geometry.side, geometry.side), np.float32)
     whole[: geometry.input_hw[0], : geometry.input_hw[1]] = shares
     p = np.clip(_cv_resize(whole, (mask_side, mask_side), cv2.INTER_AREA) / 255, 1e-6, 1 - 1e-6)
-    logits: FloatArray = np.clip(np.log(p / (1 - p)), -MASK_LOGIT, MASK_LOGIT).astype(np.float32)
-    return logits[None]
+    return np.clip(np.log(p / (1 - p)), -MASK_LOGIT, MASK_LOGIT).astype(np.float32)[None]
 
 
 # ----------------------------------------------------------------------------------- predictions
@@ -489,16 +491,6 @@ def cubic_resized(image: UintImage, size_hw: tuple[int, int]) -> Floats:  # (H, 
     for axis in (0, 1):
         out = _stretched(out, axis, size_hw[axis])
     return out.clip(image.min(), image.max())
-
-
-def medsam_pixels(image: UintImage, size_hw: tuple[int, int]) -> FloatArray:
-    """Preprocess an image as MedSAM does: cubic resizing, rounded down, rescaled to 0..255.
-
-    A constant image becomes black.
-    """
-    whole = np.floor(cubic_resized(image, size_hw) + 1e-9)
-    least, largest = whole.min(), whole.max()
-    return np.asarray(((whole - least) * (255 / max(largest - least, 1e-8))).astype(np.float32))
 
 
 def _smoothed(values: Floats, axis: int, sigma: float) -> Floats:

@@ -208,6 +208,12 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
             f"{FORMAT}. {remedy} Or use the version of anymask that wrote it."
         )
     try:
+        for name in record["sha256"]:  # plain on any system
+            if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
+                raise ValueError(f"Files of a bundle have plain names, got {name[:80]!r}.")
+        base = str(record.get("base", ""))
+        if base not in ("", *BUNDLED_MODELS):
+            raise ValueError(f"'base' is {base[:80]!r}, not one of {BUNDLED_MODELS}")
         return Manifest(
             spec=spec_from_dict(record["spec"]),
             graphs=tuple(
@@ -218,13 +224,13 @@ def manifest_from_json(text: str | bytes, source: str) -> Manifest:
                 )
                 for name, graph in record["graphs"].items()
             ),
-            sha256={_file_name(name): str(digest) for name, digest in record["sha256"].items()},
+            sha256={name: str(digest) for name, digest in record["sha256"].items()},
             weights_hash=str(record["weights_hash"]),
             licence=str(record["licence"]),
             precision=str(record["precision"]),
             opset=int(record["opset"]),
             data=str(record.get("data", "")),
-            base=_bundled_name(record.get("base", "")),
+            base=base,
             domains=tuple(map(str, record.get("domains", ()))),
         )
     except KeyError as error:
@@ -427,20 +433,6 @@ def describe_preprocessing(spec: ModelSpec) -> list[str]:
         masks,
         f"pixels with an output logit above {spec.mask_threshold} belong to the object",
     ]
-
-
-def _file_name(name: str) -> str:
-    """Validate a plain file name on any system. Raises ValueError."""
-    if name in ("", ".", "..") or any(mark in name for mark in "/\\:\0"):
-        raise ValueError(f"Files of a bundle have plain names, without folders, got {name[:80]!r}.")
-    return name
-
-
-def _bundled_name(name: object) -> str:
-    """Validate the name of a bundled model, or "". Raises ValueError."""
-    if name not in ("", *BUNDLED_MODELS):
-        raise ValueError(f"'base' is {str(name)[:80]!r}, not one of {BUNDLED_MODELS}")
-    return str(name)
 
 
 def _tensor_info(record: Mapping[str, Any]) -> TensorInfo:

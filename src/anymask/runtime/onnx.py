@@ -172,8 +172,7 @@ class OnnxRuntime(ImageRuntime):
         A folder inside this package is stored relative to the package.
         """
         folder = self._folder.absolute()
-        inside = folder.is_relative_to(_PACKAGE)
-        place = folder.relative_to(_PACKAGE) if inside else folder
+        place = folder.relative_to(_PACKAGE) if folder.is_relative_to(_PACKAGE) else folder
         settings = {"threads": self.threads, "side": self._side, **self._settings()}
         return _reopen, (type(self), place.as_posix(), settings)
 
@@ -259,8 +258,7 @@ class OnnxRuntime(ImageRuntime):
 
     def _encode(self, image: FloatArray) -> StoredMaps:
         arrays = self.run(GraphNames.ENCODER, image[None])
-        outputs = self.manifest.graph(GraphNames.ENCODER).outputs
-        pairs = zip(outputs, arrays, strict=True)
+        pairs = zip(self.manifest.graph(GraphNames.ENCODER).outputs, arrays, strict=True)
         return StoredMaps(tuple(FeatureMap(one.name, array[0]) for one, array in pairs))
 
     # Features of optional graphs.

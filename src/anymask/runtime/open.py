@@ -65,11 +65,13 @@ def open_runtime(
         InputError: The options cannot be combined.
         MissingExtra: torch is required and not installed.
     """
-    for what, value in {"name": name, "device": device, "precision": precision}.items():
+    given: dict[str, object] = {"name": name, "device": device, "precision": precision}
+    for what, value in given.items():
         if not isinstance(value, str) or "\0" in value:
             raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
-    if weights is not None and (not isinstance(weights, str | Path) or "\0" in str(weights)):
-        raise InputError(f"Weights must be a path, got {str(weights)[:60]!r}.")
+    path: object = weights
+    if path is not None and (not isinstance(path, str | Path) or "\0" in str(path)):
+        raise InputError(f"Weights must be a path, got {str(path)[:60]!r}.")
     name, side = split_side(name)
     name, weights = named_weights(name, weights)
     beside = None
@@ -79,9 +81,17 @@ def open_runtime(
     if folder is None:
         sized = name if side is None else f"{name}@{side}"
         if runtime == "auto" and precision == "fp32" and side is None:
-            converted = _open_converted(name, weights, device)
-            if converted is not None:
-                return converted
+            from anymask.runtime.converted import ConvertedRuntime, find_converted, runs_on_cpu
+
+            converted = find_converted(name, weights)
+            if converted is not None and runs_on_cpu(device):
+                again = (name, None if weights is None else Path(weights).absolute(), "cpu", "fp32")
+                return ConvertedRuntime(
+                    converted,
+                    device="cpu",
+                    open_torch=lambda: _open_torch(*again),
+                    reopened=(open_runtime, (*again, "auto")),
+                )
         return _open_torch(sized, weights, device, precision)
     if precision != "fp32":
         from anymask.runtime.protocol import check_precision
@@ -344,22 +354,6 @@ def load_refiner(folder: Path) -> EdgeRefiner | None:
             f"{path}: Not valid weights of an edge network. Delete the file, or train it again."
         ) from error
     return refiner
-
-
-def _open_converted(name: str, weights: str | Path | None, device: str) -> ImageRuntime | None:
-    """Open the conversion of a checkpoint; None if it is missing or the device is not the CPU."""
-    from anymask.runtime.converted import ConvertedRuntime, find_converted, runs_on_cpu
-
-    folder = find_converted(name, weights)
-    if folder is None or not runs_on_cpu(device):
-        return None
-    given = (name, None if weights is None else Path(weights).absolute(), "cpu", "fp32")
-    return ConvertedRuntime(
-        folder,
-        device="cpu",
-        open_torch=lambda: _open_torch(*given),
-        reopened=(open_runtime, (*given, "auto")),
-    )
 
 
 def _open_torch(name: str, weights: str | Path | None, device: str, precision: str) -> ImageRuntime:

@@ -55,8 +55,7 @@ def prediction_edges(answers: Sequence[Prediction]) -> FloatArray:  # -> (H, W)
     quality = np.concatenate([answer.scores for answer in answers])
     place, middle = answers[0].geometry, answers[0].threshold
     filled = np.flatnonzero((planes > middle).any(axis=(1, 2)))
-    boxes = mask_to_box(planes[filled] > middle)
-    kept = filled[box_nms(boxes, quality[filled], NMS_THRESHOLD)]
+    kept = filled[box_nms(mask_to_box(planes[filled] > middle), quality[filled], NMS_THRESHOLD)]
     return logits_to_edges(
         (logits_to_image(planes[n : n + 1], place)[0] - np.float32(middle) for n in kept),
         place.image_hw,
@@ -126,7 +125,4 @@ def _slope(plane: NDArray[Any], axis: int) -> NDArray[np.float64]:  # (H, W)
     margin = [(0, 0), (0, 0)]
     margin[axis] = (1, 1)
     wide = np.pad(plane, margin, mode="edge")
-    slope: NDArray[np.float64] = (
-        (wide[2:] - wide[:-2]) / 2 if axis == 0 else (wide[:, 2:] - wide[:, :-2]) / 2
-    )
-    return slope
+    return (wide[2:] - wide[:-2]) / 2 if axis == 0 else (wide[:, 2:] - wide[:, :-2]) / 2

@@ -434,8 +434,8 @@ class Model:
         """
         boxes, previous = settings.get("boxes"), settings.get("previous")
         detector, on_error = settings.get("detector"), settings.get("on_error", "raise")
-        lines = settings.get("scribble"), settings.get("lasso")
-        one: Any = points, point_labels, box, mask, settings.get("text"), *lines
+        others = (settings.get(name) for name in ("text", "scribble", "lasso"))
+        one: Any = points, point_labels, box, mask, *others
         source, chosen = split_segment(settings, PROMPT_WORDS)
         ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
         if sum(ways) > 1:
@@ -444,8 +444,9 @@ class Model:
                 "with boxes= or prompts=. Pass one of these ways."
             )
         if previous is not None and (boxes is not None or is_several(image)):
-            why = "previous= is supported only for points or prompts of one image. Omit previous=."
-            raise PromptError(why)
+            raise PromptError(
+                "previous= is supported only for points or prompts of one image. Omit previous=."
+            )
         if is_several(image):
             if prompts is None:
                 raise PromptError(

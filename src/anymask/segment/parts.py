@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anymask.base import BoolArray, Floats, PromptError, UintImage
+from anymask.base import BoolArray, PromptError, UintImage
 from anymask.masks import (
     CropRefinement,
     Features,
@@ -133,17 +133,12 @@ def search_inside(
         sweep = open_sweep(runtime, place.encoder_output, place.geometry, precision)
         every = replace(judged, mode="exact")
         scan = ViewDecoder(sweep, family, view, every, place, cutters, judge=judge)
-        clicks = clicks_inside(mask, side) - np.array(window[:2])
-        return search_view(scan, clicks, ProgressCounter())
-
-
-def clicks_inside(mask: BoolArray, side: int) -> Floats:  # (H, W) -> (N, 2)
-    """Clicks of a grid over the box of a mask that are inside it; its centre if there are none."""
-    x0, y0, x1, y1 = open_box(mask)
-    clicks = np.array([x0, y0]) + point_grid(side).astype(np.float64) * (x1 - x0, y1 - y0)
-    columns, rows = clicks.astype(np.intp).T
-    inside = clicks[mask[rows, columns]]
-    return inside if len(inside) else np.array([center_click(mask)], np.float64)
+        x0, y0, x1, y1 = open_box(mask)
+        clicks = np.array([x0, y0]) + point_grid(side).astype(np.float64) * (x1 - x0, y1 - y0)
+        columns, rows = clicks.astype(np.intp).T
+        inside = clicks[mask[rows, columns]]
+        inside = inside if len(inside) else np.array([center_click(mask)], np.float64)
+        return search_view(scan, inside - np.array(window[:2]), ProgressCounter())
 
 
 def select_parts(

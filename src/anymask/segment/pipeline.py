@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -24,7 +23,7 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, InputError, PromptError, UintImage, brief
+from anymask.base import BoolArray, FloatArray, PromptError, UintImage, brief, bytes_from
 from anymask.masks import (
     CORNERS,
     MAX_STEPS,
@@ -239,16 +238,8 @@ def default_cache() -> EmbeddingCache | None:
 
     Raises InputError if the environment variable is invalid.
     """
-    text = os.environ.get(CACHE_MEGABYTES, "")
-    try:
-        megabytes = float(text or DEFAULT_CACHE_MEGABYTES)
-        if not 0 <= megabytes < 1e12:
-            raise ValueError
-    except ValueError:
-        raise InputError(
-            f"{CACHE_MEGABYTES} must be a number of megabytes of at least 0, got {text!r}."
-        ) from None
-    return EmbeddingCache(int(megabytes * 1e6)) if megabytes else None
+    memory_bytes = bytes_from(CACHE_MEGABYTES, DEFAULT_CACHE_MEGABYTES, zero=True)
+    return EmbeddingCache(memory_bytes) if memory_bytes else None
 
 
 # Prediction for a prompt.

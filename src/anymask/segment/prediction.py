@@ -203,8 +203,7 @@ class Prediction:
                 source_image=self.source_image,
                 origin=self.origin,
             )
-        found: Mask = made[index]
-        return found
+        return made[index]
 
     def __repr__(self) -> str:
         height, width = self.geometry.image_hw
@@ -450,8 +449,7 @@ def apply_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
         elif violated(one, prompt):
             one = replace(one, finished=_with_clicked(one, pixels, prompt.labels))
         items.append(one)
-    answer = replace(answer, items=tuple(items))
-    return replace(answer, violated_points=violated(answer.first, prompt))
+    return replace(answer, items=tuple(items), violated_points=violated(items[0], prompt))
 
 
 def _with_clicked(mask: Candidate, pixels: NDArray[np.intp], labels: NDArray[Any]) -> Rle:
@@ -693,8 +691,7 @@ def window_logits(logits: FloatArray, window: EdgeWindow) -> FloatArray:  # (m, 
 
 def window_mask(mask: BoolArray, window: EdgeWindow) -> BoolArray:  # (H, W) -> (SIDE, SIDE)
     """Mask of the image in the window."""
-    half: BoolArray = window_image(mask.view(np.uint8) * np.uint8(255), window) > 127
-    return half
+    return window_image(mask.view(np.uint8) * np.uint8(255), window) > 127
 
 
 def window_image(image: UintImage, window: EdgeWindow) -> UintImage:

@@ -308,8 +308,7 @@ def wider_grid(tried: Grid, given: GridDict) -> Grid | None:
         tried: Grid of the first attempt.
         given: Settings of the user. None is returned if they have a threshold, and in other modes.
     """
-    own = not {"score", "stability"} & set(given)
-    if tried.mode != "adaptive" or not own:
+    if tried.mode != "adaptive" or {"score", "stability"} & set(given):
         return None
     return replace(tried, score=WIDER * tried.score, stability=0.0)
 

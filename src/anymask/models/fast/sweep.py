@@ -119,9 +119,8 @@ class Drawing:
         scale, shares = (x.unflatten(1, self.hw)[:, *part].flatten(1) for x in view[:2])
         image, rows = self.image[part].flatten(0, 1), (view[2] @ self.first).to(self.dtype)
         x = torch.addcmul(self.bias, scale.t(), image).addmm_(shares.t(), rows)
-        drawn = self._draw(x, weights.t().to(self.dtype))
         # Two upscalings per place: y and x, and y and x of each.
-        cells = drawn.float().view(*shown, 2, 2, 2, 2, -1)
+        cells = self._draw(x, weights.t().to(self.dtype)).float().view(*shown, 2, 2, 2, 2, -1)
         return cells.permute(6, 0, 2, 4, 1, 3, 5).flatten(4, 6).flatten(1, 3)
 
     def _draw(self, x: Tensor, mix: Tensor) -> Tensor:  # (p, C), (C / 8, k) -> (16 p, k)
@@ -224,8 +223,7 @@ class ClickSweep:
         view = replace(view, rows=view.rows * self.weight)
         tokens = tokens + self.read(tokens + token_at, view, self.constant)
         tokens = self.decoder.transformer.norm_final_attn(tokens)
-        quality: Tensor = self.decoder.iou_prediction_head(tokens[:, 0])
-        return quality.float(), SweepTokens(tokens, view)
+        return self.decoder.iou_prediction_head(tokens[:, 0]).float(), SweepTokens(tokens, view)
 
     @property
     def bytes_per_prompt(self) -> int:

@@ -365,15 +365,13 @@ class SweepMasks(SweepPart):
         base = image * scale.t()
         base = base + fine[0] if fine else base
         x = torch.addmm(base, shares.t(), torch.cat([rows, bias[None]]))
-        x = self._normed(x.unflatten(-1, (4, -1)).flatten(0, 1))
+        x = x.unflatten(-1, (4, -1)).flatten(0, 1)
+        weight, bias = cast(Tensor, self.norm.weight), cast(Tensor, self.norm.bias)
+        x = F.layer_norm(x, x.shape[-1:], weight, bias, cast(float, self.norm.eps))
         widened, bias = as_linear(self.widen_again)
         x = torch.addmm(bias, F.gelu(x), widened)
         x = x + fine[1].unflatten(-1, (4, -1)).flatten(0, 1) if fine else x
         return F.gelu(x).unflatten(-1, (4, -1)).flatten(0, 1) @ weights.t()
-
-    def _normed(self, x: Tensor) -> Tensor:
-        weight, bias = cast(Tensor, self.norm.weight), cast(Tensor, self.norm.bias)
-        return F.layer_norm(x, x.shape[-1:], weight, bias, cast(float, self.norm.eps))
 
 
 class SweepPrompt(nn.Module):

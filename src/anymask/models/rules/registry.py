@@ -312,22 +312,6 @@ class SamFamily:
         return choose(decode, prompts, multimask, (self.several, self.single))
 
 
-def sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
-    """Three masks or one."""
-    return SamFamily(spec, grid, tables, *CHOICES["sam"])
-
-
-def efficient_sam(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
-    """All masks for every prompt."""
-    roles = TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2))
-    return SamFamily(spec, grid, tables, *CHOICES["efficient_sam"], roles)
-
-
-def sam_hq(spec: ModelSpec, grid: GridDefaults, tables: Tables) -> SamFamily:
-    """One corrected mask; the quality may omit the correction: (N, T) or (N, T - 1)."""
-    return SamFamily(spec, grid, tables, *CHOICES["sam_hq"], replace(ONE_OR_THREE, added=4))
-
-
 @dataclass(frozen=True, kw_only=True)
 class NanoFamily(LearnedRules):
     """Rules of `nano` and `small`; `tables` has "ranking" and "expected"."""
@@ -417,12 +401,22 @@ def _nano(spec: ModelSpec, tables: Tables) -> NanoFamily:
     return NanoFamily(spec=spec, tables=tables, grid=NANO_GRID, crop_refinement=NANO_CLOSER)
 
 
+_SAM_ROLES = {
+    "sam": ONE_OR_THREE,
+    # One corrected mask; the quality may omit the correction: (N, T) or (N, T - 1).
+    "sam_hq": replace(ONE_OR_THREE, added=4),
+    # All masks for every prompt
+    "efficient_sam": TokenRoles(clear=(0, 1, 2), ambiguous=(0, 1, 2)),
+}
+
+
+def _sam(spec: ModelSpec, tables: Tables) -> SamFamily:
+    return SamFamily(spec, SAM_GRID, tables, *CHOICES[spec.family], _SAM_ROLES[spec.family])
+
+
 _MAKERS: Mapping[str, Maker] = {
-    "sam": lambda spec, tables: sam(spec, SAM_GRID, tables),
-    "sam_hq": lambda spec, tables: sam_hq(spec, SAM_GRID, tables),
-    "efficient_sam": lambda spec, tables: efficient_sam(spec, SAM_GRID, tables),
-    "nano": _nano,
-    "small": _nano,
+    **dict.fromkeys(_SAM_ROLES, _sam),
+    **dict.fromkeys(BUNDLED_MODELS, _nano),
 }
 
 

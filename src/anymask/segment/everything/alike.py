@@ -102,8 +102,7 @@ def _difference(colors: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
     part = colors[top:bottom, left:right]
     if not around.any():
         return np.zeros(colors.shape[2])
-    difference: Floats = (part[window].mean(axis=0) - part[around].mean(axis=0)).astype(np.float64)
-    return difference
+    return (part[window].mean(axis=0) - part[around].mean(axis=0)).astype(np.float64)
 
 
 def _ground(plane: Plane, covered: BoolArray, diameter: float) -> Plane:
@@ -119,8 +118,7 @@ def _ground(plane: Plane, covered: BoolArray, diameter: float) -> Plane:
     wide = max(1.0, 2 * diameter / step)
     values = cv2.GaussianBlur(values, (0, 0), wide)
     weight = cv2.GaussianBlur(weight, (0, 0), wide) + np.float32(0.02)
-    ground: Plane = cv2.resize(values / weight, (width, height)) + np.float32(usual)
-    return ground
+    return cv2.resize(values / weight, (width, height)) + np.float32(usual)
 
 
 def _foreground(plane: Plane, diameter: float) -> BoolArray:  # (H, W)
@@ -202,8 +200,7 @@ def _of_same_color(image: UintImage, pieces: Sequence[Mask], members: Sequence[M
 
 def _mean_color(colors: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
     crop, (left, top, right, bottom) = rle_crop(one.rle)
-    mean: Floats = colors[top:bottom, left:right][crop].mean(axis=0).astype(np.float64)
-    return mean
+    return colors[top:bottom, left:right][crop].mean(axis=0).astype(np.float64)
 
 
 def _merge(members: Sequence[Mask], objects: Sequence[Mask]) -> list[Mask]:

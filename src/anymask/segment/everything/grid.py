@@ -341,8 +341,7 @@ class Frontier:
 
     def is_observable(self, quality: FloatArray) -> BoolArray:
         """Whether the score of each candidate is high enough for an observation."""
-        looked: BoolArray = quality > PROMISING * self._settings.score
-        return looked
+        return quality > PROMISING * self._settings.score
 
     def observe(self, plane: FloatArray, quality: float, click: Floats) -> Observation:
         """Observation of a candidate (m, m) and the click (2,) that found it."""
@@ -385,5 +384,4 @@ def adaptive_table(family: Family) -> Mapping[str, Any]:
         "%s has no table for adaptive mode, so the table of %s selects the points. Exact mode "
         "uses all points of the grid.", family.spec.name, DEFAULT_VIDEO_MODEL,
     )  # fmt: skip
-    table: Mapping[str, Any] = shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"]
-    return table
+    return shipped_tables(DEFAULT_VIDEO_MODEL)["adaptive"]

@@ -262,7 +262,13 @@ def find_everything(
                 judge = None if exact else objectness_of(family, place, least)
                 scan = ViewDecoder(sweep, family, view, settings, place, cutters, log, judge)
                 masks = search_view(scan, grid.astype(np.float64) * place.image_hw[::-1], clock)
-            found += _whole_in_view(masks, view, settings)
+            cut_off = boxes_at_crop_edge([one.box for one in masks], window, image_hw)
+            whole = [record for record, cut in zip(masks, cut_off, strict=True) if not cut]
+            if exact:
+                ranks = [record.rank for record in whole]
+                found += without_box_duplicates(whole, ranks, settings.box_nms_thresh)
+            else:
+                found += without_duplicates(whole, settings.box_nms_thresh)
     if len(windows) > 1:
         smallness = 1 / box_area([record.crop_box for record in found])
         found = without_box_duplicates(found, smallness, settings.crop_nms_thresh)
@@ -385,16 +391,6 @@ def _in_batches(
         found += scan.decode(part, frontier)
         clock.add(len(part))
     return found
-
-
-def _whole_in_view(found: list[Mask], view: CropView, settings: Grid) -> list[Mask]:
-    """Remove masks cut by the view's border, and duplicates."""
-    cut_off = boxes_at_crop_edge([r.box for r in found], view.window, view.image_hw)
-    whole = [record for record, cut in zip(found, cut_off, strict=True) if not cut]
-    if settings.mode != "adaptive":
-        ranks = [record.rank for record in whole]
-        return without_box_duplicates(whole, ranks, settings.box_nms_thresh)
-    return without_duplicates(whole, settings.box_nms_thresh)
 
 
 def grid_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> ModelPrompts:
