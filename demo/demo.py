@@ -23,12 +23,11 @@ import anymask
 from anymask.base import AnymaskError
 from anymask.images import load_image
 from anymask.masks import draw
-from anymask.segment import GridDict, Model, Prediction
+from anymask.segment import Model, Prediction
 
 Pixels = NDArray[np.uint8]
 
 LARGEST = 1600  # longest side of an image of the user, in pixels; the model supports any size
-GRID = GridDict(grid=14, score=0.6)
 BOWL_IN_PAN = 235, 95, 412, 224  # box in the first frame of `pan`
 CELL = 440  # longest side of an image on the contact sheet, in pixels
 
@@ -79,7 +78,7 @@ def panels(model: Model, scene: Scene) -> tuple[list[tuple[Pixels, str]], list[f
     ticks.append(time.perf_counter())
     box = model.segment(scene.image, box=scene.box)
     ticks.append(time.perf_counter())
-    records = model.everything(scene.image, granularity="whole", **GRID)
+    records = model.everything(scene.image, granularity="whole", grid=14, score=0.6)
     ticks.append(time.perf_counter())
     cutout = model.cutout(scene.image, points=[scene.click], background="white")
     everything = [record.mask for record in records]
