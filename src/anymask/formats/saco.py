@@ -358,7 +358,7 @@ def encode(
                     row["area"] /= image.hw[0] * image.hw[1]
                     rows.append(row | {"id": len(rows) + 1})
                     kept.append(mask)
-    facts = held(document_facts([], {}, policy), ("info", "licenses"))
-    document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
+    document = held(document_facts([], {}, policy), ("info", "licenses"))
+    document |= {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
     report_dataset_fields(report, images, policy, (INFO, LICENSES))
     yield file_target(target), to_json(with_origins(document, kept))
