@@ -70,8 +70,9 @@ def is_georeferenced(source: object) -> bool:
     georeferenced JPEG 2000, or the embedding of one, or has a world file or a CRS (.aux.xml) beside
     it."""
     if not isinstance(source, str | Path):
-        kinds = bytes | bytearray | memoryview
-        file: Any = io.BytesIO(source) if isinstance(source, kinds) else source
+        file: Any = (
+            io.BytesIO(source) if isinstance(source, bytes | bytearray | memoryview) else source
+        )
         with contextlib.suppress(AttributeError, OSError, ValueError):  # not a file
             # `seek` of a Pillow image would change the frame that is read.
             if hasattr(file, "read") and file.seek(0) == 0 and _has_georeference(file):
