@@ -145,8 +145,11 @@ def with_source(policy: Policy, report: LossReport) -> Policy:
     if policy.classes or not report.classes:
         return policy
     ids = [number for number in report.classes.values() if number is not None]
-    kept = tuple(ids) if len(ids) == len(report.classes) else ()
-    return replace(policy, classes=tuple(report.classes), class_ids=kept)
+    return replace(
+        policy,
+        classes=tuple(report.classes),
+        class_ids=tuple(ids) if len(ids) == len(report.classes) else (),
+    )
 
 
 def _beside(

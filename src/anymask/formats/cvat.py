@@ -266,8 +266,10 @@ def encode(
                 shape["group_id"] = group
             if group == 0:
                 report.add("ids", image.file_name, place, "CVAT reads group 0 as no group")
-            attributes = attributes_of(mask).items()
-            inside = [xml_element("attribute", value, {"name": name}) for name, value in attributes]
+            inside = [
+                xml_element("attribute", value, {"name": name})
+                for name, value in attributes_of(mask).items()
+            ]
             masks.append(xml_element("mask", inside, shape))
         root.append(xml_element("image", masks, about | held(image.extra, _OF_IMAGE_HELD)))
     ET.indent(root)

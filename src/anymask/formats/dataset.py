@@ -179,8 +179,10 @@ class Dataset:
         name = split if split in self.splits or len(alike) != 1 else alike[0]
         is_known = name in self.splits
         if not is_known and (not has_layout(self.format) or (self.splits and "/" not in split)):
-            known = ", ".join(self.splits) or "none"
-            raise InputError(f"Unknown split {split!r}. Splits of {self.display_path}: {known}")
+            raise InputError(
+                f"Unknown split {split!r}. Splits of {self.display_path}: "
+                f"{', '.join(self.splits) or 'none'}"
+            )
         if is_known and name not in stated_splits(self.source, self.format):
             return replace(self, only=name)
         return replace(self, split=name)
@@ -278,28 +280,24 @@ class Dataset:
             raise size_error(path, image.hw, hw, is_record=True)
 
     def _found(self, image: AnnotatedImage) -> tuple[Path, int | None]:
-        """Call `_searched` with archive names in errors."""
-        with self._archives_named():
-            return self._searched(image)
-
-    def _searched(self, image: AnnotatedImage) -> tuple[Path, int | None]:
         """Return the file of an image, and the page if its name has one (stack.tif.page3.png)."""
         if self.published and self.images is None and isinstance(image.source, Path):
             return image.source, None
-        try:
-            return self._find(image.file_name), None
-        except DataError:
-            if (named := split_page_name(image.file_name)) is not None:
-                with suppress(DataError):
-                    return self._find(named[0]), named[1]
-            raise
+        with self._archives_named():
+            try:
+                return self._find(image.file_name), None
+            except DataError:
+                if (named := split_page_name(image.file_name)) is not None:
+                    with suppress(DataError):
+                        return self._find(named[0]), named[1]
+                raise
 
     def _as_on_disk(self, image: AnnotatedImage) -> AnnotatedImage:
         """Return an image with the accents of its file name composed as those of its file."""
         if image.file_name.isascii():
             return image
         with suppress(DataError, StopIteration):
-            path = self._searched(image)[0].as_posix()
+            path = self._found(image)[0].as_posix()
             return replace(image, file_name=next(filter(path.endswith, spellings(image.file_name))))
         return image
 

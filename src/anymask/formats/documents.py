@@ -332,8 +332,10 @@ def find_in_folders(name: str, folders: Sequence[Path]) -> Path:
     for path in (folder / one for folder in folders for one in spellings(str(inside))):
         if path.is_file():
             return path
-    looked = ", ".join(dict.fromkeys(map(str, folders)))
-    raise DataError(f"{name!r} is not in {looked}. Check that the dataset is complete.")
+    raise DataError(
+        f"{name!r} is not in {', '.join(dict.fromkeys(map(str, folders)))}. Check that the dataset "
+        "is complete."
+    )
 
 
 # Images beside the annotations.

@@ -61,24 +61,23 @@ def read_ade20k_instances(root: Path, split: str) -> Iterator[AnnotatedImage]:
         values[values < 256] = 0  # red without a number is not an object
         return values
 
-    table = root / "objectInfo100.txt"
-    yield from _read_challenge(root, split, "annotations_instance", table, read_values)
+    yield from _read_challenge(root, split, "annotations_instance", 100, read_values)
 
 
 def read_ade20k_scenes(root: Path, split: str) -> Iterator[AnnotatedImage]:
     """Read the classes of the scene parsing benchmark. Raises DataError that names the file."""
-    table = root / "objectInfo150.txt"
-    yield from _read_challenge(root, split, "annotations", table, label_values)
+    yield from _read_challenge(root, split, "annotations", 150, label_values)
 
 
 def _read_challenge(
-    root: Path, split: str, folder: str, table: Path, read_values: Callable[[Path], NDArray[Any]]
+    root: Path, split: str, folder: str, count: int, read_values: Callable[[Path], NDArray[Any]]
 ) -> Iterator[AnnotatedImage]:
     """Read label images whose values have the number of a class as their last 8 bits.
 
     Args:
-        table: Table of class names; without it, classes are named by their numbers.
+        count: Count of classes, which their table is named by; without it they have numbers.
     """
+    table = root / f"objectInfo{count}.txt"
     annotations = find_place(root, [f"{folder}/{split}"], f"annotations of {split}")
     rows = [line.split("\t") for line in read_text(table).splitlines()] if table.is_file() else []
     numbered = [row for row in rows if row[0].strip().isdecimal()]

@@ -51,10 +51,9 @@ class DatasetLayout:
         self, root: Path, split: str, report: LossReport | None = None
     ) -> Iterator[AnnotatedImage]:
         """Read the images, or the annotated frames of videos. Raises DataError."""
-        if self.report:
-            return iter(self.load(self.read)(root, split, report))
         if not self.clips:
-            return iter(self.load(self.read)(root, split))
+            more = (report,) if self.report else ()
+            return iter(self.load(self.read)(root, split, *more))
         clips: list[Clip] = self.load(self.clips)(root, split)
         return (clip.frame(index) for clip in clips for index in clip.annotations)
 
@@ -167,8 +166,9 @@ def all_layouts() -> dict[str, DatasetLayout]:
 def find_layout(name: str) -> DatasetLayout:
     """Return the layout of this name. Raises InputError if it is unknown, MissingPlugin."""
     if (chosen := LAYOUTS.get(name) or layout_of_plugin(name)) is None:
-        names = ", ".join(all_layouts())
-        raise InputError(f"Unknown layout {name!r}. Choose from: auto, set, {names}")
+        raise InputError(
+            f"Unknown layout {name!r}. Choose from: auto, set, {', '.join(all_layouts())}"
+        )
     return chosen
 
 

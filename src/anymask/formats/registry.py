@@ -458,8 +458,9 @@ def _refuse_unknown(source: Path) -> NoReturn:
     if isinstance(shown, dict):
         keys = ", ".join(json.dumps(key) for key in [*shown][:6]) or "no keys"
         near = f". {'Its records have' if isinstance(found.document, list) else 'It has'} {keys}."
-    known = ", ".join(_readable_names())
-    raise DataError(f"{source}: Unknown format. Pass one of: {known}{video}{near}")
+    raise DataError(
+        f"{source}: Unknown format. Pass one of: {', '.join(_readable_names())}{video}{near}"
+    )
 
 
 def stated_splits(source: Path, format: str) -> tuple[str, ...]:

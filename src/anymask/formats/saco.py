@@ -170,8 +170,12 @@ def _read_images(
         rest = {k: v for k, v in row.items() if k not in ("bbox", "area", "category_id")}
         rows.append(rest | category | {"image_id": about.row["id"]})
     categories = [{"id": number, "name": phrase} for phrase, number in ids.items()]
-    images = [about.row for about in merged.values()]
-    coco = {**document, "images": images, "annotations": rows, "categories": categories}
+    coco = {
+        **document,
+        "images": [about.row for about in merged.values()],
+        "annotations": rows,
+        "categories": categories,
+    }
     found = []
     for _, image in read_document(coco, report, image_root):
         phrases = merged[image.file_name].phrases
@@ -353,12 +357,14 @@ def encode(
             for mask in image.masks:
                 if (mask.label or UNLABELED) == phrase:
                     row = written_extra(mask) | annotation_row(mask, len(entries), 1)
-                    sides = (*image.hw[::-1], *image.hw[::-1])  # fractions of the image
-                    row["bbox"] = [one / side for one, side in zip(row["bbox"], sides, strict=True)]
+                    row["bbox"] = [
+                        one / side
+                        for one, side in zip(row["bbox"], image.hw[::-1] * 2, strict=True)
+                    ]
                     row["area"] /= image.hw[0] * image.hw[1]
                     rows.append(row | {"id": len(rows) + 1})
                     kept.append(mask)
-    facts = held(document_facts([], {}, policy), ("info", "licenses"))
-    document = facts | {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
+    document = held(document_facts([], {}, policy), ("info", "licenses"))
+    document |= {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
     report_dataset_fields(report, images, policy, (INFO, LICENSES))
     yield file_target(target), to_json(with_origins(document, kept))

@@ -208,8 +208,10 @@ def _mask_of(mask: Mapping[str, Any], hw: tuple[int, int]) -> Mask:
         raise DataError(f"`label` must be text, but it is {shown(label)}.")
     if annotator is not None and type(annotator) is not int:
         raise DataError(f"`annotator` must be a whole number, but it is {shown(annotator)}.")
-    found = Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator)
-    return with_extras(found, other_keys(held(mask, OF_MASK), ("annotator",)))
+    return with_extras(
+        Mask(_rle_of(mask.get("rle"), hw), label, annotator=annotator),
+        other_keys(held(mask, OF_MASK), ("annotator",)),
+    )
 
 
 def _rle_of(counts: object, hw: tuple[int, int]) -> Rle:

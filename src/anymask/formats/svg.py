@@ -156,8 +156,9 @@ def encode(
         report_unsupported_fields(report, image, frozenset({"labels", "scores", "ids", "crowds"}))
         height, width = image.hw
         size = {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}
-        title = xml_element("title", image.file_name)
-        root = xml_element("svg", [title], {"xmlns": _NAMESPACE} | size)
+        root = xml_element(
+            "svg", [xml_element("title", image.file_name)], {"xmlns": _NAMESPACE} | size
+        )
         shown = zip(image.masks, colors(len(image.masks)), strict=True)
         for number, (mask, color) in enumerate(shown):
             data = {

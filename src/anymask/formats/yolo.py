@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -286,10 +287,9 @@ def read(
     if split is not None:
         chosen = split_files(source)[split]
         files = {labels: [one for one in few if one in chosen] for labels, few in files.items()}
-    every = [path for paths in files.values() for path in paths]
     described = _yaml_of(source)
+    every = chain.from_iterable(files.values())
     reader = line_reader(every, _keypoints_of(described), loose=boxes or described is None)
-
     lines = _Lines(reader, names, report, boxes)
     images = []
     for labels, folder in places:
@@ -550,11 +550,9 @@ def read_names(path: Path) -> list[str]:
         by_number = {int(number): name for number, name in names.items()}
         if len(by_number) != len(names) or sorted(by_number) != list(range(len(names))):
             raise DataError("`names` must contain a name for each number, starting at 0.")
-        for name in by_number.values():
-            if not isinstance(name, str):
-                raise DataError(
-                    f"The names must be text, but one is of type {type(name).__name__}."
-                )
+        if wrong := [name for name in by_number.values() if not isinstance(name, str)]:
+            kind = type(wrong[0]).__name__
+            raise DataError(f"The names must be text, but one is of type {kind}.")
         return [by_number[number] for number in range(len(names))]
 
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.base import ImageError
-from anymask.images.microscopes import Places
 
 _FITS_BLOCK, _FITS_CARD = 2880, 80  # bytes of a FITS block and of a header card
 _MAX_BLOCKS, _MAX_UNITS = 1000, 1000  # of a header, and headers that are read
@@ -29,6 +29,21 @@ _FITS_TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"
 _MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _NAMED = ("Z", "T", "P")  # names of the third and higher axes
 _CARD_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Contents of a file with one or more pages."""
+
+    count: int  # Number of pages
+    hw: tuple[int, int]  # (H, W) of the first page
+    channels: int  # Channels of the first page
+    colors: bool  # Whether the channels are red, green and blue
+    # Function that reads a page by number: (H, W, C) of any number type
+    read: Callable[[int], NDArray[Any]]
+    # (name, length) of the axes of the pages, outermost first; () if images differ
+    axes: tuple[tuple[str, int], ...] = ()
+    nm: float = 0.0  # Length of a pixel along x in nanometers, 0 if unknown
 
 
 # FITS.

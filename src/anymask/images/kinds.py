@@ -9,7 +9,7 @@ import os
 import shlex
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -196,11 +196,10 @@ def suggest_command(path: Path, requested: ExpectedInput) -> str | None:
         return None
     is_folder = path.is_dir()
     reason = "" if is_folder or found.kind == "other scan" else _NOT_THIS[requested]
-    remedy = found.remedy
+    remedy, target = found.remedy, found.first or path
     if is_folder and found.kind == "image":
-        remedy = "Segment them with: anymask everything FILE -o out/"
-        found = replace(found, first=None)
-    remedy = remedy.replace("FILE", shlex.quote(str(found.first or path)))
+        remedy, target = "Segment them with: anymask everything FILE -o out/", path
+    remedy = remedy.replace("FILE", shlex.quote(str(target)))
     return f"{str(path)!r} is {found.what}{reason}. {remedy}."
 
 

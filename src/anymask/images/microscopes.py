@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from anymask.base import ImageError, MissingExtra
 from anymask.images.decoding import ImageView, check_size, read_head
+from anymask.images.instruments import Places, open_fits, open_mrc
 from anymask.images.tiff import no_such_page
 from anymask.masks import MAX_PIXELS
 
@@ -29,21 +30,6 @@ MICROSCOPES = (".czi", ".lif", ".nd2", *INSTRUMENTS)  # suffixes
 _MAGIC_BYTES = 512  # bytes that identify a file
 _MAX_BYTES = 12 * MAX_PIXELS  # decoded at once: a whole CZI, one page of other formats
 _PAGE_AXES = ("C", "Y", "X", "S", "0")  # the last two are the RGB samples of a pixel
-
-
-@dataclass(frozen=True)
-class Places:
-    """Contents of a file with one or more pages."""
-
-    count: int  # Number of pages
-    hw: tuple[int, int]  # (H, W) of the first page
-    channels: int  # Channels of the first page
-    colors: bool  # Whether the channels are red, green and blue
-    # Function that reads a page by number: (H, W, C) of any number type
-    read: Callable[[int], NDArray[Any]]
-    # (name, length) of the axes of the pages, outermost first; () if images differ
-    axes: tuple[tuple[str, int], ...] = ()
-    nm: float = 0.0  # Length of a pixel along x in nanometers, 0 if unknown
 
 
 def is_microscope(file: Any) -> bool:
@@ -101,8 +87,6 @@ def _opener(file: Any) -> tuple[str, str, Any] | None:
     if not isinstance(head, bytes):
         return None  # text
     if head.startswith(FITS) or head[_MRC_MAP : _MRC_MAP + 4] == MRC:
-        from anymask.images.instruments import open_fits, open_mrc
-
         fits = head.startswith(FITS)
         what, opened = ("a FITS file", open_fits) if fits else ("an MRC file", open_mrc)
         return "", what, lambda file: nullcontext(opened(file))

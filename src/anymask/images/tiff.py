@@ -70,8 +70,9 @@ def is_georeferenced(source: object) -> bool:
     georeferenced JPEG 2000, or the embedding of one, or has a world file or a CRS (.aux.xml) beside
     it."""
     if not isinstance(source, str | Path):
-        kinds = bytes | bytearray | memoryview
-        file: Any = io.BytesIO(source) if isinstance(source, kinds) else source
+        file: Any = (
+            io.BytesIO(source) if isinstance(source, bytes | bytearray | memoryview) else source
+        )
         with contextlib.suppress(AttributeError, OSError, ValueError):  # not a file
             # `seek` of a Pillow image would change the frame that is read.
             if hasattr(file, "read") and file.seek(0) == 0 and _has_georeference(file):
@@ -309,14 +310,6 @@ def _tiff_page(file: BinaryIO, name: str, number: int) -> Iterator[Any]:
         ) from error
 
 
-def _missing_codec(error: Exception) -> str:
-    """Return the compression that requires another package; "" for other errors."""
-    if isinstance(error, ImportError):
-        return "" if error.name == "tifffile" else "Zstandard"  # in Python 3.14 and later
-    found = _NO_CODEC.search(str(error))
-    return found[1] if found else ""
-
-
 class _OneFile(io.RawIOBase):
     """File without a folder, so that tifffile cannot open other files that a TIFF names."""
 
@@ -365,7 +358,11 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
                 raise ImageError(f"Its OME-XML declares more than {_MAX_PLANES} planes")
             yield document
     except Exception as error:
-        if not (codec := _missing_codec(error)):
+        found = _NO_CODEC.search(str(error))
+        codec = found[1] if found else ""
+        if isinstance(error, ImportError) and error.name != "tifffile":
+            codec = "Zstandard"  # in Python 3.14 and later
+        if not codec:
             raise
         raise ImageError(
             f"{name!r} uses {codec} compression, which requires the package 'imagecodecs'. "
