@@ -15,7 +15,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -342,7 +342,7 @@ class TrainingWorker:
             if self.recipe.decode_once or mix is not None:
                 decoded = self.sitting.folder / DECODED_FOLDER
                 images = ImageStore(decoded, mix, enough(self.recipe))
-            coming: Iterator[Any]
+            coming: Any  # batches of images or of clips
             if self.recipe.learn == "memory":
                 coming = clip_batches(self.recipe, self.sitting.data, first, self.sitting.held_out)
             else:
