@@ -254,10 +254,10 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
         PromptError: The layer cannot be read, declares no CRS, or is outside the map.
     """
     try:
-        source, system = layer_source(path, crs)
+        source, declared = layer_source(path, crs)
         with offline_layers():
             meta, _, geometries, columns = pyogrio.raw.read(source, read_geometry=True)
-        shapes, named = shapely.from_wkb(geometries), system or meta["crs"] or crs
+        shapes, named = shapely.from_wkb(geometries), declared or meta["crs"] or crs
     except AnymaskError:
         raise
     except OSError as error:
@@ -269,7 +269,7 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
         ) from error
     if named is None:
         raise PromptError(f"{path.name} does not declare its CRS. Pass --crs EPSG:NUMBER")
-    placed, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
+    system, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
     column = next((columns[fields.index(name)] for name in _LABEL_COLUMNS if name in fields), None)
     found, without, flat = [], list[str](), list[str]()
     for number, shape in enumerate(shapes, start=1):
@@ -280,9 +280,9 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
         value = None if column is None else column[number - 1]
         try:
             if shape.geom_type in ("Point", "MultiPoint"):
-                one = Prompt.of(scene.to_pixels(shapely.get_coordinates(shape), placed))
+                one = Prompt.of(scene.to_pixels(shapely.get_coordinates(shape), system))
             else:
-                box = _box_in_pixels(scene, np.array(shape.bounds), placed)
+                box = _box_in_pixels(scene, np.array(shape.bounds), system)
                 if np.isfinite(box).all() and not (box[2:] > box[:2]).all():
                     flat.append(text)
                     continue
