@@ -97,7 +97,6 @@ from anymask.base.tables import read_csv as read_csv
 from anymask.base.tables import unescape_formula as unescape_formula
 from anymask.base.unpacking import DEFLATE_RATIO as DEFLATE_RATIO
 from anymask.base.unpacking import VOLUME_MEGABYTES as VOLUME_MEGABYTES
-from anymask.base.unpacking import bytes_from as bytes_from
 from anymask.base.unpacking import check_volume_bytes as check_volume_bytes
 from anymask.base.unpacking import read_into as read_into
 from anymask.base.unpacking import unpacked_size as unpacked_size

@@ -23,28 +23,22 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK, _REPEATED, _COMPRESSED = 1 << 17, 1, 2
 
 
-def bytes_from(variable: str, default: int, zero: bool = False) -> int:
-    """Read a number of megabytes from an environment variable, which may be 0 if `zero`.
+def volume_bytes() -> int:
+    """Return the limit in bytes for voxels in memory.
 
     Raises:
-        InputError: The variable is not such a number.
+        InputError: The environment variable is not a positive number.
     """
-    text = os.environ.get(variable, "")
+    text = os.environ.get(VOLUME_MEGABYTES, "")
     try:
-        megabytes = float(text or default)
-        if not 0 <= megabytes < 1e12 or not (megabytes or zero):
+        megabytes = float(text or DEFAULT_MEGABYTES)
+        if not 0 < megabytes < 1e12:
             raise ValueError
     except ValueError:
-        above = "of at least 0" if zero else "above 0"
         raise InputError(
-            f"{variable} must be a number of megabytes {above}, got {text!r}."
+            f"{VOLUME_MEGABYTES} must be a number of megabytes above 0, got {text!r}."
         ) from None
     return int(megabytes * MEGA)
-
-
-def volume_bytes() -> int:
-    """Return the limit in bytes for voxels in memory. Raises the error of `bytes_from`."""
-    return bytes_from(VOLUME_MEGABYTES, DEFAULT_MEGABYTES)
 
 
 def check_volume_bytes(size: int, name: str, part: int = 1) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -23,7 +24,7 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
-from anymask.base import BoolArray, FloatArray, PromptError, UintImage, brief, bytes_from
+from anymask.base import BoolArray, FloatArray, InputError, PromptError, UintImage, brief
 from anymask.masks import (
     CORNERS,
     MAX_STEPS,
@@ -238,8 +239,16 @@ def default_cache() -> EmbeddingCache | None:
 
     Raises InputError if the environment variable is invalid.
     """
-    memory_bytes = bytes_from(CACHE_MEGABYTES, DEFAULT_CACHE_MEGABYTES, zero=True)
-    return EmbeddingCache(memory_bytes) if memory_bytes else None
+    text = os.environ.get(CACHE_MEGABYTES, "")
+    try:
+        megabytes = float(text or DEFAULT_CACHE_MEGABYTES)
+        if not 0 <= megabytes < 1e12:
+            raise ValueError
+    except ValueError:
+        raise InputError(
+            f"{CACHE_MEGABYTES} must be a number of megabytes of at least 0, got {text!r}."
+        ) from None
+    return EmbeddingCache(int(megabytes * 1e6)) if megabytes else None
 
 
 # Prediction for a prompt.
