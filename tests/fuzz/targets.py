@@ -218,7 +218,9 @@ def bundles(root: Path) -> list[Target]:
 
     def use(_: Path) -> None:
         damaged = stated.read_bytes()
-        with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError, OSError):
+        with contextlib.suppress(
+            ValueError, TypeError, LookupError, AttributeError, OSError, RecursionError
+        ):
             record = json.loads(damaged)
             for name in record["sha256"]:
                 record["sha256"][name] = file_sha256(root / name)
