@@ -156,7 +156,7 @@ def _from_safetensors(path: Path) -> Weights:
 
 
 def as_stored(value: NDArray[Any], shape: list[int], order: list[int]) -> torch.Tensor:
-    """Convert a graph's initializer to a network's tensor; see `_from_graphs`."""
+    """Convert an initializer of a graph to a tensor of the network."""
     if order:
         value = value.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
     return torch.from_numpy(np.array(value.reshape(shape), np.float32, order="C"))

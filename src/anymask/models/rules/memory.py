@@ -123,9 +123,7 @@ class TrackingSettings:
     # Side of the squares in which memory maps are averaged when read (Xiong et al. 2024,
     # EfficientTAM, arXiv:2411.18933, section 3.2).
     pool: int = 1
-    # Whether missing memories are replaced by the most recent ones of any age. memories are read,
-    # however old they are.
-    fill_gaps: bool = False
+    fill_gaps: bool = False  # Whether older memories replace missing ones, whatever their age
 
 
 def with_postprocessing(settings: TrackingSettings) -> TrackingSettings:
