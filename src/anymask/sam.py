@@ -115,7 +115,9 @@ def batch_prompts(given: tuple[Any, ...], scale_xy: tuple[float, float]) -> list
         )
     for part, axes in ((coords, (3,)), (labels, (2,)), (boxes, (2,)), (masks, (3, 4))):
         if part is not None and (part.ndim not in axes or len(part) != len(rows)):
-            shapes = ", ".join(str(one if one is None else tuple(one.shape)) for one in given)
+            shapes = ", ".join(
+                str(array if array is None else tuple(array.shape)) for array in given
+            )
             raise InputError(
                 f"Invalid prompt batch: {shapes}. Expected points (B, P, 2), labels "
                 "(B, P), boxes (B, 4) and masks (B, 1, m, m), or None for those that "
@@ -153,17 +155,17 @@ def answer_arrays(answer: Prediction, return_logits: bool) -> Answer:
     Args:
         return_logits: Float logits in place of bool masks.
     """
-    own = answer.picked(np.argsort(answer.order, kind="stable").tolist())
-    whole = logits_to_image(own.logits, own.geometry) if return_logits else own.masks
-    return whole, own.scores, own.logits
+    ordered = answer.picked(np.argsort(answer.order, kind="stable").tolist())
+    whole = logits_to_image(ordered.logits, ordered.geometry) if return_logits else ordered.masks
+    return whole, ordered.scores, ordered.logits
 
 
 def answer_tensors(
     answers: Sequence[Prediction], return_logits: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The same of B prompts, stacked. Raises MissingExtra without torch."""
-    found = [answer_arrays(one, return_logits) for one in answers]
-    masks, quality, logits = (to_tensor(np.stack(part)) for part in zip(*found, strict=True))
+    arrays = [answer_arrays(answer, return_logits) for answer in answers]
+    masks, quality, logits = (to_tensor(np.stack(part)) for part in zip(*arrays, strict=True))
     return masks, quality, logits
 
 
@@ -248,18 +250,18 @@ class SamModel:
                 2), point_labels (B, P), boxes (B, 4), mask_inputs (B, 1, m, m).
             multimask_output: True: three masks a prompt; False: one.
         """
-        return [self._forward(one, multimask_output) for one in batched_input]
+        return [self._forward(photo, multimask_output) for photo in batched_input]
 
     def _forward(self, one: Mapping[str, Any], several: bool) -> dict[str, torch.Tensor]:
         height, width = one["original_size"]
-        seen = _encode_resized(self.model, one["image"], (height, width))
+        features = _encode_resized(self.model, one["image"], (height, width))
         rows, columns = one["image"].shape[-2:]
         scale = (columns / width, rows / height)
         keys = ("point_coords", "point_labels", "boxes", "mask_inputs")
         prompts = batch_prompts(tuple(one.get(key) for key in keys), scale)
-        found = self.model.segment(seen, prompts=prompts, multimask=bool(several))
+        answers = self.model.segment(features, prompts=prompts, multimask=bool(several))
         names = ("masks", "iou_predictions", "low_res_logits")
-        return dict(zip(names, answer_tensors(found, False), strict=True))
+        return dict(zip(names, answer_tensors(answers, False), strict=True))
 
 
 def _encode_resized(model: Model, image: torch.Tensor, original_size: tuple[int, int]) -> Features:
@@ -428,8 +430,8 @@ class SamPredictor:
         Returns masks (B, C, H, W), qualities (B, C), logits (B, C, m, m). Raises PromptError, and
         MissingExtra without torch.
         """
-        given = (point_coords, point_labels, boxes, mask_input)
-        prompts = batch_prompts(given, self._seen.geometry.scale_xy)
+        parts = (point_coords, point_labels, boxes, mask_input)
+        prompts = batch_prompts(parts, self._seen.geometry.scale_xy)
         return answer_tensors(self._ask(prompts, multimask_output), return_logits)
 
     def get_image_embedding(self) -> torch.Tensor:
@@ -497,8 +499,8 @@ class SamAutomaticMaskGenerator:
             if name not in given and value is not None
         }
         grid: GridDict = {"mode": "exact", **settings}  # type: ignore[typeddict-item]  # fields above
-        found = self.opened.everything(image, **grid, tile=None)
-        return [record.to_sa1b(None, self.output_mode) for record in found]
+        masks = self.opened.everything(image, **grid, tile=None)
+        return [record.to_sa1b(None, self.output_mode) for record in masks]
 
 
 # transformers.
@@ -521,11 +523,11 @@ class MaskGeneration:
                 of `Model.everything`.
         """
         if isinstance(inputs, list):
-            return [self(one, points_per_batch, **settings) for one in inputs]
+            return [self(image, points_per_batch, **settings) for image in inputs]
         named = {OUR_SETTINGS.get(name, name): value for name, value in settings.items()}
         image = load_image(inputs)
-        found = self.model.everything(image, points_per_batch=points_per_batch, **named)
-        return found.to_pipeline()
+        masks = self.model.everything(image, points_per_batch=points_per_batch, **named)
+        return masks.to_pipeline()
 
 
 def pipeline(

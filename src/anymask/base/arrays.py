@@ -73,14 +73,14 @@ def read_arrays(file: BinaryIO, ends: tuple[str, ...] = ("",)) -> dict[str, NDAr
 
     with _explain("Not a NumPy archive (.npz)"), zipfile.ZipFile(file) as archive:
         check_members(archive)
-        found = {}
+        arrays = {}
         for member in archive.infolist():
             name, dot, suffix = member.filename.rpartition(".")
             if (dot, suffix) != (".", "npy"):
                 raise DataError(f"Its member {member.filename[:60]!r} is not an array.")
             if name.endswith(ends):
-                found[name] = read_array(io.BytesIO(archive.read(member)))
-        return found
+                arrays[name] = read_array(io.BytesIO(archive.read(member)))
+        return arrays
 
 
 def check_members(archive: zipfile.ZipFile) -> None:

@@ -40,8 +40,8 @@ def brief_text(value: object) -> str:
     # A generated one shows all fields in full.
     is_generated = is_dataclass(value) and made is not _brief_repr and hasattr(made, "__wrapped__")
     if type(value).__module__.startswith("anymask.") and not is_generated:
-        own = "" if made is object.__repr__ else repr(value)
-        return own if 0 < len(own) <= _MAX_OWN else f"<{type(value).__name__}>"
+        shown = "" if made is object.__repr__ else repr(value)
+        return shown if 0 < len(shown) <= _MAX_OWN else f"<{type(value).__name__}>"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         sides = "x".join(map(str, value.shape)) or "number"
         return f"{sides} {str(value.dtype).removeprefix('torch.')}"
@@ -58,8 +58,8 @@ def brief_text(value: object) -> str:
 
 
 def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:
-    given = value.items() if isinstance(value, Mapping) else value
-    items = [*itertools.islice(given, _MAX_ITEMS + 1)]
+    entries = value.items() if isinstance(value, Mapping) else value
+    items = [*itertools.islice(entries, _MAX_ITEMS + 1)]
     flat = [part for item in items for part in (item if isinstance(item, tuple) else (item,))]
     if len(items) <= _MAX_ITEMS and all(isinstance(part, _SHOWN_TYPES) for part in flat):
         text = repr(value)
@@ -70,11 +70,11 @@ def _items(value: Mapping[Any, Any] | Set[Any] | Sequence[Any]) -> str:
 
 def _brief_repr(self: Any) -> str:
     parts, room = [], _MAX_LINE
-    for one in fields(self):
-        value = getattr(self, one.name, None)
-        if not one.repr or value is None or (isinstance(value, str | Sequence) and not value):
+    for field in fields(self):
+        value = getattr(self, field.name, None)
+        if not field.repr or value is None or (isinstance(value, str | Sequence) and not value):
             continue
-        parts.append(f"{one.name}={brief_text(value)}")
+        parts.append(f"{field.name}={brief_text(value)}")
         room -= len(parts[-1]) + 2
         if room < 0:
             parts[-1] = "…"

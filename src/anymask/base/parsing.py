@@ -71,9 +71,9 @@ def without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [without_surrogates(one) for one in value]
+        return [without_surrogates(part) for part in value]
     if isinstance(value, dict):
-        return {without_surrogates(key): without_surrogates(one) for key, one in value.items()}
+        return {without_surrogates(key): without_surrogates(part) for key, part in value.items()}
     return value
 
 
@@ -127,7 +127,7 @@ def _reason(error: Exception) -> str:
         return f"invalid UTF-8 at byte {error.start}"
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}, column {error.colno}"
-    place = re.search(r"line \d+, column \d+", str(error))  # from a tomllib message
-    if place:
-        return place[0]
+    match = re.search(r"line \d+, column \d+", str(error))  # from a tomllib message
+    if match:
+        return match[0]
     return "incomplete" if "end of document" in str(error) else "a number has too many digits"

@@ -81,7 +81,7 @@ def _entry_points(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
     """Read the metadata of all distributions on the path, once, since it takes about 50 ms."""
     from importlib.metadata import entry_points
 
-    return {one.name: one for one in entry_points(group=f"anymask.{group}")}
+    return {entry.name: entry for entry in entry_points(group=f"anymask.{group}")}
 
 
 def load_plugin(group: str, name: str) -> Any:
@@ -91,19 +91,21 @@ def load_plugin(group: str, name: str) -> Any:
         MissingPlugin: The plug-in that adds it is not installed.
         ConfigError: It cannot be imported.
     """
-    if (found := installed_plugins(group).get(name)) is not None:
+    if (entry := installed_plugins(group).get(name)) is not None:
         try:
-            return found.load().COMMAND if group == "commands" else found.load()
+            return entry.load().COMMAND if group == "commands" else entry.load()
         except AnymaskError:
             raise
         except Exception as error:  # the code of another package can raise anything
             if isinstance(error, ImportError) and missing_extra(error, repr(name)) is not None:
                 raise
             raise ConfigError(
-                f"The {_called(group, name)} of the plug-in {found.value} cannot be loaded "
+                f"The {_called(group, name)} of the plug-in {entry.value} cannot be loaded "
                 f"({str(error)[:200]}). Update or uninstall the package that provides it."
             ) from error
-    if owner := next((own for own, one in PLUGINS.items() if one.provides(group, name)), None):
+    if owner := next(
+        (key for key, plugin in PLUGINS.items() if plugin.provides(group, name)), None
+    ):
         raise MissingPlugin(owner, _called(group, name))
     return None
 

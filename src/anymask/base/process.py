@@ -125,10 +125,10 @@ def import_offline(module: str) -> Any:
     ):
         if owner == package:
             os.environ.setdefault(variable, value)
-    found = importlib.import_module(module)
+    loaded = importlib.import_module(module)
     if package == "onnxruntime" and os.environ[TELEMETRY] != "0":
         # The client is already running if other code imported the package first.
         stop = getattr(sys.modules[package], "disable_telemetry_events", None)
         if stop is not None:
             stop()
-    return found
+    return loaded

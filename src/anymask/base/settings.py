@@ -201,7 +201,7 @@ class DeclaredSetting:
         if isinstance(value, list | tuple | dict):
             part = self._parts().get(dict if isinstance(value, dict) else tuple)
             items = value.values() if isinstance(value, dict) else value
-            return part is not None and all(part._takes(one) for one in items)
+            return part is not None and all(part._takes(item) for item in items)
         if self.number is None or not isinstance(value, (int, self.number)):
             return False
         if isinstance(value, int) and abs(value) > _MAX_INTEGER:
@@ -275,8 +275,8 @@ def as_settings(kind: type[Settings], given: Mapping[str, Any], **more: Any) -> 
     Raises:
         InputError: A keyword is unknown, or a value is invalid.
     """
-    check_keywords(given, sorted({one.name for one in fields(kind)} - more.keys()))  # type: ignore[arg-type]  # a dataclass
-    paths = {one.name for one in list_settings(kind) if Path in one.members}
+    check_keywords(given, sorted({field.name for field in fields(kind)} - more.keys()))  # type: ignore[arg-type]  # a dataclass
+    paths = {setting.name for setting in list_settings(kind) if Path in setting.members}
     values = {
         name: Path(value) if name in paths and value is not None else value
         for name, value in given.items()
@@ -298,16 +298,18 @@ def settings_from_table(
     Raises:
         ConfigError: A key is unknown or missing, or a value is invalid.
     """
-    declared = {one.name: one for one in list_settings(kind)}
+    declared = {setting.name: setting for setting in list_settings(kind)}
     for name in table:
         if name not in declared:
             raise ConfigError(
                 f"Unknown key {name!r} in {where}. Known keys: {', '.join(declared)}."
             )
-    for name, one in declared.items():
-        if one.default is MISSING and name not in table:
-            raise ConfigError(f"Missing {name} in {where}. Set it to {one.expected}.")
-    values = {key: tuple(one) if isinstance(one, list) else one for key, one in table.items()}
+    for name, setting in declared.items():
+        if setting.default is MISSING and name not in table:
+            raise ConfigError(f"Missing {name} in {where}. Set it to {setting.expected}.")
+    values = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
+    }
     try:
         return kind(**more, **values)
     except InputError as error:
@@ -332,15 +334,15 @@ def describe_settings(declared: type[Settings]) -> type[Settings]:
     about = (declared.__doc__ or "").rstrip()
     declared.__doc__ = "\n".join([about, "", "    Attributes:", *rows, ""])
     vars(declared)["__init__"].__annotations__ |= get_type_hints(declared)
-    own = vars(declared).get("__post_init__")
-    wrapped = own or vars(declared)["__init__"]
+    hook = vars(declared).get("__post_init__")
+    wrapped = hook or vars(declared)["__init__"]
 
     @functools.wraps(wrapped)
     def checked(self: object, *args: Any, **given: Any) -> None:
-        if own is not None:
+        if hook is not None:
             check_settings(self)
         wrapped(self, *args, **given)
-        if own is None:
+        if hook is None:
             check_settings(self)
 
     setattr(declared, wrapped.__name__, checked)

@@ -166,8 +166,8 @@ def page_name(name: str, page: int) -> str:
 
 def split_page_name(name: str) -> tuple[str, int] | None:
     """Split a page's name into image name and page; None for other names."""
-    found = _PAGE.fullmatch(name)
-    return (found["photo"], int(found["page"])) if found else None
+    match = _PAGE.fullmatch(name)
+    return (match["photo"], int(match["page"])) if match else None
 
 
 def disk_message(error: OSError, place: Path | None = None) -> str:

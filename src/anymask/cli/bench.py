@@ -217,13 +217,13 @@ def _measure_steps(args: argparse.Namespace, pixels: Path, notes: list[str]) -> 
         for mode, settings in modes.items():
             column = f"{runtime}, {mode}" if mode else runtime
             start = time.perf_counter()
-            found = model.everything(
+            masks = model.everything(
                 image if field_rules(model.name).turns > 1 else features,
                 **{"grid": args.grid, **settings},
             )
             spent = time.perf_counter() - start
             figures.append(Measurement("everything", column, spent, turns=(spent,)))
-            figures.append(Measurement("number of automatic masks", column, len(found), ""))
+            figures.append(Measurement("number of automatic masks", column, len(masks), ""))
     return figures
 
 

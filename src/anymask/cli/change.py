@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> None:
         open_scene(args, [args.after], settings) as other,
         aligned(other, first, register=not args.no_register) as second,
     ):
-        if found := second.about.get("registered"):
-            (height, width), move = first.image_hw, np.array(found)
+        if transform := second.about.get("registered"):
+            (height, width), move = first.image_hw, np.array(transform)
             center = np.array([width / 2, height / 2])
             x, y = move[:, :2] @ center + move[:, 2] - center
             say(f"registered {second.name}: its content is displaced by {x:.1f}, {y:.1f} pixels")

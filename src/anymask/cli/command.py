@@ -84,7 +84,7 @@ class CommandParser(argparse.ArgumentParser):
             return whole
         kept = {id(action): action.help for action in self._actions}
         epilog, self.epilog = self.epilog, None
-        shown = [str(one.metavar or one.dest) for one in self._actions if not one.option_strings]
+        shown = [str(arg.metavar or arg.dest) for arg in self._actions if not arg.option_strings]
         shown += ["|".join(map(_usage_of, choices)) for choices in self._required_options()]
         usage, self.usage = self.usage, self.usage or " ".join([self.prog, *shown, "[OPTION ...]"])
         required = {id(action) for choices in self._required_options() for action in choices}
@@ -110,13 +110,13 @@ class CommandParser(argparse.ArgumentParser):
         choices = [
             group._group_actions for group in self._mutually_exclusive_groups if group.required
         ]
-        return choices + [[one] for one in self._actions if one.option_strings and one.required]
+        return choices + [[arg] for arg in self._actions if arg.option_strings and arg.required]
 
     def parse_args(self, words: Any = None, namespace: Any = None) -> Any:
         """Parse the arguments; without a subcommand, the default `action` is used if there is one.
         Raises InputError."""
         words, default = list(words), self.get_default("action")
-        if default and words[:1] not in [[one] for one in (*_sub_parsers(self), *_HELP)]:
+        if default and words[:1] not in [[word] for word in (*_sub_parsers(self), *_HELP)]:
             words = [default, *words]
         self._typed = words
         ready = list(joined_values(self, words))
@@ -147,8 +147,8 @@ class CommandParser(argparse.ArgumentParser):
                     raise InputError(f"{option}: {error}") from error
         rewritten = message
         for pattern, text in _MESSAGES:
-            if found := re.fullmatch(pattern, message, re.DOTALL):
-                rewritten = text.format(*(_TYPE_NAMES.get(part, part) for part in found.groups()))
+            if match := re.fullmatch(pattern, message, re.DOTALL):
+                rewritten = text.format(*(_TYPE_NAMES.get(part, part) for part in match.groups()))
                 break
         if message.startswith("the following") and (actions := _sub_parsers(self)):
             rewritten += f". Choose from: {', '.join(actions)}"
@@ -161,10 +161,10 @@ class CommandParser(argparse.ArgumentParser):
     def in_options(self, message: str) -> str:
         """Write the arguments of Python calls in an error as options of this command, as in
         `--detector llmdet_tiny`, and remove hints "(in Python ...)"."""
-        chosen: argparse.ArgumentParser = self
+        parser: argparse.ArgumentParser = self
         for word in self._typed:
-            chosen = _sub_parsers(chosen).get(word, chosen)
-        known = chosen._option_string_actions
+            parser = _sub_parsers(parser).get(word, parser)
+        known = parser._option_string_actions
         options = {name.lstrip("-").replace("-", "_"): name for name in known}
 
         def written(part: re.Match[str]) -> str:
@@ -249,11 +249,11 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
     It runs before argparse, which would report the remaining value of the option instead.
     """
     options, outputs = parser._option_string_actions, 0
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word == "--":
             return
         if (chosen := _sub_parsers(parser).get(word)) is not None:
-            check_options(chosen, words[place + 1 :])
+            check_options(chosen, words[index + 1 :])
             return
         name = word.partition("=")[0]
         if name in options:
@@ -267,10 +267,10 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
             continue
         if name == "--json" and "--output" in options:
             raise InputError("Unknown option --json. To write JSON, pass -o FILE.json.")
-        if name in ("-o", "--output") and any(one.metavar == "OUT" for one in parser._actions):
+        if name in ("-o", "--output") and any(arg.metavar == "OUT" for arg in parser._actions):
             raise InputError(f"Unknown option {name}. Pass the output without it, after the input.")
         remedy = (
-            did_you_mean(name, [one for one in options if one.startswith("--")])
+            did_you_mean(name, [option for option in options if option.startswith("--")])
             or f"'{parser.prog} --help' lists the options."
         )
         raise InputError(f"Unknown option {name}. {remedy}")
@@ -278,10 +278,10 @@ def check_options(parser: argparse.ArgumentParser, words: Sequence[str]) -> None
 
 def _all_options(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     """Return the options of a parser and its subcommands."""
-    found: dict[str, argparse.Action] = {}
+    options: dict[str, argparse.Action] = {}
     for chosen in _sub_parsers(parser).values():
-        found |= _all_options(chosen)
-    return found | parser._option_string_actions
+        options |= _all_options(chosen)
+    return options | parser._option_string_actions
 
 
 def _sub_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -373,8 +373,8 @@ class Command:
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add the arguments and the subcommands to a parser."""
-        for one in self.arguments:
-            one.add_to(parser)
+        for argument in self.arguments:
+            argument.add_to(parser)
         if self.stdout:
             parser.set_defaults(stdout=True)
         if self.actions:
@@ -412,8 +412,8 @@ class Command:
 
     def check_inputs(self, args: argparse.Namespace) -> None:
         """Raise InputError for the first input file or folder that does not exist."""
-        for one in _inputs(self.arguments):
-            given = getattr(args, one.place, None)
+        for argument in _inputs(self.arguments):
+            given = getattr(args, argument.place, None)
             for value in given if isinstance(given, list) else [given]:
                 if value is not None and _is_path(str(value)) and not Path(value).exists():
                     raise InputError(f"File or folder not found: {str(value)!r}. Check the path.")
@@ -456,10 +456,10 @@ class Argument(_Keywords):
 
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Add the argument."""
-        given = {one.name: getattr(self, one.name) for one in fields(_Keywords)}
+        keywords = {field.name: getattr(self, field.name) for field in fields(_Keywords)}
         if callable(self.default):
-            given["default"] = self.default()
-        how = {name: value for name, value in given.items() if value is not None}
+            keywords["default"] = self.default()
+        how = {name: value for name, value in keywords.items() if value is not None}
         action = parser.add_argument(*self.names.split(), **how)
         action.rare = self.rare  # type: ignore[attr-defined]  # read by `CommandParser`
 
@@ -474,8 +474,8 @@ class Group:
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Add the group."""
         group = parser.add_argument_group(self.title)
-        for one in self.items:
-            one.add_to(group)
+        for item in self.items:
+            item.add_to(group)
 
 
 @dataclass(frozen=True)
@@ -488,17 +488,17 @@ class Exclusive:
     def add_to(self, parser: argparse._ActionsContainer) -> None:
         """Add the options."""
         group = parser.add_mutually_exclusive_group(required=self.required)
-        for one in self.items:
-            one.add_to(group)
+        for item in self.items:
+            item.add_to(group)
 
 
 def _inputs(items: tuple[Item, ...]) -> Iterator[Argument]:
     """Arguments that name files or folders to read, also those in groups."""
-    for one in items:
-        if isinstance(one, Group | Exclusive):
-            yield from _inputs(one.items)
-        elif isinstance(one, Argument) and one.reads:
-            yield one
+    for item in items:
+        if isinstance(item, Group | Exclusive):
+            yield from _inputs(item.items)
+        elif isinstance(item, Argument) and item.reads:
+            yield item
 
 
 def _is_path(word: str) -> bool:

@@ -42,16 +42,16 @@ def commands() -> dict[str, str]:
     """Return the module of every command: those of installed plug-ins, then the built-in ones."""
     from anymask.base import installed_plugins  # not loaded by a built-in command
 
-    return {name: one.value for name, one in installed_plugins("commands").items()} | COMMANDS
+    return {name: entry.value for name, entry in installed_plugins("commands").items()} | COMMANDS
 
 
 def plugin_summaries() -> dict[str, str]:
     """Return the summary of every command of installed plug-ins, without importing them."""
     from anymask.base import PLUGINS, installed_plugins
 
-    known = {name: text for one in PLUGINS.values() for name, text in one.commands.items()}
+    known = {name: text for plugin in PLUGINS.values() for name, text in plugin.commands.items()}
     return {
-        name: known.get(name) or f"command of the plug-in {one.dist.name if one.dist else '?'}"
-        for name, one in installed_plugins("commands").items()
+        name: known.get(name) or f"command of the plug-in {entry.dist.name if entry.dist else '?'}"
+        for name, entry in installed_plugins("commands").items()
         if name not in COMMANDS
     }

@@ -44,7 +44,7 @@ def list_formats() -> str:
     formats, layouts = all_formats(), all_layouts()
     width = max(map(len, [*formats, *layouts]))
     rows, more = (
-        [f"  {name:<{width}}  {one.about}" for name, one in every.items()]
+        [f"  {name:<{width}}  {entry.about}" for name, entry in every.items()]
         for every in (formats, layouts)
     )
     about = "options for an IN that has the layout of a published dataset:"

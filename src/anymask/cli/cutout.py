@@ -80,13 +80,13 @@ def run(args: argparse.Namespace) -> None:
             return
         item = job.item()
         check_outputs([item.output(suffix)], item.image, *args.read)
-        found = run_image(job, task, args.json)
-        if found == 0:
+        count = run_image(job, task, args.json)
+        if count == 0:
             raise InputError(f"{item.image}: {nothing}")
         if any(map(is_stdout, args.outputs)):
             write_stdout(item.output(suffix).read_bytes())
         else:
-            say(f"{'exists:' if found is None else 'wrote'} {item.output(suffix)}")
+            say(f"{'exists:' if count is None else 'wrote'} {item.output(suffix)}")
 
 
 def cut_video(args: argparse.Namespace) -> None:
@@ -106,12 +106,14 @@ def cut_video(args: argparse.Namespace) -> None:
                 raise InputError(
                     "Objects are selected by --words or by a prompt, not by both. Remove one."
                 )
-            given: Any = read_options(args, FindSettings)
+            settings: Any = read_options(args, FindSettings)
             paths = [Path(text) for text in outputs]
-            notes = cut_words(model.load, video, args.words, paths, style, bar.update, **given)
+            notes = cut_words(model.load, video, args.words, paths, style, bar.update, **settings)
         else:
-            own = {{"point_labels": "labels"}.get(name, name): one for name, one in prompt.items()}
-            prompts = [Prompt.of(**own)] if prompt else []
+            fields = {
+                {"point_labels": "labels"}.get(name, name): value for name, value in prompt.items()
+            }
+            prompts = [Prompt.of(**fields)] if prompt else []
             job = TrackFiles(
                 video=str(video), prompts=prompts, outputs=outputs, cutout=style, subject=not prompt
             )
@@ -127,14 +129,14 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
         open_sources(args.sources, allow_url=args.allow_url) as paths,
         tempfile.TemporaryDirectory() as aside,
     ):
-        one = len(paths) == 1 and not paths[0].is_dir()
+        single = len(paths) == 1 and not paths[0].is_dir()
         if len(outputs) == 1 and NAME_FIELD in Path(outputs[0]).name:
             _check_image(outputs[0])
             suffix = file_suffix(outputs[0])
             yield read_job(args, paths, outputs, ("", ""), suffix), suffix
         elif len(outputs) == 1 and is_file_name(outputs[0]):
             _check_image(outputs[0])
-            if not one:
+            if not single:
                 suffix = "" if is_stdout(outputs[0]) else file_suffix(outputs[0])
                 raise InputError(
                     f"-o {outputs[0]} is one file, but there are several images. Pass "
@@ -146,7 +148,7 @@ def _job(args: argparse.Namespace) -> Iterator[tuple[FolderJob, str]]:
                 return
             suffix = file_suffix(outputs[0])
             yield replace(job, named=((suffix, Path(outputs[0])),)), suffix
-        elif not outputs and one:
+        elif not outputs and single:
             job = read_job(args, paths, [aside], ("", ""))
             yield replace(job, named=((".png", Path(paths[0].stem + ".cut.png")),)), ".png"
         else:

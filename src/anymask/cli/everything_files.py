@@ -77,7 +77,7 @@ def open_job(
         named = read_files(files, job.item().image, Path(aside), frozenset(args.read))
         own = ((".json", named.records), (".png", named.source_image))
         pairs = [(suffix, path) for suffix, path in own if path is not None]
-        places = [one.path for one in named.others if one.path] + [path for _, path in pairs]
+        places = [out.path for out in named.others if out.path] + [path for _, path in pairs]
         first = (places or [Path(aside, "stdout")])[0]
         log = first.with_name(f".{first.name}{SEARCH_LOG}")
         yield replace(job, named=(*pairs, (SEARCH_LOG, log))), named
@@ -94,11 +94,12 @@ def read_files(outputs: Sequence[str], image: Path, aside: Path, inputs: frozens
     words = ["-.json" if output == STDOUT else output for output in outputs]
     targets = plan_targets(words, image.stem, "overlay", several=False, many=True)
     check_outputs([target.path for target in targets if target.path], image)
-    own = [one for one in targets if one.kind in ("sa1b", "overlay")]
-    others = [one for one in targets if one not in own]
-    printed = [aside / f"stdout{one.suffix}" for one in own if one.path is None]
+    own = [target for target in targets if target.kind in ("sa1b", "overlay")]
+    others = [target for target in targets if target not in own]
+    printed = [aside / f"stdout{target.suffix}" for target in own if target.path is None]
     records, image_settings = (
-        [one.path or printed[0] for one in own if one.kind == kind] for kind in ("sa1b", "overlay")
+        [target.path or printed[0] for target in own if target.kind == kind]
+        for kind in ("sa1b", "overlay")
     )
     if len(records) > 1 or len(image_settings) > 1:
         raise InputError(
@@ -106,10 +107,10 @@ def read_files(outputs: Sequence[str], image: Path, aside: Path, inputs: frozens
             "image such as .png, .csv, .svg, .geojson, .xml, .txt or .npy. To write "
             "other formats, convert the .json with anymask convert."
         )
-    for one in others:
-        if one.kind == "cutout" and one.path and not has_place(one.path):
+    for other in others:
+        if other.kind == "cutout" and other.path and not has_place(other.path):
             raise InputError(
-                f"-o {one.path} names a single cut-out. Add {{n}} or {{label}} to the name."
+                f"-o {other.path} names a single cut-out. Add {{n}} or {{label}} to the name."
             )
     return Files(
         records[0] if records else None,
@@ -139,8 +140,8 @@ def write_others(files: Files, item: ImageItem, image_settings: ImageSettings) -
     with ProgressBar("write"):
         return [
             name
-            for one in files.others
-            for name in write_objects(one, masks, shown, (), files.inputs)
+            for target in files.others
+            for name in write_objects(target, masks, shown, (), files.inputs)
         ]
 
 
@@ -164,23 +165,23 @@ def process_files(
             return
         item = job.item()
         task = task if files is None else replace(task, overlay=files.source_image is not None)
-        found = run_image(job, task, args.json, "search")
+        count = run_image(job, task, args.json, "search")
         named = [item.output(".json"), *([item.output(".png")] if task.overlay else [])]
         written: list[str] = []
         if files is not None:
             written = write_others(files, item, task.image_settings)
-            kept = (files.records, files.source_image)
-            named = [one for one in kept if one is not None and one != files.printed]
+            paths = (files.records, files.source_image)
+            named = [path for path in paths if path is not None and path != files.printed]
             if files.printed is not None:
                 write_stdout(files.printed.read_bytes())
-        if found is None:
-            lines = [*(f"exists: {one}" for one in named), *(f"wrote {one}" for one in written)]
+        if count is None:
+            lines = [*(f"exists: {path}" for path in named), *(f"wrote {path}" for path in written)]
         else:
-            lines = [f"wrote {one}" for one in [*named, *written] or ["standard output"]]
+            lines = [f"wrote {path}" for path in [*named, *written] or ["standard output"]]
             described = nothing
-            if found:
+            if count:
                 path = item.output(".json")
                 share = 100 * parse_json(path.read_bytes(), path)["anymask"]["coverage"]
-                described = f"{counted(found, 'mask')} covering {share:.0f} % of the image"
+                described = f"{counted(count, 'mask')} covering {share:.0f} % of the image"
             lines[0] += f": {described}"
         say("\n".join(lines))

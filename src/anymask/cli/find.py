@@ -48,11 +48,11 @@ FIND_ENDINGS = (".found", "-found")  # suffixes of results, and of an output fol
 
 def run(args: argparse.Namespace) -> None:
     """Process all images. Raises DataError at the end if some failed."""
-    given = read_options(args, FindSettings)
-    if "detector" in given and Path(args.detector).is_dir():
-        given["detector"] = Path(args.detector).absolute()
+    options = read_options(args, FindSettings)
+    if "detector" in options and Path(args.detector).is_dir():
+        options["detector"] = Path(args.detector).absolute()
     model = read_model(args)
-    settings = FindSettings(device=model.device, **given)
+    settings = FindSettings(device=model.device, **options)
     phrases: tuple[Phrase, ...] = ()
     if not args.like:
         if args.unlike or args.method:
@@ -67,11 +67,11 @@ def run(args: argparse.Namespace) -> None:
         is_file = "\n" not in words and file.suffix and file.is_file()
         phrases = read_phrases(file if is_file else words, settings.score)
         if args.every is not None or is_video(args.sources):
-            follow(args, file if is_file else words, given)
+            follow(args, file if is_file else words, options)
             return
     elif args.every is not None or is_video(args.sources):
         raise InputError("--like does not support videos. Pass text to search a video.")
-    like, unlike = (given or None for given in (args.like, args.unlike))
+    like, unlike = (examples or None for examples in (args.like, args.unlike))
     task = FindTask(phrases, settings, model, read_images(args), args.overlay, like, unlike)
     if wants_map(args):
         from anymask.cli.maps import search_map

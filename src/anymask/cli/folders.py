@@ -104,11 +104,11 @@ def run_folder(
                 line = f"all other failures are listed in {job.log}"
             with bar.silent():
                 print(f"anymask: {line}", file=sys.stderr)
-        found, made = now.made - made, now.made
+        count, made = now.made - made, now.made
         if now.image is not None and each:
             with bar.silent():
-                print(f"{now.image}: {counted(found, each)}", flush=True)
-        elif now.image is not None and empty and not found and now.empty <= FIRST_FAILURES:
+                print(f"{now.image}: {counted(count, each)}", flush=True)
+        elif now.image is not None and empty and not count and now.empty <= FIRST_FAILURES:
             with bar.silent():
                 print(f"anymask: {now.image}: {empty}", file=sys.stderr)
         bar.note = f"{now.failed} failed" if now.failed else ""

@@ -162,10 +162,10 @@ def unknown(name: str, rest: Sequence[str] = ()) -> str:
     known = commands()
     if name.lower() not in known and FILE.fullmatch(name):
         prompted = any(word.startswith(("--point", "--box", "--mask")) for word in rest)
-        given = " ".join(rest) if prompted else "--point X,Y"
+        prompt = " ".join(rest) if prompted else "--point X,Y"
         return (
             f"Unknown command {name!r}. The command must be the first argument. To "
-            f"segment one object: anymask segment {name} {given}. To segment all "
+            f"segment one object: anymask segment {name} {prompt}. To segment all "
             f"objects: anymask everything {name}"
         )
     near = COMMAND_WORDS.get(name.lower()) or nearest(name, known)

@@ -65,7 +65,7 @@ def search_map(args: argparse.Namespace, task: EverythingTask | FindTask) -> Non
             work.model,
             work.segment_tile,
             about=work.about,
-            prompt=", ".join(one.prompt for one in phrases or ())
+            prompt=", ".join(phrase.prompt for phrase in phrases or ())
             or ("everything" if phrases is None else "similar to an exemplar"),
             tile=TilingSettings(**read_options(args, TilingSettings, ("tile",))).tile,
             nested=bool({"granularity", "layout"} & set(getattr(task, "arrangement", ()))),
@@ -113,24 +113,24 @@ def read_map_prompts(args: argparse.Namespace, scene: Scene, settings: MapSettin
 
     def place(kind: Kind, values: list[Any]) -> Any:
         given = (None, None, values) if kind == "box" else (values, None, None)
-        one = placed_prompt(scene, settings.crs, *given)
-        placed = one.points if one.box is None else one.box
+        prompt = placed_prompt(scene, settings.crs, *given)
+        placed = prompt.points if prompt.box is None else prompt.box
         assert placed is not None
         return placed.reshape(np.shape(values))
 
-    found = []
+    prompts = []
     if args.parts or settings.prompts is None:
         if any(kind == "mask" for kind, _ in args.parts):
             raise InputError("--mask does not support maps. Pass points or boxes.")
-        for one, parts in zip(
+        for prompt, parts in zip(
             read_words(args.parts, place), parts_by_object(args.parts), strict=True
         ):
             words = (f"{'point' if kind == 'negative' else kind} {text}" for kind, text in parts)
-            found.append(replace(one, source="; ".join(words)))
-        found = on_the_map(found, scene, "the command line")
+            prompts.append(replace(prompt, source="; ".join(words)))
+        prompts = on_the_map(prompts, scene, "the command line")
     if settings.prompts is not None:
-        found += read_prompts(settings.prompts, scene, settings.crs)
-    return found
+        prompts += read_prompts(settings.prompts, scene, settings.crs)
+    return prompts
 
 
 def write_survey(
@@ -144,9 +144,9 @@ def write_survey(
             scene, processor, args.outputs, simplify=settings.simplify, min_area=settings.min_area,
             right_angles=settings.right_angles, progress=bar.update,
         )  # fmt: skip
-    found, windows = counted(report.objects, "object"), counted(report.windows, "window")
+    objects, windows = counted(report.objects, "object"), counted(report.windows, "window")
     for output in args.outputs:
-        say(f"wrote {output}: {found} from {windows}")
+        say(f"wrote {output}: {objects} from {windows}")
     if report.left_out:
         say(
             f"{report.left_out} objects were omitted because they are larger than a "

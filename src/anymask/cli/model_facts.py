@@ -44,12 +44,12 @@ def show_list(json_file: Path | None) -> None:
             {"absent": "", "bundled": ""}.get(state.status, state.status), what.plugin,
         ))  # fmt: skip
         facts.append(facts_of(what, state))
-    for one in known_detectors().values():
-        licence, gated, _ = one.licence.partition(":")
+    for detector in known_detectors().values():
+        licence, gated, _ = detector.licence.partition(":")
         rows.append((
-            one.name, size_text(one.bytes), licence, "?" if gated else "yes",
-            "sha256" if one.sha256 else "NONE",
-            "yes" if one.folder.is_dir() else "no", "", "anymask[words]",
+            detector.name, size_text(detector.bytes), licence, "?" if gated else "yes",
+            "sha256" if detector.sha256 else "NONE",
+            "yes" if detector.folder.is_dir() else "no", "", "anymask[words]",
         ))  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -168,7 +168,7 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
     detectors = known_detectors()
     chosen = names or [
         *(name for name in catalogue.names() if state_of(name).status != "absent"),
-        *(name for name, one in detectors.items() if one.folder.is_dir()),
+        *(name for name, detector in detectors.items() if detector.folder.is_dir()),
     ]
     models = [store.verify(name) for name in chosen if name not in detectors]
     others = [detectors[name].verify() for name in chosen if name in detectors]
@@ -180,8 +180,8 @@ def show_verify(names: list[str], json_file: Path | None) -> None:
     if json_file is not None:
         write_json(json_file, {
             "home": str(home()),
-            "models": [facts_of(catalogue.entry(one.name), one) for one in models],
-            "detectors": [asdict(one) | {"path": str(one.path)} for one in others],
+            "models": [facts_of(catalogue.entry(state.name), state) for state in models],
+            "detectors": [asdict(state) | {"path": str(state.path)} for state in others],
         }, indent=1)  # fmt: skip
     bad = [state for state in states if state.status in ("altered", "absent")]
     if bad:
@@ -262,23 +262,23 @@ def own_facts(name: str) -> list[tuple[str, str]] | None:
     if about is None:
         return None
     data, figures = about.get("data") or {}, about.get("figures") or {}
-    found = [("name", name), ("network", about["variant"]), ("licence", about.get("licence", ""))]
+    facts = [("name", name), ("network", about["variant"]), ("licence", about.get("licence", ""))]
     if data.get("photos"):
-        found.append(("learned", f"{data['photos']} images with {data['masks']} masks"))
-    for one in data.get("sets", ()):
+        facts.append(("learned", f"{data['photos']} images with {data['masks']} masks"))
+    for row in data.get("sets", ()):
         details = ", ".join(
-            filter(None, (one.get(key) for key in ("licence", "source", "consent")))
+            filter(None, (row.get(key) for key in ("licence", "source", "consent")))
         )
-        found.append(("set", f"{one['name']} ({one['format']}){': ' if details else ''}{details}"))
+        facts.append(("set", f"{row['name']} ({row['format']}){': ' if details else ''}{details}"))
     for when in ("before", "after"):
         if when in figures:
             ious = ", ".join(f"{value:.3f}" for value in figures[when])
-            found.append((when, f"mean IoU on held-out masks after 1, 2, ... clicks: {ious}"))
+            facts.append((when, f"mean IoU on held-out masks after 1, 2, ... clicks: {ious}"))
     if about.get("classes"):
-        found.append(("classes", ", ".join(about["classes"])))
+        facts.append(("classes", ", ".join(about["classes"])))
     if about.get("channels"):
-        found.append(("channels", str(len(about["channels"]["lows"]))))
-    return [*found, ("bytes", str(path.stat().st_size))]
+        facts.append(("channels", str(len(about["channels"]["lows"]))))
+    return [*facts, ("bytes", str(path.stat().st_size))]
 
 
 def state_of(name: str) -> Installed:

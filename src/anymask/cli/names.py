@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> None:
         return
     settings = read_options(args, ReadSettings)
     streams = [
-        read(one, args.origin, args.images, **settings).with_sizes_checked() for one in args.sources
+        read(path, args.origin, args.images, **settings).with_sizes_checked()
+        for path in args.sources
     ]
     counts = learn_names(model, streams, args.output, args.limit)
     for line in (line for stream in streams for line in stream.unread_lines()):

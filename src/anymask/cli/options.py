@@ -111,9 +111,9 @@ def report_pages(image: Path, say: Callable[[str], None], model: ModelSettings) 
     pages = read_pages(image)
     if pages.count == 1 or stated_channels(model.model, model.weights):
         return
-    place = pages.place(0)
-    shown = f" ({place})" if place else ""
-    other = f" or {place.lower().replace(' ', '').replace(',', '')}" if place else ""
+    position = pages.place(0)
+    shown = f" ({position})" if position else ""
+    other = f" or {position.lower().replace(' ', '').replace(',', '')}" if position else ""
     say(
         f"{image.name} has {pages.count} pages{pages.axes_in_words()}; using page 0{shown}. "
         f"--page N{other} selects another page, --page all processes all pages."
@@ -133,9 +133,11 @@ def read_options(
     Args:
         only: Names of settings. Defaults to all.
     """
-    selected = [one for one in list_settings(declared) if not only or one.name in only]
-    given = {one.name: vars(args)[one.name] for one in selected if one.name in vars(args)}
-    parsed = {one.name for one in selected if one.about.parse}  # for these, None is a value
+    selected = [setting for setting in list_settings(declared) if not only or setting.name in only]
+    given = {
+        setting.name: vars(args)[setting.name] for setting in selected if setting.name in vars(args)
+    }
+    parsed = {setting.name for setting in selected if setting.about.parse}  # None is a value
     return {name: value for name, value in given.items() if value is not None or name in parsed}
 
 
@@ -275,10 +277,10 @@ def _paths_of(word: str) -> list[Path]:
     path = Path(word)
     if not glob.has_magic(word) or path.exists():
         return [path]
-    found = sorted(Path(name) for name in glob.glob(word, recursive=True))  # noqa: PTH207 - of any root
-    if not found:
+    paths = sorted(Path(name) for name in glob.glob(word, recursive=True))  # noqa: PTH207 - of any root
+    if not paths:
         raise InputError(f"No file matches {word!r}. Check the folder and the suffix.")
-    return [one for one in found if not one.is_dir()] or found
+    return [path for path in paths if not path.is_dir()] or paths
 
 
 def check_not_address(word: str) -> None:

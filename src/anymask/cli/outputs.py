@@ -356,8 +356,8 @@ def check_stdout(args: argparse.Namespace, command: str) -> None:
                 f"were requested ({', '.join(here)}). Pass file names for the others."
             )
         if named != texts:
-            one = named[0] if isinstance(given, str) else Path(named[0])
-            setattr(args, name, named if isinstance(given, list) else one)
+            value = named[0] if isinstance(given, str) else Path(named[0])
+            setattr(args, name, named if isinstance(given, list) else value)
 
 
 def check_file_options(args: argparse.Namespace) -> None:
@@ -412,17 +412,17 @@ def check_inputs_stay(args: argparse.Namespace, words: Sequence[str]) -> None:
         for value in _several(getattr(args, name, None))
         if isinstance(value, str | Path) and not is_stdout(str(value))
     ]
-    for name, text, place in written:
-        again = [other for *_, other in written].count(place) > 1
-        if again or (named[place] > 1 and Path(place).is_file()):
+    for name, text, path in written:
+        again = [other for *_, other in written].count(path) > 1
+        if again or (named[path] > 1 and Path(path).is_file()):
             what = _option(name) if name in _OF_OPTION else "The output"
             raise InputError(
                 f"{what} {text!r} is also an input or another output. Choose another name."
             )
     args.read = [
-        Path(place)
-        for place in {*named} - {place for *_, place in written}
-        if os.path.isfile(place)  # noqa: PTH113 - any text
+        Path(path)
+        for path in {*named} - {path for *_, path in written}
+        if os.path.isfile(path)  # noqa: PTH113 - any text
     ]
 
 

@@ -161,8 +161,8 @@ def run_on_images(
     images = masks = 0
     with ProgressBar(stage, limit) as progress:
         results = begin(lambda *why: failures.append(": ".join(why)))
-        for one in results if limit is None else islice(results, max(0, limit)):
-            images, masks = images + 1, masks + masks_of(one)
+        for result in results if limit is None else islice(results, max(0, limit)):
+            images, masks = images + 1, masks + masks_of(result)
             progress.update(images)
     for failure in failures:
         say(f"skipped {failure}")
@@ -202,7 +202,7 @@ def find_objects(args: argparse.Namespace) -> None:
 
     project = opened(args)
     like, unlike = (
-        [project.store.record(int(one)) if one.isdigit() else one for one in some] or None
+        [project.store.record(int(word)) if word.isdigit() else word for word in some] or None
         for some in (args.like, args.unlike)
     )
     words = args.words
@@ -266,10 +266,10 @@ def review_concepts(args: argparse.Namespace) -> None:
         number = propose_concepts(project.store, classes, table, args.negatives)
         say(counted(number, "hard negative"))
     rows = list(concepts(project.store))
-    for one in rows:
-        print(f"{one.image}: {one.phrase}, {counted(one.masks, 'mask')}, {one.answer or 'open'}")
+    for row in rows:
+        print(f"{row.image}: {row.phrase}, {counted(row.masks, 'mask')}, {row.answer or 'open'}")
     if args.json:
-        write_json(args.json, [asdict(one) for one in rows])
+        write_json(args.json, [asdict(row) for row in rows])
 
 
 # report

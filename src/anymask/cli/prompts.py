@@ -75,11 +75,11 @@ PROMPTS = Group(
 ONE_PROMPT = Group(
     PROMPTS.title,
     tuple(
-        replace(one, help=argparse.SUPPRESS)
-        if one.names in ("--mask", "--next", "--mask-values")
-        else one
-        for one in PROMPTS.items
-        if isinstance(one, Argument)
+        replace(option, help=argparse.SUPPRESS)
+        if option.names in ("--mask", "--next", "--mask-values")
+        else option
+        for option in PROMPTS.items
+        if isinstance(option, Argument)
     ),
 )  # fmt: skip
 
@@ -92,7 +92,7 @@ def read_prompts(parts: Sequence[Part], place: Place = lambda _, values: values)
         place: Called before `Prompt` rounds the coordinates to float32. Default: no conversion.
     """
     values = _read_values([text for kind, text in parts if kind == "values"])
-    return [_prompt(one, values, place) for one in parts_by_object(parts)]
+    return [_prompt(group, values, place) for group in parts_by_object(parts)]
 
 
 def parts_by_object(parts: Sequence[Part]) -> list[list[Part]]:
@@ -135,7 +135,7 @@ def _read_values(given: Sequence[str]) -> MaskValues:
     from anymask.images import MaskValues
 
     known = get_args(MaskValues)
-    if strange := [one for one in given if one not in known]:
+    if strange := [value for value in given if value not in known]:
         raise InputError(f"Unknown value {strange[0]!r} of --mask-values. Use {', '.join(known)}.")
     return cast("MaskValues", given[-1])
 
@@ -185,7 +185,7 @@ def read_line(text: str, option: str) -> list[list[float]]:
         raise PromptError(
             f"Invalid {option} {str(path)!r}. Expected points '100,80 120,90', or a file."
         )
-    return [values[place : place + 2] for place in range(0, len(values), 2)]
+    return [values[start : start + 2] for start in range(0, len(values), 2)]
 
 
 def numbers(text: str, option: str, count: int) -> list[float]:
@@ -257,44 +257,44 @@ def read_tracked_prompts(
     """
     from anymask.masks import Prompt
 
-    found: dict[tuple[int, int], dict[str, Any]] = {}
+    records: dict[tuple[int, int], dict[str, Any]] = {}
     for name, (shape, _) in TRACKING_PROMPTS.items():
         for text in getattr(args, name):
             (frame, number), rest = split_place(text, args.start or 0, f"--{name}", shape, unit)
-            one = found.setdefault((frame, number), {"points": [], "labels": []})
+            record = records.setdefault((frame, number), {"points": [], "labels": []})
             if name in ("point", "negative"):
-                one["points"].append(numbers(rest, f"--{name} [PLACE]{shape}", 2))
-                one["labels"].append(int(name == "point"))
+                record["points"].append(numbers(rest, f"--{name} [PLACE]{shape}", 2))
+                record["labels"].append(int(name == "point"))
             elif name == "scribble":
                 drawn = Prompt.of(scribble=read_line(rest, "--scribble [PLACE]LINE"))
                 assert drawn.points is not None
-                one["points"] += drawn.points.tolist()
-                one["labels"] += [1] * len(drawn.points)
-            elif name in one:
+                record["points"] += drawn.points.tolist()
+                record["labels"] += [1] * len(drawn.points)
+            elif name in record:
                 raise PromptError(
                     f"Only one --{name} per object is allowed, but object {number} on "
                     f"{unit} {frame} has two. Give the second object another number: "
                     f"--{name} {frame}:{number + 1}:..."
                 )
             elif name == "box":
-                one["box"] = numbers(rest, f"--box [PLACE]{shape}", 4)
+                record["box"] = numbers(rest, f"--box [PLACE]{shape}", 4)
             elif name == "lasso":
-                one["lasso"] = read_line(rest, "--lasso [PLACE]LINE")
+                record["lasso"] = read_line(rest, "--lasso [PLACE]LINE")
             else:
-                one["mask"] = one["source"] = rest
+                record["mask"] = record["source"] = rest
     prompts = []
-    for (frame, number), one in sorted(found.items(), key=lambda pair: pair[0]):
-        if "mask" in one:
+    for (frame, number), record in sorted(records.items(), key=lambda pair: pair[0]):
+        if "mask" in record:
             from anymask.images import load_mask
 
-            one["mask"] = load_mask(Path(one["mask"]), args.mask_values)
-        prompts.append(Prompt(**one, frame=frame, object_id=number))
+            record["mask"] = load_mask(Path(record["mask"]), args.mask_values)
+        prompts.append(Prompt(**record, frame=frame, object_id=number))
     ways = "--point X,Y, --box X0,Y0,X1,Y1 or --mask FILE"
     if args.known is not None or getattr(args, "everything", False):  # masks without prompts
         return prompts
     if not prompts:
         raise PromptError(f"No prompt was passed. Add {ways}, or {known}.")
-    begun = {one.object_id for one in prompts if one.kinds - {"negative_point"}}
+    begun = {prompt.object_id for prompt in prompts if prompt.kinds - {"negative_point"}}
     for prompt in prompts:
         if prompt.object_id not in begun:
             raise PromptError(
@@ -318,11 +318,11 @@ def split_place(
     head, colon, rest = text.partition(":")
     if not (colon and head.isdecimal()):
         return (first, 1), text
-    number, colon, place = rest.partition(":")
+    number, colon, value = rest.partition(":")
     if not (colon and number.isdecimal()):
         raise PromptError(
             f"Ambiguous {option} {text!r}: {head} can be the {unit} or the object. Expected "
             f"{shape} or {unit.upper()}:OBJECT:{shape}. Write {head}:1:{rest} for object 1 on "
             f"{unit} {head}, or {first}:{head}:{rest} for object {head} on {unit} {first}"
         )
-    return (int(head), int(number)), place
+    return (int(head), int(number)), value

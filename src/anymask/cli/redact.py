@@ -95,10 +95,10 @@ def redact_to_stdout(args: argparse.Namespace, sources: Sequence[Path], writes: 
 
 def read_redaction(args: argparse.Namespace, sources: Sequence[Path]) -> Redaction:
     """Create the redaction from the options. Raises InputError."""
-    one = sources[0] if len(sources) == 1 else None
+    single = sources[0] if len(sources) == 1 else None
     return Redaction(
-        source=[*sources] if one is None else one,
-        out=args.output or default_output(one),
+        source=[*sources] if single is None else single,
+        out=args.output or default_output(single),
         words=args.words, like=args.like, labels=args.labels,
         mask_values=args.mask_values, how=args.how, color=args.color,
         force=args.force, list_to=args.list_to,
@@ -143,7 +143,7 @@ def describe_redaction(
         ]
     source, review = " ".join(typed), redaction.review
     again = f"anymask redact {source} --labels"
-    look = [
+    steps = [
         f"found {objects} in {counted(report.images, 'image')}. No copies are "
         "written before a review",
         *lines,
@@ -152,7 +152,7 @@ def describe_redaction(
         f"2. if all masks are correct: {again} {review} -o {redaction.out}",
     ]
     if isinstance(redaction.images, Path) and redaction.images.is_dir():
-        look += [
+        steps += [
             "   if a mask is wrong or missing, correct it in the page first:",
             f"   anymask project init {source} && anymask project import {source} "
             f"{review} --proposals",
@@ -160,7 +160,7 @@ def describe_redaction(
             f"   anymask project export {source} -o reviewed.json && {again} reviewed.json -o "
             f"{redaction.out}",
         ]
-    return look
+    return steps
 
 
 # Videos.
@@ -179,10 +179,10 @@ def redact_video_file(args: argparse.Namespace) -> None:
         if args.words is None or args.like:
             raise InputError("A video requires --words, or --labels with tracks.")
         model = read_default_model(args)
-        given: dict[str, Any] = read_options(args, FindSettings)
+        settings: dict[str, Any] = read_options(args, FindSettings)
         with ProgressBar("frames", None) as bar:
             tracks = find_for_review(
-                model.load, video, args.words, review, bar.update, device=model.device, **given
+                model.load, video, args.words, review, bar.update, device=model.device, **settings
             )
         if not args.force:
             again = f"anymask redact {video} -o {out} --labels"
@@ -195,14 +195,14 @@ def redact_video_file(args: argparse.Namespace) -> None:
             return
     with ProgressBar("frames", None) as bar:
         gaps = redact_video(video, tracks, out, args.how, args.color, bar.update)
-    place = args.list_to or beside(out, "-without.csv")
+    path = args.list_to or beside(out, "-without.csv")
     rows = [(str(gap.frame), f"{gap.seconds:.3f}", gap.reason) for gap in gaps]
-    write_list(place, ("frame", "seconds", "reason"), rows)
-    say(f"wrote {out}\nwrote {place}")
+    write_list(path, ("frame", "seconds", "reason"), rows)
+    say(f"wrote {out}\nwrote {path}")
     if gaps:
         say(
             f"objects are not fully redacted on {counted(len(gaps), 'frame')}, listed "
-            f"in {place}; check these frames"
+            f"in {path}; check these frames"
         )
 
 

@@ -233,11 +233,11 @@ def segment_image(model: Model, job: Job, item: ImageItem, targets: Sequence[Tar
         answers = [model.with_labels(pixels, answer, names=job.names) for answer in answers]
     lines: list[str] = []
     source_file = ImageFile(item.image, item.page or 0, name)
-    found = Masks(image_hw=image_hw, source_image=source_file)  # other candidates are not decoded
+    masks = Masks(image_hw=image_hw, source_image=source_file)  # other candidates are not decoded
     for number, (prompt, answer) in enumerate(zip(job.prompts, answers, strict=True), start=1):
         best = replace(answer, prompt=prompt).best
         report = report_lines(best, prompt, answer.ambiguous)
-        found += [best] if job.parts is None else parts_of(model, job, pixels, image, best, report)
+        masks += [best] if job.parts is None else parts_of(model, job, pixels, image, best, report)
         named = [item.stem.as_posix()] * job.several + [f"object {number}"] * (len(answers) > 1)
         lines += [": ".join([*named, line]) for line in report]
         if hint := scaled_prompt_hint(prompt, image_hw):
@@ -247,7 +247,7 @@ def segment_image(model: Model, job: Job, item: ImageItem, targets: Sequence[Tar
         ):
             lines.append(reason)
     for target in targets:  # before any report, because the reader of a pipe may close it
-        paths = write_objects(target, found, shown, job.prompts, job.inputs)
+        paths = write_objects(target, masks, shown, job.prompts, job.inputs)
         lines += [f"wrote {path}" for path in paths]
     tell(lines, job.report)
 
@@ -256,7 +256,10 @@ def predict(
     model: Model, image: Any, prompts: Sequence[Prompt], settings: SegmentSettingsDict
 ) -> list[Prediction]:
     """Predict masks for each prompt; a mask without other prompts is refined."""
-    alone = [one.mask is not None and one.points is None and one.box is None for one in prompts]
+    alone = [
+        prompt.mask is not None and prompt.points is None and prompt.box is None
+        for prompt in prompts
+    ]
     to_decode = [prompt for prompt, refine in zip(prompts, alone, strict=True) if not refine]
     answers = iter(model.segment(image, prompts=to_decode, **settings) if to_decode else [])
     return [
@@ -384,23 +387,23 @@ def label_image(
     from anymask.masks import overlay, save_image
 
     image = LazyImageFile(item, image_settings, model.spec.channels)
-    found = model.label(image.pixels)
+    labels = model.label(image.pixels)
     for path in paths:
         file = io.BytesIO()
         if suffix_of_map(path).endswith(".npy"):
-            np.save(file, found.numbers)
+            np.save(file, labels.numbers)
         elif suffix_of_map(path).endswith(".overlay.png"):
-            masks = np.stack([found.mask(one) for one in found.classes])
+            masks = np.stack([labels.mask(name) for name in labels.classes])
             save_image(file, overlay(image.shown, masks), ".png")
         else:
-            file.write(encode_palette(found.numbers))
+            file.write(encode_palette(labels.numbers))
         if is_stdout(str(path)):
             write_stdout(file.getvalue())
         else:
             write_whole(path, file.getvalue())
             say(f"wrote {path}")
-    for name, share in found.shares().items():
-        line = f"{1 + found.classes.index(name)} {name}: {100 * share:.1f} % of the image"
+    for name, share in labels.shares().items():
+        line = f"{1 + labels.classes.index(name)} {name}: {100 * share:.1f} % of the image"
         print(line, file=report)
 
 

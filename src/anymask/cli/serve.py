@@ -58,9 +58,9 @@ def read_server(args: argparse.Namespace) -> ServerSettings:
 
     log_to_stderr(args.log_level, args.log_format)
     choice = read_model(args)
-    given = {"token": os.environ.get(TOKEN, "")} | read_options(args, ServerOptions)
-    token = "?token=..." if given["token"] else ""
-    return cast("ServerSettings", given | {
+    options = {"token": os.environ.get(TOKEN, "")} | read_options(args, ServerOptions)
+    token = "?token=..." if options["token"] else ""
+    return cast("ServerSettings", options | {
         "weights": choice.weights, "device": choice.device, "precision": choice.precision,
         "runtime": choice.runtime, "limits": Limits(**read_options(args, Limits, OF_LIMITS)),
         "ready": lambda address: print(

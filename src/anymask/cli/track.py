@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> None:
     """Track objects, write the outputs and report. Raises AnymaskError for user errors."""
     from anymask.base import ProgressBar
 
-    settings = {name: one for group in GROUPS for name, one in read_options(args, group).items()}
+    settings = {
+        name: value for group in GROUPS for name, value in read_options(args, group).items()
+    }
     masklets = read_options(args, MaskletSettings)
     if masklets and not args.everything:
         raise InputError(f"{option_of(next(iter(masklets)))} requires --everything. Add it.")

@@ -139,8 +139,8 @@ def _solved(image: UintImage, mask: BoolArray) -> FloatArray:
     distance = np.asarray(np.where(mask, *both) - 0.5, np.float32)
     hard = mask.astype(np.float32)
     # Centres of parts that are small enough to be covered by a band: alpha stays 1 there
-    count, found = cv2.connectedComponents(mask.astype(np.uint8))
-    labels = np.asarray(found, np.int32)
+    count, regions = cv2.connectedComponents(mask.astype(np.uint8))
+    labels = np.asarray(regions, np.int32)
     deepest = np.zeros(count, np.float32)
     np.maximum.at(deepest, labels[mask], distance[mask].astype(np.float32))
     deepest[deepest > REACHES[-1]] = np.inf
@@ -190,12 +190,12 @@ def _means(
 ) -> list[FloatArray]:
     """Mean of the nearby values inside and outside the mask, around each pixel."""
     window = (8 * reach + 1,) * 2
-    found = []
+    means = []
     for side in (mask, ~mask):
         counted = (near & side).astype(np.float32)[..., None]
         weight = np.asarray(cv2.blur(counted, window), np.float32)[..., None] + 1e-6
-        found.append(np.asarray(cv2.blur(values * counted, window) / weight, np.float32))
-    return found
+        means.append(np.asarray(cv2.blur(values * counted, window) / weight, np.float32))
+    return means
 
 
 def _out_of_focus(

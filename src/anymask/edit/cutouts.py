@@ -132,8 +132,8 @@ def cut_image(
         words: Text prompt, or None.
         settings: Keywords of `Model.cutout`.
     """
-    own = sorted(["like", "unlike", "bgr", "allow_url", *CutoutSettings.__dataclass_fields__])
-    check_keywords(settings, [*prompt, "words", *own])
+    names = sorted(["like", "unlike", "bgr", "allow_url", *CutoutSettings.__dataclass_fields__])
+    check_keywords(settings, [*prompt, "words", *names])
     rest: dict[str, Any] = dict(settings)
     sought = {"words": words, "like": rest.pop("like", None), "unlike": rest.pop("unlike", None)}
     source = {name: rest.pop(name) for name in ("bgr", "allow_url") if name in rest}
@@ -158,12 +158,12 @@ def object_pixels(
         PromptError: Nothing is found, or both kinds of prompts are given.
     """
     given = {name: part for name, part in prompt.items() if part is not None}
-    found = any(part is not None for part in sought.values())
-    if given and found:
+    search = any(part is not None for part in sought.values())
+    if given and search:
         raise PromptError(
             "Prompts for one object cannot be combined with a text prompt or an exemplar."
         )
-    if found:
+    if search:
         return objects_sought(model, image, sought).union().mask
     if (cut := prompted_object(model, image, image, given)) is None:
         raise PromptError(
@@ -179,13 +179,13 @@ def objects_sought(model: Model, image: UintImage, sought: Mapping[str, Any]) ->
         PromptError: Nothing is found.
     """
     given = {name: value for name, value in sought.items() if value is not None}
-    found: Masks = model.find(image, **given)
-    if not found:
+    masks: Masks = model.find(image, **given)
+    if not masks:
         relation = (
             f"matches {given['words']!r}" if "words" in given else "is similar to the exemplar"
         )
         raise PromptError(f"No object in this image {relation}. Pass a box, or another prompt.")
-    return found
+    return masks
 
 
 def cut_out(
@@ -222,7 +222,7 @@ def cut_out(
         shade = cv2.GaussianBlur(shade, (0, 0), max(down, 0.5)) * SHADE
     # Only what remains of the image is drawn: most of a large image is often cropped away.
     beyond = how.margin if how.crop and alpha.any() else max(mask.shape)
-    top, left = (max(0, one.start - beyond) for one in here)
+    top, left = (max(0, span.start - beyond) for span in here)
     drawn = slice(top, here[0].stop + beyond), slice(left, here[1].stop + beyond)
     if how.background is None:
         behind, source_image = None, np.zeros((*mask[drawn].shape, 4), np.uint8)
@@ -230,7 +230,7 @@ def cut_out(
         behind = _behind(image, mask, how.background)[drawn]
         source_image = np.rint(behind).astype(np.uint8)
     corner = here[0].start - top, here[1].start - left
-    inner = tuple(slice(one, one + size) for one, size in zip(corner, alpha.shape, strict=True))
+    inner = tuple(slice(low, low + size) for low, size in zip(corner, alpha.shape, strict=True))
     for rows in strips(alpha.shape):
         layers = colors[rows], alpha[rows], shade[rows]
         source_image[inner][rows] = (
@@ -333,9 +333,9 @@ def _behind(image: UintImage, mask: BoolArray, background: str | Path | UintImag
     # The blurred image, without the colors of the object.
     image, width = display_image(image), BACKGROUND_BLUR * max(mask.shape)
     grown = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    seen = (~grown).astype(np.float32)
-    total = cv2.GaussianBlur(image * seen[..., None], (0, 0), width)
-    weight = cv2.GaussianBlur(seen, (0, 0), width)[..., None]
+    outside = (~grown).astype(np.float32)
+    total = cv2.GaussianBlur(image * outside[..., None], (0, 0), width)
+    weight = cv2.GaussianBlur(outside, (0, 0), width)[..., None]
     whole = cv2.GaussianBlur(image.astype(np.float32), (0, 0), width)
     return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), whole)
 

@@ -71,15 +71,15 @@ def shipped_probe(model: str = SUBJECT_MODEL) -> SubjectProbe:
 def cell_numbers(features: Features) -> FloatArray:  # -> (h, w, D)
     """Inputs of the probe: features, their distance to those of the border, and the position."""
     h, w = (-(-side // SUBJECT_STRIDE) for side in features.geometry.input_hw)
-    seen = features.features.astype(np.float32)[:, :h, :w]
-    rim = [seen[:, 0], seen[:, -1], seen[:, :, 0], seen[:, :, -1]]
+    cells = features.features.astype(np.float32)[:, :h, :w]
+    rim = [cells[:, 0], cells[:, -1], cells[:, :, 0], cells[:, :, -1]]
     border = np.concatenate(rim, axis=1).mean(axis=1)[:, None, None]  # (C, 1, 1)
-    away = seen - border
-    length = np.linalg.norm(seen, axis=0) * np.linalg.norm(border) + 1e-6
-    alike = (seen * border).sum(axis=0) / length
+    away = cells - border
+    length = np.linalg.norm(cells, axis=0) * np.linalg.norm(border) + 1e-6
+    alike = (cells * border).sum(axis=0) / length
     y, x = np.meshgrid(_places(h), _places(w), indexing="ij")
-    place = np.stack([alike, x**2, y**2, np.hypot(x, y), np.abs(x), y])
-    numbers = np.concatenate([seen, away, np.abs(away), place]).transpose(1, 2, 0)
+    position = np.stack([alike, x**2, y**2, np.hypot(x, y), np.abs(x), y])
+    numbers = np.concatenate([cells, away, np.abs(away), position]).transpose(1, 2, 0)
     return np.asarray(numbers, np.float32)
 
 
@@ -161,7 +161,7 @@ def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask
     if not prompts:
         return None
     answers = model.segment(features, prompts=prompts)
-    places = [(answer, place) for answer in answers for place in range(len(answer))]
+    places = [(answer, index) for answer in answers for index in range(len(answer))]
     size = (likely.shape[1], likely.shape[0])
     small = np.stack(
         [
@@ -171,10 +171,10 @@ def best_candidate(model: Model, features: Features, likely: FloatArray) -> Mask
         ]
     )
     alike = np.array([[agreement(one, other) for one in small] for other in small])
-    scores = np.array([answer.scores[place] for answer, place in places])
-    chosen, place = places[int(np.argmax(alike.sum(axis=1) * np.clip(scores, 0.01, 1)))]
-    clear = max(agreement(one, likely) for one in small)
-    return replace(chosen[place], score=clear, points=(), source_image=None)
+    scores = np.array([answer.scores[index] for answer, index in places])
+    chosen, index = places[int(np.argmax(alike.sum(axis=1) * np.clip(scores, 0.01, 1)))]
+    clear = max(agreement(plane, likely) for plane in small)
+    return replace(chosen[index], score=clear, points=(), source_image=None)
 
 
 def subject_prompts(likely: FloatArray) -> list[Prompt]:  # (H, W)

@@ -99,24 +99,28 @@ def open_methods(
     """
     if mirror and not refine_edges:
         raise InputError("Option mirror requires refine_edges. Set both, or omit mirror.")
-    found: list[Segmenter] = []
-    for place, one in enumerate(chosen):
-        if one in chosen[:place]:
-            title = one.model if isinstance(one, ModelSettings) else getattr(one, "name", one)
+    models: list[Segmenter] = []
+    for index, method in enumerate(chosen):
+        if method in chosen[:index]:
+            title = (
+                method.model
+                if isinstance(method, ModelSettings)
+                else getattr(method, "name", method)
+            )
             raise InputError(f"Duplicate model {title}. Pass each model once.")
-        if one is not None and not isinstance(one, (str, ModelSettings)):
-            found.append(one)
+        if method is not None and not isinstance(method, (str, ModelSettings)):
+            models.append(method)
             continue
-        choice = model_settings(one)
+        choice = model_settings(method)
         model = choice.load()
-        taken = model.spec.name in [other.spec.name for other in found]
+        taken = model.spec.name in [other.spec.name for other in models]
         word = f"{choice.model}={choice.weights.name}" if choice.weights else choice.model
-        found.append(cast(Segmenter, RenamedSegmenter(model, word)) if taken else model)
+        models.append(cast(Segmenter, RenamedSegmenter(model, word)) if taken else model)
         if refine_edges:
             refined = EdgesRefined(model, mirror=mirror)
             renamed = RenamedSegmenter(refined, f"{word}, {refined.words}")
-            found.append(cast(Segmenter, renamed) if taken else refined)
-    return found
+            models.append(cast(Segmenter, renamed) if taken else refined)
+    return models
 
 
 def weights_hash(segmenter: Segmenter) -> str:

@@ -132,8 +132,8 @@ def _least_contrast(lab: FloatArray, inner: BoolArray, outer: BoolArray) -> floa
     quarter = np.zeros(inner.shape, np.int64)
     quarter[y, x] = 2 * (y > y.mean()) + (x > x.mean())
     parts = [(inner & (quarter == q), outer & (quarter == q)) for q in range(4)]
-    known = (_contrast(lab, one, other) for one, other in parts if one.any() and other.any())
-    return min(known, default=0.0)
+    contrasts = (_contrast(lab, one, other) for one, other in parts if one.any() and other.any())
+    return min(contrasts, default=0.0)
 
 
 def mask_to_rim(mask: BoolArray) -> BoolArray:
@@ -231,7 +231,7 @@ def measure_features(
     """
     smalls = [shrink_mask(rle, view.size) for rle in rles]
     answers = _ask_model(model, view, rles)
-    found = []
+    features = []
     for number, small in enumerate(smalls):
         shape = measure.measure_shape(rles[number])
         beside = [shrink_mask(rle, view.size) for rle in others[number]]
@@ -247,13 +247,13 @@ def measure_features(
             "odd_size": float(min(abs(odd_sizes[number]), 5)),
             **_compare_neighbors(small, beside),
         }
-        found.append(
+        features.append(
             MaskFeatures(
                 np.array([values[name] for name in FEATURES]), agrees, tuple(answers[number]),
                 shape, model.spec.mask_threshold,
             )
         )  # fmt: skip
-    return found
+    return features
 
 
 def _ask_model(model: Model, view: AuditImage, rles: Sequence[Rle]) -> list[list[MaskAnswer]]:
@@ -321,7 +321,7 @@ def _compare_answers(
     clicked = places["click"] + places["second"]
     clicks = np.average(shares[clicked], axis=0, weights=weights[clicked]) if clicked else (0, 0)
     one, other = mask["click"], mask["second"]
-    found = {
+    features = {
         **agree,
         "first_click": float(agrees[places["click"][0]]) if places["click"] else 0.0,
         "best": float(agrees.max()),
@@ -333,11 +333,11 @@ def _compare_answers(
         else float(mask_iou(one[None], other[None])[0, 0]),
         "outline": 0.0 if mask["refine"] is None else _outline_agreement(given, mask["refine"]),
     }
-    found |= {f"{kind}_quality": quality[kind] for kind in ("box", "click", "refine")}
+    features |= {f"{kind}_quality": quality[kind] for kind in ("box", "click", "refine")}
     for kind in ("click", "wide", "refine"):
         inside, of = _mutual_shares(given, mask[kind])
-        found |= {f"inside_{kind}": inside, f"of_{kind}": of}
-    return found
+        features |= {f"inside_{kind}": inside, f"of_{kind}": of}
+    return features
 
 
 def _mutual_shares(given: BoolArray, answer: BoolArray | None) -> tuple[float, float]:
@@ -354,11 +354,11 @@ def _outline_agreement(first: BoolArray, second: BoolArray) -> float:
     rims = [mask_to_rim(mask) for mask in (first, second)]
     if not all(rim.any() for rim in rims):
         return float(not any(rim.any() for rim in rims))
-    found = []
+    shares = []
     for rim, other in (rims, rims[::-1]):
         away = cv2.distanceTransform((~other).view(np.uint8), cv2.DIST_L2, 5)
-        found.append(float((away[rim] <= reach).mean()))
-    return 2 * found[0] * found[1] / max(found[0] + found[1], 1e-9)
+        shares.append(float((away[rim] <= reach).mean()))
+    return 2 * shares[0] * shares[1] / max(shares[0] + shares[1], 1e-9)
 
 
 def _compare_neighbors(given: BoolArray, others: Sequence[BoolArray]) -> dict[str, float]:

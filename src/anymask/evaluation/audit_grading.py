@@ -156,7 +156,7 @@ def load_grader(path: str | Path | None = None) -> Grader:
         return Grader(
             usual=FeatureScale(_array(raw["middle"], FEATURES), _array(raw["spread"], FEATURES)),
             errors=tuple(raw["odds"]),
-            odds=tuple(_linear_from_json(one, FEATURES) for one in raw["odds"].values()),
+            odds=tuple(_linear_from_json(row, FEATURES) for row in raw["odds"].values()),
             given=_linear_from_json(raw["given"], FEATURES),
             answer=_linear_from_json(raw["answer"], ANSWER_FEATURES),
             about=str(raw["about"]),

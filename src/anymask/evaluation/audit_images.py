@@ -82,15 +82,15 @@ def find_missing(
     if not len(clicks):
         return []
     prompts = [Prompt.of(points=[click]) for click in clicks.tolist()]
-    found: list[Mask] = []
+    masks: list[Mask] = []
     for click, reply in zip(
         clicks.tolist(), model.segment(embedding, prompts=prompts), strict=True
     ):
-        found += _keep_certain(reply, (click[0], click[1]), covered)
+        masks += _keep_certain(reply, (click[0], click[1]), covered)
     kept = mask_nms(
-        [one.rle for one in found], [object_certainty(one) for one in found], SAME_ANSWER_IOU
+        [mask.rle for mask in masks], [object_certainty(mask) for mask in masks], SAME_ANSWER_IOU
     )
-    return [found[place] for place in kept]
+    return [masks[index] for index in kept]
 
 
 def object_certainty(record: Mask) -> float:
@@ -209,20 +209,20 @@ def examine_image(
     examined = []
     for start in range(0, len(rles), MASKS_A_CALL):
         part = range(start, min(start + MASKS_A_CALL, len(rles)))
-        others = [_list_neighbors(rles, place, pairs) for place in part]
+        others = [_list_neighbors(rles, n, pairs) for n in part]
         features = measure_features(
             model, view, [rles[n] for n in part], others, [odd[n] for n in part]
         )
-        for n, found in zip(part, features, strict=True):
+        for n, profile in zip(part, features, strict=True):
             number, mask = filled[n]
-            best, guess = grader.best_answer(found)
-            answer = found.answers[best]
-            rle = logits_to_rles(answer.logits[None], view.embedding.geometry, found.threshold)[0]
-            stability = float(stability_score(answer.logits, found.threshold, STABILITY_OFFSET))
+            best, guess = grader.best_answer(profile)
+            answer = profile.answers[best]
+            rle = logits_to_rles(answer.logits[None], view.embedding.geometry, profile.threshold)[0]
+            stability = float(stability_score(answer.logits, profile.threshold, STABILITY_OFFSET))
             record = Mask(rle, score=answer.quality, stability=stability, label=mask.label)
             examined.append(
                 ExaminedMask(
-                    mask=number, label=mask.label, rle=mask.rle, values=found.values,
+                    mask=number, label=mask.label, rle=mask.rle, values=profile.values,
                     twin=twins.get(n), prompt_kind=answer.prompt_kind, guess=guess,
                     answer=record if rle_area(rle) and rle != mask.rle else None,
                 )
@@ -302,14 +302,14 @@ class AuditFile:
 def image_to_json(image: ExaminedImage) -> dict[str, Any]:
     """Convert an examined image to JSON values."""
     masks = []
-    for found in image.masks:
+    for mask in image.masks:
         row: dict[str, Any] = {
-            "mask": found.mask, "label": found.label, "rle": rle_to_string(found.rle),
-            "values": [round(value, 4) for value in found.values.tolist()], "twin": found.twin,
+            "mask": mask.mask, "label": mask.label, "rle": rle_to_string(mask.rle),
+            "values": [round(value, 4) for value in mask.values.tolist()], "twin": mask.twin,
         }  # fmt: skip
-        if found.answer is not None:
-            row["answer"] = found.answer.to_sa1b()
-            row |= {"asked": found.prompt_kind, "guess": round(found.guess, 4)}
+        if mask.answer is not None:
+            row["answer"] = mask.answer.to_sa1b()
+            row |= {"asked": mask.prompt_kind, "guess": round(mask.guess, 4)}
         masks.append(row)
     return {
         "image": image.file_name,

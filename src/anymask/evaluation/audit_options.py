@@ -14,13 +14,13 @@ from anymask.models.rules import DEFAULT_VIDEO_MODEL
 
 def parse_numbers(text: str) -> frozenset[int]:
     """Parse a list of numbers and ranges: 1,4-9 is 1, 4, 5, 6, 7, 8, 9. Raises InputError."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
         if not low.isdigit() or (dash and not high.isdigit()):
             raise InputError(f"Invalid numbers {text!r}; use a list such as 1,4-9")
-        found.update(range(int(low), int(high or low) + 1))
-    return frozenset(found)
+        numbers.update(range(int(low), int(high or low) + 1))
+    return frozenset(numbers)
 
 
 @describe_settings

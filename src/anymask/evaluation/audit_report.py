@@ -60,15 +60,15 @@ def report_audit(
     """Report the counts, and the first `top` suspects and missing objects, with images."""
     masks = [s for s in result.suspects if s.mask is not None]
     missing = [s for s in result.suspects if s.mask is None]
-    grades = np.array([one.grade for one in result.graded])
+    grades = np.array([mask.grade for mask in result.graded])
     tenths = np.bincount(np.clip((grades * 10).astype(np.int64), 0, 9), minlength=10)
     plot = bar_plot(TENTHS, [Series("masks", tenths / max(len(grades), 1))], "grade")
     rows = [
         (
-            f"{one.number}", result.image_of(one), f"{one.mask}", one.label or "",
-            f"{one.grade:.2f}", _proposal(one), "; ".join(one.reasons),
+            f"{suspect.number}", result.image_of(suspect), f"{suspect.mask}", suspect.label or "",
+            f"{suspect.grade:.2f}", _proposal(suspect), "; ".join(suspect.reasons),
         )
-        for one in masks[:top]
+        for suspect in masks[:top]
     ]  # fmt: skip
     objects = [_object_row(result, suspect) for suspect in missing[:top]]
     hidden = len(result.suspects) - min(len(masks), top) - min(len(missing), top)
@@ -106,10 +106,10 @@ def report_audit(
     )
     graded = [
         {
-            "image": result.image_of(one), "mask": one.found.mask, "label": one.found.label,
-            "grade": round(one.grade, 4),
+            "image": result.image_of(mask), "mask": mask.found.mask, "label": mask.found.label,
+            "grade": round(mask.grade, 4),
         }
-        for one in result.graded
+        for mask in result.graded
     ]  # fmt: skip
     return Report(
         title=f"Audit: {result.name}",
@@ -135,10 +135,10 @@ def _proposal(suspect: Suspect) -> str:
 
 
 def _object_row(result: AuditResult, suspect: Suspect) -> tuple[str, ...]:
-    found = suspect.proposal
-    assert found is not None
-    box = ",".join(f"{side:.0f}" for side in found.box)
-    numbers = f"{found.score:.2f}", f"{found.area}", box
+    proposal = suspect.proposal
+    assert proposal is not None
+    box = ",".join(f"{side:.0f}" for side in proposal.box)
+    numbers = f"{proposal.score:.2f}", f"{proposal.area}", box
     return (f"{suspect.number}", result.image_of(suspect), *numbers)
 
 

@@ -96,10 +96,10 @@ def audit(
     )  # fmt: skip
     stream = stream.with_sizes_checked()
     if stream.suffix == ".json" and stream.source.is_dir():
-        for option, place in (("-o", folder), ("--proposals", options.proposals)):
-            if place is not None and place.resolve().is_relative_to(stream.source.resolve()):
+        for option, path in (("-o", folder), ("--proposals", options.proposals)):
+            if path is not None and path.resolve().is_relative_to(stream.source.resolve()):
                 raise InputError(
-                    f"The {option} folder {place} is inside {stream.source}, where every .json "
+                    f"The {option} folder {path} is inside {stream.source}, where every .json "
                     "file is read as annotations. Choose a folder outside of the dataset."
                 )
     grader = load_grader(options.grades)
@@ -199,10 +199,10 @@ def _draw_suspects(
 
 
 def _by_image(result: AuditResult, suspects: Iterable[Suspect]) -> dict[str, list[Suspect]]:
-    found: dict[str, list[Suspect]] = {}
+    groups: dict[str, list[Suspect]] = {}
     for suspect in suspects:
-        found.setdefault(result.image_of(suspect), []).append(suspect)
-    return found
+        groups.setdefault(result.image_of(suspect), []).append(suspect)
+    return groups
 
 
 def _write_images(

@@ -149,8 +149,8 @@ def match_image(
     """
     drawn = [coco_row(rle, "") for rle in truths]
     drawn += [] if crowd is None else [coco_row(crowd, "", iscrowd=1)]
-    found = [coco_row(rle, "", score=float(s)) for rle, s in zip(masks, scores, strict=True)]
-    run = match_all([ComparedImage(hw, drawn, found, frozenset({""}))], [""], most)
+    predicted = [coco_row(rle, "", score=float(s)) for rle, s in zip(masks, scores, strict=True)]
+    run = match_all([ComparedImage(hw, drawn, predicted, frozenset({""}))], [""], most)
     none = np.zeros((len(IOU_THRESHOLDS), 0), np.bool_)
     return {
         size: Matches(none, none, 0)
@@ -167,12 +167,12 @@ def report_masks(results: Path, truth: Path) -> Report:
     COCO, COCOeval = _pycocotools()
     for path, format in ((truth, "coco"), (results, "results")):  # pycocotools checks no sizes
         read_annotations(path, format, on_bad="error")
-    document, found, known = read_json(truth), read_json(results), COCO()
-    rows = found["annotations"] if isinstance(found, dict) else found
+    document, predicted, annotated = read_json(truth), read_json(results), COCO()
+    rows = predicted["annotations"] if isinstance(predicted, dict) else predicted
     with located(truth):
-        sized = ((one["id"], one["height"], one["width"]) for one in document["images"])
+        sized = ((image["id"], image["height"], image["width"]) for image in document["images"])
         hws = {fields.as_whole(n, "id"): fields.checked_hw(h, w) for n, h, w in sized}
-        known.dataset = {
+        annotated.dataset = {
             "images": [{"id": n, "height": h, "width": w} for n, (h, w) in hws.items()],
             "categories": [{"id": fields.as_whole(c["id"], "id")} for c in document["categories"]],
             "annotations": _complete(document["annotations"], hws),
@@ -180,13 +180,13 @@ def report_masks(results: Path, truth: Path) -> Report:
     with located(results):
         own = _complete(rows, hws)
     with redirect_stdout(io.StringIO()):
-        known.createIndex()
-        found = known.loadRes(own) if own else COCO()
-        run = COCOeval(known, found, "segm")
+        annotated.createIndex()
+        predicted = annotated.loadRes(own) if own else COCO()
+        run = COCOeval(annotated, predicted, "segm")
         run.evaluate()
         run.accumulate()
         run.summarize()
-    stats = (NAN if one < 0 else one for one in run.stats.tolist())
+    stats = (NAN if value < 0 else value for value in run.stats.tolist())
     other = len(rows) - len(own)
     return report_values(
         f"{results.name} against {truth.name}", "masks", dict(zip(COCO_STATS, stats, strict=True)),
@@ -196,7 +196,7 @@ def report_masks(results: Path, truth: Path) -> Report:
 
 def _complete(rows: list[Any], hws: Mapping[int, tuple[int, int]]) -> list[dict[str, Any]]:
     """Return the rows of known images with the keys that pycocotools requires, ids from 1."""
-    found = list[dict[str, Any]]()
+    complete = list[dict[str, Any]]()
     for number, row in enumerate(rows, start=1):
         if (image := fields.as_whole(row["image_id"], "image_id")) in hws:
             rle = segmentation_to_rle(row["segmentation"], hws[image])
@@ -205,8 +205,8 @@ def _complete(rows: list[Any], hws: Mapping[int, tuple[int, int]]) -> list[dict[
             score = fields.as_number(row.get("score", 0), "score")
             crowd = bool(row.get("iscrowd"))
             about = {"id": number, "image_id": image, "category_id": kind, "iscrowd": crowd}
-            found.append(coco_row(rle, None, area=area, score=score, **about))
-    return found
+            complete.append(coco_row(rle, None, area=area, score=score, **about))
+    return complete
 
 
 @brief
@@ -235,17 +235,17 @@ def measure_instance_ap(
             f"Instance AP requires detection boxes in {DETECTIONS_FILE} in the folder of the set."
         )
     report = LossReport(settings=one.reading)
-    found = read_detections(path, one.samples, report)
+    detections = read_detections(path, one.samples, report)
     images = np.unique(choose_masks(one.plan, one.samples, settings.limit).image)
     answered = []
     for done, number in enumerate(images, start=1):
-        sample, boxes = one.samples[int(number)], found.images[int(number)]
+        sample, boxes = one.samples[int(number)], detections.images[int(number)]
         embedding = method.encode(sample.image()) if boxes else None
         answers = predict_in_parts(method, embedding, [Prompt.of(box=box.box) for box in boxes])
         masks = tuple(mask_to_rle(answer.masks[0]) for answer in answers)
         answered.append(DetectedImage(sample, masks, boxes))
         progress(done, len(images))
-    result = ap_result(answered, found.frequency)
+    result = ap_result(answered, detections.frequency)
     return replace(result, notes=(*result.notes, *report.lines(source=path)))
 
 
@@ -280,7 +280,7 @@ def _ap(name: str, precision: Mapping[str, Floats], level: int | None = None) ->
 def _precisions(images: Sequence[DetectedImage]) -> dict[str, dict[str, Floats]]:
     """Return the precision at every recall, (T, R), by area range and class."""
     compared = [_compare(image) for image in images]
-    labels = sorted({label for one in compared for label in one.labels})
+    labels = sorted({label for image in compared for label in image.labels})
     if not labels:
         return {size: {} for size in AREA_RANGES}
     federated = any(image.truth.benchmark.federated for image in images)
@@ -301,7 +301,7 @@ def _compare(image: DetectedImage) -> ComparedImage:
     """Return the classes that count in an image, their annotations, crowds and masks."""
     sample, federated = image.truth, image.truth.benchmark.federated
     drawn = {mask.label for mask in sample.objects if mask.label is not None}
-    scores = np.array([one.score for one in image.detections], np.float64)
+    scores = np.array([detection.score for detection in image.detections], np.float64)
     kept = np.sort(np.argsort(-scores, kind="stable")[: MAX_A_IMAGE if federated else None])
     labels = drawn | {image.detections[int(n)].label for n in kept}
     if federated:
@@ -313,10 +313,10 @@ def _compare(image: DetectedImage) -> ComparedImage:
         for mask in sample.masks
         if mask.crowd and mask.label in (label, VOID_LABEL)
     ]
-    found = [
-        coco_row(image.masks[int(n)], one.label, score=one.score)
+    predicted = [
+        coco_row(image.masks[int(n)], detection.label, score=detection.score)
         for n in kept
-        if (one := image.detections[int(n)]).label in labels
+        if (detection := image.detections[int(n)]).label in labels
     ]
     partial = frozenset(federated.partial if federated else ())
-    return ComparedImage(sample.hw, truths, found, frozenset(labels), partial)
+    return ComparedImage(sample.hw, truths, predicted, frozenset(labels), partial)

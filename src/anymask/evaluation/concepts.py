@@ -53,11 +53,13 @@ def report_concepts(results: Path, truth: Path) -> Report:
         raise DataError(
             f"{truth} contains no pair of a phrase with exhaustive masks. Use SA-Co's layout."
         )
-    found = saco.read_pair_results(results, pairs, report)
+    predictions = saco.read_pair_results(results, pairs, report)
     answers = []
     for pair in counted:
-        scored = zip(*found.get(pair.id, ([], [])), strict=True)
-        answers.append(ConceptAnswer(pair, [one for one, score in scored if score >= CONFIDENCE]))
+        scored = zip(*predictions.get(pair.id, ([], [])), strict=True)
+        answers.append(
+            ConceptAnswer(pair, [track for track, score in scored if score >= CONFIDENCE])
+        )
     figures = score_concepts(answers)
     positive = sum(bool(pair.tracks) for pair in counted)
     notes = [f"{len(counted)} pairs: {positive} with objects, {len(counted) - positive} without"]
@@ -71,16 +73,16 @@ def report_concepts(results: Path, truth: Path) -> Report:
 
 def score_concepts(answers: Sequence[ConceptAnswer]) -> dict[str, float]:
     """Compute cgF1 with its parts, and pHOTA with its parts for videos; NaN if undefined."""
-    there = [one for one in answers if one.pair.tracks]
-    fits = [optimal_ious(track_ious(one.found, one.pair.tracks)) for one in there]
-    f1 = matched_f1(fits, [len(one.pair.tracks) for one in there])
+    there = [answer for answer in answers if answer.pair.tracks]
+    fits = [optimal_ious(track_ious(answer.found, answer.pair.tracks)) for answer in there]
+    f1 = matched_f1(fits, [len(answer.pair.tracks) for answer in there])
     mcc = image_correlation(
-        [bool(one.found) for one in answers], [bool(one.pair.tracks) for one in answers]
+        [bool(answer.found) for answer in answers], [bool(answer.pair.tracks) for answer in answers]
     )
     figures = {"cgF1": 100 * f1 * mcc, "pmF1": f1, "IL_MCC": mcc}
-    if any(one.pair.is_video for one in answers):
+    if any(answer.pair.is_video for answer in answers):
         # Combine the counts of all pairs.
-        tp, fn, fp, association = np.sum([count_hota(one) for one in answers], axis=0)
+        tp, fn, fp, association = np.sum([count_hota(answer) for answer in answers], axis=0)
         detection = tp / np.maximum(tp + fn + fp, 1)
         associated = association / np.maximum(tp, 1)
         figures["pHOTA"] = float(np.sqrt(detection * associated).mean())
@@ -115,10 +117,10 @@ def optimal_ious(table: Floats) -> Floats:  # (n, m) -> (n,)
     """Return the IoU of each prediction with its match; 0 without one."""
     from scipy.optimize import linear_sum_assignment
 
-    own = np.zeros(len(table))
+    ious = np.zeros(len(table))
     rows, columns = linear_sum_assignment(table, maximize=True)
-    own[rows] = table[rows, columns]
-    return own
+    ious[rows] = table[rows, columns]
+    return ious
 
 
 def count_hota(one: ConceptAnswer) -> Floats:  # -> (4, A)
@@ -126,19 +128,19 @@ def count_hota(one: ConceptAnswer) -> Floats:  # -> (4, A)
     sum the overlaps of the tracks of matches."""
     from scipy.optimize import linear_sum_assignment
 
-    found, truths, zero = one.found, one.pair.tracks, np.zeros(len(ALPHAS))
-    ours = np.array([[rle is not None for rle in track] for track in found], bool)
+    predicted, truths, zero = one.found, one.pair.tracks, np.zeros(len(ALPHAS))
+    ours = np.array([[rle is not None for rle in track] for track in predicted], bool)
     theirs = np.array([[rle is not None for rle in track] for track in truths], bool)
     if not ours.any() or not theirs.any():
         return np.stack([zero, zero + theirs.sum(), zero + ours.sum(), zero])
     frames = []  # present predictions and truths of each frame, and their IoUs
-    shared = np.zeros((len(found), len(truths)))
+    shared = np.zeros((len(predicted), len(truths)))
     for frame in range(one.pair.frames):
         rows = np.flatnonzero(ours[:, frame]).tolist()
         columns = np.flatnonzero(theirs[:, frame]).tolist()
         if not rows or not columns:
             continue
-        masks = [rle for row in rows if (rle := found[row][frame]) is not None]
+        masks = [rle for row in rows if (rle := predicted[row][frame]) is not None]
         true = [rle for column in columns if (rle := truths[column][frame]) is not None]
         ious = rle_iou(masks, true)
         total = ious.sum(0)[None] + ious.sum(1)[:, None] - ious
@@ -148,7 +150,7 @@ def count_hota(one: ConceptAnswer) -> Floats:  # -> (4, A)
         frames.append((rows, columns, ious))
     lengths = ours.sum(1)[:, None] + theirs.sum(1)[None]  # (n, m)
     similarity = shared / (lengths - shared)
-    matches = np.zeros((len(ALPHAS), len(found), len(truths)))
+    matches = np.zeros((len(ALPHAS), len(predicted), len(truths)))
     for rows, columns, ious in frames:
         chosen = linear_sum_assignment(similarity[np.ix_(rows, columns)] * ious, maximize=True)
         fits = ious[chosen] >= ALPHAS[:, None] - FLOAT_EPSILON  # (A, pairs)

@@ -36,15 +36,15 @@ def open_set(
         split: Split. Defaults to that of the layout.
     """
     report = LossReport(settings=reading)
-    info, found = load_dataset(folder, layout, split, report)
+    info, images = load_dataset(folder, layout, split, report)
     samples = []
-    for image in found:
+    for image in images:
         with report.record(image.file_name):
             image.check_file()
             samples.append(image)
     for line in report.lines("not read", folder):
         print(line, file=sys.stderr)
-    report.check_records(folder, sum(len(one.masks) for one in samples))
+    report.check_records(folder, sum(len(sample.masks) for sample in samples))
     return EvalSet(plan, info, samples, reading)
 
 
@@ -71,17 +71,17 @@ class SetQuery:
 
         Raises ConfigError for an unknown measure, DataError if the data are missing or invalid.
         """
-        return [with_measures(one, self.protocol, self.also) for one in self._find()]
+        return [with_measures(dataset, self.protocol, self.also) for dataset in self._find()]
 
     def _find(self) -> list[EvalSet]:
         path = Path(self.data).expanduser()
         folders = [] if self.format or self.images or self.split else _datasets(path)
         if folders:
-            return [open_set(SetPlan(name=one.name), one, self.reading) for one in folders]
+            return [open_set(SetPlan(name=folder.name), folder, self.reading) for folder in folders]
         # Load one file or folder of annotations.
         stream = read(path, self.format, self.images, self.split, **vars(self.reading))
         stream = stream.with_sizes_checked()
-        samples = [replace(one, source=stream.image_path(one)) for one in stream]
+        samples = [replace(image, source=stream.image_path(image)) for image in stream]
         if not samples:
             raise DataError(
                 f"{stream.source} contains no labeled images (read as {stream.format}). Label some."

@@ -54,8 +54,8 @@ def read_detections(
     document: Any = read_json(path)
     if not isinstance(document, dict) or not {"categories", "annotations"} <= document.keys():
         raise DataError(f"{path} is not a COCO detection file. Add `categories` and `annotations`.")
-    by_id = {one.benchmark.image_id: n for n, one in enumerate(samples)}
-    places = by_id | {one.name: n for n, one in enumerate(samples)}
+    by_id = {sample.benchmark.image_id: n for n, sample in enumerate(samples)}
+    places = by_id | {sample.name: n for n, sample in enumerate(samples)}
     images: list[list[Detection]] = [[] for _ in samples]
     read = other = 0
     with report.record(path):

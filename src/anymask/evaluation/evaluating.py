@@ -109,7 +109,7 @@ def evaluate(
     given: dict[str, Any] = dict(settings)
     refuse_text(
         "True or False",
-        **{one: given.get(one) for one in ("refine_edges", "mirror", "cases", "resume")},
+        **{name: given.get(name) for name in ("refine_edges", "mirror", "cases", "resume")},
     )
     refuse_text("a list", also=given.get("also"))
     videos = bool(names) and names[0] in VIDEO_PROTOCOLS
@@ -141,7 +141,7 @@ def evaluate_images(
         raise InputError("Resuming requires an output file. Set --json FILE.json (in Python out=).")
     query: SetQuery | None = None
     if isinstance(data, str | Path):
-        reading = {one: given[one] for one in ReadKeywords.__annotations__ if one in given}
+        reading = {key: given[key] for key in ReadKeywords.__annotations__ if key in given}
         query = SetQuery(
             data=str(data), protocol=tuple(protocol), also=tuple(given.get("also", ())),
             images=Path(given["images"]) if given.get("images") else None,
@@ -151,7 +151,11 @@ def evaluate_images(
         name = data[0].plan.name if len(data) == 1 else Path(query.data).name
     sets = data
     check_requirements(sets, {*protocol, *given.get("also", ())})
-    known = {one.name: given[one.name] for one in list_settings(EvalSettings) if one.name in given}
+    known = {
+        setting.name: given[setting.name]
+        for setting in list_settings(EvalSettings)
+        if setting.name in given
+    }
     how = EvalSettings(
         **{name: value for name, value in known.items() if value is not None or name == "slow"}
     )
@@ -169,22 +173,22 @@ def evaluate_images(
         machine=this_machine(),
         sets=(),
         peers=tuple(
-            (one.spec.name, weights_hash(one))
-            for one in others
-            if not isinstance(one, FromFunction)
+            (peer.spec.name, weights_hash(peer))
+            for peer in others
+            if not isinstance(peer, FromFunction)
         ),
         command=given.get("command", ""),
         skipped=tuple(given.get("skipped", ())),
     )
     scorer = SetScorer(methods, sets, how)
     task = None
-    if query and not any(hasattr(one, "segment") for one in chosen):
+    if query and not any(hasattr(method, "segment") for method in chosen):
         task = ScoreTask(tuple(chosen), edges, query, how)
     run = _measure(run, scorer, task, given.get("workers"), out and Path(out), resume)
     cases = {}
     if given.get("cases"):
-        for one, scores in follow(list(zip(sets, run.sets, strict=True)), "worst cases"):
-            cases[scores.name] = draw_worst_cases(subject, one, scores, how.min_area)
+        for dataset, scores in follow(list(zip(sets, run.sets, strict=True)), "worst cases"):
+            cases[scores.name] = draw_worst_cases(subject, dataset, scores, how.min_area)
     return report_images(run, cases)
 
 
@@ -230,26 +234,26 @@ def _measure(
         task: Task for worker processes. None evaluates in this process.
     """
     known = finished_sets(out, run, scorer) if resume and out else {}
-    names = [one.plan.name for one in scorer.sets]
+    names = [dataset.plan.name for dataset in scorer.sets]
     counts, limits = [], (scorer.settings.limit, scorer.settings.per_image)
-    for one in scorer.sets:
-        counts.append(len(choose_masks(one.plan, one.samples, *limits).mask))
+    for dataset in scorer.sets:
+        counts.append(len(choose_masks(dataset.plan, dataset.samples, *limits).mask))
         if not counts[-1]:
             raise DataError(
-                f"{one.info.folder} has {counted(len(one.samples), 'image')} without masks."
+                f"{dataset.info.folder} has {counted(len(dataset.samples), 'image')} without masks."
             )
-    places = [place for place, name in enumerate(names) if name not in known]
+    places = [index for index, name in enumerate(names) if name not in known]
     if workers is None:
-        much = sum(counts[place] for place in places) >= MIN_PARALLEL_MASKS
-        devices = {getattr(one, "device", "cpu") for one in task.methods} if task else set()
+        much = sum(counts[index] for index in places) >= MIN_PARALLEL_MASKS
+        devices = {getattr(method, "device", "cpu") for method in task.methods} if task else set()
         workers = min(2, pick_threads()) if much and devices <= {"auto", "cpu"} else 1
     workers = min(workers, len(places))
-    for place, scores in (
+    for index, scores in (
         score_in_workers(task.open, names, places, workers)
         if task and workers > 1
         else _score_here(scorer, places)
     ):
-        known[names[place]] = scores
+        known[names[index]] = scores
         run = replace(run, sets=tuple(known[name] for name in names if name in known))
         if out:
             write_json(out, evaluation_to_json(run))
@@ -261,16 +265,16 @@ def _measure(
 
 def _score_here(scorer: SetScorer, places: Sequence[int]) -> Iterator[tuple[int, SetScores]]:
     """Evaluate the datasets in this process, each with its progress on stderr."""
-    for place in places:
-        with ProgressBar(scorer.sets[place].plan.name) as progress:
+    for index in places:
+        with ProgressBar(scorer.sets[index].plan.name) as progress:
 
             def report(what: str, done: int, total: int, progress: ProgressBar = progress) -> None:
                 if what != progress.what:
                     progress.what, progress.began = what, progress.clock()
                 progress.update(done, total)
 
-            scores = scorer(place, report)
-        yield place, scores
+            scores = scorer(index, report)
+        yield index, scores
 
 
 def score_in_workers(
@@ -333,13 +337,13 @@ def finished_sets(path: Path, run: Evaluation, scorer: SetScorer) -> dict[str, S
                 f"{now[key]!r}. Use the options of that run, or choose another output file."
             )
     kept = {}
-    for one in scorer.sets:
-        scores = sets.get(one.plan.name)
-        if scores is None or scores.measures != one.plan.measures:
+    for dataset in scorer.sets:
+        scores = sets.get(dataset.plan.name)
+        if scores is None or scores.measures != dataset.plan.measures:
             continue
         whole = any(MEASURES[name].function for name in scores.measures)
         # methods without prompts have results of dataset measures only
-        expected = {method.spec.name for method in scorer.methods if whole or method.spec.accepts}
-        if expected == {of for of, _ in scores.columns} | {one.method for one in scores.found}:
+        methods = {method.spec.name for method in scorer.methods if whole or method.spec.accepts}
+        if methods == {of for of, _ in scores.columns} | {result.method for result in scores.found}:
             kept[scores.name] = scores
     return kept

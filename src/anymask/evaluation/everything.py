@@ -76,19 +76,19 @@ def shown_ap(images: Sequence[ShownImage]) -> tuple[MetricValue, MetricValue, De
     run = _matched(images, named=False)
     precision = run.eval["precision"][:, :, 0, 0, 0]  # (T, R); -1 without annotations
     ap, ap50 = (
-        float(one.mean()) if one.min() >= 0 else NAN for one in (precision, precision[HALF])
+        float(part.mean()) if part.min() >= 0 else NAN for part in (precision, precision[HALF])
     )
     # A row for each annotated class, from class-agnostic matches and from named masks.
-    found: dict[str, list[Floats]] = {label: [] for label in _classes(images)}
+    by_class: dict[str, list[Floats]] = {label: [] for label in _classes(images)}
     for image, row in zip(images, run.evalImgs, strict=False):  # area range "all" comes first
         if row is None:
             continue
         hits = (row["gtMatches"] > 0)[:, np.argsort(row["gtIds"])].T  # (G, T), as annotated
         for mask, hit in zip(image.truth.objects, hits, strict=False):  # a crowd comes last
-            found[_class_of(mask)].append(hit)
-    by_name = _by_name(images, list(found))
+            by_class[_class_of(mask)].append(hit)
+    by_name = _by_name(images, list(by_class))
     rows: list[tuple[str | float, ...]] = []
-    for label, of_class in found.items():
+    for label, of_class in by_class.items():
         recalls = np.array(of_class, np.float64).mean(axis=0)  # (T,)
         named = by_name.get(label, (NAN, NAN, 0))
         rows.append((label, len(of_class), float(recalls.mean()), float(recalls[HALF]), *named))
@@ -105,12 +105,12 @@ def _matched(images: Sequence[ShownImage], *, named: bool) -> Any:
         crowd = image.truth.ignore
         classes = _classes(images) if named else [""]
         truths += [coco_row(crowd, x, iscrowd=1) for x in classes if crowd is not None]
-        found = [
+        predicted = [
             coco_row(mask.rle, (mask.label or "") if named else "", score=mask.score)
             for mask in image.shown
             if not named or mask.label in classes
         ]
-        compared.append(ComparedImage(image.truth.hw, truths, found, frozenset(classes)))
+        compared.append(ComparedImage(image.truth.hw, truths, predicted, frozenset(classes)))
     most = max([len(image.shown) for image in images], default=0)
     run = match_all(compared, _classes(images) if named else [""], max(most, 1))
     with redirect_stdout(io.StringIO()):  # it prints every step
@@ -209,10 +209,10 @@ def recall_result(images: Sequence[dict[str, Matches]], note: str = "") -> SetRe
     for size, matches in by_size.items():
         objects = sum(image.truths for image in matches)
         rows.append((size, objects, *(average_recall(matches, limit) for limit in RECALL_LIMITS)))
-    objects = max(sum(one.truths for one in by_size["all"]), 1)
-    found = np.sum([one.found(most) for one in by_size["all"]], axis=0) / objects
+    objects = max(sum(image.truths for image in by_size["all"]), 1)
+    recalls = np.sum([image.found(most) for image in by_size["all"]], axis=0) / objects
     curve = Curve(
-        title="everything", x=IOU_THRESHOLDS, y=found, x_label="IoU",
+        title="everything", x=IOU_THRESHOLDS, y=recalls, x_label="IoU",
         y_label=f"recall with at most {most} masks",
     )  # fmt: skip
     header = ("size", "objects", *(f"AR@{limit}" for limit in RECALL_LIMITS))
@@ -229,9 +229,9 @@ def recall_result(images: Sequence[dict[str, Matches]], note: str = "") -> SetRe
 
 def recall_shares(images: Sequence[Matches], most: int) -> Shares:
     """Return for each image the matched objects, averaged over thresholds, and the objects."""
-    found = np.array([image.found(most).mean() for image in images], np.float64)
+    matched = np.array([image.found(most).mean() for image in images], np.float64)
     objects = np.array([image.truths for image in images], np.float64)
-    return Shares(found, objects, objects)
+    return Shares(matched, objects, objects)
 
 
 def average_recall(images: Sequence[Matches], most: int) -> float:
@@ -265,13 +265,13 @@ def measure_shown(
         hits = matches.found()
         rows.append((int(hits[HALF]), float(hits.mean()), matches.truths, counted))
         progress(done, len(images))
-    found, levels, truths, shown = np.array(rows, np.float64).reshape(-1, 4).T
-    each = np.ones(len(found))
+    matched, levels, truths, shown = np.array(rows, np.float64).reshape(-1, 4).T
+    each = np.ones(len(matched))
     ap, ap50, table = shown_ap(image_files)
     return SetResult(
         figures=(
-            shares_to_metric("recall .5", Shares(found, truths, truths)),
-            shares_to_metric("precision .5", Shares(found, shown, shown)),
+            shares_to_metric("recall .5", Shares(matched, truths, truths)),
+            shares_to_metric("precision .5", Shares(matched, shown, shown)),
             shares_to_metric("masks a photo", Shares(shown, each, each), digits=1),
             ap,
             ap50,

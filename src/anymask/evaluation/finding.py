@@ -84,14 +84,14 @@ class FindAnswer:
 
     def matched(self) -> Floats:  # -> (n,)
         """Return the IoU of each predicted mask with its matched annotation, best pairs first."""
-        own = np.zeros(len(self.found))
+        ious = np.zeros(len(self.found))
         if self.found and self.truths:
             left = rle_iou(self.found, self.truths)
             for _ in range(min(left.shape)):
                 row, column = np.unravel_index(left.argmax(), left.shape)
-                own[row] = max(float(left[row, column]), 0)
+                ious[row] = max(float(left[row, column]), 0)
                 left[row], left[:, column] = -1, -1
-        return own
+        return ious
 
     def union_iou(self) -> float:
         """Return the IoU of the union of predictions with the union of annotations."""
@@ -103,34 +103,40 @@ class FindAnswer:
 def measure_finding(answers: Sequence[FindAnswer]) -> dict[str, float]:
     """Compute the metrics of the module, NaN if undefined. "found": fraction of queries with the
     object and a prediction; "not here": fraction of queries without both."""
-    there = [one for one in answers if one.truths]
-    absent = [one for one in answers if not one.truths]
+    there = [answer for answer in answers if answer.truths]
+    absent = [answer for answer in answers if not answer.truths]
     correlation = image_correlation(
-        [bool(one.found) for one in answers], [bool(one.truths) for one in answers]
+        [bool(answer.found) for answer in answers], [bool(answer.truths) for answer in answers]
     )
-    f1 = matched_f1([one.matched() for one in there], [len(one.truths) for one in there])
-    names = dict.fromkeys(one.phrase for one in there)
-    precisions = [phrase_ap([one for one in answers if one.phrase == name]) for name in names]
-    unions = [[one.union_iou() for one in there if one.phrase == name] for name in names]
-    errors = [abs(len(one.found) - len(one.truths)) for one in answers]
-    right = np.concatenate([np.zeros(0), *(one.matched() for one in there)]) >= MATCH_IOU
-    apart = np.concatenate([np.zeros(0, np.bool_), *(one.unlabeled() for one in there)]) & ~right
-    truths = sum(len(one.truths) for one in there)
-    known = [one.candidate_recall() for one in there if one.candidates is not None]
+    f1 = matched_f1(
+        [answer.matched() for answer in there], [len(answer.truths) for answer in there]
+    )
+    names = dict.fromkeys(answer.phrase for answer in there)
+    precisions = [
+        phrase_ap([answer for answer in answers if answer.phrase == name]) for name in names
+    ]
+    unions = [[answer.union_iou() for answer in there if answer.phrase == name] for name in names]
+    errors = [abs(len(answer.found) - len(answer.truths)) for answer in answers]
+    right = np.concatenate([np.zeros(0), *(answer.matched() for answer in there)]) >= MATCH_IOU
+    apart = (
+        np.concatenate([np.zeros(0, np.bool_), *(answer.unlabeled() for answer in there)]) & ~right
+    )
+    truths = sum(len(answer.truths) for answer in there)
+    recalls = [answer.candidate_recall() for answer in there if answer.candidates is not None]
     return {
         "precision": float(right.sum() / (~apart).sum()) if (~apart).any() else math.nan,
         "recall": float(right.sum() / truths) if truths else math.nan,
-        "AP50": _mean([float(one[0]) for one in precisions]),
+        "AP50": _mean([float(precision[0]) for precision in precisions]),
         "unlabeled": _mean(apart),
-        "candidates": _mean(np.concatenate(known)) if known else math.nan,
+        "candidates": _mean(np.concatenate(recalls)) if recalls else math.nan,
         "mIoU": _mean([_mean(values) for values in unions]),
         "cgF1": 100 * f1 * correlation,
         "pmF1": f1,
         "IL_MCC": correlation,
-        "AP": _mean([float(one.mean()) for one in precisions]),
+        "AP": _mean([float(precision.mean()) for precision in precisions]),
         "counting error": _mean(errors),
-        "found": _mean([bool(one.found) for one in there]),
-        "not here": _mean([not one.found for one in absent]),
+        "found": _mean([bool(answer.found) for answer in there]),
+        "not here": _mean([not answer.found for answer in absent]),
     }
 
 
@@ -166,18 +172,18 @@ def image_correlation(is_found: Sequence[bool], is_there: Sequence[bool]) -> flo
 
 def phrase_ap(answers: Sequence[FindAnswer]) -> Floats:  # -> (T,)
     """Compute the average precision of one phrase at each threshold, over masks of all images."""
-    truths = sum(len(one.truths) for one in answers)
-    scores = np.array([score for one in answers for score in one.scores], float)
+    truths = sum(len(answer.truths) for answer in answers)
+    scores = np.array([score for answer in answers for score in answer.scores], float)
     order = np.argsort(-scores, kind="stable")
-    found = np.zeros(len(IOU_THRESHOLDS))
-    for place, threshold in enumerate(IOU_THRESHOLDS):
-        hits = np.concatenate([np.zeros(0), *(_hits(one, threshold) for one in answers)])[order]
+    averages = np.zeros(len(IOU_THRESHOLDS))
+    for index, level in enumerate(IOU_THRESHOLDS):
+        hits = np.concatenate([np.zeros(0), *(_hits(answer, level) for answer in answers)])[order]
         right = np.cumsum(hits)
         precision = right / np.arange(1, len(hits) + 1)
         precision = np.maximum.accumulate(precision[::-1])[::-1]
         at = np.searchsorted(right / max(truths, 1), RECALLS, "left")
-        found[place] = np.append(precision, 0)[np.minimum(at, len(precision))].mean()
-    return found
+        averages[index] = np.append(precision, 0)[np.minimum(at, len(precision))].mean()
+    return averages
 
 
 def _hits(one: FindAnswer, threshold: float) -> Floats:  # -> (n,)
@@ -217,10 +223,12 @@ def finding_by(way: Way, model: Model, settings: FindSettings) -> Learn:
 def same_colors(model: Model, image: UintImage, requested: FloatArray, score: Any) -> list[Mask]:
     """Return automatic masks whose color histogram is similar to the given one."""
     least = MIN_COLOR_OVERLAP if score is None else score
-    found = model.everything(image)
-    alike = [float(np.minimum(requested, histogram(image, one.rle)).sum()) for one in found]
+    masks = model.everything(image)
+    alike = [float(np.minimum(requested, histogram(image, mask.rle)).sum()) for mask in masks]
     return [
-        replace(one, score=share) for one, share in zip(found, alike, strict=True) if share >= least
+        replace(mask, score=share)
+        for mask, share in zip(masks, alike, strict=True)
+        if share >= least
     ]
 
 
@@ -247,23 +255,23 @@ def query_images(
     labels = sorted({label for _, masks in images for label in masks})
     pairs = []
     for label in labels:
-        same = [one for one in images if label in one[1]]
-        pairs += [(label, one, same[n - 1]) for n, one in enumerate(same) if len(same) > 1]
+        same = [sample for sample in images if label in sample[1]]
+        pairs += [(label, sample, same[n - 1]) for n, sample in enumerate(same) if len(same) > 1]
     chosen = np.linspace(0, len(pairs) - 1, min(limit or len(pairs), len(pairs))).astype(int)
-    for number, place in enumerate(chosen):
-        label, (image, masks), (other, examples) = pairs[place]
+    for number, index in enumerate(chosen):
+        label, (image, masks), (other, examples) = pairs[index]
         example = max(examples[label], key=rle_area)
         if rle_area(example) < MIN_EXAMPLE_AREA:
             continue
         method = learn(label, there.pixels(other), example)
         queries = [(there, image, masks[label])]
-        without = others or [one for one, shown in images if label not in shown]
+        without = others or [image for image, shown in images if label not in shown]
         if without:
             source = absent if absent is not None and others else there
             queries.append((source, without[number % len(without)], []))
-        for source, one, truths in queries:
-            found = method(source.pixels(one))
-            yield FindAnswer(label, [m.rle for m in found], [m.score for m in found], truths)
+        for source, target, truths in queries:
+            records = method(source.pixels(target))
+            yield FindAnswer(label, [m.rle for m in records], [m.score for m in records], truths)
 
 
 def _query_words(
@@ -285,14 +293,14 @@ def _query_words(
     total = sum(len(set(masks) & set(labels)) for _, masks in shown)
     count = -(-min(total, limit or total) * len(shown) // max(total, 1))
     others = [] if absent is None else [*absent]
-    for place in np.linspace(0, len(shown) - 1, count).astype(int).tolist():
-        image, masks = shown[place]
-        present = [one for one in labels if one in masks]
-        missing = [one for one in labels if one not in masks]
+    for index in np.linspace(0, len(shown) - 1, count).astype(int).tolist():
+        image, masks = shown[index]
+        present = [label for label in labels if label in masks]
+        missing = [label for label in labels if label not in masks]
         if (negatives := image.extra.get(saco.ABSENT_PHRASES)) is not None:
-            missing = [one for one in missing if one in negatives]
+            missing = [label for label in missing if label in negatives]
         if settings.detector is not None:
-            start = place * len(present) % max(len(missing), 1)
+            start = index * len(present) % max(len(missing), 1)
             missing = (missing[start:] + missing[:start])[: len(present)]
         whole = rle_merge([rle for rles in masks.values() for rle in rles])
         queries = {label: masks[label] for label in present}
@@ -300,7 +308,7 @@ def _query_words(
             queries |= {label: [] for label in missing}
         yield from _query_image(model, settings, there.pixels(image), queries, whole)
         if absent is not None and others:
-            other = absent.pixels(others[place % len(others)])
+            other = absent.pixels(others[index % len(others)])
             yield from _query_image(model, settings, other, {label: [] for label in present}, None)
 
 
@@ -315,23 +323,23 @@ def _query_image(
     detector, candidates, encoded = None, None, None
     if settings.detector is None:
         encoded = CandidateMasks.of(model, image)
-        candidates = [one.rle for one in encoded.records]
+        candidates = [record.rle for record in encoded.records]
     else:
         detector = open_detector(settings.detector, settings.device)
     for label, truths in queries.items():
         phrases = read_phrases([label], settings.score)
-        found = find_phrases(model, image, phrases, detector, settings, encoded)
-        rles, scores = [one.rle for one in found], [one.score for one in found]
+        masks = find_phrases(model, image, phrases, detector, settings, encoded)
+        rles, scores = [mask.rle for mask in masks], [mask.score for mask in masks]
         yield FindAnswer(label, rles, scores, truths, candidates, labeled)
 
 
 def of_label(image: AnnotatedImage) -> dict[str, list[Rle]]:
     """Return the masks of an image by label."""
-    found: dict[str, list[Rle]] = {}
+    by_label: dict[str, list[Rle]] = {}
     for mask in image.objects:
         if rle_area(mask.rle):
-            found.setdefault(mask.label or DEFAULT_LABEL, []).append(mask.rle)
-    return found
+            by_label.setdefault(mask.label or DEFAULT_LABEL, []).append(mask.rle)
+    return by_label
 
 
 def evaluate_finding(
@@ -360,8 +368,8 @@ def evaluate_finding(
         labels = sorted({mask.label for image in there for mask in image.objects if mask.label})
         if settings.detector is None:
             table = require(model.runtime, model.runtime.naming, "mask naming").name_table()
-            skipped = [one for one in labels if known_spelling(table, one) is None]
-            labels = [one for one in labels if one not in skipped]
+            skipped = [label for label in labels if known_spelling(table, label) is None]
+            labels = [label for label in labels if label not in skipped]
             if skipped:
                 notes.append(f"Skipped labels that the model has no name for: {', '.join(skipped)}")
         answers = [*_query_words(model, there, settings, labels, other, limit)]

@@ -35,18 +35,18 @@ JPEG_QUALITY = 80
 
 def report_images(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = None) -> Report:
     """Create the report of a run; `cases` are images of the worst cases by dataset name."""
-    found = dict.fromkeys(found.measure for scores in run.sets for found in scores.found)
+    measures = dict.fromkeys(result.measure for scores in run.sets for result in scores.found)
     main = [_main_table(run), _harm_table(run), _noc_table(run), _small_table(run)]
     sections = [Section(tables=[table for table in main if table])]
-    for name in (*(name for name in MASK_MEASURES if name not in MAIN_MEASURES), *found):
+    for name in (*(name for name in MASK_MEASURES if name not in MAIN_MEASURES), *measures):
         rows: MetricRows = (
             _rows_of_mask_measure(run, name)
             if name in MASK_MEASURES
             else {
-                (scores.name, one.method): one.figures
+                (scores.name, result.method): result.figures
                 for scores in run.sets
-                for one in scores.found
-                if one.measure == name and not one.reason
+                for result in scores.found
+                if result.measure == name and not result.reason
             }
         )
         if table := _measure_table(run, rows):
@@ -81,14 +81,18 @@ def report_images(run: Evaluation, cases: Mapping[str, Sequence[Shot]] | None = 
             * bool(cases)
         ),
     ]
-    for one in (found for scores in run.sets for found in scores.found):
-        notes += [f"skipped: {one.measure} of {one.method}: {one.reason}"] * bool(one.reason)
-        notes += [f"{one.measure}: {note}" for note in one.notes]
+    for result in (result for scores in run.sets for result in scores.found):
+        notes += [f"skipped: {result.measure} of {result.method}: {result.reason}"] * bool(
+            result.reason
+        )
+        notes += [f"{result.measure}: {note}" for note in result.notes]
     masks = sum(len(scores.area) for scores in run.sets)
     return Report(
         title=f"{run.subject} on {run.data or 'its sets'}",
         about=f"anymask evaluate: {len(run.sets)} sets, {masks} masks, {weights}",
-        sections=[one for one in sections if one.tables or one.plots or one.images],
+        sections=[
+            section for section in sections if section.tables or section.plots or section.images
+        ],
         notes=list(dict.fromkeys(notes)),
         rows=list(_rows(run)),
         data=evaluation_to_json(run),
@@ -102,8 +106,8 @@ def _rows(run: Evaluation) -> Iterator[dict[str, Any]]:
             (method, measure, run.set_mean(scores.name, measure, method=method))
             for method, measure in scores.columns
         ]
-        for one in scores.found:
-            means += [(one.method, f"{one.measure}: {m.name}", m) for m in one.figures]
+        for result in scores.found:
+            means += [(result.method, f"{result.measure}: {m.name}", m) for m in result.figures]
         for method, measure, mean in means:
             yield {
                 "set": scores.name, "method": method, "measure": measure, "mean": mean.value,
@@ -213,7 +217,7 @@ def _measure_table(run: Evaluation, rows: MetricRows) -> TextTable | None:
 
 def _mean_figure(figures: Sequence[MetricValue | None]) -> MetricValue | None:
     """Mean of a metric over the datasets that have it."""
-    there = [one for one in figures if one is not None and not np.isnan(one.value)]
+    there = [figure for figure in figures if figure is not None and not np.isnan(figure.value)]
     if not there:
         return None
     return MetricValue(name="", **vars(mean_over_sets(there)), digits=there[0].digits)
@@ -250,9 +254,9 @@ def _details(run: Evaluation, measure: str) -> Iterator[TextTable]:
         return str(int(cell)) if cell == int(cell) and abs(cell) > 1 else f"{cell:.3f}"
 
     for scores in run.sets:
-        for found in scores.found:
-            for table in found.tables if found.measure == measure else ():
-                title = f"{scores.name}, {found.method}: {table.title}"
+        for result in scores.found:
+            for table in result.tables if result.measure == measure else ():
+                title = f"{scores.name}, {result.method}: {table.title}"
                 rows = [[text(cell) for cell in row] for row in table.rows]
                 yield TextTable(table.header, rows, title, folded=True)
 
@@ -284,7 +288,7 @@ def _distribution_plots(run: Evaluation) -> list[tuple[str, str]]:
                 series.append(Series(way, np.histogram(values, IOU_BINS)[0] / len(values)))
         if series:
             plot = line_plot(IOU_BINS, series, "IoU", "{:.1f}".format)
-            plot += legend([one.name for one in series])
+            plot += legend([line.name for line in series])
             plots.append((f"{scores.name}: share of masks", plot))
     return plots
 
@@ -293,10 +297,10 @@ def _curves(run: Evaluation, measure: str) -> Iterator[tuple[str, str]]:
     """Yield a plot for each title of a dataset's curves, with one line per method."""
     for scores in run.sets:
         titles: dict[tuple[str, str, str], list[Points]] = {}
-        for found in scores.found:
-            for curve in found.curves if found.measure == measure else ():
+        for result in scores.found:
+            for curve in result.curves if result.measure == measure else ():
                 key = curve.title, curve.x_label, curve.y_label
-                titles.setdefault(key, []).append(Points(found.method, curve.x, curve.y))
+                titles.setdefault(key, []).append(Points(result.method, curve.x, curve.y))
         for (title, x_label, y_label), lines in titles.items():
             plot = curve_plot(lines, x_label) + legend([line.name for line in lines])
             yield f"{scores.name}, {title}: {y_label}", plot
@@ -326,14 +330,14 @@ def draw_worst_cases(
 
 def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way: str) -> Shot:
     """Draw a crop around the object, IMAGE_SIDE pixels long, with both outlines and the click."""
-    place, mask = int(scores.image[row]), int(scores.mask[row])
-    image = EvalImage(place, one.samples[place], scores.mask[row : row + 1])
+    index, mask = int(scores.image[row]), int(scores.mask[row])
+    image = EvalImage(index, one.samples[index], scores.mask[row : row + 1])
     (truth,) = image.truths()
     clicked = [center_click(truth.mask)] if way == "1 click" else []
     box = tight_box(truth.mask)
     prompt = Prompt.of(points=clicked) if clicked else Prompt(box=box)
     (answer,) = method.segment(method.encode(image.image), prompts=[prompt])
-    found = answer.masks[0]
+    predicted = answer.masks[0]
 
     room = IMAGE_MARGIN * max(box[2] - box[0], box[3] - box[1]) + 8
     left, top = (max(int(side - room), 0) for side in box[:2])
@@ -345,14 +349,14 @@ def _draw_case(method: Segmenter, one: EvalSet, scores: SetScores, row: int, way
     small = np.asarray(cv2.resize(part, size, interpolation=kind), np.uint8)
     both = [
         cv2.resize(each[window].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        for each in (truth.mask, found)
+        for each in (truth.mask, predicted)
     ]
     drawn = contours(small, np.stack(both), palette=[TRUTH, ANSWER], width=2)
     for x, y in clicked:
         at = (round((round(x) + 0.5 - left) * scale), round((round(y) + 0.5 - top) * scale))
         cv2.circle(drawn, at, 4, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
         cv2.circle(drawn, at, 3, (220, 30, 30), cv2.FILLED, cv2.LINE_AA)
-    fit = iou(found, truth.mask, truth.ignore)
+    fit = iou(predicted, truth.mask, truth.ignore)
     label = image.sample.objects[mask].label
     words = (
         f"{way}: IoU {fit:.2f}, {image.sample.name}, mask {mask}{f' ({label})' if label else ''}"

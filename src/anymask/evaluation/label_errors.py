@@ -109,8 +109,8 @@ def grade_masks(
     Args:
         below: Masks with a lower grade are suspects.
     """
-    places = [(n, one) for n, image in enumerate(images) for one in image.masks]
-    filled = [one.values for _, one in places if len(one.values)]
+    places = [(n, mask) for n, image in enumerate(images) for mask in image.masks]
+    filled = [mask.values for _, mask in places if len(mask.values)]
     values = np.stack(filled) if filled else np.zeros((0, len(FEATURES)))
     usual = fit_scale(values) if len(values) >= MIN_USUAL_MASKS else None
     rows = zip(
@@ -120,23 +120,23 @@ def grade_masks(
         strict=True,
     )
     verdicts = []
-    for image, found in places:
-        one = GradedMask(image=image, found=found, grade=0.0)
-        if not len(found.values):
-            verdicts.append(replace(one, reasons=("empty mask",), action="remove"))
+    for image, mask in places:
+        verdict = GradedMask(image=image, found=mask, grade=0.0)
+        if not len(mask.values):
+            verdicts.append(replace(verdict, reasons=("empty mask",), action="remove"))
             continue
         grade, given, odds = next(rows)
-        if found.twin is not None:
-            same, least = f"duplicate of mask {found.twin}", min(grade, DUPLICATE_GRADE)
-            one = replace(one, grade=least, reasons=(same,), action="remove")
+        if mask.twin is not None:
+            same, least = f"duplicate of mask {mask.twin}", min(grade, DUPLICATE_GRADE)
+            verdict = replace(verdict, grade=least, reasons=(same,), action="remove")
         elif grade < below:
             error = grader.errors[int(odds.argmax())]
-            reasons = explain_error(error, found.values, found.label, rle_area(found.rle))
-            one = replace(one, grade=grade, error=error, reasons=reasons)
-            gain = found.guess - given
-            if found.answer and gain >= MIN_GAIN and error not in UNREPLACED_ERRORS:
-                one = replace(one, action="replace", gain=gain)
-        verdicts.append(one if one.reasons else replace(one, grade=grade))
+            reasons = explain_error(error, mask.values, mask.label, rle_area(mask.rle))
+            verdict = replace(verdict, grade=grade, error=error, reasons=reasons)
+            gain = mask.guess - given
+            if mask.answer and gain >= MIN_GAIN and error not in UNREPLACED_ERRORS:
+                verdict = replace(verdict, action="replace", gain=gain)
+        verdicts.append(verdict if verdict.reasons else replace(verdict, grade=grade))
     return verdicts
 
 
@@ -163,21 +163,21 @@ def list_suspects(
     """List all suspects in the order of their numbers."""
     suspects: list[Suspect] = []
     low = [verdict for verdict in verdicts if verdict.grade < below]
-    for one in sorted(low, key=lambda one: (one.grade, one.image, one.found.mask)):
-        found, replaced = one.found, one.action == "replace"
+    for graded in sorted(low, key=lambda one: (one.grade, one.image, one.found.mask)):
+        mask, replaced = graded.found, graded.action == "replace"
         suspects.append(
             Suspect(
-                number=len(suspects) + 1, image=one.image, mask=found.mask, label=found.label,
-                grade=one.grade, reasons=one.reasons, action=one.action, given=found.rle,
-                proposal=found.answer if replaced else None, gain=one.gain,
-                prompt_kind=found.prompt_kind if replaced else "",
+                number=len(suspects) + 1, image=graded.image, mask=mask.mask, label=mask.label,
+                grade=graded.grade, reasons=graded.reasons, action=graded.action, given=mask.rle,
+                proposal=mask.answer if replaced else None, gain=graded.gain,
+                prompt_kind=mask.prompt_kind if replaced else "",
             )
         )  # fmt: skip
-    missing = [(place, record) for place, image in enumerate(images) for record in image.missing]
-    for place, record in sorted(missing, key=lambda pair: -object_certainty(pair[1])):
+    missing = [(index, record) for index, image in enumerate(images) for record in image.missing]
+    for index, record in sorted(missing, key=lambda pair: -object_certainty(pair[1])):
         suspects.append(
             Suspect(
-                number=len(suspects) + 1, image=place, mask=None, label=None, grade=None,
+                number=len(suspects) + 1, image=index, mask=None, label=None, grade=None,
                 reasons=("missing: the model predicts an object without a mask",), action="add",
                 given=None, proposal=record, prompt_kind="click",
             )

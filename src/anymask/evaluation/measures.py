@@ -222,10 +222,10 @@ def check_requirements(sets: Sequence[EvalSet], requested: Collection[str]) -> N
         MissingExtra: A package is not installed.
         DataError: No set has the file that a named measure requires.
     """
-    for name in dict.fromkeys(name for one in sets for name in one.plan.measures):
+    for name in dict.fromkeys(name for dataset in sets for name in dataset.plan.measures):
         measure = MEASURES[name]
         need_packages(measure.packages, "evaluate", f"The measure {name!r}")
-        folders = [one.info.folder for one in sets if name in one.plan.measures]
+        folders = [dataset.info.folder for dataset in sets if name in dataset.plan.measures]
         there = [folder for folder in folders if (folder / measure.file).is_file()]
         if name in requested and measure.file and not there:
             raise DataError(
@@ -249,7 +249,7 @@ def score_set(
     """
     tell = progress or (lambda what, done, total: None)
     chosen = choose_masks(one.plan, one.samples, settings.limit, settings.per_image)
-    found = []
+    results = []
     for name in one.plan.measures:
         if (function := MEASURES[name].function) is None:
             continue
@@ -259,15 +259,15 @@ def score_set(
                 result = function(method, one, settings, lambda *n, what=what: tell(what, *n))
             except NotMeasured as error:
                 result = SetResult(reason=str(error))
-            found.append(replace(result, method=method.spec.name, measure=name))
+            results.append(replace(result, method=method.spec.name, measure=name))
 
     # Score every mask with every method, image by image; NaN if a method was not evaluated.
     requested = [MASK_MEASURES[name] for name in one.plan.measures if name in MASK_MEASURES]
     plans = []
     for method in methods:
-        given = [(measure, measure.columns(method.spec.accepts, settings)) for measure in requested]
-        names = [name for _, columns in given for name in columns]
-        measures = [measure for measure, columns in given if columns]
+        pairs = [(measure, measure.columns(method.spec.accepts, settings)) for measure in requested]
+        names = [name for _, columns in pairs for name in columns]
+        measures = [measure for measure, columns in pairs if columns]
         plans.append((method, measures, names, np.full((len(chosen.image), len(names)), np.nan)))
     done = 0
     for image in np.unique(chosen.image):
@@ -299,5 +299,5 @@ def score_set(
             # no "oracle" column if there is never a second candidate
             if name != "oracle" or not np.array_equal(table[:, n], table[:, n - 1], equal_nan=True)
         },
-        found=tuple(found),
+        found=tuple(results),
     )

@@ -108,10 +108,10 @@ def sum_by_image(image: IntArray, top: Floats, bottom: Floats | None = None) -> 
 
 def mean_of_shares(sets: list[Shares]) -> Mean:
     """Ratio over datasets, with images resampled inside each; NaN if there are no values."""
-    keeps = [(one, one.count > 0) for one in sets]
+    keeps = [(shares, shares.count > 0) for shares in sets]
     filled = [
-        Shares(one.top[keep], one.bottom[keep], one.count[keep])
-        for one, keep in keeps
+        Shares(shares.top[keep], shares.bottom[keep], shares.count[keep])
+        for shares, keep in keeps
         if keep.any()
     ]
     if not filled:
@@ -119,13 +119,13 @@ def mean_of_shares(sets: list[Shares]) -> Mean:
     with np.errstate(divide="ignore", invalid="ignore"):
         tops, bottoms = (sum(part) for part in zip(*map(_resample, filled), strict=True))
         draws = tops / bottoms
-        top = sum(one.top.sum() / one.count.sum() for one in filled)
-        bottom = sum(one.bottom.sum() / one.count.sum() for one in filled)
+        top = sum(shares.top.sum() / shares.count.sum() for shares in filled)
+        bottom = sum(shares.bottom.sum() / shares.count.sum() for shares in filled)
         value = float(np.float64(top) / np.float64(bottom))
-    known = draws[np.isfinite(draws)]
-    if not len(known) or not np.isfinite(value):
+    finite = draws[np.isfinite(draws)]
+    if not len(finite) or not np.isfinite(value):
         return Mean(NAN, NAN, NAN)
-    low, high = np.quantile(known, (0.025, 0.975))
+    low, high = np.quantile(finite, (0.025, 0.975))
     return Mean(value, float(low), float(high))
 
 

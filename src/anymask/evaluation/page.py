@@ -153,19 +153,19 @@ def line_plot(
     borders = np.asarray(edges, np.float64)
     scaled = np.log10(borders) if log else borders
     across = LEFT + (scaled - scaled[0]) / (scaled[-1] - scaled[0]) * (WIDTH - LEFT - RIGHT)
-    top = _nice_top(max((float(one.values.max(initial=0)) for one in series), default=0))
+    top = _nice_top(max((float(line.values.max(initial=0)) for line in series), default=0))
     parts = [_y_axis(top), _x_label(x_label)]
     parts += [
-        _tick(float(np.interp(place, scaled, across)), x_text(10**place if log else place))
-        for place in np.linspace(scaled[0], scaled[-1], 6)
+        _tick(float(np.interp(x, scaled, across)), x_text(10**x if log else x))
+        for x in np.linspace(scaled[0], scaled[-1], 6)
     ]
     middles = (across[1:] + across[:-1]) / 2
-    for number, one in enumerate(series):
+    for number, line in enumerate(series):
         points = " ".join(
-            f"{x:.1f},{_y(share, top):.1f}" for x, share in zip(middles, one.values, strict=True)
+            f"{x:.1f},{_y(share, top):.1f}" for x, share in zip(middles, line.values, strict=True)
         )
         parts.append(
-            f'<polyline class="line s{number % COLORS}" points="{points}">{_title(one.name)}'
+            f'<polyline class="line s{number % COLORS}" points="{points}">{_title(line.name)}'
             "</polyline>"
         )
     return _svg(parts, x_label)
@@ -183,7 +183,7 @@ class Points:
 
 def curve_plot(curves: Sequence[Points], x_label: str) -> str:
     """Plot lines with markers; y is 0 to 1, shown in percent."""
-    there = [(one.x[known], one.y[known]) for one in curves for known in [np.isfinite(one.y)]]
+    there = [(curve.x[keep], curve.y[keep]) for curve in curves for keep in [np.isfinite(curve.y)]]
     marks = np.unique(np.concatenate([np.zeros(0), *(x for x, _ in there)]))
     low, high = (float(marks[0]), float(marks[-1])) if len(marks) else (0.0, 1.0)
     span = high - low or 1.0
@@ -191,14 +191,14 @@ def curve_plot(curves: Sequence[Points], x_label: str) -> str:
     places = marks if len(marks) <= 8 and (marks % 1 == 0).all() else _round_marks(low, high)
     wide = WIDTH - LEFT - RIGHT - 24
     parts += [_tick(LEFT + 12 + (x - low) / span * wide, f"{x:.3g}") for x in places]
-    for number, (one, (xs, ys)) in enumerate(zip(curves, there, strict=True)):
+    for number, (curve, (xs, ys)) in enumerate(zip(curves, there, strict=True)):
         color = f"s{number % COLORS}"
         across, up = LEFT + 12 + (xs - low) / span * wide, _y(np.clip(ys, 0, 1), 1.0)
         dots = [f"{x:.1f},{y:.1f}" for x, y in zip(across, up, strict=True)]
         parts.append(f'<polyline class="line {color}" points="{" ".join(dots)}"/>')
         parts += [
             f'<circle class="bar {color}" cx="{x:.1f}" cy="{y:.1f}" r="4">'
-            f"{_title(f'{one.name}, {x_label} {at:.4g}: {_percent(value)}')}</circle>"
+            f"{_title(f'{curve.name}, {x_label} {at:.4g}: {_percent(value)}')}</circle>"
             for x, y, at, value in zip(across, up, xs, ys, strict=True)
         ]
     return _svg(parts, x_label)
@@ -210,7 +210,7 @@ def _round_marks(low: float, high: float) -> Floats:
         return np.array([low])
     power = 10.0 ** np.floor(np.log10(high - low))
     steps = (power * part for part in (0.2, 0.25, 0.5, 1.0, 2.0))
-    step = float(next(one for one in steps if (high - low) / one <= 7))
+    step = float(next(size for size in steps if (high - low) / size <= 7))
     marks = np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1)
     return marks * step + 0.0  # no -0
 
@@ -220,21 +220,21 @@ def bar_plot(
 ) -> str:
     """Plot fractions (y) of categories (x), series side by side; only the first `most`."""
     names = list(categories)[:most]
-    top = _nice_top(max((float(one.values[:most].max(initial=0)) for one in series), default=0))
+    top = _nice_top(max((float(bars.values[:most].max(initial=0)) for bars in series), default=0))
     step = (WIDTH - LEFT - RIGHT) / max(len(names), 1)
     wide = 0.8 * step / max(len(series), 1)
     parts = [_y_axis(top), _x_label(x_label)]
     room = max(int(step / 8), 3)  # letters
-    for place, name in enumerate(names):
-        middle = LEFT + (place + 0.5) * step
+    for index, name in enumerate(names):
+        middle = LEFT + (index + 0.5) * step
         parts.append(_tick(middle, name if len(name) <= room else name[: room - 1] + "…"))
-        for number, one in enumerate(series):
-            share = float(one.values[place])
+        for number, bars in enumerate(series):
+            share = float(bars.values[index])
             x, y = middle - 0.4 * step + number * wide, _y(share, top)
             parts.append(
                 f'<rect class="bar s{number % COLORS}" x="{x:.1f}" y="{y:.1f}" '
                 f'width="{max(wide - 1, 1):.1f}" height="{HEIGHT - BOTTOM - y:.1f}">'
-                f"{_title(f'{one.name}, {name}: {_percent(share)}')}</rect>"
+                f"{_title(f'{bars.name}, {name}: {_percent(share)}')}</rect>"
             )
     return _svg(parts, x_label)
 

@@ -67,7 +67,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Return tables and plots for notebooks, without the page around them."""
-        return "\n".join(_section_to_html(one) for one in self.sections)
+        return "\n".join(_section_to_html(block) for block in self.sections)
 
     def save(self, path: str | Path, format: str | None = None) -> None:
         """Write the complete data (json), the metrics (csv), the tables (md) or a page (html).
@@ -103,17 +103,17 @@ class Report:
         """Return the metrics as CSV with a header; NaN is an empty cell."""
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
         cells = ([row.get(column) for column in columns] for row in self.rows)
-        known = ([None if value != value else value for value in row] for row in cells)
-        return csv_text([columns, *known])
+        rows = ([None if value != value else value for value in row] for row in cells)
+        return csv_text([columns, *rows])
 
     def to_markdown(self) -> str:
         """Return all tables and notes as Markdown."""
         parts: list[str] = []
-        for one in self.sections:
-            tables = [table for table in one.tables if not table.folded]
-            if one.title and (tables or one.notes):
-                parts.append(f"### {one.title}")
-            parts += ["\n".join(one.notes)] if one.notes else []
+        for block in self.sections:
+            tables = [table for table in block.tables if not table.folded]
+            if block.title and (tables or block.notes):
+                parts.append(f"### {block.title}")
+            parts += ["\n".join(block.notes)] if block.notes else []
             for table in tables:
                 parts += [table.title] if table.title else []
                 parts.append(markdown_table(table.header, table.rows, table.align))
@@ -123,7 +123,7 @@ class Report:
 
     def to_html(self) -> str:
         """Return the whole HTML page."""
-        parts = [_section_to_html(one) for one in self.sections]
+        parts = [_section_to_html(block) for block in self.sections]
         if self.notes:
             lines = "".join(f"<li>{escape(line)}</li>" for line in self.notes)
             parts.append(section("Method", f"<ul>{lines}</ul>"))
@@ -134,12 +134,12 @@ def report_values(
     title: str, what: str, values: Mapping[str, float], notes: Sequence[str] = ()
 ) -> Report:
     """Report metrics by name in one row, which starts with `what`; NaN is "-", in data null."""
-    known = {name: None if value != value else value for name, value in values.items()}
-    cells = ["-" if value is None else f"{value:.3f}" for value in known.values()]
-    table = TextTable(["", *known], [[what, *cells]])
+    plain = {name: None if value != value else value for name, value in values.items()}
+    cells = ["-" if value is None else f"{value:.3f}" for value in plain.values()]
+    table = TextTable(["", *plain], [[what, *cells]])
     return Report(
-        title=title, sections=[Section(tables=[table])], notes=notes, rows=[known],
-        data={"global": known},
+        title=title, sections=[Section(tables=[table])], notes=notes, rows=[plain],
+        data={"global": plain},
     )  # fmt: skip
 
 

@@ -187,7 +187,7 @@ def evaluation_to_json(run: Evaluation) -> dict[str, Any]:
                 "measures": list(scores.measures), "masks": int(large.sum()),
                 "small_masks": int((~large).sum()), "image": scores.image.tolist(),
                 "mask": scores.mask.tolist(), "area": scores.area.tolist(), "columns": columns,
-                "found": [_result_to_json(found) for found in scores.found],
+                "found": [_result_to_json(result) for result in scores.found],
             }
         )  # fmt: skip
     means = [
@@ -244,10 +244,12 @@ def sets_from_json(raw: dict[str, Any]) -> tuple[SetScores, ...]:
                 groups=tuple(row["groups"]),
                 measures=tuple(row["measures"]),
                 columns={
-                    (str(one["method"]), str(one["measure"])): np.array(one["values"], np.float64)
-                    for one in row["columns"]
+                    (str(column["method"]), str(column["measure"])): np.array(
+                        column["values"], np.float64
+                    )
+                    for column in row["columns"]
                 },
-                found=tuple(_result_from_json(found) for found in row["found"]),
+                found=tuple(_result_from_json(result) for result in row["found"]),
             )
             for row in raw["sets"]
         )

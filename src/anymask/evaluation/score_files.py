@@ -88,41 +88,46 @@ def score_files(
 
 def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -> Report:
     clips = read_truth(truth, split)
-    found: list[ObjectScores] = []
+    tracks: list[ObjectScores] = []
     with ProgressBar("videos", len(clips)) as progress:
         for done, clip in enumerate(clips, start=1):
             with located(f"video {clip.name}"):
                 places = [clip.name, f"*/{clip.name}", f"*/*/{clip.name}"]
-                place = find_place(results, places, f"results for the video {clip.name!r}")
-                found += score_video(clip, place, rules)
+                folder = find_place(results, places, f"results for the video {clip.name!r}")
+                tracks += score_video(clip, folder, rules)
             progress.update(done)
-    if not found:
+    if not tracks:
         raise DataError(
             f"{truth} has no object in the first frame of any of its {len(clips)} videos. Check "
             "that this is the ground truth folder."
         )
-    total, videos = mean_over_objects(found), mean_by_video(found)
+    total, videos = mean_over_objects(tracks), mean_by_video(tracks)
     matched = rules == "unsupervised"
     objects = [
-        [one.video, f"{one.number}{f' ({one.label})' if one.label else ''}"]
-        + ([str(one.found_by or "nothing")] if matched else [])
-        + _cells(one.scores)
-        for one in found
+        [track.video, f"{track.number}{f' ({track.label})' if track.label else ''}"]
+        + ([str(track.found_by or "nothing")] if matched else [])
+        + _cells(track.scores)
+        for track in tracks
     ]
     whose = ("video", "object", *(("found by",) if matched else ()))
     by_video = [[name, *_cells(scores)] for name, scores in videos.items()]
     rows = [
-        {"video": one.video, "object": one.number, "label": one.label, "found_by": one.found_by}
-        | _figures(one.scores)
-        for one in found
+        {
+            "video": track.video,
+            "object": track.number,
+            "label": track.label,
+            "found_by": track.found_by,
+        }
+        | _figures(track.scores)
+        for track in tracks
     ]
     return Report(
         title=f"{results.name} against {truth.name}",
-        about=f"J and F, {rules} rules: {len(found)} objects in {len(videos)} videos",
+        about=f"J and F, {rules} rules: {len(tracks)} objects in {len(videos)} videos",
         sections=[
             Section(
                 tables=[
-                    TextTable(("", *TRACK_HEADER), [[f"{len(found)} objects", *_cells(total)]]),
+                    TextTable(("", *TRACK_HEADER), [[f"{len(tracks)} objects", *_cells(total)]]),
                     TextTable(("video", *TRACK_HEADER), by_video),
                     TextTable((*whose, *TRACK_HEADER), objects),
                 ]
@@ -133,8 +138,8 @@ def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -
             "global": _figures(total),
             "videos": {name: _figures(scores) for name, scores in videos.items()},
             "objects": [
-                row | {"J": one.j.tolist(), "F": one.f.tolist()}
-                for row, one in zip(rows, found, strict=True)
+                row | {"J": track.j.tolist(), "F": track.f.tolist()}
+                for row, track in zip(rows, tracks, strict=True)
             ],
             "rules": rules,
         },
@@ -142,7 +147,9 @@ def _track_report(results: Path, truth: Path, rules: Rules, split: str | None) -
 
 
 def _figures(scores: TrackScores) -> dict[str, float]:
-    parts = [value for one in (scores.j, scores.f) for value in (one.mean, one.recall, one.decay)]
+    parts = [
+        value for part in (scores.j, scores.f) for value in (part.mean, part.recall, part.decay)
+    ]
     return dict(zip(TRACK_HEADER, (scores.j_and_f, *parts), strict=True))
 
 
@@ -184,11 +191,11 @@ def score_video(clip: Clip, results: Path, rules: Rules = "davis") -> list[Objec
     if rules == "unsupervised":
         return _score_proposals(clip, counted, results, objects)
     table = np.zeros((len(counted), objects, 2))
-    for place, frame in enumerate(counted):
+    for row, frame in enumerate(counted):
         values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=False)
         for number, truth in enumerate(drawn, start=1):
-            found = values == number
-            table[place, number - 1] = iou(found, truth, void), outline_f(found, truth, void)
+            mask = values == number
+            table[row, number - 1] = iou(mask, truth, void), outline_f(mask, truth, void)
     return [score_frames(clip, n, n, table[:, n - 1]) for n in range(1, objects + 1)]
 
 
@@ -197,7 +204,7 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
     if rules == "unsupervised":
         raise DataError("The objects of this video overlap. Use other rules than 'unsupervised'.")
     truths = {frame: clip.frame(frame) for frame in frames}
-    found = []
+    tracks = []
     for number, folder in clip.layers.items():
         rows = []
         for frame, truth in truths.items():
@@ -215,8 +222,8 @@ def _score_layers(clip: Clip, frames: list[int], results: Path, rules: Rules) ->
                     )
             true = rle_to_mask(truth.by_id().get(number, empty_rle(truth.hw)))
             rows.append((iou(mask, true), outline_f(mask, true)))
-        found.append(score_frames(clip, number, number, np.array(rows)))
-    return found
+        tracks.append(score_frames(clip, number, number, np.array(rows)))
+    return tracks
 
 
 def _score_proposals(
@@ -227,25 +234,25 @@ def _score_proposals(
         return []
     rows = max(PROPOSALS, objects)
     table, seen = np.zeros((len(frames), rows, objects, 2)), np.zeros(rows, np.bool_)
-    for place, frame in enumerate(frames):
+    for index, frame in enumerate(frames):
         values, drawn, void = _frame_pair(clip, frame, results, objects, proposals=True)
         present = np.unique(values[values > 0]).astype(np.intp)
         masks = [values == number for number in (*present.tolist(), PROPOSALS + 1)]
         j = np.array([[iou(mask, truth, void) for truth in drawn] for mask in masks])
         scores = np.stack([j, outline_f_table(masks, drawn, void)], axis=-1)  # (P + 1, O, 2)
-        table[place] = scores[-1]  # scores of an empty mask
-        table[place, present - 1] = scores[:-1]
+        table[index] = scores[-1]  # scores of an empty mask
+        table[index, present - 1] = scores[:-1]
         seen[present - 1] = True
     used = max(objects, int(np.flatnonzero(seen).max(initial=-1)) + 1)
     from scipy.optimize import linear_sum_assignment
 
     means = table[:, :used].mean(axis=(0, 3))  # (P, O)
     chosen, objects_in_order = linear_sum_assignment(means, maximize=True)
-    found = []
-    for row, place in sorted(zip(chosen, objects_in_order, strict=True), key=lambda pair: pair[1]):
-        number, found_by = int(place) + 1, int(row) + 1 if seen[row] else None
-        found.append(score_frames(clip, number, found_by, table[:, row, place]))
-    return found
+    tracks = []
+    for row, index in sorted(zip(chosen, objects_in_order, strict=True), key=lambda pair: pair[1]):
+        number, found_by = int(index) + 1, int(row) + 1 if seen[row] else None
+        tracks.append(score_frames(clip, number, found_by, table[:, row, index]))
+    return tracks
 
 
 def _frame_pair(
@@ -276,7 +283,7 @@ def _frame_pair(
                 f"The result has the size (H, W) = {values.shape}, but the ground truth has "
                 f"{truth.hw}. Resize it with nearest-neighbor interpolation."
             )
-    known, empty = truth.by_id(), empty_rle(truth.hw)
-    drawn = [rle_to_mask(known.get(number, empty)) for number in range(1, objects + 1)]
-    found = (values > 0).astype(np.int64) if clip.single else values
-    return found, drawn, None if truth.ignore is None else rle_to_mask(truth.ignore)
+    rles, empty = truth.by_id(), empty_rle(truth.hw)
+    drawn = [rle_to_mask(rles.get(number, empty)) for number in range(1, objects + 1)]
+    numbers = (values > 0).astype(np.int64) if clip.single else values
+    return numbers, drawn, None if truth.ignore is None else rle_to_mask(truth.ignore)

@@ -126,18 +126,18 @@ def choose_masks(
     rng = np.random.default_rng(zlib.crc32(plan.name.encode()))
     rows: list[tuple[int, int, int]] = []
     for image, sample in enumerate(samples):
-        found = [
+        masks = [
             (image, mask, area)
             for mask, rle in enumerate(sample.rles)
             if (area := rle_area(rle)) and _counts(plan, sample, mask)
         ]
-        order = rng.permutation(len(found))
-        rows += [found[n] for n in sorted(order[:per_image])]
+        order = rng.permutation(len(masks))
+        rows += [masks[n] for n in sorted(order[:per_image])]
     rank = rng.permutation(len(rows)).tolist()
     drawn = [
-        (*row, place)
-        for row, place in zip(rows, rank, strict=True)
-        if limit is None or place < limit
+        (*row, position)
+        for row, position in zip(rows, rank, strict=True)
+        if limit is None or position < limit
     ]
     return ChosenMasks(*np.array(drawn, np.int64).reshape(-1, 4).T)
 
@@ -147,7 +147,7 @@ def _counts(plan: SetPlan, sample: AnnotatedImage, mask: int) -> bool:
     who = sample.objects[mask].annotator
     if plan.annotators == "all" or who is None:
         return True
-    return who == min(one.annotator for one in sample.objects if one.annotator is not None)
+    return who == min(record.annotator for record in sample.objects if record.annotator is not None)
 
 
 @brief

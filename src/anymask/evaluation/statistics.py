@@ -165,65 +165,65 @@ def collect_statistics(
     Args:
         group_of: Function that returns the group of a mask, or None. Omit it to count no groups.
     """
-    found = SetStatistics(name=name)
+    counts = SetStatistics(name=name)
     for image in images:
         height, width = image.hw
         masks = [mask for mask in image.masks if not mask.crowd]
-        found.images += 1
-        found.crowds += len(image.masks) - len(masks)
-        found.masks += len(masks)
-        found.bare += not masks
-        found.per_image.add(len(masks))
-        found.megapixels.add(height * width / 1e6)
-        found.width.add(width)
-        found.height.add(height)
-        found.origins.update(mask.origin for mask in masks if mask.origin is not None)
-        found.labels.update(mask.label for mask in masks if mask.label is not None)
+        counts.images += 1
+        counts.crowds += len(image.masks) - len(masks)
+        counts.masks += len(masks)
+        counts.bare += not masks
+        counts.per_image.add(len(masks))
+        counts.megapixels.add(height * width / 1e6)
+        counts.width.add(width)
+        counts.height.add(height)
+        counts.origins.update(mask.origin for mask in masks if mask.origin is not None)
+        counts.labels.update(mask.label for mask in masks if mask.label is not None)
         shapes = [measure.measure_shape(mask.rle) for mask in masks]
         filled = [shape for shape in shapes if shape.area]
-        found.empty += len(masks) - len(filled)
+        counts.empty += len(masks) - len(filled)
         if filled:
             areas = np.array([shape.area for shape in filled])
             sizes = np.sqrt(areas / (height * width))
             concavities = np.array([shape.concavity for shape in filled])
             boxes = np.array([shape.box for shape in filled])
-            found.size.add(sizes)
-            found.concavity.add(concavities)
-            found.aspect.add(np.log2((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])))
-            found.parts.add([shape.parts for shape in filled])
-            found.holes.add([shape.holes for shape in filled])
+            counts.size.add(sizes)
+            counts.concavity.add(concavities)
+            counts.aspect.add(np.log2((boxes[:, 2] - boxes[:, 0]) / (boxes[:, 3] - boxes[:, 1])))
+            counts.parts.add([shape.parts for shape in filled])
+            counts.holes.add([shape.holes for shape in filled])
             classes = np.searchsorted(COCO_SIZES, areas, side="right")
-            found.coco_sizes += np.bincount(classes, minlength=3)
+            counts.coco_sizes += np.bincount(classes, minlength=3)
             centers = np.array([shape.center for shape in filled]) / (width, height)
             x, y = np.clip((centers * CENTER_SIDE).astype(np.int64), 0, CENTER_SIDE - 1).T
-            np.add.at(found.centers, (y, x), 1)
+            np.add.at(counts.centers, (y, x), 1)
             rows = np.clip((sizes * SIZE_BINS).astype(np.int64), 0, SIZE_BINS - 1)
-            bins = found.concave_by_size.shape[1]
+            bins = counts.concave_by_size.shape[1]
             columns = np.clip((concavities * bins).astype(np.int64), 0, bins - 1)
-            np.add.at(found.concave_by_size, (rows, columns), 1)
+            np.add.at(counts.concave_by_size, (rows, columns), 1)
 
         rles = [m.rle for m, s in zip(masks, shapes, strict=True) if s.area]
         covered = rle_area(rle_merge(rles)) if rles else 0
-        found.coverage.add(covered / (height * width))
+        counts.coverage.add(covered / (height * width))
         if rles:
             twice = sum(shape.area for shape in filled) - covered
-            found.overlap.add(min(twice / covered, 1))
+            counts.overlap.add(min(twice / covered, 1))
         pairs = find_duplicates(rles)
-        found.pairs += len(pairs)
-        found.paired_images += bool(len(pairs))
+        counts.pairs += len(pairs)
+        counts.paired_images += bool(len(pairs))
 
         visited = set()
         for mask, shape in zip(masks, shapes, strict=True):
             whose = group_of(image, mask) if group_of else None
             if whose is None:
                 continue
-            group = found.groups.setdefault(whose, GroupCount())
+            group = counts.groups.setdefault(whose, GroupCount())
             group.masks += 1
             group.images += whose not in visited
             visited.add(whose)
             if shape.area:
                 group.size.add(np.sqrt(shape.area / (height * width)))
-    return found
+    return counts
 
 
 def find_duplicates(
@@ -241,13 +241,13 @@ def find_duplicates(
     least, most = np.minimum.outer(areas, areas), np.maximum.outer(areas, areas)
     possible = (least > threshold * most) & (pairwise_box_iou(boxes, boxes) > 0)
     first, second = np.nonzero(np.triu(possible, 1))
-    found = [
+    pairs = [
         (one, int(other))
         for one in np.unique(first).tolist()
         for other in second[first == one]
         if rle_iou([rles[one]], [rles[int(other)]])[0, 0] > threshold
     ]
-    return np.array(found, np.int64).reshape(-1, 2)
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def reweight_concavity(sets: list[SetStatistics]) -> list[Floats]:  # -> (B,) each
@@ -257,7 +257,7 @@ def reweight_concavity(sets: list[SetStatistics]) -> list[Floats]:  # -> (B,) ea
     samples the same number of masks of each size from every dataset. Here the histogram of each
     size is weighted by the mean fraction of that size, over the sizes that occur in every dataset.
     """
-    tables = [found.concave_by_size for found in sets]
+    tables = [dataset.concave_by_size for dataset in sets]
     at_size = np.array([table.sum(axis=1) for table in tables], np.float64)
     there = (at_size > 0).all(axis=0)
     shares = (at_size / np.maximum(at_size.sum(axis=1, keepdims=True), 1)).mean(axis=0) * there

@@ -68,16 +68,16 @@ def stats(
     streams = [read(Path(source), format, image_files, split, **settings) for source in sources]
     if image_files is not None:
         streams = [stream.with_sizes_checked() for stream in streams]
-    found = [_count(stream, limit, group_of) for stream in streams]
-    if group_of is not None and not any(one.groups for one in found):
+    sets = [_count(stream, limit, group_of) for stream in streams]
+    if group_of is not None and not any(dataset.groups for dataset in sets):
         raise InputError(
             f"No mask belongs to a group by {str(groups)!r}. Check the names of the images."
         )
-    names = [one.name for one in found]
-    for place, one in enumerate(found):
-        if names.count(one.name) > 1:
-            one.name = f"{one.name} ({place + 1})"
-    return report_statistics(found, ", ".join(str(source) for source in sources))
+    names = [dataset.name for dataset in sets]
+    for index, dataset in enumerate(sets):
+        if names.count(dataset.name) > 1:
+            dataset.name = f"{dataset.name} ({index + 1})"
+    return report_statistics(sets, ", ".join(str(source) for source in sources))
 
 
 def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetStatistics:
@@ -86,18 +86,18 @@ def _count(stream: Dataset, limit: int | None, group_of: GroupOf | None) -> SetS
     if limit is not None:
         total = limit if total is None else min(total, limit)
     images = follow(islice(stream, limit), stream.name, total)
-    found = collect_statistics(images, stream.name, group_of)
-    found.format, found.unread, found.notes = stream.format, stream.unread, stream.unread_lines()
-    if not found.images:
+    counts = collect_statistics(images, stream.name, group_of)
+    counts.format, counts.unread, counts.notes = stream.format, stream.unread, stream.unread_lines()
+    if not counts.images:
         raise DataError(
             f"{stream.source} contains no images (read as {stream.format}). Pass another dataset."
         )
-    if not found.masks + found.crowds:
+    if not counts.masks + counts.crowds:
         raise DataError(
-            f"{stream.source} has {counted(found.images, 'image')} and no masks "
+            f"{stream.source} has {counted(counts.images, 'image')} and no masks "
             f"(read as {stream.format}). If the format is wrong, set it with --from FORMAT."
         )
-    return found
+    return counts
 
 
 def _groups_by(key: str) -> GroupOf:
@@ -124,24 +124,24 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     Args:
         about: Description of the sources.
     """
-    names = [found.name for found in sets]
-    plain = [_set_to_json(found) for found in sets]
-    overview = [(name, *(cell(found) for found in sets)) for name, cell in _ROWS]
+    names = [dataset.name for dataset in sets]
+    plain = [_set_to_json(dataset) for dataset in sets]
+    overview = [(name, *(cell(dataset) for dataset in sets)) for name, cell in _ROWS]
     if len(sets) > 1:
         middles = (np.arange(100) + 0.5) / 100
         tables = reweight_concavity(list(sets))
-        means = [float((one * middles).sum()) if one.sum() else np.nan for one in tables]
-        place = [row[0] for row in overview].index("concavity, mean") + 1
+        means = [float((table * middles).sum()) if table.sum() else np.nan for table in tables]
+        index = [row[0] for row in overview].index("concavity, mean") + 1
         texts = (_number(mean, 3) for mean in means)
-        overview.insert(place, ("concavity at equal mask sizes, mean", *texts))
-    keys, bins = legend(names), [found.per_image_bins() for found in sets]
+        overview.insert(index, ("concavity at equal mask sizes, mean", *texts))
+    keys, bins = legend(names), [dataset.per_image_bins() for dataset in sets]
     shares = [
-        (name, *(_percent(counts[place] / max(counts.sum(), 1), 1) for counts in bins))
-        for place, name in enumerate(MASK_BINS)
+        (name, *(_percent(counts[index] / max(counts.sum(), 1), 1) for counts in bins))
+        for index, name in enumerate(MASK_BINS)
     ]
-    total: Counter[str] = sum((found.labels for found in sets), Counter())
+    total: Counter[str] = sum((dataset.labels for dataset in sets), Counter())
     labels = [
-        (label, *(f"{found.labels[label]:,}" for found in sets))
+        (label, *(f"{dataset.labels[label]:,}" for dataset in sets))
         for label in sorted(total, key=lambda label: (-total[label], label))
     ]
     centers = [
@@ -157,9 +157,9 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
         _section("Labels", ("masks with this label", *names), labels, MAX_LABELS),
         _section("Annotation source", ORIGIN_HEADER, _origin_rows(sets), MAX_LABELS),
         *(
-            _section(f"Groups of {found.name}", GROUP_HEADER, _group_rows(found), MAX_LABELS)
-            for found in sets
-            if found.groups
+            _section(f"Groups of {dataset.name}", GROUP_HEADER, _group_rows(dataset), MAX_LABELS)
+            for dataset in sets
+            if dataset.groups
         ),
         Section(title="Images and masks", plots=[(t, p + keys) for t, p in _image_plots(sets)]),
         Section(title="Shapes", plots=[(t, p + keys) for t, p in _shape_plots(sets)]),
@@ -177,8 +177,10 @@ def report_statistics(sets: Sequence[SetStatistics], about: str = "") -> Report:
     return Report(
         title="Data set: " + names[0] if len(names) == 1 else f"{len(names)} datasets",
         about=about,
-        sections=[one for one in sections if one.plots or any(t.rows for t in one.tables)],
-        notes=[f"{found.name}: {line}" for found in sets for line in found.notes],
+        sections=[
+            section for section in sections if section.plots or any(t.rows for t in section.tables)
+        ],
+        notes=[f"{dataset.name}: {line}" for dataset in sets for line in dataset.notes],
         rows=rows,
         data={"format": STATISTICS_FORMAT, "sets": plain},
     )
@@ -227,13 +229,13 @@ _ROWS: tuple[tuple[str, Callable[[SetStatistics], str]], ...] = (
 def _origin_rows(sets: Sequence[SetStatistics]) -> list[tuple[str, ...]]:
     """Return a row for each model that created masks, and one for masks without a model."""
     rows: list[tuple[str, ...]] = []
-    for found in sets:
-        for origin, count in found.origins.most_common():
+    for dataset in sets:
+        for origin, count in dataset.origins.most_common():
             stated = (origin.weights[:12], origin.licence, origin.data)
-            known = (word or "not stated" for word in stated)
-            rows.append((found.name, f"{count:,}", origin.model, *known))
-        if found.origins and (rest := found.masks - found.origins.total()):
-            rows.append((found.name, f"{rest:,}", "drawn by people, or not stated", "", "", ""))
+            words = (word or "not stated" for word in stated)
+            rows.append((dataset.name, f"{count:,}", origin.model, *words))
+        if dataset.origins and (rest := dataset.masks - dataset.origins.total()):
+            rows.append((dataset.name, f"{rest:,}", "drawn by people, or not stated", "", "", ""))
     return rows
 
 
@@ -286,7 +288,7 @@ def _set_to_json(found: SetStatistics) -> dict[str, Any]:
         "centres": found.centers.tolist(),
         "concave_by_size": found.concave_by_size.tolist(),
         "labels": dict(found.labels.most_common()),
-        "origins": [one.to_json() | {"masks": n} for one, n in found.origins.most_common()],
+        "origins": [origin.to_json() | {"masks": n} for origin, n in found.origins.most_common()],
         "groups": {
             name: {
                 "images": group.images,
@@ -347,8 +349,8 @@ def _image_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
 def _shape_plots(sets: Sequence[SetStatistics]) -> list[tuple[str, str]]:
     size = _lines(sets, lambda s: s.size.shares, 2)
     concave = [
-        Series(found.name, row.reshape(-1, 4).sum(axis=1))
-        for found, row in zip(sets, reweight_concavity(list(sets)), strict=True)
+        Series(dataset.name, row.reshape(-1, 4).sum(axis=1))
+        for dataset, row in zip(sets, reweight_concavity(list(sets)), strict=True)
     ]
     equal = ", at equal mask sizes" if len(sets) > 1 else ""
     aspect = _lines(sets, lambda s: s.aspect.shares, 2)

@@ -191,18 +191,20 @@ def mean_track(scores: Sequence[TrackScores]) -> TrackScores:
     """Mean over at least one object; DAVIS weights objects of all videos equally."""
 
     def mean(part: Sequence[TrackStatistics]) -> TrackStatistics:
-        table = np.array([[one.mean, one.recall, one.decay] for one in part])
+        table = np.array([[track.mean, track.recall, track.decay] for track in part])
         return TrackStatistics(*(float(value) for value in table.mean(axis=0)))
 
-    return TrackScores(mean([one.j for one in scores]), mean([one.f for one in scores]))
+    return TrackScores(mean([track.j for track in scores]), mean([track.f for track in scores]))
 
 
 def mean_over_objects(found: Sequence[ObjectScores]) -> TrackScores:
     """Mean over at least one object, with equal weights."""
-    return mean_track([one.scores for one in found])
+    return mean_track([track.scores for track in found])
 
 
 def mean_by_video(found: Sequence[ObjectScores]) -> dict[str, TrackScores]:
     """Mean over the objects of each video."""
-    names = dict.fromkeys(one.video for one in found)
-    return {name: mean_over_objects([one for one in found if one.video == name]) for name in names}
+    names = dict.fromkeys(track.video for track in found)
+    return {
+        name: mean_over_objects([track for track in found if track.video == name]) for name in names
+    }

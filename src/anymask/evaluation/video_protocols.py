@@ -113,7 +113,7 @@ def evaluate_videos(
                 else:
                     by_clip.append(list(follow_online(clip, follow, rounds)))
             progress.update(done)
-    after = [[one for found in some for one in found] for some in zip(*by_clip, strict=True)]
+    after = [[track for tracks in some for track in tracks] for some in zip(*by_clip, strict=True)]
     if not after or not after[-1]:
         raise DataError(
             f"{data} contains no objects in any video. Check that this is an annotated dataset."
@@ -135,11 +135,11 @@ def _video_report(way: str, rounds: list[list[ObjectScores]], about: dict[str, A
         mean, objects = mean_over_objects(scores), []
         round_name = "first masks" if way == "semi" else f"{n} frames with clicks"
         total.append([round_name, *cells(mean)])
-        for one in scores:
-            of, whole = {"video": one.video, "object": one.number}, one.scores
+        for track in scores:
+            of, whole = {"video": track.video, "object": track.number}, track.scores
             means = {"J&F": whole.j_and_f, "J": whole.j.mean, "F": whole.f.mean}
             rows.append({"round": n} | of | means)
-            frames = {"J": one.j.tolist(), "F": one.f.tolist(), "j_and_f": whole.j_and_f}
+            frames = {"J": track.j.tolist(), "F": track.f.tolist(), "j_and_f": whole.j_and_f}
             objects.append(of | frames)
         plain.append({"j_and_f": mean.j_and_f, "objects": objects})
     videos = [[name, *cells(scores)] for name, scores in mean_by_video(rounds[-1]).items()]
@@ -166,20 +166,20 @@ def open_clips(folder: Path, split: str | None = None) -> list[Clip]:
     places = sorted(folder.glob("*/masks")) if split is None else []
     if not places:
         return load_clips(folder, split=split)
-    found = []
-    for place in places:  # one mask for each frame
+    clips = []
+    for path in places:  # one mask for each frame
         images, masks = (
-            tuple(sorted((place.parent / part).iterdir(), key=natural_order))
+            tuple(sorted((path.parent / part).iterdir(), key=natural_order))
             for part in ("images", "masks")
         )
         if len(images) != len(masks) or len(masks) < 3:
             raise DataError(
-                f"{place.parent} has {len(images)} images and {len(masks)} masks. Expected a "
+                f"{path.parent} has {len(images)} images and {len(masks)} masks. Expected a "
                 "mask for each image and at least three frames."
             )
-        name, annotations = place.parent.name, dict(enumerate(masks))
-        found.append(Clip(name=name, frames=images, annotations=annotations, single=True))
-    return found
+        name, annotations = path.parent.name, dict(enumerate(masks))
+        clips.append(Clip(name=name, frames=images, annotations=annotations, single=True))
+    return clips
 
 
 CLICKS_A_FRAME = 3
@@ -224,11 +224,11 @@ def read_tracks(clip: Clip) -> list[TrackTruth]:
     by_frame = {index: frame.by_id() for index, frame in frames.items()}
     void = {index: frame.ignore for index, frame in frames.items() if frame.ignore is not None}
     tracks = []
-    for number in sorted({number for found in by_frame.values() for number in found}):
-        known = {i: found[number] for i, found in by_frame.items() if number in found}
-        first = min(index for index, rle in known.items() if rle_area(rle))
+    for number in sorted({number for rles in by_frame.values() for number in rles}):
+        drawn = {i: rles[number] for i, rles in by_frame.items() if number in rles}
+        first = min(index for index, rle in drawn.items() if rle_area(rle))
         masks = {
-            index: known.get(index) or empty_rle(frame.hw)
+            index: drawn.get(index) or empty_rle(frame.hw)
             for index, frame in frames.items()
             if index >= first
         }
@@ -242,7 +242,7 @@ def follow_given(clip: Clip, follow: Follow, rules: Rules = "davis") -> list[Obj
     with follow(clip) as session:
         for track in tracks:
             session.add(frame=track.first, id=track.number, mask=track.at(track.first).mask)
-        deque(session.propagate(start=min((one.first for one in tracks), default=0)), maxlen=0)
+        deque(session.propagate(start=min((track.first for track in tracks), default=0)), maxlen=0)
         tracks = [readable_truth(session, track) for track in tracks]
         masks = {track.number: _found(session, track) for track in tracks}
     return [score_object(clip, track, masks[track.number], rules) for track in tracks]
@@ -265,9 +265,9 @@ def follow_offline(
                     click_on_frame(session, track, frame)
                     deque(session.propagate(start=track.first), maxlen=0)
                     track = readable_truth(session, track)
-                    found = _found(session, track)
-                scores.append(score_object(clip, track, found, rules))
-                frame = worst_frame(track, found)
+                    masks = _found(session, track)
+                scores.append(score_object(clip, track, masks, rules))
+                frame = worst_frame(track, masks)
         runs.append(scores)
     yield from (list(scores) for scores in zip(*runs, strict=True))
 
@@ -280,15 +280,15 @@ def follow_online(
     for most in range(1, rounds + 1):
         after = []
         for track in tracks:
-            found: dict[int, Rle] = {}
+            masks: dict[int, Rle] = {}
             with follow(clip) as session:
                 start: int | None = track.first
                 while start is not None:
                     click_on_frame(session, track, start)
                     stops = len(session.prompts(track.number)) < most
-                    start = _until_wrong(session, track, start, found, stops)
+                    start = _until_wrong(session, track, start, masks, stops)
                 track = readable_truth(session, track)
-            after.append(score_object(clip, track, found, rules))
+            after.append(score_object(clip, track, masks, rules))
         yield after
 
 
@@ -329,8 +329,8 @@ def readable_truth(session: VideoSession, track: TrackTruth) -> TrackTruth:
 
 def _found(session: VideoSession, track: TrackTruth) -> dict[int, Rle]:
     """Return the final masks of an object in a session, for annotated frames."""
-    known = {index: session.result(index).objects.get(track.number) for index in track.masks}
-    return {index: one.rle for index, one in known.items() if one is not None}
+    masks = {index: session.result(index).objects.get(track.number) for index in track.masks}
+    return {index: mask.rle for index, mask in masks.items() if mask is not None}
 
 
 def worst_frame(track: TrackTruth, found: Mapping[int, Rle]) -> int | None:

@@ -108,14 +108,16 @@ def score_volume(
         raise DataError(
             "The affines of result and ground truth differ. Save the affine of the scan."
         )
-    found, truth = (label_volume(one.array, one, names=one.names) for one in (found, truth))
+    found, truth = (
+        label_volume(volume.array, volume, names=volume.names) for volume in (found, truth)
+    )
     voxel = float(np.prod(truth.spacing)) / 1000
     scores = []
     for label, box in _boxes(found.array, truth.array).items():
-        pair = [one.array[box] == label for one in (found, truth)]
+        pair = [volume.array[box] == label for volume in (found, truth)]
         dice, nsd, hd95 = score_label(pair[0], pair[1], truth.spacing, tolerance)
         name = truth.names.get(label) or found.names.get(label, "")
-        found_ml, truth_ml = (int(one.sum()) * voxel for one in pair)
+        found_ml, truth_ml = (int(mask.sum()) * voxel for mask in pair)
         scores.append(VolumeScores(scan, label, name, dice, nsd, hd95, truth_ml, found_ml))
     return scores
 
@@ -126,7 +128,7 @@ def _boxes(*arrays: NDArray[Any]) -> dict[int, tuple[slice, ...]]:
     Boxes are tight or end at the border of the scan, so the surface of the label is the same.
     """
     boxes: dict[int, tuple[slice, ...]] = {}
-    for label in sorted({int(one) for array in arrays for one in np.unique(array) if one}):
+    for label in sorted({int(value) for array in arrays for value in np.unique(array) if value}):
         inside = np.logical_or.reduce([array == label for array in arrays])
         sides = []
         for axes in ((1, 2), (0, 2), (0, 1)):
@@ -159,21 +161,21 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE_MM) 
             f"{truth} has no labels in {len(pairs)} scans. Check that this is the ground truth."
         )
     groups = {"all": scores} | {
-        str(label): [one for one in scores if one.label == label]
-        for label in sorted({one.label for one in scores})
+        str(label): [score for score in scores if score.label == label]
+        for label in sorted({score.label for score in scores})
     }
     means = {name: _mean(group) for name, group in groups.items()}
-    named = {str(one.label): one.name for one in scores if one.name}
+    named = {str(score.label): score.name for score in scores if score.name}
     nsd = f"NSD at {tolerance:g} mm"
     header = ("label", "Dice", nsd, "HD95 mm", "labels without HD95", "labels")
     each = ("scan", "label", "Dice", nsd, "HD95 mm", "ml", "true ml")
     rows = [[f"{name} {named.get(name, '')}".strip(), *_cells(m)] for name, m in means.items()]
     single = [
         [
-            one.scan, one.name or str(one.label), f"{one.dice:.3f}", f"{one.nsd:.3f}",
-            _millimeters(one.hd95), f"{one.found_ml:.2f}", f"{one.truth_ml:.2f}",
+            score.scan, score.name or str(score.label), f"{score.dice:.3f}", f"{score.nsd:.3f}",
+            _millimeters(score.hd95), f"{score.found_ml:.2f}", f"{score.truth_ml:.2f}",
         ]
-        for one in scores
+        for score in scores
     ]  # fmt: skip
     tables = [TextTable(header, rows, "Means"), TextTable(each, single)]
     return Report(
@@ -185,18 +187,18 @@ def report_volumes(results: Path, truth: Path, tolerance: float = TOLERANCE_MM) 
             "NSD is the share of the surfaces that lie within the tolerance of each other. HD95 is "
             "averaged over the labels that both the ground truth and the result contain.",
         ),
-        rows=[asdict(one) for one in scores],
-        data={"tolerance": tolerance, "means": means, "labels": [asdict(one) for one in scores]},
+        rows=[asdict(row) for row in scores],
+        data={"tolerance": tolerance, "means": means, "labels": [asdict(row) for row in scores]},
     )
 
 
 def _mean(scores: Sequence[VolumeScores]) -> dict[str, float | None]:
-    known = [one.hd95 for one in scores if one.hd95 is not None]
+    distances = [score.hd95 for score in scores if score.hd95 is not None]
     return {
-        "dice": float(np.mean([one.dice for one in scores])),
-        "nsd": float(np.mean([one.nsd for one in scores])),
-        "hd95": float(np.mean(known)) if known else None,
-        "absent": len(scores) - len(known),
+        "dice": float(np.mean([score.dice for score in scores])),
+        "nsd": float(np.mean([score.nsd for score in scores])),
+        "hd95": float(np.mean(distances)) if distances else None,
+        "absent": len(scores) - len(distances),
         "count": len(scores),
     }
 
@@ -220,11 +222,11 @@ def _pairs(results: Path, truth: Path) -> list[tuple[Path, Path]]:
         raise InputError(
             "A file and a folder were given. Pass either two label files or two folders."
         )
-    drawn = sorted(one for one in truth.iterdir() if one.name.lower().endswith(SCAN_ENDINGS))
+    drawn = sorted(path for path in truth.iterdir() if path.name.lower().endswith(SCAN_ENDINGS))
     if not drawn:
         raise InputError(f"{str(truth)!r} contains no label volumes ({', '.join(SCAN_ENDINGS)}).")
-    if absent := [one.name for one in drawn if not (results / one.name).is_file()]:
+    if absent := [path.name for path in drawn if not (results / path.name).is_file()]:
         raise DataError(
             f"{len(absent)} results are missing in {results}, such as {absent[0]}. Add them."
         )
-    return [(results / one.name, one) for one in drawn]
+    return [(results / path.name, path) for path in drawn]

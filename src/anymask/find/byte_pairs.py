@@ -44,7 +44,7 @@ class BytePairs:
 
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
         letters = byte_table().values()
-        words = [*letters, *(f"{one}{END_OF_WORD}" for one in letters)]
+        words = [*letters, *(f"{letter}{END_OF_WORD}" for letter in letters)]
         words += ["".join(pair) for pair in merges]
         self.ranks = {pair: rank for rank, pair in enumerate(merges)}
         self.numbers = {word: number for number, word in enumerate(words)}
@@ -63,7 +63,7 @@ class BytePairs:
                     document = parse_json(data, path)
                     model = document.get("model") if isinstance(document, dict) else None
                     rows = model.get("merges") if isinstance(model, dict) else None
-                    pairs = [one.split(" ") if isinstance(one, str) else one for one in rows or []]
+                    pairs = [row.split(" ") if isinstance(row, str) else row for row in rows or []]
                 else:
                     try:
                         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
@@ -119,19 +119,19 @@ class BytePairs:
 def split_text(text: str) -> list[str]:
     """Words, single digits and groups of other characters, in lower case."""
     text = unicodedata.normalize("NFC", html.unescape(html.unescape(text)).translate(_QUOTES))
-    found: list[str] = []
+    words: list[str] = []
     for chunk in text.lower().split():
-        place = 0
-        while place < len(chunk):
-            short = next((one for one in SHORT_FORMS if chunk.startswith(one, place)), None)
-            end = place + len(short) if short else place + 1
-            kind = _kind(chunk[place])
+        start = 0
+        while start < len(chunk):
+            short = next((form for form in SHORT_FORMS if chunk.startswith(form, start)), None)
+            end = start + len(short) if short else start + 1
+            kind = _kind(chunk[start])
             if short is None and kind != "N":  # each digit is a word
                 while end < len(chunk) and _kind(chunk[end]) == kind:
                     end += 1
-            found.append(chunk[place:end])
-            place = end
-    return found
+            words.append(chunk[start:end])
+            start = end
+    return words
 
 
 def _kind(letter: str) -> str:

@@ -77,11 +77,11 @@ class ClipNames:
 
     def naming(self, phrases: Sequence[Phrase]) -> ClipNaming:
         """Name model for these phrases."""
-        words = list(dict.fromkeys(plain_word(one.prompt) for one in phrases))
+        words = list(dict.fromkeys(plain_word(phrase.prompt) for phrase in phrases))
         words += [word for word in RIVALS if word not in words]
         vectors = self.embed_texts([SENTENCE.format(word) for word in words])
         scale = float(self._model.logit_scale.exp())
-        also = {word: place for place, word in enumerate(words)}
+        also = {word: index for index, word in enumerate(words)}
         learned = np.ones(len(words), np.bool_)
         return ClipNaming(self, NameTable(tuple(words), vectors, learned, also, scale, self.name))
 
@@ -98,18 +98,18 @@ class ClipNames:
     def embed_images(self, images: Sequence[UintImage]) -> FloatArray:  # n (H, W, 3) -> (n, D)
         """Unit vectors of images; the largest central square of each is encoded."""
         side = self._model.config.vision_config.image_size
-        return self._embed([to_pixels(one, side) for one in images], self._model.get_image_features)
+        return self._embed([to_pixels(im, side) for im in images], self._model.get_image_features)
 
     def _embed(self, inputs: Any, encode: Callable[[Any], Any]) -> FloatArray:
         """Unit vectors of texts or images, `BATCH` at once."""
         import torch
 
-        found = [np.zeros((0, self._model.config.projection_dim), np.float32)]
+        vectors = [np.zeros((0, self._model.config.projection_dim), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(inputs), BATCH):
                 some = torch.from_numpy(np.stack(inputs[start : start + BATCH])).to(self._device)
-                found.append(encode(some).pooler_output.float().cpu().numpy())
-        rows = np.concatenate(found)
+                vectors.append(encode(some).pooler_output.float().cpu().numpy())
+        rows = np.concatenate(vectors)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
 

@@ -207,7 +207,7 @@ def _weights_of(folder: Path) -> Path:
     for official in (official_file(folder), official_file(folder, SAM3_FILES)):
         if official is not None:
             return official
-    graphs = [path for place in (folder, folder / "onnx") for path in sorted(place.glob("*.onnx"))]
+    graphs = [path for root in (folder, folder / "onnx") for path in sorted(root.glob("*.onnx"))]
     known = [path for name in GRAPHS for path in graphs if path.name == name]
     for path in [*known, *graphs]:
         return path

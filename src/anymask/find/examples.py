@@ -131,28 +131,28 @@ def read_examples(model: Model, given: Examples) -> list[Example]:
     if not several:
         raise InputError(f"The list of exemplars is empty. Pass at least one exemplar as {SYNTAX}.")
     images: dict[str, UintImage] = {}  # several exemplars of one image share its features
-    found = []
-    for one in several:
-        source, kind, value = parse_example(one)
+    examples = []
+    for example in several:
+        source, kind, value = parse_example(example)
         image = load_image(source)
         if isinstance(source, str | Path):
             image = images.setdefault(str(source), image)
         mask = _example_mask(model, image, kind, value)
         if not mask.any():
             raise InputError("The exemplar mask is empty. Pass a point, a box or a non-empty mask.")
-        found.append(Example(image, mask))
-    return found
+        examples.append(Example(image, mask))
+    return examples
 
 
 def parse_example(one: Any) -> tuple[ImageSource, str, Any]:
     """Image, kind of prompt and its value. Raises InputError."""
     if isinstance(one, str):
-        found = _EXAMPLE_TEXT.fullmatch(one)
-        if found is None:
+        match = _EXAMPLE_TEXT.fullmatch(one)
+        if match is None:
             raise InputError(
                 f"Invalid exemplar {one!r}. Use IMAGE@point:X,Y, @box:X0,Y0,X1,Y1 or @mask:FILE."
             )
-        source, kind, text = found.groups()
+        source, kind, text = match.groups()
         if kind == "mask":
             return source, kind, Path(text)
         try:
@@ -198,11 +198,11 @@ def learn_kinds(
 ) -> ExampleQuery:
     """Learn the appearance of exemplars. Raises ModelError for a model without names."""
     features = {
-        id(one.image): ImageCells.of(one.image, model.encode(one.image)) for one in (*like, *unlike)
+        id(e.image): ImageCells.of(e.image, model.encode(e.image)) for e in (*like, *unlike)
     }
 
     def kind(examples: Sequence[Example]) -> Kind:
-        rows = [(one.image, one.mask, features[id(one.image)]) for one in examples]
+        rows = [(e.image, e.mask, features[id(e.image)]) for e in examples]
         return Kind.of(model.runtime, rows)
 
     return ExampleQuery(kind(like), kind(unlike) if unlike else None)
@@ -249,8 +249,8 @@ class ExampleFinder:
         self.examples = read_examples(model, like)
         self.others = [] if unlike is None else read_examples(model, unlike)
         self.about: dict[str, Any] = {
-            "like": [_marks(one) for one in self.examples],
-            "unlike": [_marks(one) for one in self.others],
+            "like": [_marks(example) for example in self.examples],
+            "unlike": [_marks(example) for example in self.others],
             **{name: getattr(settings, name) for name in ("score", "nms_iou", "top_k", "side")},
         }
         self._encode_example = self._detecting() if settings.detector is not None else self._own()
@@ -263,8 +263,8 @@ class ExampleFinder:
 
     def find(self, image: UintImage) -> list[Mask]:
         """Find objects in an image (H, W, 3), best first."""
-        found = one_per_object(self._encode_example(image), self.settings.nms_iou)
-        return best_of_each(found, self.settings.top_k)
+        masks = one_per_object(self._encode_example(image), self.settings.nms_iou)
+        return best_of_each(masks, self.settings.top_k)
 
     def _own(self) -> Callable[[UintImage], list[Mask]]:
         """Find objects by the model itself."""
@@ -277,9 +277,9 @@ class ExampleFinder:
                 raise InputError(f"Method {method} does not support negative exemplars. Omit them.")
             target = learn_target(model, self.examples, method == "persam_f")
             return lambda image: [
-                one
-                for one in [find_target(model, image, target)]
-                if rle_area(one.rle) and one.score >= cast(float, least or 0)
+                mask
+                for mask in [find_target(model, image, target)]
+                if rle_area(mask.rle) and mask.score >= cast(float, least or 0)
             ]
         if not bundled:
             raise ModelError(f'{model.name} does not support this method. Use method="persam".')
@@ -298,7 +298,7 @@ class ExampleFinder:
             )
         detector = opened
         self.about["detector"] = detector.about
-        boxes = [(one.image, open_box(one.mask)) for one in [*self.examples, *self.others]]
+        boxes = [(e.image, open_box(e.mask)) for e in [*self.examples, *self.others]]
         learned, count = detector.learn_examples(boxes), len(self.examples)
         given = self.settings.score
         least = DETECTED if given is None else cast(float, given)
@@ -309,8 +309,8 @@ class ExampleFinder:
             kept = best > encoded.scores[:, count:].max(1, initial=-1)
             boxes = ScoredBoxes(encoded.boxes[kept], best[kept, None])
             named = name_boxes(boxes, [Phrase(DETECTOR_LABEL, DETECTOR_LABEL)], least)
-            found = mask_boxes(self.model, image, clip_boxes(named, image.shape[:2]))
-            return [replace(one, label=None, label_probability=None) for one in found]
+            masks = mask_boxes(self.model, image, clip_boxes(named, image.shape[:2]))
+            return [replace(mask, label=None, label_probability=None) for mask in masks]
 
         return look
 
@@ -325,7 +325,7 @@ def without_parts(records: Sequence[Mask]) -> list[Mask]:
     """Remove masks that are contained in a better one of the same label; best first."""
     kept: list[Mask] = []
     for record in sorted(records, key=lambda one: -one.score):
-        same = [one.rle for one in kept if one.label == record.label]
+        same = [mask.rle for mask in kept if mask.label == record.label]
         inside = rle_intersection(same, [record.rle]).max(initial=0) if same else 0
         if inside <= PART * rle_area(record.rle):
             kept.append(record)
@@ -340,13 +340,13 @@ def find_alike(
     Groups of objects, and parts of better objects, are removed.
     """
     least = EXAMPLE_THRESHOLD if score is None else score
-    seen = compare(model, image, requested)
-    scores = alike_scores(np.where(seen.unlike, 0, chance_of(seen.facts)), seen.scene)
+    compared = compare(model, image, requested)
+    scores = alike_scores(np.where(compared.unlike, 0, chance_of(compared.facts)), compared.scene)
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= max(least, 1e-4)]
-    found = [replace(seen.masks[n], score=round(float(scores[n]), 4)) for n in order]
-    group = mark_groups([one.rle for one in found], seen.facts[order, LIKENESS_FACTS.index("size")])
-    return without_parts([one for one, several in zip(found, group, strict=True) if not several])
+    masks = [replace(compared.masks[n], score=round(float(scores[n]), 4)) for n in order]
+    group = mark_groups([m.rle for m in masks], compared.facts[order, LIKENESS_FACTS.index("size")])
+    return without_parts([m for m, several in zip(masks, group, strict=True) if not several])
 
 
 def mark_groups(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
@@ -360,13 +360,13 @@ def mark_groups(rles: Sequence[Rle], sizes: FloatArray) -> BoolArray:  # -> (n,)
     shared = rle_intersection(rles, rles)
     areas = shared.diagonal()
     groups = np.zeros(len(rles), np.bool_)
-    for place, area in enumerate(areas):
+    for index, area in enumerate(areas):
         held: list[int] = []
-        inside = (shared[:, place] > PART * areas) & (areas < area / 2) & (sizes < sizes[place])
+        inside = (shared[:, index] > PART * areas) & (areas < area / 2) & (sizes < sizes[index])
         for n in np.flatnonzero(inside):
             if all(shared[n, m] < MAX_NEIGHBOR_OVERLAP * min(areas[n], areas[m]) for m in held):
                 held.append(int(n))
-        groups[place] = len(held) >= GROUP and areas[held].sum() >= MIN_GROUP_COVERAGE * area
+        groups[index] = len(held) >= GROUP and areas[held].sum() >= MIN_GROUP_COVERAGE * area
     return groups
 
 
@@ -421,13 +421,13 @@ def compare(
             requested.like,
             cells,
             agreement,
-            [one.rle for one in masks],
-            np.array([one.score for one in masks], np.float32),
+            [mask.rle for mask in masks],
+            np.array([mask.score for mask in masks], np.float32),
         )
         logits = facts[:, NAMED:] @ np.array(CHEAP_WEIGHTS, np.float32)
         promising = np.argsort(-logits, kind="stable")[:most]
         masks, facts = [masks[n] for n in promising], facts[promising]
-        vectors = mask_vectors(model.runtime, image, [one.rle for one in masks])
+        vectors = mask_vectors(model.runtime, image, [mask.rle for mask in masks])
         facts[:, 0] = vector_likeness(vectors, requested.like.vectors)
         facts[:, 1] = name_likeness(requested.like, vectors)
         excluded = np.zeros(len(masks), np.bool_)
@@ -437,11 +437,11 @@ def compare(
         alike = chance_of(facts) >= MIN_MATCH_PROBABILITY
         if alike.sum() < MIN_ROUND_MATCHES:
             break
-        for one, is_alike in zip(masks, alike, strict=True):
+        for record, is_alike in zip(masks, alike, strict=True):
             if is_alike:
-                left[cells.share(one.mask) > 0] = -np.inf
+                left[cells.share(record.mask) > 0] = -np.inf
     return ScoredCandidates(
-        [one for masks, _, _ in rounds for one in masks],
+        [mask for masks, _, _ in rounds for mask in masks],
         np.concatenate(
             [np.zeros((0, len(LIKENESS_FACTS)), np.float32), *(facts for _, facts, _ in rounds)]
         ),
@@ -456,31 +456,31 @@ def _places(agreement: FloatArray, kind: Kind, place: Geometry) -> list[tuple[fl
     side = float(np.sqrt(np.median(kind.shares) * rows * columns))
     radius = float(np.clip(CLICK_DISTANCE * side, 1.0, min(rows, columns) / 6))
     y, x = np.mgrid[:rows, :columns]
-    left, found = agreement.copy(), []
+    left, cells = agreement.copy(), []
     for _ in range(MAX_IMAGE_CLICKS):
         row, column = np.unravel_index(left.argmax(), left.shape)
         if not np.isfinite(left[row, column]):
             break
-        found.append((float(column), float(row)))
+        cells.append((float(column), float(row)))
         left[(y - row) ** 2 + (x - column) ** 2 <= radius**2] = -np.inf
     height, width = place.image_hw
     scale = [CELL_STRIDE / factor for factor in place.scale_xy]
     return [
         (min((column + 0.5) * scale[0], width - 1), min((row + 0.5) * scale[1], height - 1))
-        for column, row in found
+        for column, row in cells
     ]
 
 
 def _answers(model: Model, features: Features, places: Sequence[tuple[float, float]]) -> list[Mask]:
     """Distinct masks for clicks at these locations."""
-    prompts = [Prompt.of(points=[place]) for place in places]
+    prompts = [Prompt.of(points=[point]) for point in places]
     masks = [
-        one
+        m
         for answer in model.segment(features, prompts=prompts)
-        for one in answer
-        if MIN_MASK_AREA <= rle_area(one.rle) <= MAX_MASK_SHARE * one.rle.size[0] * one.rle.size[1]
+        for m in answer
+        if MIN_MASK_AREA <= rle_area(m.rle) <= MAX_MASK_SHARE * m.rle.size[0] * m.rle.size[1]
     ]
     if not masks:
         return []
-    kept = mask_nms([one.rle for one in masks], [one.score for one in masks], NMS_IOU)
+    kept = mask_nms([mask.rle for mask in masks], [mask.score for mask in masks], NMS_IOU)
     return [masks[n] for n in kept]

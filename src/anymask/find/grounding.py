@@ -109,7 +109,7 @@ def write_captions(tokenizer: WordPiece, phrases: Sequence[str], most: int) -> l
 
     Raises InputError if a phrase is too long or has no letter.
     """
-    first, last, stop = (tokenizer.vocabulary[one] for one in ("[CLS]", "[SEP]", "."))
+    first, last, stop = (tokenizer.vocabulary[token] for token in ("[CLS]", "[SEP]", "."))
     captions = [Caption([first], [])]
     for phrase in phrases:
         # These characters end a phrase for the network.
@@ -237,18 +237,18 @@ def caption_arrays(caption: Caption, length: int | None = None) -> dict[str, Int
     count = len(caption.tokens)
     ids: NDArray[np.int64] = np.zeros((1, length or count), np.int64)
     ids[0, :count] = caption.tokens
-    seen = np.zeros_like(ids)
-    seen[0, :count] = 1
-    return {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "attention_mask": seen}
+    mask = np.zeros_like(ids)
+    mask[0, :count] = 1
+    return {"input_ids": ids, "token_type_ids": np.zeros_like(ids), "attention_mask": mask}
 
 
 def join_captions(boxes: Sequence[ScoredBoxes]) -> ScoredBoxes:
     """Join the boxes of several captions; a box has score 0 for phrases of other captions."""
-    count = sum(one.scores.shape[1] for one in boxes)
+    count = sum(group.scores.shape[1] for group in boxes)
     scores, start = [], 0
-    for one in boxes:
-        wide = np.zeros((len(one.boxes), count), np.float32)
-        wide[:, start : start + one.scores.shape[1]] = one.scores
+    for group in boxes:
+        wide = np.zeros((len(group.boxes), count), np.float32)
+        wide[:, start : start + group.scores.shape[1]] = group.scores
         scores.append(wide)
-        start += one.scores.shape[1]
-    return ScoredBoxes(np.concatenate([one.boxes for one in boxes]), np.concatenate(scores))
+        start += group.scores.shape[1]
+    return ScoredBoxes(np.concatenate([group.boxes for group in boxes]), np.concatenate(scores))

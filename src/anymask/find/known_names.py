@@ -76,24 +76,24 @@ class CandidateMasks:
         """
         if naming is None:
             require(model.runtime, model.runtime.naming, "mask naming")
-        found = model.everything(
+        masks = model.everything(
             image, nms_iou=NMS_IOU, max_containment=1, min_objectness=MIN_OBJECTNESS,
             refine_edges=False, progress=progress,
         )  # fmt: skip
-        records = [one for one in sorted(found, key=lambda one: -one.rank) if one.area][:CANDIDATES]
-        vectors = mask_vectors(model.runtime, image, [one.rle for one in records], naming=naming)
+        records = [m for m in sorted(masks, key=lambda one: -one.rank) if m.area][:CANDIDATES]
+        vectors = mask_vectors(model.runtime, image, [r.rle for r in records], naming=naming)
         return cls(model, image, records, vectors, naming=naming)
 
     def alone(self, places: Sequence[int]) -> FloatArray:  # -> (n, D)
         """Vectors with everything outside gray for some masks, unchanged for the others."""
-        new = [place for place in places if place not in self.lone]
-        rles = [self.records[place].rle for place in new]
+        new = [index for index in places if index not in self.lone]
+        rles = [self.records[index].rle for index in new]
         runtime, naming = self.model.runtime, self.naming
-        found = mask_vectors(runtime, self.image, rles, alone=True, naming=naming)
-        self.lone.update(zip(new, found, strict=True))
+        added = mask_vectors(runtime, self.image, rles, alone=True, naming=naming)
+        self.lone.update(zip(new, added, strict=True))
         vectors = self.vectors.copy()
-        for place in places:
-            vectors[place] = self.lone[place]
+        for index in places:
+            vectors[index] = self.lone[index]
         return vectors
 
     def probabilities(self, names: Sequence[str]) -> tuple[Floats, Floats]:  # -> (n, P) each
@@ -111,13 +111,13 @@ class CandidateMasks:
 
     def objectness(self) -> Floats:  # -> (n, 1)
         """Objectness of each mask."""
-        judged = [UNJUDGED if one.objectness is None else one.objectness for one in self.records]
+        judged = [UNJUDGED if mask.objectness is None else mask.objectness for mask in self.records]
         return np.array(judged)[:, None]
 
 
 def word_facts(seen: Floats, alone: Floats, objectness: Floats) -> Floats:  # -> (..., 3)
     """Features of a score: two log probabilities of a name, and the logit of the objectness."""
-    logs = [np.log(np.maximum(one, np.exp(MIN_LOG_PROBABILITY))) for one in (seen, alone)]
+    logs = [np.log(np.maximum(p, np.exp(MIN_LOG_PROBABILITY))) for p in (seen, alone)]
     sure = np.clip(objectness, 0.001, 0.99)
     logit = np.log(sure) - np.log1p(-sure)
     return np.stack([*logs, np.broadcast_to(logit, seen.shape)], axis=-1)
@@ -164,7 +164,7 @@ def find_by_name(
     ]
     # The label is that of the best phrase that passes. Its probability and the runner-up's are
     # scores, too: that the mask is one whole object of that name.
-    labels, found = [phrase.label for phrase in phrases], []
+    labels, masks = [phrase.label for phrase in phrases], []
     for record, row, passes in zip(candidates.records, scores.tolist(), passed, strict=True):
         if not passes.any():
             continue
@@ -174,7 +174,7 @@ def find_by_name(
             for label, score in zip(labels, row, strict=True)
             if label != labels[best]
         ]
-        found.append(
+        masks.append(
             replace(
                 record,
                 label=labels[best],
@@ -183,32 +183,32 @@ def find_by_name(
                 runner_up=max(others, key=lambda one: one[1], default=None),
             )
         )
-    return with_edges(model, image, one_winner(found))
+    return with_edges(model, image, one_winner(masks))
 
 
 def one_winner(records: Sequence[Mask]) -> list[Mask]:
     """Remove masks that overlap a better one of the same label; best first."""
     kept: list[Mask] = []
-    for label in dict.fromkeys(one.label for one in records):
-        same = [one for one in records if one.label == label]
+    for label in dict.fromkeys(record.label for record in records):
+        same = [record for record in records if record.label == label]
         places = mask_nms([m.rle for m in same], [m.score for m in same], LABEL_OVERLAP, "smaller")
-        kept += [same[place] for place in places.tolist()]
+        kept += [same[index] for index in places.tolist()]
     return sorted(kept, key=lambda one: -one.score)
 
 
 def with_edges(model: Model, image: UintImage, records: Sequence[Mask]) -> list[Mask]:
     """Refine the edges of masks that their click reproduces."""
-    clicked = [one for one in records if one.points]
+    clicked = [record for record in records if record.points]
     if not clicked:
         return [*records]
-    prompts = [Prompt.of(points=one.points[:1]) for one in clicked]
+    prompts = [Prompt.of(points=record.points[:1]) for record in clicked]
     answers = model.segment(model.encode(image), prompts=prompts, multimask=True, ranking="own")
     better = {}
     for record, answer in zip(clicked, answers, strict=True):
         alike = rle_iou(answer.rles(), [record.rle])[:, 0]
         if alike.max() >= MIN_CLICK_IOU:
             better[id(record)] = replace(record, rle=answer.rles()[int(alike.argmax())])
-    return [better.get(id(one), one) for one in records]
+    return [better.get(id(record), record) for record in records]
 
 
 def check_names(model: Model, phrases: Sequence[Phrase]) -> list[str]:
@@ -224,7 +224,7 @@ def check_names(model: Model, phrases: Sequence[Phrase]) -> list[str]:
 
 def untrained_names(table: NameTable, names: Sequence[str]) -> list[str]:
     """Known names without training images."""
-    return [one for one in names if not table.learned[table.also[" ".join(one.lower().split())]]]
+    return [name for name in names if not table.learned[table.also[" ".join(name.lower().split())]]]
 
 
 def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
@@ -232,8 +232,8 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
 
     Raises InputError that lists all unknown names.
     """
-    found = [known_spelling(table, phrase.prompt) for phrase in phrases]
-    unknown = [p.prompt for p, name in zip(phrases, found, strict=True) if name is None]
+    known = [known_spelling(table, phrase.prompt) for phrase in phrases]
+    unknown = [p.prompt for p, name in zip(phrases, known, strict=True) if name is None]
     if unknown:
         listed = "; ".join(repr(word) + _suggested(table, word) for word in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
@@ -243,7 +243,7 @@ def match_names(table: NameTable, phrases: Sequence[Phrase]) -> list[str]:
             'a detector (detector="llmdet_tiny") or a CLIP model (detector="clip_vit_b32") finds '
             "other words."
         )
-    names = [name for name in found if name is not None]
+    names = [name for name in known if name is not None]
     if rough := untrained_names(table, names):
         log.warning(
             "Name %s has no training images. Its scores come from the text only and are less "
@@ -261,19 +261,19 @@ def known_spelling(table: NameTable, phrase: str) -> str | None:
 def spellings(phrase: str) -> list[str]:
     """A phrase, and its possible singulars."""
     word = " ".join(phrase.replace("-", " ").split())
-    found = [phrase, word]
+    forms = [phrase, word]
     lower = word.lower()
     if lower.endswith("ies"):
-        found.append(word[:-3] + "y")
+        forms.append(word[:-3] + "y")
     if lower.endswith("ves"):
-        found += [word[:-3] + "f", word[:-3] + "fe"]
+        forms += [word[:-3] + "f", word[:-3] + "fe"]
     if lower.endswith("es"):
-        found.append(word[:-2])
+        forms.append(word[:-2])
     if lower.endswith("s") and not lower.endswith("ss"):
-        found.append(word[:-1])
+        forms.append(word[:-1])
     if lower in IRREGULAR:
-        found.append(IRREGULAR[lower])
-    return found
+        forms.append(IRREGULAR[lower])
+    return forms
 
 
 IRREGULAR = {"people": "person", "men": "man", "women": "woman", "children": "child",
@@ -286,13 +286,13 @@ def _suggested(table: NameTable, phrase: str) -> str:
     Names of a kind are those of kinds.toml, and names and synonyms that end in the word, else those
     that begin with it (kiwi: kiwi fruit): spelling has no meaning.
     """
-    words = [one for part in reversed(phrase.lower().split()) for one in spellings(part)]
+    words = [word for part in reversed(phrase.lower().split()) for word in spellings(part)]
     names = [word for word in words if table.knows(word)]
     if not names:
         names = [name for word in words for name in _kinds().get(word, ()) if table.knows(name)]
         ends = {
-            place
-            for name, place in table.also.items()
+            index
+            for name, index in table.also.items()
             if name.partition(" (")[0].split()[-1] in words
         }
         names += [table.words[n] for n in sorted(ends, key=lambda n: (not table.learned[n], n))]

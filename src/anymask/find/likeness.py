@@ -39,11 +39,11 @@ class ImageCells:
     @classmethod
     def of(cls, image: UintImage, features: Features) -> ImageCells:
         """Compute the cells of an image (H, W, 3)."""
-        place = features.geometry
-        side = place.side // CELL_STRIDE
-        rows, columns = place.filled_cells(side)
-        maps = [one.values for one in features.encoder_output.maps()][:2]
-        seen = [_unit(_resized(one, side)[:rows, :columns]) for one in maps]
+        geometry = features.geometry
+        side = geometry.side // CELL_STRIDE
+        rows, columns = geometry.filled_cells(side)
+        maps = [layer.values for layer in features.encoder_output.maps()][:2]
+        planes = [_unit(_resized(layer, side)[:rows, :columns]) for layer in maps]
         hw = (rows, columns)
         # Linear histogram of each Lab channel
         small = cv2.resize(image, hw[::-1], interpolation=cv2.INTER_AREA).reshape(*hw, 3)
@@ -52,8 +52,8 @@ class ImageCells:
         lab[..., 1:] = np.clip((lab[..., 1:] - 0.5) * 2 + 0.5, 0, 1)
         middles = np.arange(COLOR_BINS, dtype=np.float32) / (COLOR_BINS - 1)
         near = np.maximum(0, 1 - np.abs(lab[..., None] - middles) * (COLOR_BINS - 1))
-        seen.append(_unit(near.reshape(*hw, 3 * COLOR_BINS)))
-        parts = [np.float32(part**0.5) * one for part, one in zip(MAP_WEIGHTS, seen, strict=False)]
+        planes.append(_unit(near.reshape(*hw, 3 * COLOR_BINS)))
+        parts = [np.float32(w**0.5) * plane for w, plane in zip(MAP_WEIGHTS, planes, strict=False)]
         return cls(_unit(np.concatenate(parts, axis=2)))
 
     def share(self, mask: BoolArray) -> FloatArray:  # (H, W) -> (h, w)

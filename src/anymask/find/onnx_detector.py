@@ -49,8 +49,8 @@ class OnnxDetector:
     def __init__(self, name: str, graph: Path, folder: Path, threshold: float) -> None:
         self.name, self.threshold = name, threshold
         self._session = _open_graph(graph)
-        self._inputs = {one.name: one for one in self._session.get_inputs()}
-        outputs = {one.name for one in self._session.get_outputs()}
+        self._inputs = {node.name: node for node in self._session.get_inputs()}
+        outputs = {node.name for node in self._session.get_outputs()}
         missing = {"pixel_values", "input_ids"} - {*self._inputs}
         missing |= {"logits", "pred_boxes"} - outputs
         if missing:
@@ -79,22 +79,22 @@ class OnnxDetector:
         pixels = self._rule.apply(image, self._rule.size(image.shape[:2], side, CPU_SIDE))
         length = self._inputs["input_ids"].shape[1]
         fixed = length if isinstance(length, int) else None
-        seen = []
+        answers = []
         for caption in write_captions(self._tokenizer, phrases, fixed or MAX_TOKENS):
             # Run the network: logits (Q, T) and boxes (Q, 4)
             mask = np.ones((1, *pixels.shape[2:]), np.int64)
-            given: dict[str, Any] = {"pixel_values": pixels, "pixel_mask": mask}
-            given |= caption_arrays(caption, fixed)
+            inputs: dict[str, Any] = {"pixel_values": pixels, "pixel_mask": mask}
+            inputs |= caption_arrays(caption, fixed)
             fed: dict[str, Any] = {
-                name: np.asarray(given[name], TYPES.get(one.type, np.float32))
-                for name, one in self._inputs.items()
-                if name in given
+                name: np.asarray(inputs[name], TYPES.get(node.type, np.float32))
+                for name, node in self._inputs.items()
+                if name in inputs
             }
             (logits,), (boxes,) = self._session.run(["logits", "pred_boxes"], fed)
-            seen.append(
+            answers.append(
                 ScoredBoxes(scale_boxes(boxes, image.shape[:2]), phrase_scores(logits, caption))
             )
-        return join_captions(seen)
+        return join_captions(answers)
 
 
 def _open_graph(graph: Path) -> Any:

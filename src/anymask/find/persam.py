@@ -88,8 +88,8 @@ def learn_target(
     features = [model.encode(image) for image, _ in examples]
     cells = np.concatenate(
         [
-            _map_of(one)[:, _cells_of(mask, one.geometry, _map_of(one).shape[1:])].T
-            for one, (_, mask) in zip(features, examples, strict=True)
+            _map_of(encoded)[:, _cells_of(mask, encoded.geometry, _map_of(encoded).shape[1:])].T
+            for encoded, (_, mask) in zip(features, examples, strict=True)
         ]
     )
     if not len(cells):
@@ -210,12 +210,12 @@ def _learn_weights(
     logits = _ask(runtime, features, prompt, 3).logits
     planes = torch.from_numpy(logits_to_image(logits, features.geometry)).flatten(1)
     requested = torch.from_numpy(truth).flatten().float()
-    own = torch.full((2,), 1 / 3, requires_grad=True)
-    learner = torch.optim.AdamW([own], lr=LEARNING_RATE, eps=ADAMW_EPSILON)
+    weights = torch.full((2,), 1 / 3, requires_grad=True)
+    learner = torch.optim.AdamW([weights], lr=LEARNING_RATE, eps=ADAMW_EPSILON)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(learner, steps)
     alpha, gamma = FOCAL
     for _ in range(steps):
-        mixed = (planes * torch.cat([1 - own.sum()[None], own])[:, None]).sum(0)
+        mixed = (planes * torch.cat([1 - weights.sum()[None], weights])[:, None]).sum(0)
         chance = mixed.sigmoid()
         dice = 1 - (2 * (chance * requested).sum() + 1) / (chance.sum() + requested.sum() + 1)
         missed = 1 - (chance * requested + (1 - chance) * (1 - requested))
@@ -226,4 +226,4 @@ def _learn_weights(
         loss.backward()
         learner.step()
         schedule.step()
-    return torch.cat([1 - own.detach().sum()[None], own.detach()]).numpy()
+    return torch.cat([1 - weights.detach().sum()[None], weights.detach()]).numpy()

@@ -51,18 +51,18 @@ def read_phrases(
     if isinstance(words, Path):
         words = _read_prompt_file(words)
     if isinstance(words, str):
-        found = [_parse_phrase(part) for part in _BETWEEN.split(words) if part.strip()]
+        phrases = [_parse_phrase(part) for part in _BETWEEN.split(words) if part.strip()]
     elif isinstance(words, Mapping):
-        found = [Phrase(_plain(prompt), _plain(label)) for prompt, label in words.items()]
+        phrases = [Phrase(_plain(prompt), _plain(label)) for prompt, label in words.items()]
     elif isinstance(words, list | tuple):
-        found = [Phrase(_plain(word), _plain(word)) for word in words]
+        phrases = [Phrase(_plain(word), _plain(word)) for word in words]
     else:
         raise InputError(
             f"Invalid text prompt of type {type(words).__name__}. Pass a string, a list of "
             'phrases or a dict from phrase to label, for example ["helmet", "red cup"].'
         )
     by_prompt: dict[str, Phrase] = {}
-    for phrase in found:
+    for phrase in phrases:
         by_prompt.setdefault(phrase.prompt.lower(), phrase)
     if not by_prompt:
         raise InputError(
@@ -72,18 +72,18 @@ def read_phrases(
         raise InputError(
             f"At most {MAX_PHRASES} phrases are supported, but {len(by_prompt)} were given."
         )
-    given = dict(score) if isinstance(score, Mapping) else {}
-    for name in given:
+    scores = dict(score) if isinstance(score, Mapping) else {}
+    for name in scores:
         if not any(name in (phrase.prompt, phrase.label) for phrase in by_prompt.values()):
-            known = [phrase.prompt for phrase in by_prompt.values()][:10]
+            prompts = [phrase.prompt for phrase in by_prompt.values()][:10]
             raise InputError(
                 f"Score given for {name!r}, which is not in the text prompt. Phrases: "
-                f"{', '.join(known)}."
+                f"{', '.join(prompts)}."
             )
     same = None if isinstance(score, Mapping) else score
     chosen = []
     for phrase in by_prompt.values():
-        own = given.get(phrase.prompt, given.get(phrase.label, same))
+        own = scores.get(phrase.prompt, scores.get(phrase.label, same))
         least = phrase.threshold if own is None else own
         if least is not None and not 0 <= least <= 1:
             raise InputError(

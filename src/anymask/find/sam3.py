@@ -146,14 +146,14 @@ class Sam3:
             )
         torch, side = self._torch, self._side
         scale = side / np.array([image.shape[1], image.shape[0]], np.float64)
-        given: dict[str, Any] = {}
+        inputs: dict[str, Any] = {}
         if prompt.points is not None and prompt.labels is not None:
             points = torch.tensor(prompt.points * scale, dtype=torch.float32)
-            given["input_points"] = points[None, None].to(self._device)
-            given["input_labels"] = torch.tensor(prompt.labels)[None, None].to(self._device)
+            inputs["input_points"] = points[None, None].to(self._device)
+            inputs["input_labels"] = torch.tensor(prompt.labels)[None, None].to(self._device)
         if prompt.box is not None:
             box = torch.tensor(prompt.box * np.tile(scale, 2), dtype=torch.float32)
-            given["input_boxes"] = box[None, None].to(self._device)
+            inputs["input_boxes"] = box[None, None].to(self._device)
         with self._lock, torch.inference_mode():
             # Feature maps for clicks: the tracker's own neck on the same trunk
             if self._clicker is None:
@@ -166,7 +166,7 @@ class Sam3:
                 nothing = self._clicker.no_memory_embedding.reshape(1, -1, 1, 1)
                 self._clicked = (key, [*fine, coarse + nothing])
             maps = self._clicked[1]
-            answer = self._clicker(image_embeddings=maps, multimask_output=multimask, **given)
+            answer = self._clicker(image_embeddings=maps, multimask_output=multimask, **inputs)
         return as_numpy(answer.pred_masks[0, 0]), as_numpy(answer.iou_scores[0, 0])
 
     def follow(self, frames: Sequence[UintImage]) -> Sam3Video:
@@ -276,17 +276,17 @@ class Sam3Answer:
 
 def join_answers(answers: Sequence[Sam3Answer]) -> SegmentedBoxes:
     """Join the results of several phrases; a box has score 0 for other phrases."""
-    counts = [len(one.scores) for one in answers]
+    counts = [len(answer.scores) for answer in answers]
     scores = np.zeros((sum(counts), len(answers)), np.float32)
     starts = np.cumsum([0, *counts])
-    for place, one in enumerate(answers):
-        scores[starts[place] : starts[place + 1], place] = one.scores
+    for column, answer in enumerate(answers):
+        scores[starts[column] : starts[column + 1], column] = answer.scores
 
     def mask(row: int) -> Rle:
-        place = int(np.searchsorted(starts, row, side="right")) - 1
-        return answers[place].mask(row - int(starts[place]))
+        index = int(np.searchsorted(starts, row, side="right")) - 1
+        return answers[index].mask(row - int(starts[index]))
 
-    return SegmentedBoxes(np.concatenate([one.boxes for one in answers]), scores, mask)
+    return SegmentedBoxes(np.concatenate([answer.boxes for answer in answers]), scores, mask)
 
 
 def example_boxes(
@@ -341,16 +341,16 @@ def encode_boxes(encoder: Any, boxes: Any, encoded: Any, labels: Any, maps: Any)
     x0y0, x1y1 = (boxes[..., :2] - half) * size, (boxes[..., :2] + half) * size
     bins = encoder.roi_size
     pooled: list[Any] = [
-        roi_align(maps[one].float(), x0y0[one, box].tolist(), x1y1[one, box].tolist(), bins)
-        for one in range(count)
+        roi_align(maps[row].float(), x0y0[row, box].tolist(), x1y1[row, box].tolist(), bins)
+        for row in range(count)
         for box in range(several)
     ]
     features = encoder.boxes_pool_project(torch.stack(pooled).to(maps.dtype))
-    place = encoder._encode_box_coordinates(*boxes.reshape(-1, 4).unbind(-1))
+    positions = encoder._encode_box_coordinates(*boxes.reshape(-1, 4).unbind(-1))
     tokens = (
         encoder.boxes_direct_project(boxes)
         + features.view(count, several, -1)
-        + encoder.boxes_pos_enc_project(place.view(count, several, -1))
+        + encoder.boxes_pos_enc_project(positions.view(count, several, -1))
         + encoder.label_embed(labels.long())
     )
     return tokens, encoded

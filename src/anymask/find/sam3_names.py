@@ -120,35 +120,35 @@ def _named(name: str) -> tuple[str, ...]:
         kind, level, layer, end = neck.groups()
         owner = "tracker_neck" if kind else "detector_model.vision_encoder.neck"
         return (f"{owner}.fpn_layers.{level}.{_NECK[layer]}.{end}",)
-    found = re.sub(
+    inner = re.sub(
         r"^((?:detr_decoder|dot_product_scoring)\.\w+)\.layers\.(\d)\.",
         lambda match: f"{match[1]}.layer{int(match[2]) + 1}.",
         official_names.renamed(name, _DETECTOR),
     )
-    return official_names.split_joined(f"detector_model.{found}", ("q_proj", "k_proj", "v_proj"))
+    return official_names.split_joined(f"detector_model.{inner}", ("q_proj", "k_proj", "v_proj"))
 
 
 def renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename the tensors of an official checkpoint; `weights` is emptied to save memory."""
     import torch
 
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     points: list[Tensor] = []
-    for name, places in transformers_names([*weights]).items():
+    for name, targets in transformers_names([*weights]).items():
         tensor = weights.pop(name)
-        if places == (POINTS,):
+        if targets == (POINTS,):
             points.append(tensor)
             continue
         if name.endswith("trunk.pos_embed"):
             tensor = tensor[:, 1:]  # without the class token
         elif name.endswith("encoder.text_projection"):
             tensor = tensor.t().contiguous()
-        found |= zip(places, tensor.chunk(len(places)), strict=True)
+        tensors |= zip(targets, tensor.chunk(len(targets)), strict=True)
     if points:
-        found[POINTS] = torch.cat(points)
-    if POSITIONS in found:
-        found[POSITIONS_AGAIN] = found[POSITIONS].clone()
-    return found
+        tensors[POINTS] = torch.cat(points)
+    if POSITIONS in tensors:
+        tensors[POSITIONS_AGAIN] = tensors[POSITIONS].clone()
+    return tensors
 
 
 def read_official(path: Path) -> dict[str, Any]:

@@ -103,10 +103,10 @@ class Sam3Video:
             torch.tensor(labels, dtype=torch.int32)[None, None].to(device),
         )
         at = self._session.obj_id_to_idx(number)
-        known = self._session.output_dict_per_obj[at]
-        before = known[PROMPTED_OUTPUTS].get(frame, known[TRACKED_OUTPUTS].get(frame))
+        outputs = self._session.output_dict_per_obj[at]
+        before = outputs[PROMPTED_OUTPUTS].get(frame, outputs[TRACKED_OUTPUTS].get(frame))
         with self._lock, self._torch.inference_mode():
-            found = self._network._run_single_frame_inference(
+            output = self._network._run_single_frame_inference(
                 inference_session=self._session,
                 frame_idx=frame,
                 obj_idx=at,
@@ -119,10 +119,10 @@ class Sam3Video:
                     None if before is None else before["pred_masks"].clamp(-MASK_LIMIT, MASK_LIMIT)
                 ),
             )
-        known[TRACKED_OUTPUTS].pop(frame, None)
-        known[PROMPTED_OUTPUTS][frame] = found
+        outputs[TRACKED_OUTPUTS].pop(frame, None)
+        outputs[PROMPTED_OUTPUTS][frame] = output
         self._unsettled.add(frame)
-        return as_numpy(found["pred_masks"][0, 0])
+        return as_numpy(output["pred_masks"][0, 0])
 
     def step(self, frame: int, backward: bool = False) -> Sam3Frame:
         """Predict the objects on a frame; call it for consecutive frames, forward or backward.
@@ -133,16 +133,16 @@ class Sam3Video:
         if not self._session.obj_ids:
             raise InputError("No object was prompted. Call prompt() first.")
         with self._lock, self._torch.inference_mode():
-            for one in sorted(self._unsettled):
-                self._encode_memories(one)
+            for number in sorted(self._unsettled):
+                self._encode_memories(number)
             self._unsettled.clear()
-            seen = self._network(self._session, frame_idx=frame, reverse=backward)
-        for known in self._session.output_dict_per_obj.values():
-            for outputs in (known[PROMPTED_OUTPUTS], known[TRACKED_OUTPUTS]):
+            prediction = self._network(self._session, frame_idx=frame, reverse=backward)
+        for kinds in self._session.output_dict_per_obj.values():
+            for outputs in (kinds[PROMPTED_OUTPUTS], kinds[TRACKED_OUTPUTS]):
                 outputs.get(frame, {}).pop("high_res_masks", None)  # 4 MB each
-        side = seen.pred_masks.shape[-2:]
-        logits = as_numpy(seen.pred_masks.reshape(-1, *side))
-        there = as_numpy(seen.object_score_logits.reshape(-1))
+        side = prediction.pred_masks.shape[-2:]
+        logits = as_numpy(prediction.pred_masks.reshape(-1, *side))
+        there = as_numpy(prediction.object_score_logits.reshape(-1))
         return Sam3Frame(tuple(self._session.obj_ids), logits, there)
 
     def masks(self, seen: Sam3Frame) -> list[Mask]:
@@ -168,24 +168,24 @@ class Sam3Video:
     def _encode_memories(self, frame: int) -> None:
         """Encode the memories of a prompted frame, for all objects with a mask there."""
         torch, outputs = self._torch, self._session.output_dict_per_obj
-        for known in outputs.values():
-            if frame in known[TRACKED_OUTPUTS]:
-                known[PROMPTED_OUTPUTS][frame] = known[TRACKED_OUTPUTS].pop(frame)
-        shown = [at for at, known in outputs.items() if frame in known[PROMPTED_OUTPUTS]]
-        found = [outputs[at][PROMPTED_OUTPUTS][frame] for at in shown]
+        for kinds in outputs.values():
+            if frame in kinds[TRACKED_OUTPUTS]:
+                kinds[PROMPTED_OUTPUTS][frame] = kinds[TRACKED_OUTPUTS].pop(frame)
+        shown = [at for at, kinds in outputs.items() if frame in kinds[PROMPTED_OUTPUTS]]
+        prompted = [outputs[at][PROMPTED_OUTPUTS][frame] for at in shown]
         side = (self._network.image_size,) * 2
         wide = [
             torch.nn.functional.interpolate(
-                one["pred_masks"], size=side, mode="bilinear", align_corners=False
+                output["pred_masks"], size=side, mode="bilinear", align_corners=False
             )
-            for one in found
+            for output in prompted
         ]
         self._network._batch_encode_memories(
             inference_session=self._session,
             frame_idx=frame,
             objects_needing_memory_encoding=shown,
             high_res_masks_for_memory=wide,
-            object_score_logits_for_memory=[one["object_score_logits"] for one in found],
+            object_score_logits_for_memory=[output["object_score_logits"] for output in prompted],
             is_mask_from_pts_per_obj=[True] * len(shown),
         )
 
@@ -228,8 +228,8 @@ def encode_memory(
 
     masks, config = pred_masks_high_res.float(), network.config
     if is_mask_from_pts:
-        own = torch.arange(len(masks), device=masks.device)[:, None, None, None]
-        likeliest = masks.argmax(dim=0, keepdim=True) == own
+        numbers = torch.arange(len(masks), device=masks.device)[:, None, None, None]
+        likeliest = masks.argmax(dim=0, keepdim=True) == numbers
         masks = (torch.where(likeliest, masks, masks.clamp(max=OVERLAP_MAX_LOGIT)) > 0).float()
     else:
         masks = masks.sigmoid()

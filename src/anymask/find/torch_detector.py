@@ -144,11 +144,11 @@ class TorchDetector:
                 boxes = scale_boxes(as_numpy(answer.pred_boxes[0]), self._encoded_hw(image))
                 return ScoredBoxes(boxes, sigmoid(logits))
             most = int(self._model.config.max_text_len)
-            seen = [
+            answers = [
                 self._ask(image, pixels, caption)
                 for caption in write_captions(self._tokenizer, phrases, most)
             ]
-            return join_captions(seen)
+            return join_captions(answers)
 
     def _ask(self, image: UintImage, pixels: Any, caption: Caption) -> ScoredBoxes:
         text = {
@@ -173,14 +173,14 @@ class TorchDetector:
             raise ModelError(
                 f"{self.name} supports text prompts only. Use OWL, such as owlv2_base."
             )
-        found = []
+        vectors = []
         for image, box in examples:
             cells, boxes = self._encode_owl(image, None)
             with self._torch.inference_mode():
                 _, names = self._model.class_predictor(cells)
             fit = pairwise_box_iou(boxes, np.asarray(box, np.float32)[None])[:, 0]
-            found.append(as_numpy(names[0])[int(fit.argmax())])
-        return np.stack(found)
+            vectors.append(as_numpy(names[0])[int(fit.argmax())])
+        return np.stack(vectors)
 
     def detect_examples(
         self, image: UintImage, learned: FloatArray, side: int | None = None

@@ -33,7 +33,7 @@ class WordPiece:
 
     def __init__(self, vocabulary: Mapping[str, int]) -> None:
         self.vocabulary = dict(vocabulary)
-        missing = [one for one in ("[CLS]", "[SEP]", "[UNK]", ".") if one not in self.vocabulary]
+        missing = [word for word in ("[CLS]", "[SEP]", "[UNK]", ".") if word not in self.vocabulary]
         if missing:
             raise WeightsError(f"No BERT vocabulary: it lacks {', '.join(missing)}. Copy it again.")
 

@@ -157,7 +157,7 @@ def split_settings(image: object, given: Mapping[str, Any]) -> tuple[FindSetting
             "Finding objects requires the image, but only its embedding was given. Pass the image."
         )
     source = {name: given[name] for name in ("bgr", "allow_url") if name in given}
-    return FindSettings(**{name: one for name, one in given.items() if name not in source}), source
+    return FindSettings(**{name: v for name, v in given.items() if name not in source}), source
 
 
 def find_phrases(
@@ -179,22 +179,22 @@ def find_phrases(
         candidates: Without a detector: candidates of the image, shared by several searches.
     """
     if detector is None:
-        found = find_by_name(model, image, phrases, candidates)
+        masks = find_by_name(model, image, phrases, candidates)
     elif isinstance(detector, ClipNames):
         if settings.side is not None:
             raise InputError(f"{detector.name} has a fixed input size. Omit side.")
-        found = find_by_name(model, image, phrases, naming=detector.naming(phrases))
+        masks = find_by_name(model, image, phrases, naming=detector.naming(phrases))
     else:
-        boxes = detector.detect(image, [one.prompt for one in phrases], settings.side)
+        boxes = detector.detect(image, [phrase.prompt for phrase in phrases], settings.side)
         named = name_boxes(boxes, phrases, detector.threshold)
         inside = clip_boxes(named, image.shape[:2])
         if isinstance(boxes, SegmentedBoxes):
             # Masks of a detector that segments; empty ones are removed.
-            masks = [(one, boxes.mask(one.row)) for one in inside]
-            found = [name_mask(Mask(rle), one) for one, rle in masks if rle_area(rle)]
+            pairs = [(box, boxes.mask(box.row)) for box in inside]
+            masks = [name_mask(Mask(rle), box) for box, rle in pairs if rle_area(rle)]
         else:
-            found = mask_boxes(model, image, inside)
-    return best_of_each(one_per_object(found, settings.nms_iou), settings.top_k)
+            masks = mask_boxes(model, image, inside)
+    return best_of_each(one_per_object(masks, settings.nms_iou), settings.top_k)
 
 
 class NamedBox(NamedTuple):
@@ -217,17 +217,17 @@ def name_boxes(boxes: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) 
     """
     least = np.array([threshold if p.threshold is None else p.threshold for p in phrases])
     passed = np.where(boxes.scores >= least, boxes.scores, -1.0)
-    best, own = passed.max(1), passed.argmax(1)
+    best, winner = passed.max(1), passed.argmax(1)
     order = np.argsort(-best, kind="stable")
     order = order[best[order] >= 0][:MAX_BOXES]
     # Only boxes of one label are compared: another label may become a runner-up by its mask.
-    places = {label: place for place, label in enumerate(dict.fromkeys(p.label for p in phrases))}
-    apart = np.array([places[phrases[own[row]].label] for row in order], np.float32)
+    places = {label: index for index, label in enumerate(dict.fromkeys(p.label for p in phrases))}
+    apart = np.array([places[phrases[winner[row]].label] for row in order], np.float32)
     reach = float(np.abs(boxes.boxes).max(initial=0)) * 4
     kept = box_nms(boxes.boxes[order] + (apart * reach)[:, None], best[order], SAME_BOX)
     named = []
     for row in order[np.sort(kept)]:
-        label = phrases[own[row]].label
+        label = phrases[winner[row]].label
         others = [
             (phrase.label, round(float(score), 4))
             for phrase, score in zip(phrases, boxes.scores[row], strict=True)
@@ -242,12 +242,12 @@ def name_boxes(boxes: ScoredBoxes, phrases: Sequence[Phrase], threshold: float) 
 def clip_boxes(named: Sequence[NamedBox], hw: tuple[int, int]) -> list[NamedBox]:
     """Clip boxes to the image; boxes of less than a pixel are removed."""
     kept = []
-    for one in named:
-        x0, y0, x1, y1 = one.corners
+    for box in named:
+        x0, y0, x1, y1 = box.corners
         x0, x1 = max(0.0, x0), min(float(hw[1]), x1)
         y0, y1 = max(0.0, y0), min(float(hw[0]), y1)
         if x1 - x0 >= 1 and y1 - y0 >= 1:
-            kept.append(one._replace(corners=(x0, y0, x1, y1)))
+            kept.append(box._replace(corners=(x0, y0, x1, y1)))
     return kept
 
 
@@ -261,14 +261,14 @@ def mask_boxes(model: Model, image: UintImage, named: Sequence[NamedBox]) -> lis
     if not named:
         return []
     features = model.encode(image)
-    found = []
+    masks = []
     for start in range(0, len(named), BOX_BATCH_SIZE):
         some = named[start : start + BOX_BATCH_SIZE]
-        boxes = cut_boxes([one.corners for one in some], features.image_hw)
-        for one, record in zip(some, model.segment(features, boxes=boxes), strict=True):
+        boxes = cut_boxes([box.corners for box in some], features.image_hw)
+        for box, record in zip(some, model.segment(features, boxes=boxes), strict=True):
             if rle_area(record.rle):
-                found.append(name_mask(replace(record, source_image=None), one))
-    return found
+                masks.append(name_mask(replace(record, source_image=None), box))
+    return masks
 
 
 def name_mask(mask: Mask, one: NamedBox) -> Mask:
@@ -285,15 +285,15 @@ def one_per_object(found: Sequence[Mask], iou: float) -> list[Mask]:
     """
     kept: list[Mask] = []
     for record in sorted(found, key=lambda one: -one.score):
-        alike = rle_iou([one.rle for one in kept], [record.rle])[:, 0] if kept else np.zeros(0)
+        alike = rle_iou([mask.rle for mask in kept], [record.rle])[:, 0] if kept else np.zeros(0)
         if not len(alike) or alike.max() <= iou:
             kept.append(record)
             continue
-        place = int(alike.argmax())
-        better = kept[place]
+        index = int(alike.argmax())
+        better = kept[index]
         known = better.runner_up[1] if better.runner_up else 0.0
         if record.label is not None and record.label != better.label and record.score > known:
-            kept[place] = replace(better, runner_up=(record.label, record.score))
+            kept[index] = replace(better, runner_up=(record.label, record.score))
     return kept
 
 

@@ -155,13 +155,13 @@ class AnnotatedImage:
         if mix is not None:
             from anymask.images import load_for_mix
 
-            found = load_for_mix(self.source, mix)
+            pixels = load_for_mix(self.source, mix)
         else:
-            found = load_image(self.source) if isinstance(self.source, Path) else self.source
-        if (hw := (found.shape[0], found.shape[1])) != self.hw:
+            pixels = load_image(self.source) if isinstance(self.source, Path) else self.source
+        if (hw := (pixels.shape[0], pixels.shape[1])) != self.hw:
             where = self.source if isinstance(self.source, Path) else self.file_name
             raise size_error(where, self.hw, hw)
-        return found
+        return pixels
 
     def check_file(self) -> None:
         """Raise DataError if the size of the image file differs from that of the masks."""
@@ -237,9 +237,9 @@ def report_unsupported_fields(
     for trait, count in Counter(trait for mask in image.masks for trait in _traits(mask)).items():
         if trait not in kept:
             report.add(trait, image.file_name, None, f"not supported: {trait} of {count} masks")
-    rare = Counter(one for mask in image.masks for one in RARE if getattr(mask, one) is not None)
+    rare = Counter(name for mask in image.masks for name in RARE if getattr(mask, name) is not None)
     extras = Counter(key for mask in image.masks for key in mask.extra if key not in keys)
-    lost = {one: count for one, count in rare.items() if one not in kept}
+    lost = {name: count for name, count in rare.items() if name not in kept}
     for key, count in [*lost.items(), *extras.items()]:
         reason = f"`{key}` of {counted(count, 'mask')} is not supported"
         report.add("extras", image.file_name, None, reason, key)
@@ -271,8 +271,8 @@ def extras_of(mask: Mask, keys: Container[str]) -> dict[str, Any]:
 
 def attributes_of(mask: Mask) -> dict[str, str]:
     """Return attributes as text; booleans, lists and objects as JSON."""
-    found = mask.extra.get("attributes") or {}
-    attributes = found if isinstance(found, Mapping) else {"attributes": found}
+    raw = mask.extra.get("attributes") or {}
+    attributes = raw if isinstance(raw, Mapping) else {"attributes": raw}
     return {
         str(name): value if isinstance(value, str) else json.dumps(value)
         for name, value in attributes.items()

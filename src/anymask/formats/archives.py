@@ -117,10 +117,10 @@ def unpack_images(archive: Path) -> Unpacked:
     """Unpack an archive of images; `place` is the first folder with more than a single folder in
     it. Raises DataError like `unpack`."""
     unpacked = unpack(archive)
-    place = unpacked.folder / bare_name(archive)
-    while len(inside := list(place.iterdir())) == 1 and inside[0].is_dir():
-        (place,) = inside
-    unpacked.place = place
+    folder = unpacked.folder / bare_name(archive)
+    while len(inside := list(folder.iterdir())) == 1 and inside[0].is_dir():
+        (folder,) = inside
+    unpacked.place = folder
     return unpacked
 
 
@@ -205,10 +205,10 @@ def _inside(archive: Path, name: str, plain: bool) -> PurePosixPath | None:
 
 def _inner(root: Path) -> Path:
     """Return the only file or folder of an archive, ignoring README files; else the folder."""
-    found = [path for path in root.iterdir() if not path.name.lower().startswith("readme")]
-    if len(found) != 1:
+    entries = [path for path in root.iterdir() if not path.name.lower().startswith("readme")]
+    if len(entries) != 1:
         return root
-    (one,) = found
-    if one.is_dir() and one.name.lower() not in _DATASET_FOLDERS:
-        return _inner(one)
-    return one if one.is_file() else root
+    (entry,) = entries
+    if entry.is_dir() and entry.name.lower() not in _DATASET_FOLDERS:
+        return _inner(entry)
+    return entry if entry.is_file() else root

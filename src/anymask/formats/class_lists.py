@@ -63,7 +63,7 @@ def _read(path: Path) -> ClassList:
         rows = [[name, *rgb] for *rgb, name in (line.split(maxsplit=3) for (line,) in rows)]
     if not all(len(row) == 4 and all(map(str.strip, row)) for row in rows):  # colors are incomplete
         return ClassList({value: row[0] for value, row in enumerate(rows) if value})
-    colors = [[as_whole(one, "color") for one in row[1:]] for row in rows]
+    colors = [[as_whole(part, "color") for part in row[1:]] for row in rows]
     if [0, 0, 0] not in colors:
         rows, colors = [["background"], *rows], [[0, 0, 0], *colors]
     background = colors.index([0, 0, 0])

@@ -96,12 +96,12 @@ def read(
     Args:
         boxes: Whether to read boxes without masks as rectangular masks.
     """
-    found = list[tuple[Path, AnnotatedImage]]()
+    pairs = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".json"):
         with report.record(path):
             rows = read_document(read_json(path), report, image_root, boxes=boxes)
-            found += [(path, image) for _, image in rows]
-    images = names_in_dataset(source, found)
+            pairs += [(path, image) for _, image in rows]
+    images = names_in_dataset(source, pairs)
     if not boxes:
         refuse_boxes(source, images, report, "mask")
     return images
@@ -172,18 +172,18 @@ def _by_image(
     rows: Any, images: Container[int], report: LossReport
 ) -> defaultdict[int, list[tuple[str, Any]]]:
     """Group annotations by image, each with a description of its position."""
-    found: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
+    groups: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
     for number, row in enumerate(as_list(rows, "annotations")):
-        known = f" (id {row['id']})" if type(row) is dict and "id" in row else ""
-        where = f"annotation {number}{known}"
+        suffix = f" (id {row['id']})" if type(row) is dict and "id" in row else ""
+        where = f"annotation {number}{suffix}"
         with report.record(where):
             image_id = as_whole(as_record(row, "annotation")["image_id"], "image_id")
             if image_id not in images:
                 raise DataError(
                     f"The image with the id {row['image_id']} is missing from `images`."
                 )
-            found[image_id].append((where, row))
-    return found
+            groups[image_id].append((where, row))
+    return groups
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class _Records:
         """Read the mask of a record; None for a box without a mask, which is reported."""
         parts = row.get("segmentation")
         listed = parts if isinstance(parts, list) else []
-        good = [one for one in listed if isinstance(one, list) and len(one) >= 6]
+        good = [part for part in listed if isinstance(part, list) and len(part) >= 6]
         if 0 < len(good) < len(listed):
             row = row | {"segmentation": good}
             self.report.add("parts", image.file_name, None, "a part of fewer than 3 points is lost")
@@ -226,10 +226,10 @@ class _Records:
         if not self.boxes or (self.crowds and row.get("iscrowd")):
             self.report.skip(image.file_name, "a box alone")
             return None
-        if (found := box_to_mask(box, image.hw, label_of(row, self.names))) is None:
+        if (rectangle := box_to_mask(box, image.hw, label_of(row, self.names))) is None:
             self.report.skip(image.file_name, "the box is outside the image")
             return None
-        return with_extras(found, record_extra(row))
+        return with_extras(rectangle, record_extra(row))
 
 
 def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, Any]]:
@@ -238,17 +238,17 @@ def rows_by_id(rows: Any, kind: str, report: LossReport) -> dict[int, dict[str, 
     Different rows with the same id, as in merged files, are all invalid, because references to them
     are ambiguous.
     """
-    found: dict[int, dict[str, Any]] = {}
+    by_id: dict[int, dict[str, Any]] = {}
     doubtful = set[int]()
     for number, row in enumerate(as_list(rows, f"{kind}s")):
         with report.record(f"{kind} {number}"):
-            place = as_whole(as_record(row, kind)["id"], "id")
-            if found.setdefault(place, row) != row:
-                doubtful.add(place)
+            row_id = as_whole(as_record(row, kind)["id"], "id")
+            if by_id.setdefault(row_id, row) != row:
+                doubtful.add(row_id)
                 raise DataError(
                     f"Duplicate id {row['id']} of another {kind}. Renumber the annotations."
                 )
-    return {place: row for place, row in found.items() if place not in doubtful}
+    return {row_id: row for row_id, row in by_id.items() if row_id not in doubtful}
 
 
 def category_names(rows: Any, report: LossReport) -> dict[int, str]:
@@ -357,7 +357,7 @@ def encode(
 ) -> Iterator[OutFile]:
     """Write one file with compressed run-lengths or polygons; crowds always have run-lengths."""
     ids = category_ids(images, policy)
-    rows, kept = list[dict[str, Any]](), list[Mask]()
+    rows, masks = list[dict[str, Any]](), list[Mask]()
     for image_id, image in enumerate(images, start=1):
         report_unsupported_fields(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
         report_unlabeled(report, image)
@@ -375,10 +375,10 @@ def encode(
                         image, number, report, coco_polygons_to_rle(row["segmentation"], image.hw)
                     )
             rows.append(row)
-            kept.append(mask)
+            masks.append(mask)
     document = document_facts(images, ids, policy) | {"annotations": rows}
     report_dataset_fields(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENSES), OF_CATEGORY)
-    yield file_target(target), to_json(with_origins(document, kept))
+    yield file_target(target), to_json(with_origins(document, masks))
 
 
 def document_facts(

@@ -71,14 +71,14 @@ def _json_of(root: Path, split: str) -> Path:
     if root.is_file():
         return root
     exact = [
-        f"{place}instances_{name}.json" for place in ("annotations/", "") for name in _names(split)
+        f"{top}instances_{name}.json" for top in ("annotations/", "") for name in _names(split)
     ]
     others = ("{}/labels.json", "annotations/*{}*.json", "*{}*.json", "{}/*.json")
     patterns = [*exact, *(pattern.format(split) for pattern in others)]
     path = find_place(root, patterns, f"COCO JSON of the split {split!r}")
-    alike = next(found for pattern in patterns if (found := sorted(root.glob(pattern))))
+    alike = next(paths for pattern in patterns if (paths := sorted(root.glob(pattern))))
     if len(alike) > 1:
-        names = ", ".join(one.relative_to(root).as_posix() for one in alike)
+        names = ", ".join(file.relative_to(root).as_posix() for file in alike)
         raise DataError(
             f"{root}: Several files match the split {split!r}: {names}. Pass one of them."
         )

@@ -108,24 +108,24 @@ def convert(
     with closing(read(source, format, images, split, **settings)) as dataset:
         if copy_images or (dataset.images is not None and not dataset.published):
             dataset = dataset.with_sizes_checked()
-        found = list(dataset)
+        annotated = list(dataset)
         if target_format in ("csv", "geojson"):
-            found = [dataset.with_image(image) for image in found]
+            annotated = [dataset.with_image(image) for image in annotated]
         policy = with_source(policy, dataset.lost)
         if strict:
-            trial = _report(dataset, found, target_format)
-            for _ in encode_annotations(found, target, target_format, trial, policy):
+            trial = _report(dataset, annotated, target_format)
+            for _ in encode_annotations(annotated, target, target_format, trial, policy):
                 pass
             if trial:
                 raise LossError(trial)
-        done = _report(dataset, found, target_format)
-        encoded = encode_annotations(found, target, target_format, done, policy)
-        names = paths_in_set([image.file_name for image in found]) if copy_images else []
+        done = _report(dataset, annotated, target_format)
+        encoded = encode_annotations(annotated, target, target_format, done, policy)
+        names = paths_in_set([image.file_name for image in annotated]) if copy_images else []
         image_files = (
             (target / name, dataset.content(image))
-            for image, name in zip(found, names, strict=False)
+            for image, name in zip(annotated, names, strict=False)
         )
-        done.files = write_files(_beside(chain(encoded, image_files), dataset, found), target)
+        done.files = write_files(_beside(chain(encoded, image_files), dataset, annotated), target)
         return done
 
 
@@ -159,6 +159,6 @@ def _beside(
     inputs: dict[str, Path] = {}
     for path, data in files:
         if path.exists():
-            inputs = inputs or {os.path.realpath(one): one for one in dataset.files_of(found)}
+            inputs = inputs or {os.path.realpath(file): file for file in dataset.files_of(found)}
             refuse_inputs(path, inputs.get(os.path.realpath(path)))
         yield path, data

@@ -62,20 +62,20 @@ def columns_of(masks: Sequence[Mask], numbers: StoredValues | None) -> list[Colu
     c0_mean, c0_sum, ...     `BRIGHTNESS` of channel 0, and so on; channels count from 0, as in z1c0
     unit, pixel_size         of the file; area_scaled is in square units, the lengths in units
     """
-    found: list[Columns] = [{} for _ in masks]
+    table: list[Columns] = [{} for _ in masks]
     if numbers is None:
-        return found
+        return table
     if pixel := numbers.pixel:
-        for columns, mask in zip(found, masks, strict=True):
+        for columns, mask in zip(table, masks, strict=True):
             shape = measure.measure_mask(mask.rle)
             columns |= {"unit": pixel.unit, "pixel_size": pixel.size}
             for name, power in SCALED.items():
                 columns[f"{name}_scaled"] = float(getattr(shape, name) * pixel.size**power)
     bright = measure.measure_brightness([mask.rle for mask in masks], numbers.values)
-    for columns, channels in zip(found, bright, strict=True):
+    for columns, channels in zip(table, bright, strict=True):
         for channel, row in enumerate(channels):
             columns |= {
                 f"c{channel}_{name}": float(x)
                 for name, x in zip(measure.BRIGHTNESS, row, strict=True)
             }
-    return found
+    return table

@@ -135,8 +135,8 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
             for label in root.iterfind("meta//labels/label"):
                 names.append(name := label.findtext("name") or "")
                 attributes = [
-                    {part.tag: part.text for part in one if part.text}
-                    for one in label.iterfind("attributes/attribute")
+                    {part.tag: part.text for part in attribute if part.text}
+                    for attribute in label.iterfind("attributes/attribute")
                 ]
                 add_class(
                     report, name, {"color": label.findtext("color"), "attributes": attributes}
@@ -186,7 +186,7 @@ def _mask(
     if extra.get("source") == _UNKNOWN:
         del extra["source"]
     extra["attributes"] = {
-        one.get("name", ""): one.text or "" for one in shape.iterfind("attribute")
+        child.get("name", ""): child.text or "" for child in shape.iterfind("attribute")
     }
     return Mask(rle, shape.attrib["label"], id=group, extra=other_keys(extra, ()))
 
@@ -232,7 +232,7 @@ def encode(
         _label(name, policy.facts.classes.get(name, {}), images)
         for name in class_names(images, policy.classes)
     ]
-    facts = [xml_element(key, one) for key, one in held(policy.facts.info, _TASK_TAGS).items()]
+    facts = [xml_element(key, value) for key, value in held(policy.facts.info, _TASK_TAGS).items()]
     task = xml_element("task", [xml_element("labels", labels), *facts])
     root = xml_element("annotations", [xml_element("version", "1.1"), xml_element("meta", [task])])
     report_dataset_fields(report, images, policy, (CLASSES,), ("color", "attributes"), _TASK_TAGS)
@@ -244,11 +244,11 @@ def encode(
         height, width = image.hw
         about = {"id": number, "name": image.file_name, "width": width, "height": height}
         masks = list[ET.Element]()
-        for place, group in enumerate(distinct_groups(image, report)):
-            mask = image.masks[place]
+        for index, group in enumerate(distinct_groups(image, report)):
+            mask = image.masks[index]
             if not rle_area(mask.rle):
                 reason = "an empty mask has no box; it was omitted"
-                report.add("empty", image.file_name, place, reason)
+                report.add("empty", image.file_name, index, reason)
                 continue
             *runs, x0, y0, x1, y1 = mask_to_cvat(mask.rle)
             shape: dict[str, object] = {
@@ -265,7 +265,7 @@ def encode(
             if group is not None:
                 shape["group_id"] = group
             if group == 0:
-                report.add("ids", image.file_name, place, "CVAT reads group 0 as no group")
+                report.add("ids", image.file_name, index, "CVAT reads group 0 as no group")
             inside = [
                 xml_element("attribute", value, {"name": name})
                 for name, value in attributes_of(mask).items()
@@ -281,15 +281,15 @@ def _label(name: str, about: Mapping[str, Any], images: Sequence[AnnotatedImage]
     parts = [xml_element("name", name)]
     if color := as_color(about.get("color")):
         parts.append(xml_element("color", color))
-    known = about.get("attributes") or ()
-    rows = {str(one.get("name")): one for one in known if isinstance(one, Mapping)}
+    stated = about.get("attributes") or ()
+    rows = {str(row.get("name")): row for row in stated if isinstance(row, Mapping)}
     for mask in (mask for image in images for mask in image.masks):
         if (mask.label or UNLABELED) == name:
             for key in attributes_of(mask):
                 rows.setdefault(key, {"name": key, "mutable": "False", "input_type": "text"})
     if rows:
         listed = [
-            xml_element("attribute", [xml_element(str(key), one) for key, one in row.items()])
+            xml_element("attribute", [xml_element(str(key), value) for key, value in row.items()])
             for row in rows.values()
         ]
         parts.append(xml_element("attributes", listed))
@@ -380,8 +380,8 @@ def _images(task: _Task, path: Path, image_root: Path | None) -> Iterator[Annota
     if task.hw is None:
         return
     folders = [path.parent / "images", path.parent] if image_root is None else [image_root]
-    beside = (one for folder in folders if folder.is_dir() for one in sorted(folder.iterdir()))
-    images = {one.stem: one.name for one in beside if one.suffix.lower() in SUFFIXES}
+    beside = (file for folder in folders if folder.is_dir() for file in sorted(folder.iterdir()))
+    images = {file.stem: file.name for file in beside if file.suffix.lower() in SUFFIXES}
     for frame in sorted({*range(task.frames), *task.masks}):
         name = frame_name(frame)
         yield AnnotatedImage(
@@ -419,33 +419,33 @@ def _between(
     before: ET.Element, after: ET.Element | None, share: float, report: LossReport
 ) -> ET.Element:
     """Interpolate between two elements."""
-    found = ET.Element(before.tag, before.attrib | {"keyframe": "0"})
-    found.extend(before.iterfind("attribute"))
+    element = ET.Element(before.tag, before.attrib | {"keyframe": "0"})
+    element.extend(before.iterfind("attribute"))
     if after is None:
-        return found
+        return element
     for key in _MOVED.get(before.tag, ()):
         if key in before.attrib or key in after.attrib:
-            start, end = (as_number(one.get(key, 0), key) for one in (before, after))
-            found.set(key, _mixed(start, end, share))
+            start, end = (as_number(shape.get(key, 0), key) for shape in (before, after))
+            element.set(key, _mixed(start, end, share))
     if before.tag == "polygon":
-        pairs = [_corners(one) for one in (before, after)]
+        pairs = [_corners(shape) for shape in (before, after)]
         if len(pairs[0]) != len(pairs[1]):
             report.note(
                 "Polygons with different numbers of points are not interpolated. The frames "
                 "between two such polygons repeat the earlier polygon."
             )
-            return found
+            return element
         corners = (
             ",".join(_mixed(start, end, share) for start, end in zip(*both, strict=True))
             for both in zip(*pairs, strict=True)
         )
-        found.set("points", ";".join(corners))
-    return found
+        element.set("points", ";".join(corners))
+    return element
 
 
 def _corners(element: ET.Element) -> list[list[float]]:
     pairs = [pair.split(",") for pair in element.attrib["points"].split(";")]
-    return [[as_number(one, "points") for one in pair] for pair in pairs]
+    return [[as_number(number, "points") for number in pair] for pair in pairs]
 
 
 def _mixed(start: float, end: float, share: float) -> str:

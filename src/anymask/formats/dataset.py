@@ -114,30 +114,36 @@ class Dataset:
                     yield self._as_on_disk(add_origins(image, side))
             if not self.published:
                 add_terms(self.source, self.lost.facts)
-            for one in self.archives:
+            for unpacked in self.archives:
                 self.lost.losses = [
-                    replace(loss, place=one.plain(loss.place), reason=one.plain(loss.reason))
+                    replace(
+                        loss, place=unpacked.plain(loss.place), reason=unpacked.plain(loss.reason)
+                    )
                     for loss in self.lost.losses
                 ]
             self.lost.check_records(self.display_path, masks)
 
     def close(self) -> None:
         """Remove unpacked files; they are removed at the end of the process as well."""
-        for one in self.archives:
-            one.close()
+        for unpacked in self.archives:
+            unpacked.close()
 
     @property
     def display_path(self) -> Path:
         """Source in messages: the archive if it was unpacked from one."""
-        packed = (one.archive for one in self.archives if self.source.is_relative_to(one.folder))
+        packed = (
+            unpacked.archive
+            for unpacked in self.archives
+            if self.source.is_relative_to(unpacked.folder)
+        )
         return next(packed, self.source)
 
     @contextmanager
     def _archives_named(self) -> Iterator[None]:
         """Replace temporary folders in errors by the names of archives."""
         with ExitStack() as stack:
-            for one in self.archives:
-                stack.enter_context(one.named())
+            for unpacked in self.archives:
+                stack.enter_context(unpacked.named())
             yield
 
     def _images(self) -> Iterator[AnnotatedImage]:
@@ -166,12 +172,12 @@ class Dataset:
         its images."""
         if stated := stated_splits(self.source, self.format):
             return stated
-        found = dict[str, None]()
+        splits = dict[str, None]()
         for image in self:
             if not (parts := parts_of([image])):
                 return ()
-            found |= dict.fromkeys(parts)
-        return tuple(found)
+            splits |= dict.fromkeys(parts)
+        return tuple(splits)
 
     def part(self, split: str) -> Dataset:
         """Return the dataset with one split. Raises InputError that lists the splits."""
@@ -316,20 +322,20 @@ class Dataset:
                 if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
                     return path
         for name in names:
-            found = {
+            paths = {
                 path.resolve(): path
                 for folder in below
                 for path in self._files_below(folder).get(Path(name).name, ())
                 if path.as_posix().endswith(f"/{name}")
             }
-            if len(found) > 1:
-                first, second, *_ = found.values()
+            if len(paths) > 1:
+                first, second, *_ = paths.values()
                 raise DataError(
                     f"{self.display_path}: Two images have the name {name!r}, in {first.parent} "
                     f"and in {second.parent}. Pass the folder of the images: --images DIR"
                 )
-            if found:
-                return next(iter(found.values()))
+            if paths:
+                return next(iter(paths.values()))
         key = name_key(Path(file_name).name)
         near = [name for top in below for name in self._files_below(top) if name_key(name) == key]
         places = ", ".join(str(folder) for folder in folders if folder.name != IMAGE_FOLDERS[1])
@@ -374,7 +380,7 @@ class Dataset:
         names += [end for end in ends if self._ends[end] < 2]
         if self.format.startswith("label-studio"):
             names += [uploaded_name(end) for end in ends[-1:]]
-        return [one for name in names for one in spellings(name)]
+        return [spelling for name in names for spelling in spellings(name)]
 
     def _is_label(self, file_name: str) -> bool:
         """Return whether a label image has no separate image, so that its name is its own."""
@@ -421,42 +427,42 @@ def read(
     """
     check_keywords(settings, ("format", *ReadKeywords.__annotations__))
     refuse_text("True or False", boxes=boxes)
-    chosen, path = ReadSettings(**settings), Path(path)
+    options, path = ReadSettings(**settings), Path(path)
     if is_archive(path) and not is_file_of_format(path):
         unpacked = unpack(path)
-        place = unpacked.place
-        format = format or (MASK_FORM if split_folders(place, MASK_FORM) else None)
-        found = _read_unpacked(unpacked, place, format, images, split, boxes=boxes, **settings)
-        return replace(found, name=bare_name(path))
+        source = unpacked.place
+        format = format or (MASK_FORM if split_folders(source, MASK_FORM) else None)
+        dataset = _read_unpacked(unpacked, source, format, images, split, boxes=boxes, **settings)
+        return replace(dataset, name=bare_name(path))
     if images is not None and is_archive(Path(images)):
         unpacked = unpack_images(Path(images))
         return _read_unpacked(
             unpacked, path, format, unpacked.place, split, boxes=boxes, **settings
         )
-    place = place_of(path)
-    name, recognized_by = (format_name(format), "named") if format else recognized(place, split)
+    source = place_of(path)
+    name, recognized_by = (format_name(format), "named") if format else recognized(source, split)
     check_readable(name)
     folder = None if images is None else Path(images)
     if name == MASK_FORM and folder is None:
-        folder = places_of(place).images
+        folder = places_of(source).images
     if folder is not None and not folder.is_dir():
         if folder.exists():
             raise DataError(f"{folder}: Not a folder or archive (.zip, .tar, .tar.gz) of images.")
         raise DataError(f"{folder}: The image folder does not exist.")
-    title = place.resolve().name if place.is_dir() else place.resolve().stem
-    found = Dataset(
-        title, place, name, folder, boxes=boxes, settings=chosen, recognized_by=recognized_by
+    title = source.resolve().name if source.is_dir() else source.resolve().stem
+    dataset = Dataset(
+        title, source, name, folder, boxes=boxes, settings=options, recognized_by=recognized_by
     )
-    return found if split is None else found.part(split)
+    return dataset if split is None else dataset.part(split)
 
 
 def _read_unpacked(unpacked: Unpacked, *arguments: Any, **settings: Any) -> Dataset:
     """Call `read` with the archive name in errors, and remove its files if it fails."""
     with unpacked.named(), ExitStack() as stack:
         stack.callback(unpacked.close)
-        found = read(*arguments, **settings)
+        dataset = read(*arguments, **settings)
         stack.pop_all()
-    return replace(found, archives=(unpacked, *found.archives))
+    return replace(dataset, archives=(unpacked, *dataset.archives))
 
 
 def read_annotations(

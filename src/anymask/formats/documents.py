@@ -124,10 +124,10 @@ def output_stems(file_names: Sequence[str]) -> list[PurePosixPath]:
     for name, stem in stems.items():
         if taken.setdefault(name_key(stem), stem) != stem:
             number = 2
-            while name_key(place := stem.with_stem(f"{stem.stem}-{number}")) in every:
+            while name_key(path := stem.with_stem(f"{stem.stem}-{number}")) in every:
                 number += 1
-            every[name_key(place)] += 1
-            stems[name] = taken[name_key(place)] = place
+            every[name_key(path)] += 1
+            stems[name] = taken[name_key(path)] = path
     return [stems[name] for name in file_names]
 
 
@@ -291,12 +291,12 @@ def xml_element(
         inside: List of its elements, or its text.
         about: Attributes.
     """
-    found = ET.Element(tag, {key: xml_text(value) for key, value in (about or {}).items()})
+    element = ET.Element(tag, {key: xml_text(value) for key, value in (about or {}).items()})
     if isinstance(inside, list):
-        found.extend(inside)
+        element.extend(inside)
     elif inside is not None:
-        found.text = xml_text(inside)
-    return found
+        element.text = xml_text(inside)
+    return element
 
 
 # Paths in a dataset.
@@ -314,8 +314,8 @@ def find_place(root: Path, patterns: Sequence[str], what: str) -> Path:
         DataError: Nothing matches.
     """
     for pattern in patterns:
-        if found := [root] if pattern == "." else sorted(root.glob(pattern)):
-            return found[0]
+        if paths := [root] if pattern == "." else sorted(root.glob(pattern)):
+            return paths[0]
     if not root.exists():
         raise DataError(f"File or folder not found: {str(root)!r}. Check the path.")
     raise DataError(f"{root}: No {what} found. Expected files named {', '.join(patterns)}.")
@@ -329,7 +329,7 @@ def find_in_folders(name: str, folders: Sequence[Path]) -> Path:
     inside = PurePosixPath(name.replace("\\", "/"))
     if inside.is_absolute() or ".." in inside.parts or not inside.name:
         raise DataError(f"The path {name!r} points outside the dataset.")
-    for path in (folder / one for folder in folders for one in spellings(str(inside))):
+    for path in (folder / spelling for folder in folders for spelling in spellings(str(inside))):
         if path.is_file():
             return path
     raise DataError(
@@ -345,15 +345,15 @@ def find_image(
     image_root: Path | None, stem: str, suffixes: Container[str] = SUFFIXES
 ) -> Path | None:
     """Find an image in a folder by its relative name without suffix; None if there is none."""
-    starts = [image_root / one for one in spellings(stem)] if image_root else []
-    found = (
+    starts = [image_root / spelling for spelling in spellings(stem)] if image_root else []
+    paths = (
         path
         for start in starts
         if start.parent.is_dir()
         for path in start.parent.iterdir()
         if path.suffix.lower() in suffixes and path.stem == start.name
     )
-    return min(found, default=None)
+    return min(paths, default=None)
 
 
 def read_hw(path: Path, most: int | None = MAX_FILE_PIXELS) -> tuple[int, int]:
@@ -373,9 +373,9 @@ def hw_of_image(name: str, image_root: Path | None, absent: str) -> tuple[int, i
 
     Raises DataError that starts with `absent` if the image is not found.
     """
-    if (found := find_named(image_root, name)) is None:
+    if (path := find_named(image_root, name)) is None:
         raise DataError(f"{absent}. Pass the folder of the images.")
-    return read_hw(found)
+    return read_hw(path)
 
 
 def names_in_dataset(
@@ -483,14 +483,14 @@ def parts_of(images: Sequence[AnnotatedImage]) -> dict[str, list[AnnotatedImage]
 
     Returns an empty dictionary if one does not.
     """
-    found: dict[str, list[AnnotatedImage]] = {}
+    groups: dict[str, list[AnnotatedImage]] = {}
     for image in images:
         folder, slash, _ = image.file_name.partition("/")
         split = "val" if folder == "valid" else folder
-        found.setdefault(split if slash else "", []).append(image)
-    if not set(found) <= set(SPLITS):
+        groups.setdefault(split if slash else "", []).append(image)
+    if not set(groups) <= set(SPLITS):
         return {}
-    return {split: found[split] for split in SPLITS if split in found}
+    return {split: groups[split] for split in SPLITS if split in groups}
 
 
 def write_files(files: Iterable[OutFile], target: Path) -> int:

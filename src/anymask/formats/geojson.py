@@ -85,9 +85,9 @@ def _image(
 ) -> AnnotatedImage:
     document = {"features": document} if isinstance(document, list) else document
     if (about := as_record(document, "the document").get("anymask")) is None:
-        if (found := image_beside(path, path.name, image_root)) is None:
+        if (file := image_beside(path, path.name, image_root)) is None:
             raise DataError("The image size is missing. Pass the folder of the images.")
-        name, hw = found.name, read_hw(found)
+        name, hw = file.name, read_hw(file)
     else:
         name, hw = (
             as_text(about["file_name"], "file_name"),
@@ -151,41 +151,41 @@ def _mask(feature: Any, hw: tuple[int, int], report: LossReport) -> Mask | None:
 
 def _of_qupath(about: Any) -> tuple[Any, dict[str, Any]]:
     """Return the class of a QuPath object, and its score and other properties."""
-    chosen = as_record(about.get("classification") or {}, "classification")
-    names = as_list(chosen.get("names") or [], "names")
-    label = chosen.get("name") or (": ".join(as_text(one, "names") for one in names) or None)
+    category = as_record(about.get("classification") or {}, "classification")
+    names = as_list(category.get("names") or [], "names")
+    label = category.get("name") or (": ".join(as_text(name, "names") for name in names) or None)
     extra = {key: about[key] for key in QUPATH_KEYS if about.get(key)}
     if extra.get("objectType") == "annotation":
         del extra["objectType"]
     measured = extra.pop("measurements", {})
     if isinstance(measured, list):  # QuPath before 0.4
-        pairs = [as_record(one, "measurement") for one in measured]
-        measured = {one.get("name"): one.get("value") for one in pairs}
+        pairs = [as_record(row, "measurement") for row in measured]
+        measured = {pair.get("name"): pair.get("value") for pair in pairs}
     measured = dict(as_record(measured, "measurements"))
     if "score" in measured:
         extra["score"] = measured.pop("score")
     if measured:
         extra["measurements"] = measured
-    if "color" in chosen:
-        color = [as_whole(one, "color") for one in as_list(chosen["color"], "color")]
-        if len(color) != 3 or not all(0 <= one <= 255 for one in color):
+    if "color" in category:
+        color = [as_whole(part, "color") for part in as_list(category["color"], "color")]
+        if len(color) != 3 or not all(0 <= part <= 255 for part in color):
             raise DataError(f"`color` is not three numbers from 0 to 255. Given: {shown(color)}.")
         extra[COLOR] = color
-    elif "colorRGB" in chosen:  # old versions: a number 0xAARRGGBB
-        number = as_whole(chosen["colorRGB"], "colorRGB")
+    elif "colorRGB" in category:  # old versions: a number 0xAARRGGBB
+        number = as_whole(category["colorRGB"], "colorRGB")
         extra[COLOR] = [number >> 16 & 255, number >> 8 & 255, number & 255]
     return label, extra
 
 
 def _rings(rings: Any) -> list[Floats]:
     """Return the rings of a polygon without the repeated last corners."""
-    found = []
+    polygon = []
     for ring in as_list(rings, "coordinates"):
         corners = [as_list(corner, "corner")[:2] for corner in as_list(ring, "coordinates")]
-        found.append(as_corners(corners[:-1], "coordinates"))
-    if not found:
+        polygon.append(as_corners(corners[:-1], "coordinates"))
+    if not polygon:
         raise DataError("The polygon has too few points: it has no ring.")
-    return found
+    return polygon
 
 
 # Writing.
@@ -208,9 +208,9 @@ def to_geojson(
             with x and y in pixels and (0, 0) the outer corner of the first one.
         policy: Policy whose tolerance simplifies the outlines.
     """
-    image_root = {id(one.source_image): one.source_image for one in (image.masks, *image.masks)}
+    sources = {id(mask.source_image): mask.source_image for mask in (image.masks, *image.masks)}
     if transform is None and (
-        any(one is not None and one.georeferenced for one in image_root.values())
+        any(source is not None and source.georeferenced for source in sources.values())
         or is_georeferenced(image.source)
     ):
         refuse_map(image.name)
@@ -230,9 +230,9 @@ def to_geojson(
     for number, mask in enumerate(image.masks):
         geometry = polygons_to_geometry(outline(image, number, report, policy or Policy()), affine)
         about = {"id": number + 1, "area": rle_area(mask.rle), "score": mask.score}
-        rest = {"label": mask.label, "group": mask.id, "crowd": mask.crowd or None}
+        optional = {"label": mask.label, "group": mask.id, "crowd": mask.crowd or None}
         properties = extras_of(mask, OF_PROPERTIES) | about
-        properties |= {key: value for key, value in rest.items() if value is not None}
+        properties |= {key: value for key, value in optional.items() if value is not None}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     about_image = image_member(image)
     if transform is not None:

@@ -101,13 +101,13 @@ def _image_of(path: Path, image_root: Path | None) -> tuple[Path, str]:
     )
     stems = [path.stem, _SET_ENDING.sub("", path.stem), path.parent.name]
     inside = [Path(*path.parent.parts[-n:]) for n in range(3) if n < len(path.parent.parts)]
-    for place in places:
+    for root in places:
         for folder in [Path(), *inside]:
             for stem in filter(None, stems):
-                if (found := find_image(place, str(folder / stem))) is not None:
-                    return found, found.relative_to(place).as_posix()
-    for place in filter(Path.is_dir, places):
-        only = [one for one in place.iterdir() if one.suffix.lower() in SUFFIXES]
+                if (image := find_image(root, str(folder / stem))) is not None:
+                    return image, image.relative_to(root).as_posix()
+    for root in filter(Path.is_dir, places):
+        only = [file for file in root.iterdir() if file.suffix.lower() in SUFFIXES]
         if len(only) == 1:
             return only[0], only[0].name
         if only:  # ambiguous; a lone image of a folder further up would be a guess
@@ -134,12 +134,12 @@ def _members(path: Path) -> list[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive)
-            listed = [one for one in archive.infolist() if one.filename.lower().endswith(ROI)]
+            listed = [info for info in archive.infolist() if info.filename.lower().endswith(ROI)]
             if len(listed) > MAX_ROIS:
                 raise DataError(
                     f"The set contains {len(listed)} ROIs, but at most {MAX_ROIS} are supported."
                 )
-            return [(one.filename, archive.read(one)) for one in listed]
+            return [(info.filename, archive.read(info)) for info in listed]
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise DataError(
             "The file is not a complete zip archive. Save the ROI set again."
@@ -201,10 +201,10 @@ def _label(name: str, named: set[str], report: LossReport) -> str | None:
     name = name.strip()
     if not name or _AUTOMATIC.fullmatch(name):
         return None
-    found = _NUMBERED_NAME.fullmatch(name)
-    if found is not None and found["name"] in named:
-        report.note(f"ROIs with numbered names, such as {name!r}, are labeled {found['name']!r}.")
-        return found["name"]
+    match = _NUMBERED_NAME.fullmatch(name)
+    if match is not None and match["name"] in named:
+        report.note(f"ROIs with numbered names, such as {name!r}, are labeled {match['name']!r}.")
+        return match["name"]
     return name
 
 
@@ -278,17 +278,17 @@ def _roi(roifile: Any, mask: Mask, polygons: list[Polygon], number: int) -> Any:
     else:
         roi = _shape(roifile, rings)
     roi.name = mask.label or f"{number + 1:04}-0000-0000"
-    kept: dict[str, Any] = {"score": mask.score or None, "id": mask.id}
-    kept["crowd"] = "true" if mask.crowd else None
+    fields: dict[str, Any] = {"score": mask.score or None, "id": mask.id}
+    fields["crowd"] = "true" if mask.crowd else None
     rest = {
         name: json.dumps(value) if _NOT_IN_NAMES.search(name + value) else value
         for name, value in attributes_of(mask).items()
         if name not in _OF_PROPERTIES
     }
     if any(pattern.fullmatch(mask.label or "") for pattern in (_AUTOMATIC, _NUMBERED_NAME)):
-        kept["label"] = mask.label
+        fields["label"] = mask.label
     roi.props = "".join(
-        f"{key}: {value}\n" for key, value in (rest | kept).items() if value is not None
+        f"{key}: {value}\n" for key, value in (rest | fields).items() if value is not None
     )
     for key in _COLOR_KEYS:
         if _ARGB_COLOR.fullmatch(str(mask.extra.get(key))):

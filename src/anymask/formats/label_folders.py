@@ -90,15 +90,15 @@ def label_files(places: LabelPlaces) -> list[Path]:
     If images are mixed with them, and some names have endings of labels, only these are returned.
     Raises DataError if there are none.
     """
-    found = find_files(places.labels, *ALL_SUFFIXES)
+    files = find_files(places.labels, *ALL_SUFFIXES)
     images, labels = places.images, places.labels
     for folder in (images, places.inside):
         if folder is not None and folder != labels and folder.is_relative_to(labels):
-            found = [path for path in found if not path.is_relative_to(folder)]
-    found = [one for one in found if not Path(f"{one.absolute().parent}{LABEL_ENDING}").is_dir()]
+            files = [path for path in files if not path.is_relative_to(folder)]
+    files = [path for path in files if not Path(f"{path.absolute().parent}{LABEL_ENDING}").is_dir()]
     if places.images is None or images == labels:
-        found = [path for path in found if len(list(_stems(Path(path.name)))) > 1] or found
-    return of_best_kind(found)
+        files = [path for path in files if len(list(_stems(Path(path.name)))) > 1] or files
+    return of_best_kind(files)
 
 
 def paired_image_name(label: Path, places: LabelPlaces) -> str | None:
@@ -110,28 +110,28 @@ def paired_image_name(label: Path, places: LabelPlaces) -> str | None:
     for stem in [*_stems(inside), *(() if beside else _stems_of_object(inside))]:
         own = beside and stem == inside.with_suffix("").as_posix()
         other = SUFFIXES - {label.suffix.lower(), ".png"} if own else SUFFIXES
-        if (found := find_image(folder, stem, other)) is not None:
-            return found.relative_to(folder).as_posix()
+        if (image := find_image(folder, stem, other)) is not None:
+            return image.relative_to(folder).as_posix()
     return None
 
 
 def _are_labels_of(folder: Path, images: Path) -> bool:
     """Whether all images of a folder have the names of images in a subfolder, as in a project
     export: `a.png` and `images/a.png`, or `train/a.png` and `images/train/a.png`."""
-    found = [
+    labels = [
         path.relative_to(folder)
         for path in sorted(folder.rglob("*.*"))
         if path.suffix.lower() in ALL_SUFFIXES and not path.is_relative_to(images)
     ]
-    return bool(found) and all(
-        find_image(images, path.with_suffix("").as_posix()) for path in found
+    return bool(labels) and all(
+        find_image(images, path.with_suffix("").as_posix()) for path in labels
     )
 
 
 def _only(folder: Path, names: frozenset[str]) -> Path | None:
     """Return the subfolder with one of these names; None if there is none, or several."""
-    found = [path for path in folder.iterdir() if path.name.lower() in names and path.is_dir()]
-    return found[0] if len(found) == 1 else None
+    folders = [path for path in folder.iterdir() if path.name.lower() in names and path.is_dir()]
+    return folders[0] if len(folders) == 1 else None
 
 
 def _stems(inside: Path) -> Iterator[str]:
@@ -149,7 +149,7 @@ def _stems_of_object(inside: Path) -> Iterator[str]:
     """Yield possible image names for a file of one object, without suffix: a for a_0, a-mask-1 or
     a (2); and a for a/0."""
     for stem in _stems(inside):
-        if (found := _OBJECT_MASK_NAME.fullmatch(PurePosixPath(stem).name)) is not None:
-            yield from _stems(Path(stem).with_name(f"{found['stem']}.png"))
+        if (match := _OBJECT_MASK_NAME.fullmatch(PurePosixPath(stem).name)) is not None:
+            yield from _stems(Path(stem).with_name(f"{match['stem']}.png"))
     if inside.parent.name:
         yield inside.parent.as_posix()

@@ -106,10 +106,10 @@ def label_image_name(
     """Return the image name: as found in `image_root`, else that of the label image."""
     inside = path.relative_to(source) if source.is_dir() else Path(path.name)
     stem = inside.with_suffix("").as_posix()
-    found = find_image(image_root, stem)
-    if found is None or image_root is None:
+    image = find_image(image_root, stem)
+    if image is None or image_root is None:
         return stem + suffix
-    return found.relative_to(image_root).as_posix()
+    return image.relative_to(image_root).as_posix()
 
 
 def _image(
@@ -117,20 +117,20 @@ def _image(
 ) -> AnnotatedImage:
     named = ClassList({}) if listed is None else listed
     usual = [voc_palette()] if void is not None or listed is not None else []
-    found = read_numbers(path, report, [*named.palettes, *usual])
-    classes = ClassList({}) if found.colored else named
+    image = read_numbers(path, report, [*named.palettes, *usual])
+    classes = ClassList({}) if image.colored else named
     if classes.names:
         report.list_classes(dict.fromkeys(classes.names.values()))
         void = None if VOID in classes.names else VOID
-    void = None if is_binary(found) else void
+    void = None if is_binary(image) else void
     masks = Masks(
         Mask(rle, VOID_LABEL, crowd=True)
         if value == void
         else Mask(rle, classes.names.get(value), id=value)
-        for value, rle in value_rles(found.values).items()
+        for value, rle in value_rles(image.values).items()
         if value == void or value != classes.background
     )
-    return AnnotatedImage(file_name=name, hw=checked_hw(*found.values.shape), masks=masks)
+    return AnnotatedImage(file_name=name, hw=checked_hw(*image.values.shape), masks=masks)
 
 
 # Writing.
@@ -166,8 +166,8 @@ def encode_davis(
     paths = output_paths(images, target / "Annotations" / "480p", ".png")
     for image, path in zip(images, paths, strict=True):
         void = [mask.crowd and mask.label == VOID_LABEL for mask in image.masks]
-        seen = Masks(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
-        report_unsupported_fields(report, replace(image, masks=seen), frozenset({"ids"}))
+        visible = Masks(mask for mask, hidden in zip(image.masks, void, strict=True) if not hidden)
+        report_unsupported_fields(report, replace(image, masks=visible), frozenset({"ids"}))
         numbers = object_numbers(image, report, VOID - 1, void)
         yield path, encode_palette(paint_numbers(image, numbers, report))
     report_dataset_fields(report, images, policy)
@@ -219,21 +219,21 @@ def paint_numbers(
         near = depth if isinstance(depth, int | float) else 0
         return near, place if image.layered else -rle_area(mask.rle)
 
-    for place in sorted(range(len(image.masks)), key=nearness):
-        crop, (x0, y0, x1, y1) = rle_crop(image.masks[place].rle)
-        np.copyto(values[y0:y1, x0:x1], place + 1, where=crop)
+    for index in sorted(range(len(image.masks)), key=nearness):
+        crop, (x0, y0, x1, y1) = rle_crop(image.masks[index].rle)
+        np.copyto(values[y0:y1, x0:x1], index + 1, where=crop)
     table = np.array([0, *numbers], values.dtype)
     left = np.zeros(len(table), np.int64)
     for rows in strips(image.hw):
         owners = values[rows]
         left += np.bincount(owners.reshape(-1), minlength=len(table))
         values[rows] = table[owners]
-    for place, (mask, seen) in enumerate(zip(image.masks, left[1:].tolist(), strict=True)):
+    for index, (mask, visible) in enumerate(zip(image.masks, left[1:].tolist(), strict=True)):
         if not (area := rle_area(mask.rle)):
-            report.add("empty", image.file_name, place, "an empty mask has no pixel to label")
-        elif seen < area:
-            hidden = f"{area - seen} of the {area} pixels of the mask are covered by other masks"
-            report.add("overlaps", image.file_name, place, hidden)
+            report.add("empty", image.file_name, index, "an empty mask has no pixel to label")
+        elif visible < area:
+            hidden = f"{area - visible} of the {area} pixels of the mask are covered by other masks"
+            report.add("overlaps", image.file_name, index, hidden)
     return values
 
 
@@ -268,8 +268,8 @@ def voc_palette() -> UintImage:  # (256, 3)
     """Return PASCAL VOC's colors: bits 0, 3, 6 of the number are the high bits of red, etc."""
     numbers = np.arange(256)
     colors = np.zeros((256, 3), np.uint8)
-    for place in range(8):
+    for level in range(8):
         for channel in range(3):
-            bit = (numbers >> (3 * place + channel)) & 1
-            colors[:, channel] |= (bit << (7 - place)).astype(np.uint8)
+            bit = (numbers >> (3 * level + channel)) & 1
+            colors[:, channel] |= (bit << (7 - level)).astype(np.uint8)
     return colors

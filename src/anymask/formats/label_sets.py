@@ -47,9 +47,9 @@ def read_ade20k(root: Path, split: str) -> Iterator[AnnotatedImage]:
             with located(about):
                 rows = read_json(about)["annotation"]["object"] if about.is_file() else ()
                 names = {int(row["name_ndx"]): str(row["name"]).split(",")[0] for row in rows}
-            found = value_rles(values)
-            labels = {value: names.get(value // 256) for value in found}
-            yield _sample(path.with_name(f"{stem}.jpg"), values, found, labels)
+            rles = value_rles(values)
+            labels = {value: names.get(value // 256) for value in rles}
+            yield _sample(path.with_name(f"{stem}.jpg"), values, rles, labels)
 
 
 def read_ade20k_instances(root: Path, split: str) -> Iterator[AnnotatedImage]:
@@ -85,9 +85,9 @@ def _read_challenge(
     for path in sorted(annotations.glob("*.png")):
         with located(path):
             values = read_values(path)
-            found = value_rles(values)
-            labels = {value: names.get(value % 256, str(value % 256)) for value in found}
-            yield _sample(root / "images" / split / f"{path.stem}.jpg", values, found, labels)
+            rles = value_rles(values)
+            labels = {value: names.get(value % 256, str(value % 256)) for value in rles}
+            yield _sample(root / "images" / split / f"{path.stem}.jpg", values, rles, labels)
 
 
 # Cityscapes: labels.py of the scripts: id -> name, of objects and of ignored classes
@@ -113,14 +113,14 @@ def read_cityscapes(root: Path, split: str) -> Iterator[AnnotatedImage]:
         with located(path):
             values = label_values(ids) if ids.is_file() else _paint_polygons(path)
             image = image_root / path.parent.name / f"{stem}_leftImg8bit.png"
-            found = {v: rle for v, rle in value_rles(values).items() if v >= 1000}
+            rles = {v: rle for v, rle in value_rles(values).items() if v >= 1000}
             labels: dict[int, str | None] = {}
-            for value in found:
+            for value in rles:
                 if value // 1000 not in CITYSCAPES_OBJECTS:
                     raise DataError(f"The object class with the number {value // 1000} is unknown.")
                 labels[value] = CITYSCAPES_OBJECTS[value // 1000]
             void = np.isin(values, [*_IGNORED, *CITYSCAPES_OBJECTS])
-            yield _sample(image, values, found, labels, void)
+            yield _sample(image, values, rles, labels, void)
 
 
 _CITYSCAPES_IDS = {name: number for number, name in CITYSCAPES_OBJECTS.items()} | {
@@ -139,8 +139,8 @@ def _paint_polygons(path: Path) -> NDArray[np.int32]:  # (H, W)
     height, width = checked_hw(document["imgHeight"], document["imgWidth"], MAX_PIXELS)
     image, counts = Image.new("I", (width, height)), dict[int, int]()
     draw = ImageDraw.Draw(image)
-    for place, row in enumerate(document["objects"]):
-        with located(f"object {place}"):
+    for index, row in enumerate(document["objects"]):
+        with located(f"object {index}"):
             name = str(row["label"])
             group = name not in _CITYSCAPES_IDS and name.endswith("group")
             if (whole := name.removesuffix("group") if group else name) not in _CITYSCAPES_IDS:

@@ -99,17 +99,17 @@ def mask_to_brush(mask: NDArray[Any]) -> list[int]:  # (H, W)
     lengths = np.diff(edges) * _CHANNELS
     values = flat[edges[:-1]].astype(np.int64) * 255
     pieces = -(-lengths // _MAX_RUN)
-    rest = lengths - (pieces - 1) * _MAX_RUN
+    tails = lengths - (pieces - 1) * _MAX_RUN
     lengths = np.full(int(pieces.sum()), _MAX_RUN)
-    lengths[np.cumsum(pieces) - 1] = rest
+    lengths[np.cumsum(pieces) - 1] = tails
     values = np.repeat(values, pieces)
     which = np.searchsorted(1 << _SIZES, lengths)
     words = (((4 + which) << _SIZES[which]) + lengths - 1 << 8) + values
     words = np.concatenate([[flat.size * _CHANNELS, 7, *(_SIZES - 1)], words])
     widths = np.concatenate([[32, *_HEADER], 3 + _SIZES[which] + 8])
     ends = np.cumsum(widths)  # the lowest `widths` bits of each word, highest bit first
-    place = np.repeat(ends, widths) - np.arange(int(ends[-1])) - 1
-    bits = ((np.repeat(words, widths) >> place) & 1).astype(np.uint8)
+    shifts = np.repeat(ends, widths) - np.arange(int(ends[-1])) - 1
+    bits = ((np.repeat(words, widths) >> shifts) & 1).astype(np.uint8)
     padded = np.concatenate([bits, np.zeros(8 - len(bits) % 8, np.uint8)])  # also for full bytes
     return np.packbits(padded).tolist()
 
@@ -130,14 +130,14 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
     text = (np.unpackbits(data.astype(np.uint8)) + ord("0")).tobytes().decode("ascii")
     height, width = checked_hw(*image_hw, MAX_PIXELS)
     count = height * width * _CHANNELS
-    if (found := int(text[:32], 2)) != count:
+    if (total := int(text[:32], 2)) != count:
         raise DataError(
-            f"The brush run-lengths have {found} values, but the image of {width} x {height} "
+            f"The brush run-lengths have {total} values, but the image of {width} x {height} "
             f"pixels has {count}."
         )
     if (word := int(text[32:37], 2) + 1) != 8:
         raise DataError(f"Brush run-lengths must have values of 8 bits, but these have {word}.")
-    sizes = [int(text[place : place + 4], 2) + 1 for place in range(37, 53, 4)]
+    sizes = [int(text[start : start + 4], 2) + 1 for start in range(37, 53, 4)]
     values = np.zeros(count, np.uint8)
     here, at = 0, 53
     try:
@@ -150,7 +150,7 @@ def brush_to_rle(packed: Any, image_hw: tuple[int, int]) -> Rle:
             if here + length > count or end > len(text):
                 raise DataError("The brush run-lengths describe more pixels than the image has.")
             values[here : here + length] = [
-                int(text[place : place + 8], 2) for place in range(at, end, 8)
+                int(text[start : start + 8], 2) for start in range(at, end, 8)
             ]
             here, at = here + length, end
     except (ValueError, IndexError):
@@ -253,8 +253,8 @@ def _image(
             label = None if first is None else as_text(first, str(kind))
             if shape == "rectangle" and not region["value"].get("rotation"):
                 numbers = [
-                    as_number(region["value"][side], side) * hw[1 - place % 2] / 100
-                    for place, side in enumerate(_BOX_KEYS)
+                    as_number(region["value"][side], side) * hw[1 - index % 2] / 100
+                    for index, side in enumerate(_BOX_KEYS)
                 ]
                 x, y, width, height = numbers
                 corners.add((x, y, x + width, y + height), numbers, hw)
@@ -304,8 +304,8 @@ def _hw(
                 return checked_hw(row["original_height"], row.get("original_width"))
             except DataError as error:
                 wrong = wrong or error
-    if (found := find_named(image_root, name)) is not None:
-        return read_hw(found)
+    if (path := find_named(image_root, name)) is not None:
+        return read_hw(path)
     if wrong is not None:
         raise wrong
     return None
@@ -373,7 +373,7 @@ def encode(
                 rings = single_rings(image, number, report, policy)
                 # divided last, so that the far side is exactly 100
                 points = [(100 * ring / (width, height)).tolist() for ring in rings]
-                shapes = [{"points": one, "closed": True} for one in points]
+                shapes = [{"points": ring, "closed": True} for ring in points]
             else:
                 shapes = [{"format": "rle", "rle": mask_to_brush(rle_to_mask(mask.rle))}]
             label = mask.label or UNLABELED
@@ -389,8 +389,8 @@ def encode(
         data |= {"image": image.extra.get("image", image.file_name)} | size
         task = held(image.extra, ("meta",)) | {"id": len(tasks) + 1, "data": data}
         if is_final:
-            given = image.extra.get("annotation", {}) | {"result": result}
-            task["annotations"] = [{"was_cancelled": False, "ground_truth": False} | given]
+            annotation = image.extra.get("annotation", {}) | {"result": result}
+            task["annotations"] = [{"was_cancelled": False, "ground_truth": False} | annotation]
         else:
             score = float(np.mean([mask.score for mask in image.masks])) if image.masks else 0.0
             task["predictions"] = [{"model_version": "anymask", "score": score, "result": result}]

@@ -47,7 +47,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     text = read_text(path)
     if "\t" in text.partition("\n")[0]:
         cells = (line.split("\t") for line in text.splitlines())  # without tabs inside
-        quoted = ([one if one.startswith('"') else f'"{one}"' for one in row] for row in cells)
+        quoted = ([cell if cell.startswith('"') else f'"{cell}"' for cell in row] for row in cells)
         text = "\n".join(",".join(row) for row in quoted)
     return [
         {

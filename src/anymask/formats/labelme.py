@@ -95,10 +95,10 @@ def name_in_dataset(image: AnnotatedImage, source: Path, path: Path) -> Annotate
     name = image.file_name
     if name.startswith((f"{below}/", "/")) or ":" in name[:2]:
         return image
-    seen = posixpath.normpath(f"{below}/{name}")
-    while seen.startswith("../"):
-        seen = seen.removeprefix("../")
-    return replace(image, file_name=seen)
+    relative = posixpath.normpath(f"{below}/{name}")
+    while relative.startswith("../"):
+        relative = relative.removeprefix("../")
+    return replace(image, file_name=relative)
 
 
 def _image(document: Any, report: LossReport, image_root: Path | None) -> AnnotatedImage:
@@ -185,7 +185,7 @@ def encode(
         shapes: list[dict[str, Any]] = []
         for number, mask in enumerate(image.masks):
             if polygons:
-                found = [
+                parts = [
                     {"points": ring.tolist(), "shape_type": "polygon", "mask": None}
                     for ring in plain_rings(image, number, report, policy)
                 ]
@@ -193,12 +193,12 @@ def encode(
                 crop, (x0, y0, x1, y1) = rle_crop(mask.rle)
                 stamp = base64.b64encode(image_bytes(Image.fromarray(crop.astype(np.uint8))))
                 points = [[float(x0), float(y0)], [float(x1 - 1), float(y1 - 1)]]
-                found = [{"points": points, "shape_type": "mask", "mask": stamp.decode("ascii")}]
+                parts = [{"points": points, "shape_type": "mask", "mask": stamp.decode("ascii")}]
             else:
                 reason = "an empty mask has no box; it was omitted"
                 report.add("empty", image.file_name, number, reason)
-                found = []
-            if len(found) > 1 and groups[number] is None:
+                parts = []
+            if len(parts) > 1 and groups[number] is None:
                 groups[number] = 1 + max(
                     (group for group in groups if group is not None), default=0
                 )
@@ -206,7 +206,7 @@ def encode(
             rest = {"description": "", "flags": {}} | extras_of(mask, OF_SHAPE)
             if mask.score:
                 rest["score"] = mask.score
-            shapes += [about | shape | rest for shape in found]
+            shapes += [about | shape | rest for shape in parts]
         document: dict[str, Any] = {"version": VERSION, "flags": {}, "shapes": shapes}
         document |= held(image.extra, OF_DOCUMENT)
         name = PurePosixPath(image.file_name)

@@ -165,17 +165,17 @@ def all_layouts() -> dict[str, DatasetLayout]:
 
 def find_layout(name: str) -> DatasetLayout:
     """Return the layout of this name. Raises InputError if it is unknown, MissingPlugin."""
-    if (chosen := LAYOUTS.get(name) or layout_of_plugin(name)) is None:
+    if (layout := LAYOUTS.get(name) or layout_of_plugin(name)) is None:
         raise InputError(
             f"Unknown layout {name!r}. Choose from: auto, set, {', '.join(all_layouts())}"
         )
-    return chosen
+    return layout
 
 
 def layout_of_plugin(name: str) -> DatasetLayout | None:
     """Return the layout of this name of a plug-in; None if unknown. Raises MissingPlugin."""
-    found = installed_layouts().get(name)
-    return load_plugin("layouts", name) if found is None else found
+    layout = installed_layouts().get(name)
+    return load_plugin("layouts", name) if layout is None else layout
 
 
 def layout_marks(*, installed: bool = False) -> dict[str, Marks]:
@@ -183,13 +183,13 @@ def layout_marks(*, installed: bool = False) -> dict[str, Marks]:
     known = {name: layout.marks for name, layout in LAYOUTS.items()} | PLUGIN_MARKS
     if not installed:
         return known
-    return {name: one.marks for name, one in installed_layouts().items() if name not in known}
+    return {name: layout.marks for name, layout in installed_layouts().items() if name not in known}
 
 
 def fitting(root: Path, layouts: dict[str, Marks]) -> str | None:
     """Return the first layout whose marks match a folder; None if there is none."""
     return next(
-        (name for name, marks in layouts.items() if any(matches_all(root, one) for one in marks)),
+        (name for name, marks in layouts.items() if any(matches_all(root, mark) for mark in marks)),
         None,
     )
 
@@ -203,10 +203,10 @@ def layout_splits(root: Path, name: str) -> dict[str, Path]:
     """Return the splits of a folder with a layout, with a file or folder of each."""
     for pattern in find_layout(name).splits:
         parts = pattern.split("/")
-        place = next(n for n, part in enumerate(parts) if "{}" in part)
-        before, after = parts[place].split("{}")
+        index = next(n for n, part in enumerate(parts) if "{}" in part)
+        before, after = parts[index].split("{}")
         if files := sorted(root.glob(pattern.replace("{}", "*"))):
-            named = ((path.parts[place - len(parts)], path) for path in files)
+            named = ((path.parts[index - len(parts)], path) for path in files)
             return {name.removeprefix(before).removesuffix(after): path for name, path in named}
     return {}
 
@@ -226,8 +226,8 @@ def recognize_layout(path: str | Path) -> str:
         raise DataError(f"File or folder not found: {str(root)!r}. Check the path.")
     if is_set(root):
         return "set"
-    if (known := fitting_layout(root)) is not None:
-        return known
+    if (name := fitting_layout(root)) is not None:
+        return name
     names = ", ".join(layout_marks() | layout_marks(installed=True))
     raise DataError(
         f"{root}: Unknown layout. Expected the files of a set (masks.jsonl) or of one of these "
@@ -288,7 +288,7 @@ def iter_dataset(
         return
     chosen = find_layout(name)
     part = _part(chosen, split)
-    others = [one for one in layout_splits(root, name) if role_of(one) != role_of(part)]
+    others = [other for other in layout_splits(root, name) if role_of(other) != role_of(part)]
     if split is None and report is not None and others:
         report.note(f"Only the split {part} was read. Others, for --split: {', '.join(others)}")
     tops = [root, *root.parents] if root.is_dir() else list(root.parents)

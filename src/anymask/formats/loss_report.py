@@ -54,8 +54,8 @@ class SetFacts:
 def license_text(licences: Iterable[Mapping[str, Any]]) -> str:
     """Format licences as one text with names and URLs."""
     parts = []
-    for one in licences:
-        name, url = (str(one.get(key) or "") for key in ("name", "url"))
+    for licence in licences:
+        name, url = (str(licence.get(key) or "") for key in ("name", "url"))
         parts.append(f"{name} ({url})" if name and url else name or url)
     return "; ".join(dict.fromkeys(filter(None, parts)))
 
@@ -71,7 +71,7 @@ def as_color(value: Any) -> str | None:
         return value.lower()
     if isinstance(value, list | tuple) and len(value) == 3:
         try:
-            return f"#{bytes(as_whole(one, 'color') for one in value).hex()}"
+            return f"#{bytes(as_whole(part, 'color') for part in value).hex()}"
         except (DataError, ValueError):  # ValueError: not in 0..255
             return None
     return None
@@ -144,8 +144,8 @@ def located(where: object) -> Iterator[None]:
     try:
         yield
     except _IN_RECORDS as error:
-        place, reason = f"{where}: ", reason_of(error)
-        raise DataError(place + reason.removeprefix(place)) from error
+        prefix, reason = f"{where}: ", reason_of(error)
+        raise DataError(prefix + reason.removeprefix(prefix)) from error
 
 
 @dataclass(frozen=True)

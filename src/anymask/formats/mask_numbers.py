@@ -23,9 +23,9 @@ WHITE = 255
 
 def of_best_kind(paths: Iterable[Path]) -> list[Path]:
     """Return the mask images of a folder: PNGs if there are any, else TIFFs, else other images."""
-    found = list(paths)
-    groups = ([path for path in found if path.suffix.lower() in kind] for kind in SUFFIX_GROUPS)
-    return next(filter(None, groups), found)
+    files = list(paths)
+    groups = ([path for path in files if path.suffix.lower() in kind] for kind in SUFFIX_GROUPS)
+    return next(filter(None, groups), files)
 
 
 def label_values(path: Path) -> NDArray[Any]:  # (H, W)
@@ -56,19 +56,19 @@ def read_numbers(path: Path, report: LossReport, palettes: Sequence[UintImage] =
     requested: MaskValues = "auto" if report.settings is None else report.settings.mask_values
     unclear: AmbiguousMaskError | None = None
     try:
-        found = read_mask_image(path, requested, "The image")
+        image = read_mask_image(path, requested, "The image")
     except AmbiguousMaskError as error:
-        unclear, found = error, read_mask_image(path, "colors", "The image")
-    for palette in palettes if found.colored else ():
+        unclear, image = error, read_mask_image(path, "colors", "The image")
+    for palette in palettes if image.colored else ():
         numbers, first = np.unique(colors_to_numbers(palette), return_index=True)
-        used, inverse = np.unique(found.values, return_inverse=True)
+        used, inverse = np.unique(image.values, return_inverse=True)
         at = np.minimum(np.searchsorted(numbers, used), len(numbers) - 1)
         if (numbers[at] == used).all():
             places = first[at].astype(np.int32)[inverse]
-            return MaskImage(places.reshape(found.values.shape), indexed=True)
+            return MaskImage(places.reshape(image.values.shape), indexed=True)
     if unclear is not None:
         raise unclear
-    return found
+    return image
 
 
 def is_binary(found: MaskImage) -> bool:
@@ -94,8 +94,8 @@ def value_rles(values: NDArray[Any]) -> dict[int, Rle]:  # (H, W)
     ends = np.append(starts[1:], columns.size)
     runs = columns[starts]
     order = np.argsort(runs, kind="stable")
-    found, first = np.unique(runs[order], return_index=True)
+    distinct, first = np.unique(runs[order], return_index=True)
     return {
         int(value): runs_to_rle(starts[places], ends[places], (height, width))
-        for value, places in zip(found, np.split(order, first[1:]), strict=True)
+        for value, places in zip(distinct, np.split(order, first[1:]), strict=True)
     }

@@ -31,13 +31,13 @@ WITH_ROOM = ("sa1b", "coco", "saco")  # modules whose documents have a place for
 
 def with_origins(document: dict[str, Any], masks: Sequence[Mask]) -> dict[str, Any]:
     """Return the document with the origins of `masks`, which its `annotations` hold in order."""
-    if not (known := list(dict.fromkeys(mask.origin for mask in masks if mask.origin))):
+    if not (origins := list(dict.fromkeys(mask.origin for mask in masks if mask.origin))):
         return document
     rows = [
-        row if mask.origin is None else row | {"origin": known.index(mask.origin)}
+        row if mask.origin is None else row | {"origin": origins.index(mask.origin)}
         for row, mask in zip(document["annotations"], masks, strict=True)
     ]
-    return document | {"annotations": rows, "origins": [one.to_json() for one in known]}
+    return document | {"annotations": rows, "origins": [origin.to_json() for origin in origins]}
 
 
 def origin_in(document: Any, row: Any) -> Origin | None:
@@ -56,12 +56,12 @@ def side_path(target: Path, name: str = SIDE_FILE) -> Path:
 def encode_side(images: Sequence[AnnotatedImage], target: Path) -> Iterator[OutFile]:
     """Yield the side file of images whose masks have origins; nothing for others."""
     every = (mask.origin for image in images for mask in image.masks if mask.origin)
-    if known := list(dict.fromkeys(every)):
+    if origins := list(dict.fromkeys(every)):
         lines: list[dict[str, Any]] = [
-            {"origin": number} | one.to_json() for number, one in enumerate(known)
+            {"origin": number} | origin.to_json() for number, origin in enumerate(origins)
         ]
         for image in images:
-            numbers = [mask.origin and known.index(mask.origin) for mask in image.masks]
+            numbers = [mask.origin and origins.index(mask.origin) for mask in image.masks]
             lines.append({"image": image.file_name, "masks": numbers})
         yield side_path(target), b"".join(map(to_json, lines))
 
@@ -74,15 +74,15 @@ def read_side(source: Path) -> dict[str, list[Origin | None]]:
     path = side_path(source)
     if not path.is_file():
         return {}
-    known, found = dict[int, Origin | None](), dict[str, list[Origin | None]]()
+    origins, by_image = dict[int, Origin | None](), dict[str, list[Origin | None]]()
     with located(path):
         for line in read_text(path).splitlines():
             record = parse_json(line, path)
             if "origin" in record:
-                known[record["origin"]] = Origin.from_json(record)
+                origins[record["origin"]] = Origin.from_json(record)
             else:
-                found[record["image"]] = [known.get(number) for number in record["masks"]]
-    return found
+                by_image[record["image"]] = [origins.get(number) for number in record["masks"]]
+    return by_image
 
 
 def add_origins(image: AnnotatedImage, side: dict[str, list[Origin | None]]) -> AnnotatedImage:
@@ -111,7 +111,7 @@ ACCEPT_TERMS = Setting(
 
 def encode_terms(facts: SetFacts, target: Path) -> Iterator[OutFile]:
     """Yield the side file of a dataset that states terms; nothing for others."""
-    lines: list[dict[str, Any]] = [{"licence": one} for one in facts.licences]
+    lines: list[dict[str, Any]] = [{"licence": licence} for licence in facts.licences]
     if info := {key: facts.info[key] for key in TERMS if key in facts.info}:
         lines.append({"info": info})
     if lines:
@@ -143,8 +143,8 @@ def restrictions_of(info: Mapping[str, Any]) -> list[str]:
     """Return the known restrictions of a dataset, which are a list or a text with commas."""
     given = info.get("restrictions") or []
     words = given.split(",") if isinstance(given, str) else given
-    found = [str(word).strip().lower() for word in words] if isinstance(words, list) else []
-    return [word for word in RESTRICTIONS if word in found]
+    stated = [str(word).strip().lower() for word in words] if isinstance(words, list) else []
+    return [word for word in RESTRICTIONS if word in stated]
 
 
 def check_training(name: str, restrictions: Iterable[str], mixed: bool = False) -> None:
@@ -192,16 +192,16 @@ def _keep(
 def add_licenses(report: LossReport, rows: Iterable[Any]) -> dict[int, int]:
     """Keep COCO's licences; returns the index of each by its id in this file."""
     numbers, known = dict[int, int](), report.facts.licences
-    for place, row in enumerate(rows):
-        with report.record(f"licence {place}"):
+    for index, row in enumerate(rows):
+        with report.record(f"licence {index}"):
             licence = dict(as_record(row, "licence"))
-            number = as_whole(licence.pop("id", place + 1), "id")
-            same = (one for one in known if licence == {k: v for k, v in one.items() if k != "id"})
-            if (found := next(same, None)) is None:
-                taken = {one["id"] for one in known}
-                found = {"id": number if number not in taken else max(taken) + 1, **licence}
-                known.append(found)
-            numbers[number] = found["id"]
+            number = as_whole(licence.pop("id", index + 1), "id")
+            same = (old for old in known if licence == {k: v for k, v in old.items() if k != "id"})
+            if (entry := next(same, None)) is None:
+                taken = {old["id"] for old in known}
+                entry = {"id": number if number not in taken else max(taken) + 1, **licence}
+                known.append(entry)
+            numbers[number] = entry["id"]
     return numbers
 
 

@@ -76,8 +76,8 @@ def rasterized(polygons: Sequence[Polygon], image_hw: tuple[int, int]) -> Rle:
         return empty_rle(image_hw)
     x0, y0, x1, y1 = _box(np.concatenate([polygon.exterior for polygon in polygons]), image_hw)
     moved = [
-        Polygon(one.exterior - (x0, y0), tuple(hole - (x0, y0) for hole in one.holes))
-        for one in polygons
+        Polygon(polygon.exterior - (x0, y0), tuple(hole - (x0, y0) for hole in polygon.holes))
+        for polygon in polygons
     ]
     return crop_to_rle(polygons_to_mask(moved, (y1 - y0, x1 - x0)), (x0, y0), image_hw)
 

@@ -112,7 +112,7 @@ def each_output(path: Path, masks: Masks) -> list[tuple[Path, slice]]:
                 f"Two masks would be written to the same file {name!r}. Add {NUMBER} to the name."
             )
         files[name] = slice(number, number + 1)
-    return [(path.with_name(name), place) for name, place in files.items()]
+    return [(path.with_name(name), part) for name, part in files.items()]
 
 
 def shows_image(kind: Kind) -> bool:

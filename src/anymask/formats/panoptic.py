@@ -73,7 +73,7 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
             document = as_record(read_json(path), "the document")
             categories, records = _records(document, path, report)
             licences = read_facts(document, report)
-            flags = [one.crowd for record in records.values() for one in record.segments]
+            flags = [segment.crowd for record in records.values() for segment in record.segments]
             has_crowds = not crowds_count(flags, report)
             rows = rows_by_id(document["images"], "image", report)
             for number, record in records.items():
@@ -131,12 +131,12 @@ def _records(
                 path=path.with_suffix("") / output_stem(as_text(row["file_name"], "file_name")),
                 segments=tuple(
                     _Segment(
-                        number=as_whole(as_record(one, "segment")["id"], "id"),
-                        category=as_whole(one["category_id"], "category_id"),
-                        crowd=bool(one.get("iscrowd", 0)),
-                        extra=other_keys(held(one, OF_SEGMENT), ()),
+                        number=as_whole(as_record(segment, "segment")["id"], "id"),
+                        category=as_whole(segment["category_id"], "category_id"),
+                        crowd=bool(segment.get("iscrowd", 0)),
+                        extra=other_keys(held(segment, OF_SEGMENT), ()),
                     )
-                    for one in as_list(row["segments_info"], "segments_info")
+                    for segment in as_list(row["segments_info"], "segments_info")
                 ),
             )
     return names, records
@@ -151,8 +151,8 @@ def _masks(
     without a record, and records without a pixel.
     """
     hw, known = checked_hw(row["height"], row["width"]), list[_Segment]()
-    for place, segment in enumerate(record.segments):
-        with report.record(f"segment {place} (id {segment.number})"):
+    for index, segment in enumerate(record.segments):
+        with report.record(f"segment {index} (id {segment.number})"):
             if segment.category not in categories:
                 raise DataError(
                     f"The category with the id {segment.category} is missing from `categories`."
@@ -165,16 +165,16 @@ def _masks(
             raise DataError(
                 f"The panoptic PNG has the size {values.shape}, but the image has {hw}."
             )
-        found, listed = value_rles(values), {segment.number for segment in record.segments}
-        if lost := sorted(listed - found.keys()):
+        rles, listed = value_rles(values), {segment.number for segment in record.segments}
+        if lost := sorted(listed - rles.keys()):
             raise DataError(f"The segments {lost[:3]} have no pixel in the panoptic PNG.")
-        if bare := sorted(found.keys() - listed - {0}):
+        if bare := sorted(rles.keys() - listed - {0}):
             raise DataError(
                 f"The panoptic PNG has pixels of the segments {bare[:3]}, which have no record."
             )
     masks = Masks(image_hw=hw)
     for segment in known:
-        rle, label = found[segment.number], categories[segment.category]
+        rle, label = rles[segment.number], categories[segment.category]
         masks.append(with_extras(Mask(rle, label, crowd=segment.crowd and crowds), segment.extra))
     return masks
 
@@ -196,9 +196,9 @@ def encode(
         )
         report_unlabeled(report, image)
         values = paint_numbers(image, range(1, len(image.masks) + 1), report)
-        segments, found = [], value_rles(values)
+        segments, rles = [], value_rles(values)
         for number, mask in enumerate(image.masks, start=1):
-            if (rle := found.get(number)) is not None:
+            if (rle := rles.get(number)) is not None:
                 about = {"id": number, "category_id": ids[mask.label or UNLABELED]}
                 box = {"area": rle_area(rle), "bbox": list(rle_box_xywh(rle))}
                 about = extras_of(mask, OF_SEGMENT) | about
@@ -209,7 +209,7 @@ def encode(
         yield path, image_bytes(Image.fromarray(rgb))
     document = document_facts(images, ids, policy) | {"annotations": rows}
     document["categories"] = [
-        {"supercategory": one["name"], "isthing": 1} | one for one in document["categories"]
+        {"supercategory": row["name"], "isthing": 1} | row for row in document["categories"]
     ]
     report_dataset_fields(report, images, policy, (CLASSES, CLASS_IDS, INFO, LICENSES), OF_CATEGORY)
     yield target, to_json(document)

@@ -29,7 +29,7 @@ def encode(
     palette = {label: [*color] for label, color in zip(labels, colors(len(labels)), strict=True)}
     for mask in masks:
         color = mask.extra.get(COLOR)
-        if isinstance(color, list) and len(color) == 3 and all(type(one) is int for one in color):
+        if isinstance(color, list) and len(color) == 3 and all(type(part) is int for part in color):
             palette[str(mask.label)] = color
     for image, path in zip(images, output_paths(images, target, ".geojson"), strict=True):
         report_unsupported_fields(

@@ -99,8 +99,8 @@ class Format:
 
     def read_classes(self, source: Path, report: LossReport) -> None:
         """Keep a class list beside the files of a format, if it has one."""
-        if (found := getattr(self._module, "read_classes", None)) is not None:
-            found(source, report)
+        if (reader := getattr(self._module, "read_classes", None)) is not None:
+            reader(source, report)
 
     def encode(
         self, images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
@@ -206,8 +206,8 @@ BUILT_IN: dict[str, Format] = {
         kind="file", also=("coco-results", "amg"), writable=False,
     ),
 }  # fmt: skip
-WRITABLE_FORMATS = {name: one for name, one in BUILT_IN.items() if one.writable}
-FORMATS = {name: one for name, one in WRITABLE_FORMATS.items() if one.readable}
+WRITABLE_FORMATS = {name: entry for name, entry in BUILT_IN.items() if entry.writable}
+FORMATS = {name: entry for name, entry in WRITABLE_FORMATS.items() if entry.readable}
 
 
 def installed_formats() -> dict[str, Format]:
@@ -237,15 +237,15 @@ def _find(name: str) -> Format | None:
     """Return the format of this name; None if it is unknown. Raises MissingPlugin."""
     if name in BUILT_IN:
         return BUILT_IN[name]
-    if (own := _named(name, installed_formats())) is not None:
-        return installed_formats()[own]
+    if (key := _named(name, installed_formats())) is not None:
+        return installed_formats()[key]
     load_plugin("formats", name)
     return None
 
 
 def _named(word: str, formats: Mapping[str, Format]) -> str | None:
     """Return the name of the format with this name or alternative name."""
-    return next((name for name, one in formats.items() if word in (name, *one.also)), None)
+    return next((name for name, entry in formats.items() if word in (name, *entry.also)), None)
 
 
 def has_layout(name: str) -> bool:
@@ -267,12 +267,12 @@ def _unknown(name: str, known: list[str]) -> InputError:
 
 
 def _readable_names() -> list[str]:
-    names = (name for name, one in all_formats().items() if one.readable)
+    names = (name for name, entry in all_formats().items() if entry.readable)
     return [*dict.fromkeys([*names, *all_layouts()])]
 
 
 def _writable_names() -> str:
-    return ", ".join(name for name, one in all_formats().items() if one.writable)
+    return ", ".join(name for name, entry in all_formats().items() if entry.writable)
 
 
 def encode_annotations(
@@ -344,9 +344,9 @@ def format_of_target(target: Path) -> str:
     name = _of_suffix(suffix, BUILT_IN) or format_name(target.name)
     if (chosen := _find(name)) is not None and chosen.writable:
         return name
-    if found := _of_suffix(suffix, installed_formats()):
-        return found
-    suffixes = [one.suffixes[0] for one in all_formats().values() if one.named]
+    if plugin := _of_suffix(suffix, installed_formats()):
+        return plugin
+    suffixes = [entry.suffixes[0] for entry in all_formats().values() if entry.named]
     near = near_suffix(file_suffix(target), suffixes)
     remedy = f"Did you mean {target.with_suffix(near)}? Or pass" if near else "Pass"
     raise InputError(
@@ -358,7 +358,8 @@ def format_of_target(target: Path) -> str:
 def _of_suffix(suffix: str, formats: Mapping[str, Format]) -> str | None:
     """Return the format for a target suffix, such as coco for .json; None for any other."""
     return next(
-        (name for name, one in formats.items() if one.named and one.suffixes[0] == suffix), None
+        (name for name, entry in formats.items() if entry.named and entry.suffixes[0] == suffix),
+        None,
     )
 
 
@@ -393,7 +394,9 @@ def recognized(source: Path, split: str | None = None) -> tuple[str, str]:
 
 def _installed_marks() -> dict[str, Mark]:
     """Return the marks of formats of other plug-ins than those of this repository."""
-    return {name: one.mark for name, one in installed_formats().items() if one.mark is not None}
+    return {
+        name: entry.mark for name, entry in installed_formats().items() if entry.mark is not None
+    }
 
 
 def _fitting(
@@ -438,7 +441,7 @@ def _refuse_unknown(source: Path) -> NoReturn:
             f"as from `anymask everything {source} -o masks.json`."
         )
     ends = [path.suffix.lower() for path in source.rglob("*.*")] if source.is_dir() else []
-    annotated = {end for one in WRITABLE_FORMATS.values() for end in one.suffixes} - SUFFIXES
+    annotated = {end for entry in WRITABLE_FORMATS.values() for end in entry.suffixes} - SUFFIXES
     is_bare = source.is_dir() and not any(end in annotated | {".mat", ".npy"} for end in ends)
     if is_bare and (images := sum(end in SUFFIXES for end in ends)):
         raise DataError(
@@ -452,12 +455,12 @@ def _refuse_unknown(source: Path) -> NoReturn:
     video = (
         ". For masks of a video, run: anymask track VIDEO --from FILE -o FILE" * source.is_file()
     )
-    found = Sniffed(source)
-    shown = found.first if found.first is not None else found.document
+    sniffed = Sniffed(source)
+    shown = sniffed.first if sniffed.first is not None else sniffed.document
     near = ""
     if isinstance(shown, dict):
         keys = ", ".join(json.dumps(key) for key in [*shown][:6]) or "no keys"
-        near = f". {'Its records have' if isinstance(found.document, list) else 'It has'} {keys}."
+        near = f". {'Its records have' if isinstance(sniffed.document, list) else 'It has'} {keys}."
     raise DataError(
         f"{source}: Unknown format. Pass one of: {', '.join(_readable_names())}{video}{near}"
     )
@@ -492,7 +495,7 @@ def is_file_of_format(source: Path) -> bool:
 
 def _best(source: Path, marks: Mapping[str, Mark]) -> tuple[str | None, Fit]:
     """Return the first of the best fitting formats of a file or folder; None if none fits."""
-    found = Sniffed(source)
-    fits = ((name, mark.match(found)) for name, mark in marks.items())
+    sniffed = Sniffed(source)
+    fits = ((name, mark.match(sniffed)) for name, mark in marks.items())
     name, fit = max(fits, key=lambda one: one[1], default=(None, Fit.NO))
     return (name if fit else None), fit

@@ -51,7 +51,7 @@ def _by_image(document: Any, path: Path, report: LossReport) -> dict[str, list[t
     """Return the numbered records of a list, or of `annotations`, by `image_id` or file name."""
     wrapped = document if isinstance(document, dict) else {"annotations": document}
     names = category_names(wrapped.get("categories"), report)
-    found: dict[str, list[tuple[int, Any]]] = {}
+    groups: dict[str, list[tuple[int, Any]]] = {}
     for number, row in enumerate(as_list(wrapped.get("annotations"), "annotations")):
         with report.record(f"record {number}"):
             image_id = as_record(row, "record").get("image_id", path.stem)
@@ -61,8 +61,8 @@ def _by_image(document: Any, path: Path, report: LossReport) -> dict[str, list[t
                 raise DataError(f"`image_id` is not a number or name. Given: {shown(image_id)}.")
             if isinstance(image_id, float) and image_id.is_integer():
                 image_id = int(image_id)
-            found.setdefault(str(image_id), []).append((number, row))
-    return found
+            groups.setdefault(str(image_id), []).append((number, row))
+    return groups
 
 
 def _image(
@@ -108,11 +108,11 @@ def _numbered(
     """
     for folder in folders if name.isdecimal() else ():
         if folder not in known:
-            found = known[folder] = {}
+            by_number = known[folder] = {}
             for image in sorted(folder.iterdir()) if folder.is_dir() else ():
                 digits = re.search("[0-9]+$", image.stem)
                 if digits is not None and image.suffix.lower() in SUFFIXES:
-                    found.setdefault(int(digits[0]), []).append(image)
+                    by_number.setdefault(int(digits[0]), []).append(image)
         images = known[folder].get(int(name), [])
         if len(images) > 1:
             raise DataError(f"Two images have this number: {images[0].name} and {images[1].name}.")

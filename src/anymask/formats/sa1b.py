@@ -91,8 +91,8 @@ def image_to_document(image: AnnotatedImage, number: int = 1, first: int = 1) ->
     about = {"image_id": number, "width": image.hw[1], "height": image.hw[0]}
     about = held(image.extra, OF_IMAGE) | about | {"file_name": image.file_name}
     records = []
-    for place, mask in enumerate(image.masks, start=first):
-        written = mask.to_sa1b(place)
+    for mask_id, mask in enumerate(image.masks, start=first):
+        written = mask.to_sa1b(mask_id)
         if not mask.score:  # no score was set
             written.pop("predicted_iou")
         records.append(extras_of(mask, OF_RECORD) | written)

@@ -111,7 +111,7 @@ class _Image:
 
 def read(source: Path, report: LossReport, image_root: Path | None = None) -> list[AnnotatedImage]:
     """Read a file or a folder of files. Raises DataError that names file, record and reason."""
-    found = list[tuple[Path, AnnotatedImage]]()
+    entries = list[tuple[Path, AnnotatedImage]]()
     for path in find_files(source, ".json"):
         with report.record(path):
             document = as_record(read_json(path), "the document")
@@ -120,8 +120,8 @@ def read(source: Path, report: LossReport, image_root: Path | None = None) -> li
                 if VIDEO_PAIRS in document
                 else _read_images(document, report, image_root)[0]
             )
-            found += [(path, image) for image in images]
-    return names_in_dataset(source, found)
+            entries += [(path, image) for image in images]
+    return names_in_dataset(source, entries)
 
 
 def read_pairs(path: Path, report: LossReport) -> list[ConceptPair]:
@@ -136,11 +136,11 @@ def read_pairs(path: Path, report: LossReport) -> list[ConceptPair]:
             return _video_pairs(document, report)
         images, pairs = _read_images(document, report)
     by_name = {image.file_name: image for image in images}
-    found = []
+    concepts = []
     for number, (name, phrase, exhaustive) in pairs.items():
         if name in by_name:
             masks = [mask for mask in by_name[name].objects if mask.label == phrase]
-            found.append(
+            concepts.append(
                 ConceptPair(
                     id=str(number), medium=name, phrase=phrase, hw=by_name[name].hw,
                     tracks=[(mask.rle,) for mask in masks],
@@ -148,7 +148,7 @@ def read_pairs(path: Path, report: LossReport) -> list[ConceptPair]:
                     exhaustive=exhaustive, key=(str(number),),
                 )
             )  # fmt: skip
-    return found
+    return concepts
 
 
 def _read_images(
@@ -160,12 +160,12 @@ def _read_images(
     ids = {phrase: number for number, phrase in enumerate(names, start=1)}
     rows = list[Any]()
     for row in as_list(document["annotations"], "annotations"):
-        own = row.get("image_id") if isinstance(row, dict) else None
-        own = int(own) if isinstance(own, str) and own.isdecimal() and len(own) < 20 else own
-        if type(own) is not int or own not in pairs:
+        key = row.get("image_id") if isinstance(row, dict) else None
+        key = int(key) if isinstance(key, str) and key.isdecimal() and len(key) < 20 else key
+        if type(key) is not int or key not in pairs:
             rows.append(row)
             continue
-        about, phrase = pairs[own]
+        about, phrase = pairs[key]
         category = {} if phrase is None else {"category_id": ids[phrase]}
         rest = {k: v for k, v in row.items() if k not in ("bbox", "area", "category_id")}
         rows.append(rest | category | {"image_id": about.row["id"]})
@@ -176,16 +176,16 @@ def _read_images(
         "annotations": rows,
         "categories": categories,
     }
-    found = []
+    images = []
     for _, image in read_document(coco, report, image_root):
         phrases = merged[image.file_name].phrases
         shown = {mask.label for mask in image.masks}
-        absent = [one for one in phrases if one not in shown]
-        partial = [one for one, exhaustive in phrases.items() if not exhaustive]
-        complete = [one for one in phrases if one not in (*absent, *partial)]
+        absent = [phrase for phrase in phrases if phrase not in shown]
+        partial = [phrase for phrase, exhaustive in phrases.items() if not exhaustive]
+        complete = [phrase for phrase in phrases if phrase not in (*absent, *partial)]
         lists = dict(zip(PHRASES, (absent, partial, complete), strict=True))
-        found.append(replace(image, extra={**image.extra, **other_keys(lists, ())}))
-    return found, {
+        images.append(replace(image, extra={**image.extra, **other_keys(lists, ())}))
+    return images, {
         number: (about.row["file_name"], phrase, about.phrases[phrase])
         for number, (about, phrase) in pairs.items()
         if phrase is not None
@@ -201,11 +201,11 @@ def _merged_images(
         with report.record(f"image {number}"):
             name = file_name(dict(as_record(row, "image")))
             phrase = as_text(row[PHRASE], PHRASE) if row.get(PHRASE) is not None else None
-            if (own := as_whole(row["id"], "id")) in pairs:
-                raise DataError(f"Duplicate id {own}: another entry has the same id.")
+            if (entry_id := as_whole(row["id"], "id")) in pairs:
+                raise DataError(f"Duplicate id {entry_id}: another entry has the same id.")
             hw = checked_hw(row["height"], row["width"])
             rest = {key: value for key, value in row.items() if key not in _OF_PAIR}
-            image = images.setdefault(name, _Image(rest | {"id": own, "file_name": name}))
+            image = images.setdefault(name, _Image(rest | {"id": entry_id, "file_name": name}))
             if hw != (known := (image.row["height"], image.row["width"])):
                 raise DataError(
                     f"The image has the size (H, W) = {hw}, but {known} in another entry."
@@ -214,7 +214,7 @@ def _merged_images(
                 raise DataError(f"The phrase {phrase!r} has two entries for the image {name}.")
             if phrase is not None:
                 image.phrases[phrase] = row.get("is_instance_exhaustive", 1) not in (0, False)
-            pairs[own] = image, phrase
+            pairs[entry_id] = image, phrase
     return images, pairs
 
 
@@ -233,24 +233,24 @@ def _video_pairs(document: Mapping[str, Any], report: LossReport) -> list[Concep
             hw, frames = checked_hw(video["height"], video["width"]), len(files[video["id"]])
             track = as_track(about["segmentations"], hw, frames)
             tracks.setdefault((about["video_id"], about["category_id"]), []).append(track)
-    found = []
+    pairs = []
     for number, row in enumerate(as_list(document[VIDEO_PAIRS], VIDEO_PAIRS)):
         with report.record(f"pair {number}"):
             about = as_record(row, "pair")
-            place = about["video_id"], about["category_id"]
-            video = videos[place[0]]
-            found.append(
+            key = about["video_id"], about["category_id"]
+            video = videos[key[0]]
+            pairs.append(
                 ConceptPair(
-                    id=str(about["id"]), medium=str(video.get("video_name", place[0])),
+                    id=str(about["id"]), medium=str(video.get("video_name", key[0])),
                     phrase=as_text(about["noun_phrase"], "noun_phrase"),
                     hw=checked_hw(video["height"], video["width"]),
-                    frames=len(files[place[0]]), tracks=tracks.get(place, []),
-                    scores=[None] * len(tracks.get(place, [])), is_video=True,
-                    files=files[place[0]],
-                    key=(str(place[0]), str(place[1])),
+                    frames=len(files[key[0]]), tracks=tracks.get(key, []),
+                    scores=[None] * len(tracks.get(key, [])), is_video=True,
+                    files=files[key[0]],
+                    key=(str(key[0]), str(key[1])),
                 )
             )  # fmt: skip
-    return found
+    return pairs
 
 
 def _files(video: Mapping[str, Any], most: int) -> list[str]:
@@ -306,17 +306,17 @@ def read_pair_results(
     matched by file name and phrase. Masks without a score have 1.
     """
     document = read_json(path)
-    found: dict[str, tuple[list[MaskTrack], list[float]]] = {}
+    results: dict[str, tuple[list[MaskTrack], list[float]]] = {}
     if isinstance(document, dict):
         ids = {(pair.medium, pair.phrase): pair.id for pair in pairs}
-        for one in read_pairs(path, report):
-            with report.record(f"pair {one.id}"):
-                place = one.medium, one.phrase
-                if place not in ids:
-                    raise DataError(f"The ground truth has no pair {place}.")
-                scores = [1.0 if score is None else score for score in one.scores]
-                found[ids[place]] = list(one.tracks), scores
-        return found
+        for prediction in read_pairs(path, report):
+            with report.record(f"pair {prediction.id}"):
+                concept = prediction.medium, prediction.phrase
+                if concept not in ids:
+                    raise DataError(f"The ground truth has no pair {concept}.")
+                scores = [1.0 if score is None else score for score in prediction.scores]
+                results[ids[concept]] = list(prediction.tracks), scores
+        return results
     by_key = {pair.key: pair for pair in pairs}
     for number, row in enumerate(as_list(document, "the document")):
         with report.record(f"record {number}"):
@@ -329,23 +329,23 @@ def read_pair_results(
             pair = by_key[key]
             rows = about["segmentations"] if pair.is_video else [about["segmentation"]]
             track = as_track(rows, pair.hw, pair.frames)
-            tracks, scores = found.setdefault(pair.id, ([], []))
+            tracks, scores = results.setdefault(pair.id, ([], []))
             scores.append(as_number(about.get("score", 1.0), "score"))
             tracks.append(track)
-    return found
+    return results
 
 
 def encode(
     images: list[AnnotatedImage], target: Path, report: LossReport, policy: Policy
 ) -> Iterator[OutFile]:
     """Write one file with an entry for each phrase of an image, and for each absent phrase."""
-    entries, rows, kept = list[dict[str, Any]](), list[dict[str, Any]](), list[Mask]()
+    entries, rows, masks = list[dict[str, Any]](), list[dict[str, Any]](), list[Mask]()
     licence = only_license(policy)
     for image in images:
         report_unsupported_fields(report, image, IN_RECORDS, OF_RECORD, OF_IMAGE)
         report_unlabeled(report, image)
         labels = dict.fromkeys(mask.label or UNLABELED for mask in image.masks)
-        absent = [str(one) for one in image.extra.get(ABSENT_PHRASES, ()) if one not in labels]
+        absent = [str(text) for text in image.extra.get(ABSENT_PHRASES, ()) if text not in labels]
         partial, complete = (image.extra.get(key, ()) for key in PHRASES[1:])
         confirmed = {*complete, *absent} - {*partial}
         for phrase in dict.fromkeys([*labels, *absent]) or (None,):
@@ -358,13 +358,13 @@ def encode(
                 if (mask.label or UNLABELED) == phrase:
                     row = written_extra(mask) | annotation_row(mask, len(entries), 1)
                     row["bbox"] = [
-                        one / side
-                        for one, side in zip(row["bbox"], image.hw[::-1] * 2, strict=True)
+                        number / side
+                        for number, side in zip(row["bbox"], image.hw[::-1] * 2, strict=True)
                     ]
                     row["area"] /= image.hw[0] * image.hw[1]
                     rows.append(row | {"id": len(rows) + 1})
-                    kept.append(mask)
+                    masks.append(mask)
     document = held(document_facts([], {}, policy), ("info", "licenses"))
     document |= {"images": entries, "annotations": rows, "categories": [_CATEGORY]}
     report_dataset_fields(report, images, policy, (INFO, LICENSES))
-    yield file_target(target), to_json(with_origins(document, kept))
+    yield file_target(target), to_json(with_origins(document, masks))

@@ -97,11 +97,11 @@ def _lines(path: Path, report: LossReport) -> list[AnnotatedImage]:
             place = SequencePlace(path.stem, as_whole(row["frame"], "frame"))
             masks = [
                 Mask(
-                    coco_to_rle(one["segmentation"]),
-                    score=as_number(one["score"], "score"),
-                    id=as_whole(one["object"], "object"),
+                    coco_to_rle(record["segmentation"]),
+                    score=as_number(record["score"], "score"),
+                    id=as_whole(record["object"], "object"),
                 )
-                for one in as_list(row["objects"], "objects")
+                for record in as_list(row["objects"], "objects")
             ]
             name = row.get("file") or f"{place.sequence}/{place.index:05d}.jpg"
             frames.append((str(name), place, [mask for mask in masks if mask.area]))
@@ -131,11 +131,11 @@ def _split(folder: Path) -> list[AnnotatedImage]:
     frames: dict[tuple[str, str], dict[int, Rle]] = {}
     for path in find_files(folder, ".png"):
         with located(path):
-            place = path.relative_to(folder).parent
-            if len(place.parts) < 2 or not place.name.isdecimal():
+            parent = path.relative_to(folder).parent
+            if len(parent.parts) < 2 or not parent.name.isdecimal():
                 raise DataError("The path does not match <video>/<object number>/<frame>.png.")
-            rles = frames.setdefault((place.parent.as_posix(), path.stem), {})
-            rles[int(place.name)] = mask_to_rle(binary_mask(path))
+            rles = frames.setdefault((parent.parent.as_posix(), path.stem), {})
+            rles[int(parent.name)] = mask_to_rle(binary_mask(path))
     return [
         AnnotatedImage(
             file_name=f"{video}/{stem}.jpg",
@@ -215,9 +215,9 @@ def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[
             reason = "the format has no groups, so masks are numbered by position"
             report.add("ids", image.file_name, None, reason)
             groups = list(range(len(groups)))
-        for place, (mask, group) in enumerate(zip(image.masks, groups, strict=True)):
+        for index, (mask, group) in enumerate(zip(image.masks, groups, strict=True)):
             if not rle_area(mask.rle):
-                report.add("empty", image.file_name, place, "an empty mask is a hidden object")
+                report.add("empty", image.file_name, index, "an empty mask is a hidden object")
             track = tracks.setdefault(int(group or 0), [empty_rle(image.hw)] * len(frames))
             track[number] = mask.rle
     return dict(sorted(tracks.items()))
@@ -225,15 +225,15 @@ def _tracks(frames: list[AnnotatedImage], report: LossReport) -> dict[int, list[
 
 def _statistics(areas: NDArray[np.int64], pixels: int) -> dict[str, Any]:  # (objects, frames)
     """Return SA-V's statistics of each object."""
-    seen = areas > 0
+    visible = areas > 0
     means = [
         float(row[there].mean()) if there.any() else 0.0
-        for row, there in zip(areas, seen, strict=True)
+        for row, there in zip(areas, visible, strict=True)
     ]
-    first = [int(there.argmax()) for there in seen]
+    first = [int(there.argmax()) for there in visible]
     changes = [
         int(np.count_nonzero(there[start + 1 :] != there[start:-1]))
-        for there, start in zip(seen, first, strict=True)
+        for there, start in zip(visible, first, strict=True)
     ]
     return {
         "masklet_size_rel": [mean / pixels for mean in means],

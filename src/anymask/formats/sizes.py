@@ -33,9 +33,9 @@ def size_error(
         is_record: Whether it is the error of a record, whose place the report adds.
     """
     masks = f"{masks_hw[1]} x {masks_hw[0]} pixels"
-    found = "another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
+    size = "another size" if shown_hw is None else f"{shown_hw[1]} x {shown_hw[0]}"
     begin = "The" if is_record else f"{name}: the"
-    message = f"{begin} masks were drawn on an image of {masks}, but the image file has {found}."
+    message = f"{begin} masks were drawn on an image of {masks}, but the image file has {size}."
     return SizeError(message, _remedy(name, masks_hw, shown_hw))
 
 

@@ -98,10 +98,10 @@ class SavStream:
             self._rows.add([empty] * len(self._areas))
         row = []
         for number in self._areas:
-            one = frame.objects.get(number)
-            row.append(empty if one is None else rle_to_coco(one.rle))
-            if one is not None and one.area:
-                self._areas[number] += one.area
+            mask = frame.objects.get(number)
+            row.append(empty if mask is None else rle_to_coco(mask.rle))
+            if mask is not None and mask.area:
+                self._areas[number] += mask.area
                 self._first.setdefault(number, self._rows.count)
         self._rows.add(row)
         self._seconds = frame.seconds
@@ -142,7 +142,7 @@ class CocoStream:
         self._path, self._hw = path, hw
         self._names = {number: names.get(number) or UNLABELED for number in objects}
         classes = sorted(set(self._names.values()))
-        self._ids = {name: place for place, name in enumerate(classes, start=1)}
+        self._ids = {name: number for number, name in enumerate(classes, start=1)}
         self._images, self._rows = _RowFile(path), _RowFile(path)
 
     def add(self, frame: StreamedFrame) -> None:
@@ -150,20 +150,20 @@ class CocoStream:
         number = self._images.count + 1
         name = frame.name or f"{frame.stem}.png"
         self._images.add(image_row(number, AnnotatedImage(file_name=name, hw=self._hw)))
-        for thing, one in frame.objects.items():
-            if not one.area:
+        for thing, mask in frame.objects.items():
+            if not mask.area:
                 continue
             self._rows.add(
                 {
                     "id": self._rows.count + 1,
                     "image_id": number,
                     "category_id": self._ids[self._names[thing]],
-                    "segmentation": rle_to_coco(one.rle),
-                    "bbox": list(map(int, rle_box_xywh(one.rle))),
-                    "area": one.area,
+                    "segmentation": rle_to_coco(mask.rle),
+                    "bbox": list(map(int, rle_box_xywh(mask.rle))),
+                    "area": mask.area,
                     "iscrowd": 0,
                     "group_id": thing,
-                    "score": round(one.score, 4),
+                    "score": round(mask.score, 4),
                 }
             )
 
@@ -200,10 +200,10 @@ class PaletteStream:
 
     def add(self, frame: StreamedFrame) -> None:
         """Write the PNG of one frame."""
-        found = sorted(frame.objects.items(), key=lambda pair: pair[1].score)
-        values = np.zeros(found[0][1].rle.size if found else self._hw, np.uint8)
-        for number, one in found:
-            values[one.mask] = number
+        objects = sorted(frame.objects.items(), key=lambda pair: pair[1].score)
+        values = np.zeros(objects[0][1].rle.size if objects else self._hw, np.uint8)
+        for number, mask in objects:
+            values[mask.mask] = number
         with whole_file(self._folder / f"{frame.stem}.png") as file:
             file.write(encode_palette(values, _FAST))
 

@@ -55,7 +55,7 @@ def _image(root: ET.Element, stem: str, report: LossReport) -> AnnotatedImage:
     title = root.findtext(f"{{{_NAMESPACE}}}title") or root.findtext("title")
     name, hw = title or stem, _hw(root)
     masks = []
-    moved = {below for one in root.iter() if "transform" in one.attrib for below in one.iter()}
+    moved = {below for node in root.iter() if "transform" in node.attrib for below in node.iter()}
     for number, element in enumerate(root.iter()):
         kind = str(element.tag).rpartition("}")[2]
         with report.record(f"element {number} ({kind})"):
@@ -106,18 +106,18 @@ def path_to_rings(text: str) -> list[Ring]:
 
     Raises DataError for curves and invalid text.
     """
-    tokens, text, place = list[str | float](), text.strip(), 0
-    while place < len(text):
-        if (match := _TOKEN.match(text, place)) is None:
-            raise DataError(f"The path is invalid at {text[place : place + 20]!r}.")
+    tokens, text, index = list[str | float](), text.strip(), 0
+    while index < len(text):
+        if (match := _TOKEN.match(text, index)) is None:
+            raise DataError(f"The path is invalid at {text[index : index + 20]!r}.")
         tokens.append(match[1] or float(match[2]))
-        place = match.end()
+        index = match.end()
     rings = list[list[list[float]]]()
-    here, command, place = [0.0, 0.0], "", 0
-    while place < len(tokens):
-        if isinstance(tokens[place], str):
-            command = str(tokens[place])
-            place += 1
+    here, command, index = [0.0, 0.0], "", 0
+    while index < len(tokens):
+        if isinstance(tokens[index], str):
+            command = str(tokens[index])
+            index += 1
             if command in "Zz":
                 here = list(rings[-1][0]) if rings else here
                 continue
@@ -127,7 +127,7 @@ def path_to_rings(text: str) -> list[Ring]:
                 f"The path command {command!r} is not supported. Only straight lines are supported."
             )
         count = 2 if kind in "ML" else 1
-        numbers = tokens[place : place + count]
+        numbers = tokens[index : index + count]
         if len(numbers) < count or any(isinstance(number, str) for number in numbers):
             raise DataError(f"The path command {command!r} is missing a number.")
         x, y = here if command.islower() else (0.0, 0.0)
@@ -137,7 +137,7 @@ def path_to_rings(text: str) -> list[Ring]:
             here = [here[0], y + float(numbers[0])]
         else:
             here = [x + float(numbers[0]), y + float(numbers[1])]
-        place += count
+        index += count
         if kind == "M":
             rings.append([])
             command = "l" if command == "m" else "L"

@@ -76,25 +76,25 @@ class Clip:
             raise DataError(
                 f"{self.name}: Frame {index} is not annotated. Clip.annotations lists the others."
             )
-        path, found, void = self.annotations[index], dict[int, Rle](), None
+        path, rles, void = self.annotations[index], dict[int, Rle](), None
         for number, folder in self.layers.items():
             if (layer := folder / path.name).is_file():  # else the object is not visible
                 with located(layer):
-                    found[number] = mask_to_rle(binary_mask(layer))
+                    rles[number] = mask_to_rle(binary_mask(layer))
         if not self.layers:
             with located(path):
                 values = binary_mask(path) if self.single else label_values(path)
                 checked_hw(*values.shape)
-            found = value_rles(values)
-            void = None if self.single else found.pop(VOID, None)
-        sizes = {rle.size for rle in (*found.values(), void) if rle is not None}
+            rles = value_rles(values)
+            void = None if self.single else rles.pop(VOID, None)
+        sizes = {rle.size for rle in (*rles.values(), void) if rle is not None}
         if len(sizes) != 1:
             raise DataError(
                 f"{self.name}, frame {index}: The images differ in size: {sorted(sizes)}."
             )
         masks = [
             Mask(rle, self.labels.get(number), id=number)
-            for number, rle in found.items()
+            for number, rle in rles.items()
             if (number or self.layers) and rle_area(rle)
         ]
         if void is not None:
@@ -143,7 +143,7 @@ def read_youtube_vos_clips(root: Path, split: str) -> list[Clip]:
                     for number, row in video["objects"].items()
                     if "category" in row
                 }
-                frames, masks = (path.parent / one for one in ("JPEGImages", "Annotations"))
+                frames, masks = (path.parent / folder for folder in ("JPEGImages", "Annotations"))
                 clips.append(_clip(name, frames / name, masks / name, labels))
     return clips
 
@@ -222,9 +222,9 @@ def read_youtube_vis(root: Path, split: str) -> Iterator[AnnotatedImage]:
             hw = checked_hw(video["height"], video["width"])
             for index, name in enumerate(video["file_names"]):
                 image = find_in_folders(str(name), places)
-                found = _frame_masks(tracks.get(int(video["id"]), []), index, hw, names)
+                masks = _frame_masks(tracks.get(int(video["id"]), []), index, hw, names)
                 yield annotated_image(
-                    image, hw, found, place=SequencePlace(str(video["id"]), index)
+                    image, hw, masks, place=SequencePlace(str(video["id"]), index)
                 )
 
 

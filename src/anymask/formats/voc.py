@@ -93,7 +93,7 @@ def read(
     Args:
         boxes: Whether to read the XML instead, with boxes without masks as rectangles.
     """
-    if boxes or not source.is_dir() or not any(any(source.glob(place)) for place in GLOBS):
+    if boxes or not source.is_dir() or not any(any(source.glob(pattern)) for pattern in GLOBS):
         return voc_xml.read(source, report, image_root, boxes=boxes)
     objects = find_place(source, GLOBS, "objects of PASCAL VOC")
     top, image_files = objects.parent, objects.parent / "JPEGImages"
@@ -114,11 +114,11 @@ def _stated(top: Path, report: LossReport) -> tuple[dict[int, str] | None, list[
     classes = find_classes([top])
     # Keep parts, actions, and other colors than VOC's.
     for line, usual in zip(class_lines(top / LABEL_MAP), voc_palette().tolist(), strict=False):
-        name, *rest = line.rsplit(":", 3)
-        if len(rest) == 3:
-            color = as_color(rest[0].split(","))
-            kept = None if color == as_color(usual) else color
-            add_class(report, name, {"color": kept, "parts": rest[1], "actions": rest[2]})
+        name, *fields = line.rsplit(":", 3)
+        if len(fields) == 3:
+            color = as_color(fields[0].split(","))
+            other = None if color == as_color(usual) else color
+            add_class(report, name, {"color": other, "parts": fields[1], "actions": fields[2]})
     if classes is None:
         return None, [voc_palette()]
     report.list_classes(dict.fromkeys(classes.names.values()))
@@ -163,8 +163,8 @@ def _image(
 ) -> AnnotatedImage:
     folder = objects.with_name(objects.name.replace(OBJECTS, CLASSES))
     with located(path):
-        found = read_numbers(path, report, [voc_palette()])
-        values, void = found.values, None if is_binary(found) else VOID
+        image = read_numbers(path, report, [voc_palette()])
+        values, void = image.values, None if is_binary(image) else VOID
         hw = checked_hw(*values.shape)
         classes = _classes(folder / path.relative_to(objects), values, report, palettes)
     masks = [
@@ -189,8 +189,8 @@ def _classes(
             raise DataError(
                 f"The class image has the size {numbers.shape}, but the object image {values.shape}"
             )
-    found, first = np.unique(values, return_index=True)
-    return dict(zip(found.tolist(), numbers.reshape(-1)[first].tolist(), strict=True))
+    objects, first = np.unique(values, return_index=True)
+    return dict(zip(objects.tolist(), numbers.reshape(-1)[first].tolist(), strict=True))
 
 
 def encode(
@@ -200,15 +200,15 @@ def encode(
 
     Images in train/, val/ or test/ are listed in these splits, others in val.
     """
-    seen = [replace(image, masks=Masks(m for m in image.masks if not _void(m))) for image in images]
-    names = _names(seen, report, policy)
+    bare = [replace(image, masks=Masks(m for m in image.masks if not _void(m))) for image in images]
+    names = _names(bare, report, policy)
     report_dataset_fields(report, images, policy, (LISTED,), ("parts", "actions"))
     paths = output_paths(images, target / OBJECTS, ".png")
     stem_of = {
         image.file_name: path.relative_to(target / OBJECTS).as_posix().removesuffix(".png")
         for image, path in zip(images, paths, strict=True)
     }
-    for image, plain, path in zip(images, seen, paths, strict=True):
+    for image, plain, path in zip(images, bare, paths, strict=True):
         report_unsupported_fields(report, plain, frozenset({"labels"}))
         report_unlabeled(report, plain)
         void = [_void(mask) for mask in image.masks]
@@ -219,8 +219,8 @@ def encode(
             for mask, hidden in zip(image.masks, void, strict=True)
         ]
         stem = stem_of[image.file_name]
-        place = target / CLASSES / f"{stem}.png"
-        yield place, encode_palette(paint_numbers(image, classes, LossReport()))
+        file = target / CLASSES / f"{stem}.png"
+        yield file, encode_palette(paint_numbers(image, classes, LossReport()))
         if image.file_name != f"{stem}.jpg":
             sides = zip(("height", "width", "depth"), (*image.hw, 3), strict=True)
             size = xml_element("size", [xml_element(name, side) for name, side in sides])
@@ -233,8 +233,8 @@ def encode(
     colors = voc_palette().tolist()
     about = [policy.facts.classes.get(name, {}) for name in names]
     rows = [
-        f"{name}:{r},{g},{b}:{one.get('parts', '')}:{one.get('actions', '')}\n"
-        for name, (r, g, b), one in zip(names, colors[: len(names)], about, strict=True)
+        f"{name}:{r},{g},{b}:{facts.get('parts', '')}:{facts.get('actions', '')}\n"
+        for name, (r, g, b), facts in zip(names, colors[: len(names)], about, strict=True)
     ]
     yield target / LABEL_MAP, to_utf8("".join(["# label:color_rgb:parts:actions\n", *rows]))
 

@@ -75,16 +75,16 @@ def _image(
     masks = []
     for number, element in enumerate(root.iter("object")):
         with report.record(f"object {number}"):
-            corners, found = _corners(element), None
+            corners, mask = _corners(element), None
             label = (element.findtext("name") or "").strip() or UNLABELED
             if corners is not None:
-                found = Mask(_rle(corners, hw), label, extra=_extra(element))
+                mask = Mask(_rle(corners, hw), label, extra=_extra(element))
             elif element.find("bndbox") is None:
                 raise DataError("The object has neither a polygon nor a box.")
-            elif boxes and (found := box_to_mask(_box(element), hw, label)) is not None:
-                found = with_extras(found, _extra(element))
-            if found is not None:
-                masks.append(found)
+            elif boxes and (mask := box_to_mask(_box(element), hw, label)) is not None:
+                mask = with_extras(mask, _extra(element))
+            if mask is not None:
+                masks.append(mask)
             else:
                 report.skip(name, "the box is outside the image" if boxes else "a box alone")
     extra = other_keys({key: _texts(root, key) for key in ("source", "owner")}, ())
@@ -94,15 +94,15 @@ def _image(
 def _extra(element: ET.Element) -> dict[str, Any]:
     """Return an object's data beside its outline: pose, flags, and attributes as in CVAT."""
     values: dict[str, Any] = {
-        one.tag: one.text.strip()
-        for one in element
-        if one.tag not in _OBJECT_KEYS and not len(one) and one.text and one.text.strip()
+        child.tag: child.text.strip()
+        for child in element
+        if child.tag not in _OBJECT_KEYS and not len(child) and child.text and child.text.strip()
     }
     flags = values.keys() & {"truncated", "difficult", "occluded"}
     values |= {key: values[key] not in ("0", "false") for key in flags}
     attributes = {
-        one.findtext("name") or "": one.findtext("value") or ""
-        for one in element.iterfind("attributes/attribute")
+        attribute.findtext("name") or "": attribute.findtext("value") or ""
+        for attribute in element.iterfind("attributes/attribute")
     }
     return other_keys(
         {k: v for k, v in values.items() if v not in _UNSAID} | {"attributes": attributes}, ()
@@ -111,9 +111,9 @@ def _extra(element: ET.Element) -> dict[str, Any]:
 
 def _texts(root: ET.Element, tag: str) -> dict[str, str]:
     return {
-        one.tag: one.text
-        for one in root.iterfind(f"{tag}/*")
-        if one.text and one.text not in _UNSAID
+        child.tag: child.text
+        for child in root.iterfind(f"{tag}/*")
+        if child.text and child.text not in _UNSAID
     }
 
 
@@ -125,9 +125,9 @@ def _image_file(
     here = path.parent
     for folder in (image_root, here, here.parent / VOC_IMAGE_FOLDER):
         for stem in (Path(name).stem, path.stem):
-            if (found := find_image(folder, stem) if stem else None) is not None:
+            if (image := find_image(folder, stem) if stem else None) is not None:
                 inside = here.relative_to(source) if source.is_dir() and folder == here else Path()
-                return (inside / found.name).as_posix(), found
+                return (inside / image.name).as_posix(), image
     return name or f"{path.stem}.jpg", None
 
 

@@ -122,8 +122,8 @@ class LineReader:
         two = self.confidence and self.track and count != BOX
         last = int(one) if count % 2 else 2 * two
         inner, ended = numbers[: count - last], numbers[count - last :]
-        found = Line(label, box=inner) if len(inner) == BOX else Line(label, inner)
-        return self._ended(found, ended)
+        parsed = Line(label, box=inner) if len(inner) == BOX else Line(label, inner)
+        return self._ended(parsed, ended)
 
     def _ended(self, line: Line, numbers: list[str]) -> Line:
         """Return a line with a confidence and a track, or one of both."""
@@ -142,21 +142,21 @@ def line_reader(
         keypoints: Count of keypoint numbers of a pose, if data.yaml states it.
         loose: Whether there is no data.yaml.
     """
-    seen = _Evidence()
+    evidence = _Evidence()
     for path in files:
         with suppress(DataError):  # reported later
             for line in read_text(path).splitlines():
                 if line.strip() and not is_class_line(line):
-                    seen.add(line.split()[1:])
+                    evidence.add(line.split()[1:])
     if keypoints is not None:
         return LineReader(keypoints=keypoints, loose=loose)
-    if (found := seen.keypoints()) and loose:
-        return LineReader(keypoints=found, loose=loose)
-    if seen.even and seen.even == seen.even_tracks and seen.above_one:
+    if (count := evidence.keypoints()) and loose:
+        return LineReader(keypoints=count, loose=loose)
+    if evidence.even and evidence.even == evidence.even_tracks and evidence.above_one:
         return LineReader(confidence=True, track=True, loose=loose)
-    if seen.odd and seen.odd == seen.odd_tracks:
+    if evidence.odd and evidence.odd == evidence.odd_tracks:
         return LineReader(track=True, loose=loose)
-    return LineReader(confidence=bool(seen.odd) and not seen.even, loose=loose)
+    return LineReader(confidence=bool(evidence.odd) and not evidence.even, loose=loose)
 
 
 def is_class_line(line: str) -> bool:
@@ -205,8 +205,8 @@ class _Evidence:
         if len(self.counts) != 1:
             return 0
         count = next(iter(self.counts))
-        found = [count - BOX - last for last, fits in self.poses.items() if fits]
-        return found[0] if found and (self.lines > 1 or 3 * _COCO_KEYPOINTS in found) else 0
+        counts = [count - BOX - last for last, fits in self.poses.items() if fits]
+        return counts[0] if counts and (self.lines > 1 or 3 * _COCO_KEYPOINTS in counts) else 0
 
 
 def _is_pose(numbers: list[str], last: int) -> bool:
@@ -217,11 +217,11 @@ def _is_pose(numbers: list[str], last: int) -> bool:
     x, y, width, height, *points = (float(number) for number in numbers[: BOX + count])
     if min(x - width / 2, y - height / 2) < -0.01 or max(x + width / 2, y + height / 2) > 1.01:
         return False
-    seen = [number for number in range(0, count, 3) if points[number + 2] > _SEEN]
-    return bool(seen) and all(
+    visible = [number for number in range(0, count, 3) if points[number + 2] > _SEEN]
+    return bool(visible) and all(
         abs(points[number] - x) <= _MARGIN * width
         and abs(points[number + 1] - y) <= _MARGIN * height
-        for number in seen
+        for number in visible
     )
 
 
@@ -286,7 +286,7 @@ def read(
     files = {labels: label_texts(labels, source) for labels, _ in places}
     if split is not None:
         chosen = split_files(source)[split]
-        files = {labels: [one for one in few if one in chosen] for labels, few in files.items()}
+        files = {labels: [path for path in few if path in chosen] for labels, few in files.items()}
     described = _yaml_of(source)
     every = chain.from_iterable(files.values())
     reader = line_reader(every, _keypoints_of(described), loose=boxes or described is None)
@@ -351,25 +351,25 @@ def split_files(source: Path) -> dict[str, frozenset[Path]]:
 
     Raises DataError.
     """
-    texts = [one for labels, _ in label_places(source) for one in label_texts(labels, source)]
-    keys = {_key(one.relative_to(source).with_suffix("").as_posix()): one for one in texts}
+    texts = [path for labels, _ in label_places(source) for path in label_texts(labels, source)]
+    keys = {_key(path.relative_to(source).with_suffix("").as_posix()): path for path in texts}
     folders = dict.fromkeys(part for key in keys for part in key[:-1] if role_of(part) in SPLITS)
-    found = {name: {keys[key] for key in keys if name in key[:-1]} for name in folders}
+    splits = {name: {keys[key] for key in keys if name in key[:-1]} for name in folders}
     file = _yaml_of(source)
     document = as_record({} if file is None else _read_yaml(file), "the document")
     for split in SPLITS:
         stated, top = document.get(split) or [], str(document.get("path", ""))
-        places = [str(one) for one in (stated if isinstance(stated, list) else [stated])]
-        if files := {one for place in places for one in _files_at(source, top, place, keys)}:
-            others = {name: few for name, few in found.items() if role_of(name) != split}
-            found = others | {split: files}
-    return {name: frozenset(few) for name, few in found.items()}
+        places = [str(place) for place in (stated if isinstance(stated, list) else [stated])]
+        if files := {path for place in places for path in _files_at(source, top, place, keys)}:
+            others = {name: few for name, few in splits.items() if role_of(name) != split}
+            splits = others | {split: files}
+    return {name: frozenset(few) for name, few in splits.items()}
 
 
 def _key(path: str) -> tuple[str, ...]:
     """Return the parts of a path that images and their labels share."""
     parts = PurePosixPath(path.replace("\\", "/")).parts
-    return tuple(one for one in parts if one not in ("images", "labels", "..", ".", "/"))
+    return tuple(part for part in parts if part not in ("images", "labels", "..", ".", "/"))
 
 
 def _files_at(
@@ -382,11 +382,11 @@ def _files_at(
     if place.endswith(".txt"):
         text = read_text(next(source.rglob(glob.escape(PurePosixPath(place).name)), source / place))
         lines = [_key(line.strip().rpartition(".")[0]) for line in text.splitlines()]
-        return {keys[one[n:]] for one in lines for n in range(len(one)) if one[n:] in keys}
+        return {keys[line[n:]] for line in lines for n in range(len(line)) if line[n:] in keys}
     parts = _key(f"{top}/{place}")
     ends = [parts[n:] for n in range(len(parts) + (not _key(place)))]  # images/: one folder for all
-    found = ({path for key, path in keys.items() if key[: len(end)] == end} for end in ends)
-    return next(filter(None, found), set())
+    matches = ({path for key, path in keys.items() if key[: len(end)] == end} for end in ends)
+    return next(filter(None, matches), set())
 
 
 def _yaml_of(source: Path) -> Path | None:
@@ -440,7 +440,7 @@ class _Lines:
             raise DataError(
                 "The values are separated by commas, but spaces are required, as in 0 0.1 0.2 0.3."
             )
-        read, found = self.reader.read(line), None
+        read, mask = self.reader.read(line), None
         if read.box is None and read.label:
             return _mask(read, hw, self.names)
         if read.box is not None:
@@ -450,11 +450,11 @@ class _Lines:
             box = (left, top, left + wide * width, top + high * height)
             self.corners.add(box, (x * width, y * height, wide * width, high * height), hw)
             if self.boxes:
-                found = box_to_mask(box, hw, _label_of(read.label, self.names))
-        if found is None:
+                mask = box_to_mask(box, hw, _label_of(read.label, self.names))
+        if mask is None:
             off = self.boxes and read.box is not None
             self.report.skip(image, "the box is outside the image" if off else read.kind)
-        return found
+        return mask
 
 
 def _image(path: Path, labels: Path, folders: list[Path], lines: _Lines) -> AnnotatedImage:
@@ -482,11 +482,11 @@ def _find_image(stem: str, folders: list[Path]) -> AnnotatedImage | None:
             return AnnotatedImage(file_name=name, hw=read_hw(image))
     video, _, frame = stem.rpartition("_")
     for folder in folders if video and frame.isdecimal() and int(frame) else ():
-        if (found := find_image(folder, video, VIDEO_SUFFIXES)) is not None:
+        if (file := find_image(folder, video, VIDEO_SUFFIXES)) is not None:
             index = int(frame) - 1
             name = f"{video}/{index:05d}.jpg"
             return AnnotatedImage(
-                file_name=name, hw=video_hw(found), place=SequencePlace(video, index)
+                file_name=name, hw=video_hw(file), place=SequencePlace(video, index)
             )
     return None
 
@@ -521,20 +521,20 @@ def _mask(line: Line, hw: tuple[int, int], names: list[str]) -> Mask:
 
 def _shares(numbers: list[str]) -> Floats:
     """Parse the numbers of a line, 0..1 of the image sides. Raises DataError."""
-    found = np.array([as_number(number, "corner") for number in numbers])
-    if not ((found > -0.5) & (found < 1.5)).all():
+    shares = np.array([as_number(number, "corner") for number in numbers])
+    if not ((shares > -0.5) & (shares < 1.5)).all():
         raise DataError(
             "Corners must be 0 to 1, as fractions of the image sides. The values may be pixels."
         )
-    return found
+    return shares
 
 
 def _label_of(number: str, names: list[str]) -> str:
     """Return the name of a class, or its number if there are no names. Raises DataError."""
-    place = as_whole(number, "class")
-    if place < 0 or (names and place >= len(names)):
-        raise DataError(f"The class {place} is out of range: data.yaml has {len(names)} names.")
-    return names[place] if names else str(place)
+    index = as_whole(number, "class")
+    if index < 0 or (names and index >= len(names)):
+        raise DataError(f"The class {index} is out of range: data.yaml has {len(names)} names.")
+    return names[index] if names else str(index)
 
 
 def read_names(path: Path) -> list[str]:
@@ -621,10 +621,10 @@ def encode(
         report_unlabeled(report, image)
         lines = []
         for number, mask in enumerate(image.masks):
-            place = names.index(mask.label or UNLABELED)
+            index = names.index(mask.label or UNLABELED)
             for ring in single_rings(image, number, report, policy):
                 shares = (ring / image.hw[::-1]).ravel().tolist()
-                lines.append(" ".join([str(place), *(f"{share:.7g}" for share in shares)]) + "\n")
+                lines.append(" ".join([str(index), *(f"{share:.7g}" for share in shares)]) + "\n")
         yield path, "".join(lines).encode()
     report_dataset_fields(report, images, policy, (CLASSES, INFO, LICENSES))
     folders = {

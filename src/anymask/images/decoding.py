@@ -119,7 +119,7 @@ AS_IT_IS = ImageView()
 def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
     chosen = (bands,) if isinstance(bands, int) else tuple(bands)
     least = 0 if len(chosen) == 3 and any(chosen) else 1
-    if len(chosen) not in (1, 3) or any(type(one) is not int or one < least for one in chosen):
+    if len(chosen) not in (1, 3) or any(type(band) is not int or band < least for band in chosen):
         raise InputError(
             f"Invalid bands {bands!r}. Expected one or three whole numbers, counted from 1, "
             "such as (3, 2, 1) for red, green, blue (0 for black)."
@@ -128,21 +128,21 @@ def _check_bands(bands: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _check_ranges(ranges: AnyRanges, bands: int) -> Ranges:
-    found: Ranges = ()
+    parsed: Ranges = ()
     with contextlib.suppress(TypeError, ValueError):
         given: list[Any] = list(ranges)
         each = [given] if given and isinstance(given[0], int | float) else given
-        pairs = [None if one is None else tuple(map(float, one)) for one in each]
-        found = tuple(None if one is None else (one[0], one[1]) for one in pairs)
-        if any(one is not None and len(one) != 2 for one in pairs):
-            found = ()
-    right = all(-np.inf < low < high < np.inf for low, high in filter(None, found))
-    if len(found) not in (1, bands) or not right:
+        pairs = [None if pair is None else tuple(map(float, pair)) for pair in each]
+        parsed = tuple(None if pair is None else (pair[0], pair[1]) for pair in pairs)
+        if any(pair is not None and len(pair) != 2 for pair in pairs):
+            parsed = ()
+    right = all(-np.inf < low < high < np.inf for low, high in filter(None, parsed))
+    if len(parsed) not in (1, bands) or not right:
         raise InputError(
             f"Invalid ranges {ranges!r}. Expected one pair (black, white) for all bands, or a pair "
             f"or None for each of the {bands} bands, such as ((200, 4000), None, (0, 900))."
         )
-    return found
+    return parsed
 
 
 def array_to_image(
@@ -165,7 +165,7 @@ def array_to_image(
         return array
     has_alpha = not view.bands and array.shape[2] in (2, 4)
     color, alpha = (array[..., :-1], array[..., -1]) if has_alpha else (array, None)
-    black = [place for place, band in enumerate(view.bands or ()) if not band]
+    black = [index for index, band in enumerate(view.bands or ()) if not band]
     if array.dtype == np.uint8 and array.shape[2] == 3 and view.is_as_stored:
         return np.ascontiguousarray(array)
     low: Ends
@@ -178,8 +178,8 @@ def array_to_image(
                 f"passed. Pass {'one range' if count == 1 else f'one range or {count}'}."
             )
         pairs = [
-            composite_range(color[..., band : band + 1], name) if one is None else one
-            for band, one in enumerate(view.ranges * (count if len(view.ranges) == 1 else 1))
+            composite_range(color[..., band : band + 1], name) if pair is None else pair
+            for band, pair in enumerate(view.ranges * (count if len(view.ranges) == 1 else 1))
         ]
         low, high = np.array(pairs, np.float64).T
     elif view.stretch is not None:
@@ -519,13 +519,13 @@ def unidentified(file: Any, name: str) -> ImageError:
             f"{_MAX_BANDS} bands. Convert three of the bands to TIFF: gdal_translate "
             f"-b 3 -b 2 -b 1 {shown} rgb.tif"
         )
-    found = recognize_head(head)
-    if head.startswith(TIFF_HEADS[:2]) or (found is not None and found.kind == "image"):
+    input_type = recognize_head(head)
+    if head.startswith(TIFF_HEADS[:2]) or (input_type is not None and input_type.kind == "image"):
         return DamagedImageError(f"{name} is corrupted or truncated. Copy or download it again.")
-    if found is not None:
-        kind = "a supported image" if found.kind == "other" else "an image"
-        remedy = found.remedy.replace("FILE", shown)
-        return ImageError(f"{name} is {found.what}, not {kind}. {remedy}.")
+    if input_type is not None:
+        kind = "a supported image" if input_type.kind == "other" else "an image"
+        remedy = input_type.remedy.replace("FILE", shown)
+        return ImageError(f"{name} is {input_type.what}, not {kind}. {remedy}.")
     return DamagedImageError(
         f"{name} is not a supported image, or its first bytes are corrupted (it starts "
         f"with {head[:8]!r}). Expected JPEG, PNG, WebP, TIFF, ... Convert it to PNG, "

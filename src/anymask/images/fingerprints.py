@@ -50,22 +50,22 @@ def first_alike(prints: Sequence[Floats | None], others: Sequence[Floats | None]
 
     Only fingerprints of similar mean are compared: those of duplicates differ by at most MAX_MEAN.
     """
-    kept = [place for place, one in enumerate(others) if one is not None]
-    found = [-1] * len(prints)
-    if not kept:
-        return found
-    table = np.stack([others[place] for place in kept])  # type: ignore[misc]  # none is None
+    indices = [index for index, fingerprint in enumerate(others) if fingerprint is not None]
+    matches = [-1] * len(prints)
+    if not indices:
+        return matches
+    table = np.stack([others[index] for index in indices])  # type: ignore[misc]  # none is None
     means = table[:, 1:].mean(1)
     order = np.argsort(means, kind="stable")
-    table, means, places = table[order], means[order], np.array(kept)[order]
-    for number, one in enumerate(prints):
-        if one is None:
+    table, means, places = table[order], means[order], np.array(indices)[order]
+    for number, fingerprint in enumerate(prints):
+        if fingerprint is None:
             continue
-        middle = one[1:].mean()
+        middle = fingerprint[1:].mean()
         near = slice(*np.searchsorted(means, [middle - MAX_MEAN, middle + MAX_MEAN]))
-        apart = np.abs(table[near, 1:] - one[1:])
-        alike = np.abs(table[near, 0] / one[0] - 1) <= ASPECT
+        apart = np.abs(table[near, 1:] - fingerprint[1:])
+        alike = np.abs(table[near, 0] / fingerprint[0] - 1) <= ASPECT
         alike &= (apart.mean(1) <= MAX_MEAN) & (apart.max(1) <= MAX_CELL)
         if alike.any():
-            found[number] = int(places[near][alike].min())
-    return found
+            matches[number] = int(places[near][alike].min())
+    return matches

@@ -99,8 +99,8 @@ def _header(file: BinaryIO) -> tuple[dict[str, float] | None, str]:
             if not number and not block.strip(b"\0 "):
                 return None, ""
             raise EOFError("The header is incomplete")
-        for place in range(0, _FITS_BLOCK, _FITS_CARD):
-            card = block[place : place + _FITS_CARD].decode("ascii", "replace")
+        for start in range(0, _FITS_BLOCK, _FITS_CARD):
+            card = block[start : start + _FITS_CARD].decode("ascii", "replace")
             name, mark, value = card[:8].strip(), card[8:10], card[10:].strip()
             if name == "END":
                 return cards, kind
@@ -110,8 +110,8 @@ def _header(file: BinaryIO) -> tuple[dict[str, float] | None, str]:
                 kind = value.partition("/")[0].strip(" '")
             elif value.startswith("T"):
                 cards[name] = 1
-            elif found := _CARD_NUMBER.match(value):
-                cards[name] = float(found[0].upper().replace("D", "E"))
+            elif match := _CARD_NUMBER.match(value):
+                cards[name] = float(match[0].upper().replace("D", "E"))
     raise EOFError("The header has no end")
 
 

@@ -155,7 +155,7 @@ def recognize_head(head: bytes) -> InputType | None:
         return _other("a web page", "Download the image itself")
     if text.startswith(b"<svg") or (text.startswith(b"<?xml") and b"<svg" in text):
         return _other("an SVG drawing", "Convert it to an image: rsvg-convert FILE -o drawing.png")
-    return next((one for begin, one in _BEGINNINGS if head.startswith(begin)), None)
+    return next((input_type for begin, input_type in _BEGINNINGS if head.startswith(begin)), None)
 
 
 def recognize(path: Path) -> InputType | None:
@@ -165,16 +165,16 @@ def recognize(path: Path) -> InputType | None:
         return _recognize_file(path)
     if any((path / name).is_file() for name in (".zattrs", ".zgroup", "zarr.json")):
         return InputType("an OME-Zarr scan", "scan")
-    found: dict[InputType, list[Path]] = {}
+    files: dict[InputType, list[Path]] = {}
     for file in islice(_files_in(path), _LOOKED_AT):
-        if one := _recognize_file(file):
-            found.setdefault(one, []).append(file)
-    if not found:
+        if kind := _recognize_file(file):
+            files.setdefault(kind, []).append(file)
+    if not files:
         return None
-    most = max(found, key=lambda one: len(found[one]))
+    most = max(files, key=lambda kind: len(files[kind]))
     if most == _DICOM:
         return InputType("a folder of a DICOM series", "scan")
-    return InputType(f"a folder of {_NOUNS[most.kind]}", most.kind, found[most][0])
+    return InputType(f"a folder of {_NOUNS[most.kind]}", most.kind, files[most][0])
 
 
 def _recognize_file(path: Path) -> InputType | None:
@@ -182,32 +182,32 @@ def _recognize_file(path: Path) -> InputType | None:
         if not path.is_file():  # reading a pipe would block
             return None
         with path.open("rb") as file:
-            found = recognize_head(file.read(INSPECTED_BYTES))
+            input_type = recognize_head(file.read(INSPECTED_BYTES))
     except (OSError, ValueError):
         return None
-    return None if found is None or found.kind == "other" else found
+    return None if input_type is None or input_type.kind == "other" else input_type
 
 
 def suggest_command(path: Path, requested: ExpectedInput) -> str | None:
     """Describe an unsuitable input and the command to use instead; None if it is suitable or
     unknown."""
-    found = recognize(path)
-    if found is None or (found.kind == requested and found.first is None):
+    input_type = recognize(path)
+    if input_type is None or (input_type.kind == requested and input_type.first is None):
         return None
     is_folder = path.is_dir()
-    reason = "" if is_folder or found.kind == "other scan" else _NOT_THIS[requested]
-    remedy, target = found.remedy, found.first or path
-    if is_folder and found.kind == "image":
+    reason = "" if is_folder or input_type.kind == "other scan" else _NOT_THIS[requested]
+    remedy, target = input_type.remedy, input_type.first or path
+    if is_folder and input_type.kind == "image":
         remedy, target = "Segment them with: anymask everything FILE -o out/", path
     remedy = remedy.replace("FILE", shlex.quote(str(target)))
-    return f"{str(path)!r} is {found.what}{reason}. {remedy}."
+    return f"{str(path)!r} is {input_type.what}{reason}. {remedy}."
 
 
 def suggest_single_image(path: Path, requested: ExpectedInput, *, is_map: bool) -> str:
     """Like `suggest_command`, for a single image where a scan or a video is required."""
-    found = InputType("a map (GeoTIFF)", "map") if is_map else InputType("one image", "image")
-    remedy = found.remedy.replace("FILE", shlex.quote(str(path)))
-    return f"{str(path)!r} is {found.what}{_NOT_THIS[requested]}. {remedy}."
+    input_type = InputType("a map (GeoTIFF)", "map") if is_map else InputType("one image", "image")
+    remedy = input_type.remedy.replace("FILE", shlex.quote(str(path)))
+    return f"{str(path)!r} is {input_type.what}{_NOT_THIS[requested]}. {remedy}."
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

@@ -492,24 +492,24 @@ def list_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
         ImageError: A path is missing, or no file matches.
     """
     if not isinstance(where, str | Path):
-        return [path for one in where for path in list_images(one)]
+        return [path for source in where for path in list_images(source)]
     path = Path(where)
     if path.is_dir():
-        if not (found := list(find_images(path))):
+        if not (paths := list(find_images(path))):
             from anymask.images.kinds import suggest_command
 
             if message := suggest_command(path, "image"):
                 raise ImageError(message)
             raise ImageError(f"The folder {str(path)!r} contains no images. Check the path.")
-        return found
+        return paths
     if path.exists():
         return [path]
     if not any(sign in str(where) for sign in _PATTERN):
         raise ImageError(f"File not found: {str(path)!r}. Check the path.")
     fitting = glob.glob(str(where), recursive=True)  # noqa: PTH207 - patterns may be absolute
-    if not (found := sorted(path for path in map(Path, fitting) if path.is_file())):
+    if not (paths := sorted(path for path in map(Path, fitting) if path.is_file())):
         raise ImageError(f"No file matches {str(where)!r}. Check the pattern.")
-    return found
+    return paths
 
 
 def fetch_image(address: str, most_bytes: int = MAX_DOWNLOAD_BYTES) -> bytes:

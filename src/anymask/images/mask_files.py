@@ -179,10 +179,10 @@ def load_mask(path: str | Path, mask_values: MaskValues = "auto") -> NDArray[Any
             raise ImageError(
                 f"{str(path)!r} is not a readable array file. Save it again with numpy.save."
             ) from error
-    found = read_mask_image(path, mask_values)
-    if (count := int(np.count_nonzero(np.unique(found.values)))) > 1 and mask_values == "auto":
+    mask = read_mask_image(path, mask_values)
+    if (count := int(np.count_nonzero(np.unique(mask.values)))) > 1 and mask_values == "auto":
         raise ImageError(
             f"{str(path)!r} contains {count} objects, which differ in color or value, but one is "
             'required. Pass --mask-values binary (in Python mask_values="binary") to merge them.'
         )
-    return found.values > 0
+    return mask.values > 0

@@ -55,8 +55,8 @@ def interpret(stored: MaskPixels, requested: MaskValues, name: str) -> tuple[NDA
             return _as_labels(values, alpha, name), False
         values = stored.palette[values]
     if requested == "auto" and alpha is not None:
-        seen = values[alpha > 0]
-        if not len(seen) or (seen == seen[:1]).all():  # one color: the alpha channel is the mask
+        visible = values[alpha > 0]
+        if not len(visible) or (visible == visible[:1]).all():  # one color: alpha is the mask
             return _cut(alpha, int(alpha.max())), False
     values = _without_hidden(values, alpha)
     colored = values.ndim == 3 and not _is_gray(values)
@@ -167,10 +167,10 @@ def _as_labels(values: NDArray[Any], alpha: UintImage | None, name: str) -> NDAr
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
     if values.dtype.kind == "f":
-        found = values.astype(np.int64) if np.isfinite(values).all() else np.zeros((0, 0))
-        if found.shape != values.shape or not (found == values).all():
+        labels = values.astype(np.int64) if np.isfinite(values).all() else np.zeros((0, 0))
+        if labels.shape != values.shape or not (labels == values).all():
             raise _ambiguous(name, "fractions, which are no label values")
-        values = found
+        values = labels
     if values.dtype.kind == "i" and values.size and values.min() < 0:
         raise _ambiguous(name, f"the value {values.min()}, and label values are at least 0")
     return values

@@ -90,7 +90,7 @@ def _opener(file: Any) -> tuple[str, str, Any] | None:
         fits = head.startswith(FITS)
         what, opened = ("a FITS file", open_fits) if fits else ("an MRC file", open_mrc)
         return "", what, lambda file: nullcontext(opened(file))
-    return next((kinds[one] for one in kinds if head.startswith(one)), None)
+    return next((kinds[magic] for magic in kinds if head.startswith(magic)), None)
 
 
 @contextmanager
@@ -177,10 +177,10 @@ def _loops(sizes: Mapping[str, int]) -> dict[str, int]:
 
 def _steps(sizes: Mapping[str, int], page: int) -> dict[str, int]:
     """Return the position of a page along each of these axes."""
-    found: dict[str, int] = {}
+    steps: dict[str, int] = {}
     for axis, length in reversed(_loops(sizes).items()):
-        page, found[axis] = divmod(page, length)
-    return found
+        page, steps[axis] = divmod(page, length)
+    return steps
 
 
 def _channels_last(array: NDArray[Any], sizes: Mapping[str, int]) -> NDArray[Any]:  # (H, W, C)

@@ -131,14 +131,14 @@ def read_planes(path: Path) -> Planes:
     if pixel is None and facts.a_unit > 0:
         pixel = _sized(1 / facts.a_unit, facts.unit)
     along = dict(pages.axes).get("C", 1)
-    found = Planes(pages, pixel=pixel, deep=deep or facts.deep)
+    planes = Planes(pages, pixel=pixel, deep=deep or facts.deep)
     if along > 1:
-        return replace(found, channels=_named(names, along, "Channel"), colors=False)
+        return replace(planes, channels=_named(names, along, "Channel"), colors=False)
     if facts.samples > 1:
         return replace(
-            found, channels=_named(names, facts.samples, "Band"), bands=True, colors=facts.colors
+            planes, channels=_named(names, facts.samples, "Band"), bands=True, colors=facts.colors
         )
-    return found
+    return planes
 
 
 def _is_deep(file: BinaryIO) -> bool:
@@ -210,7 +210,7 @@ def _read_ome(text: str) -> tuple[tuple[str, ...], PixelSize | None]:
         root = ET.fromstring(text)
         space = root.tag.partition("}")[0] + "}" if "}" in root.tag else ""
         pixels: Any = root.find(f"{space}Image/{space}Pixels")
-        names = tuple(one.get("Name", "")[:40] for one in pixels.findall(f"{space}Channel"))
+        names = tuple(channel.get("Name", "")[:40] for channel in pixels.findall(f"{space}Channel"))
         unit = pixels.get("PhysicalSizeXUnit", "µm")
         return names, _sized(float(pixels.get("PhysicalSizeX")), unit)
     return names, None
@@ -252,8 +252,8 @@ def read_value_ranges(path: Path, page: int = 0) -> list[ChannelRange]:
     array, name = load_channels(path, page), repr(str(path))
     names = planes.channels or (("Grey",) if array.shape[2] < 3 else ())
     return [
-        ChannelRange(one, float(band.min()), float(band.max()), *composite_range(band, name))
-        for one, band in zip(names, np.dsplit(array, array.shape[2]), strict=False)
+        ChannelRange(channel, float(band.min()), float(band.max()), *composite_range(band, name))
+        for channel, band in zip(names, np.dsplit(array, array.shape[2]), strict=False)
     ]
 
 
@@ -283,7 +283,7 @@ def load_channels(
             pages = [planes.view(page, channel, ImageView()).page for channel in range(along)]
         elif is_unnamed and count is not None and planes.pages.count == count > 1:
             pages = list(range(count))
-    parts = [np.asarray(read_view(source, ImageView(page=one, raw=True))) for one in pages]
+    parts = [np.asarray(read_view(source, ImageView(page=number, raw=True))) for number in pages]
     if len({part.shape for part in parts}) > 1:
         raise ImageError(
             f"The pages of {str(source)!r} differ in size, so they are no channels of one image."
@@ -361,8 +361,8 @@ def stored_values(
     else:
         with contextlib.suppress(AnymaskError, OSError):
             planes = read_planes(path)
-            place = planes.place_of(getattr(image, "page", 0))
-            values, pixel = load_channels(path, place), planes.pixel
+            page = planes.place_of(getattr(image, "page", 0))
+            values, pixel = load_channels(path, page), planes.pixel
     if values is None or values.shape[:2] != image_hw:
         return None
     if values.shape[2] == 3 and (values == values[..., :1]).all():

@@ -139,8 +139,8 @@ def read_deep_colors(image: Image.Image, file: BinaryIO, page: int) -> NDArray[A
     file.seek(0)
     data = np.frombuffer(file.read(), np.uint8)
     if image.format == "TIFF":
-        found, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
-        array = pages[0] if found and len(pages) else None
+        decoded, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+        array = pages[0] if decoded and len(pages) else None
     else:
         array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if array is None or array.ndim != 3 or array.dtype.itemsize < 2:
@@ -358,8 +358,8 @@ def open_tiff(file: BinaryIO) -> Iterator[Any]:
                 raise ImageError(f"Its OME-XML declares more than {_MAX_PLANES} planes")
             yield document
     except Exception as error:
-        found = _NO_CODEC.search(str(error))
-        codec = found[1] if found else ""
+        match = _NO_CODEC.search(str(error))
+        codec = match[1] if match else ""
         if isinstance(error, ImportError) and error.name != "tifffile":
             codec = "Zstandard"  # in Python 3.14 and later
         if not codec:
@@ -382,7 +382,7 @@ def check_segments(page: Any, name: str) -> None:
 
     key, file = page.keyframe, page.parent.filehandle
     expected = prod(key.chunks) * key.dtype.itemsize
-    parts = [one for one in zip(page.dataoffsets, page.databytecounts, strict=False) if one[1]]
+    parts = [part for part in zip(page.dataoffsets, page.databytecounts, strict=False) if part[1]]
     ratio = {_STORED: 1}.get(key.compression, DEFLATE_RATIO if key.compression in _DEFLATE else 0)
     if ratio and len(parts) * expected > file.size * ratio + _HARMLESS:
         raise ImageError(

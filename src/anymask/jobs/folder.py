@@ -122,7 +122,9 @@ class Summary:
             "workers": job.workers,
             "engine": job.engine,
             **counted,
-            "failures": [{"file": str(one.image), "reason": one.reason} for one in self.failures],
+            "failures": [
+                {"file": str(failure.image), "reason": failure.reason} for failure in self.failures
+            ],
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.rate, 4),
             "machine": asdict(this_machine()),

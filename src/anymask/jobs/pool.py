@@ -179,7 +179,9 @@ class _Pool(Generic[Item, Result]):
                     yield ItemStep(self._items[number], *step)
             if not done:
                 yield Idle()
-            broken = [one for one in done if isinstance(one.exception(), BrokenProcessPool)]
+            broken = [
+                future for future in done if isinstance(future.exception(), BrokenProcessPool)
+            ]
             for future in done.difference(broken):
                 yield ItemDone(self.out.pop(future), future.result())
             if broken:
@@ -200,7 +202,7 @@ class _Pool(Generic[Item, Result]):
         if workers:
             expected = (0, -signal.SIGTERM, _ENDED)
             self.death = exit_text(
-                min((one.exitcode for one in workers), key=expected.__contains__)
+                min((worker.exitcode for worker in workers), key=expected.__contains__)
             )
 
 

@@ -120,7 +120,7 @@ def load_cached(
         if not same_file and inputs_of_result["image"] != image.pixels_hash:  # same: not decoded
             return None
         records, shown = read_sa1b(document["annotations"]), document["image"]
-        if any(one.rle.size != (shown["height"], shown["width"]) for one in records):
+        if any(mask.rle.size != (shown["height"], shown["width"]) for mask in records):
             return None
         if shown["file_name"] != image.name:  # a copy, or the job now has another source folder
             write_json(path, document | {"image": shown | {"file_name": image.name}})

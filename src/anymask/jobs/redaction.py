@@ -131,7 +131,7 @@ def only_named(
         key: AnnotatedImage(
             file_name=image.file_name,
             hw=image.hw,
-            masks=Masks([one for one in image.masks if (one.label or "").lower() in requested]),
+            masks=Masks([mask for mask in image.masks if (mask.label or "").lower() in requested]),
         )
         for key, image in images.items()
     }
@@ -159,8 +159,8 @@ class RedactTask:
     @classmethod
     def plan(cls, source: Any, settings: dict[str, Any]) -> tuple[Source, RedactTask]:
         """Settings: `labels`, `names`, `mask_values`, `how`, `colour` and `force`."""
-        own = ["labels", "names", "mask_values", "how", "color", "force"]
-        check_keywords(settings, [*own, "shard", "output_shards"])
+        keys = ["labels", "names", "mask_values", "how", "color", "force"]
+        check_keywords(settings, [*keys, "shard", "output_shards"])
         if settings.get("labels") is None:
             raise InputError("Labels are required. Pass labels=FILE.")
         images = image_paths(source)
@@ -168,8 +168,8 @@ class RedactTask:
             images, settings["labels"], settings.get("names", ()),
             settings.get("mask_values", "auto"),
         )  # fmt: skip
-        look = {name: settings[name] for name in ("how", "color", "force") if name in settings}
-        return images, cls(labels, **look)
+        style = {name: settings[name] for name in ("how", "color", "force") if name in settings}
+        return images, cls(labels, **style)
 
     def open(self) -> RedactWork:
         """Create the work. Nothing is loaded."""

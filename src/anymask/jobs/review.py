@@ -80,10 +80,10 @@ class Redaction:
                 f"labels of a project, run: anymask project export {self.labels} -o reviewed.json"
             )
         paths = (images,) if isinstance(images, Path) else images
-        folders = [one if one.is_dir() else one.parent for one in paths]
+        folders = [path if path.is_dir() else path.parent for path in paths]
         named = isinstance(images, Path) and not images.is_dir()
         inside = [self.out.resolve(), *([] if named else self.out.resolve().parents)]
-        among = [one for one in folders if one.resolve() in inside]
+        among = [folder for folder in folders if folder.resolve() in inside]
         if among and not (named and image_format(suffix_of(self.out))):
             raise InputError(
                 f"The output {str(self.out)!r} is inside the input folder. Choose a "

@@ -130,7 +130,7 @@ def parse_ranges(text: str) -> Ranges:
         InputError: The text is invalid.
     """
     try:
-        pairs = [one.partition(":") for one in text.replace(",", " ").split()]
+        pairs = [part.partition(":") for part in text.replace(",", " ").split()]
         return tuple(
             None if (low, high) == ("", "") else (float(low), float(high)) for low, _, high in pairs
         )
@@ -332,7 +332,7 @@ def parse_names(text: str) -> Names:
 
 def check_names(names: object) -> None:
     """Raise InputError if the value is not a names setting."""
-    listed = isinstance(names, tuple | list) and all(isinstance(one, str) for one in names)
+    listed = isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
     if names is not None and not isinstance(names, Path) and not (listed and names):
         raise InputError(
             f'Names must be a list of words, ["all"], a path or None, got {str(names)[:60]!r}.'
@@ -630,17 +630,17 @@ class FolderJob:
         if isinstance(self.source, Path) and not self.source.is_dir():
             return list(self._pages(ImageItem(self.source, self.output / self.source.stem)))
         part, parts = self.shard
-        found: list[ImageItem] = []
+        items: list[ImageItem] = []
         for below, group in groupby(self._placed(unreadable), key=lambda pair: pair[1].parent):
-            images = {place.name: image for image, place in group}
+            images = {path.name: image for image, path in group}
             for name, short in output_names(list(images)).items():
-                place = below / name
-                if parts == 1 or place_number(place) % parts == part - 1:
+                path = below / name
+                if parts == 1 or place_number(path) % parts == part - 1:
                     shards = self.output_shards
-                    folder = f"sa_{place_number(place) % shards:06d}" if shards else ""
+                    folder = f"sa_{place_number(path) % shards:06d}" if shards else ""
                     stem = self.output / folder / below / short
-                    found += self._pages(ImageItem(images[name], stem, place=place))
-        return found
+                    items += self._pages(ImageItem(images[name], stem, place=path))
+        return items
 
     def _placed(self, unreadable: Callable[[OSError], None] | None) -> Iterable[tuple[Path, Path]]:
         """Images of all shards with relative paths, one subfolder after the other."""
@@ -709,13 +709,13 @@ def _side_by_side(
                 "overwrite each other. Run the command once per drive."
             ) from None
     for path in paths:
-        source, place = kept[path], path.relative_to(base or path.parent)
+        source, relative = kept[path], path.relative_to(base or path.parent)
         if path not in folders:
-            yield source, place
+            yield source, relative
             continue
         _check_apart(source, output)
         for image, inside in _of_folder(source, output, unreadable):
-            yield image, place / inside
+            yield image, relative / inside
 
 
 def _check_apart(source: Path, output: Path) -> None:

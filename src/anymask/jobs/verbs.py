@@ -122,7 +122,7 @@ def _split(
     settings: Mapping[str, Any], kinds: Iterable[type], also: Iterable[str]
 ) -> list[dict[str, Any]]:
     """Settings of each class, by name. Raises InputError for one that is in none and not `also`."""
-    known = [[one.name for one in fields(kind)] for kind in kinds]
+    known = [[field.name for field in fields(kind)] for kind in kinds]
     check_keywords(settings, [*chain(*known), *JOB_SETTINGS, *also])
     return [{name: settings[name] for name in names if name in settings} for names in known]
 
@@ -309,13 +309,13 @@ class BoxLabels:
             except DataError as error:
                 lost.append(str(error))
                 continue
-            place = str(output_stem(image.file_name))  # labels may contain ../../a.jpg
-            if place in images:
+            stem = str(output_stem(image.file_name))  # labels may contain ../../a.jpg
+            if stem in images:
                 raise DataError(
-                    f"{stream.source}: Two images have the name {place!r}. Pass the "
+                    f"{stream.source}: Two images have the name {stem!r}. Pass the "
                     "labels of one split at a time."
                 )
-            images[place] = image
+            images[stem] = image
         if not images:
             raise DataError(lost[0])
         return cls(stream.name, images, tuple(image_paths), tuple(lost))
@@ -392,10 +392,10 @@ class BoxesWork(MaskWork):
         present = [box for box in boxes if box is not None]
         answers: list[Mask] = []
         for start in range(0, len(present), BOX_BATCH_SIZE):
-            found = self.model.segment(
+            masks = self.model.segment(
                 pixels.pixels, boxes=cut_boxes(present[start : start + BOX_BATCH_SIZE], image.hw)
             )
-            answers += [replace(mask, source_image=None) for mask in found]
+            answers += [replace(mask, source_image=None) for mask in masks]
         left = iter(answers)
         return [
             mask if box is None else replace(next(left), label=mask.label)
@@ -554,10 +554,10 @@ class CutoutWork(MaskWork):
         if self.finder is not None:
             return self.finder.find(image, item, on_step)
         try:
-            found = prompted_object(self.model, image.pixels, image.shown, self.task.prompt)
+            mask = prompted_object(self.model, image.pixels, image.shown, self.task.prompt)
         except PromptError as error:  # other images of the folder may be larger
             raise InputError(str(error)) from error
-        return [] if found is None else [replace(found, source_image=None)]
+        return [] if mask is None else [replace(mask, source_image=None)]
 
     def draws(self, records: Sequence[Mask]) -> bool:
         return any(mask.area for mask in records)
@@ -618,15 +618,15 @@ def _labeled_vectors(
     counts: dict[str, int] = {}
     for stream in streams:
         for image in follow(stream, "photos", stream.length()):
-            chosen = []
+            masks = []
             for mask in image.objects:
                 if mask.label is not None and counts.get(mask.label, 0) < most:
                     counts[mask.label] = counts.get(mask.label, 0) + 1
-                    chosen.append(mask)
-            if chosen:
+                    masks.append(mask)
+            if masks:
                 vectors = mask_vectors(
-                    model.runtime, stream.pixels(image), [one.rle for one in chosen]
+                    model.runtime, stream.pixels(image), [mask.rle for mask in masks]
                 )
-                for mask, vector in zip(chosen, vectors, strict=True):
+                for mask, vector in zip(masks, vectors, strict=True):
                     assert mask.label is not None
                     yield mask.label, vector[None]

@@ -60,9 +60,9 @@ class BandView:
             return bands
         first, second = bands.astype(np.float32)
         total = first + second
-        found = np.zeros((1, *total.shape), np.float32)
-        np.divide(first - second, total, out=found[0], where=total != 0)
-        return found
+        ratio = np.zeros((1, *total.shape), np.float32)
+        np.divide(first - second, total, out=ratio[0], where=total != 0)
+        return ratio
 
     def image(self, bands: NDArray[Any]) -> UintImage:
         """Convert a window (C, h, w) to an RGB image (h, w, 3) uint8."""
@@ -108,17 +108,17 @@ def choose_bands(dataset: Any, colors: str, numbers: tuple[int, ...] | None) -> 
 
 def _own_colors(dataset: Any) -> tuple[tuple[int, ...], UintImage | None]:
     """Natural color bands of a map, and its palette or None."""
-    seen = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind.name != "alpha"]
-    if len(seen) == 1 and dataset.colorinterp[0].name == "palette":
+    bands = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind.name != "alpha"]
+    if len(bands) == 1 and dataset.colorinterp[0].name == "palette":
         palette = np.zeros((256, 3), np.uint8)
         for value, color in dataset.colormap(1).items():
             if 0 <= value < 256:
                 palette[value] = color[:3]
         return (1,), palette
-    if len(seen) < 3:
-        return (seen[0] if seen else 1,), None
+    if len(bands) < 3:
+        return (bands[0] if bands else 1,), None
     roles = [number for role in PRESETS["rgb"] if (number := _role(dataset, role))]
-    return tuple(roles if len(roles) == 3 else seen[:3]), None
+    return tuple(roles if len(roles) == 3 else bands[:3]), None
 
 
 def _find_band(dataset: Any, role: str, preset: str) -> int:
@@ -167,7 +167,7 @@ def choose_ranges(
         ranges: Values instead of percentiles, for all bands or for each.
     """
     if ranges is not None and None not in ranges:
-        return np.array([one for one in ranges if one is not None], np.float64).T
+        return np.array([pair for pair in ranges if pair is not None], np.float64).T
     if stretch is None:
         if view.index:
             return np.array([[-1.0], [1.0]])
@@ -176,11 +176,11 @@ def choose_ranges(
     ends = BAND_PERCENTILES if stretch is None else stretch
     parts = [view.values(bands)[:, valid] for bands, valid in _samples(dataset, view.bands)]
     values = np.concatenate(parts, axis=1).astype(np.float64) if parts else np.zeros((1, 0))
-    found = []
+    limits = []
     for band in values:
         finite = band[np.isfinite(band)]
-        found.append(np.percentile(finite, ends) if finite.size else (0.0, 1.0))
-    return np.array(found, np.float64).T
+        limits.append(np.percentile(finite, ends) if finite.size else (0.0, 1.0))
+    return np.array(limits, np.float64).T
 
 
 def _samples(dataset: Any, bands: tuple[int, ...]) -> Iterator[tuple[NDArray[Any], BoolArray]]:
@@ -192,8 +192,8 @@ def _samples(dataset: Any, bands: tuple[int, ...]) -> Iterator[tuple[NDArray[Any
     ]
     for y in starts[0]:
         for x in starts[1]:
-            place = (
+            window = (
                 (y, min(y + _SAMPLE_SIDE, dataset.height)),
                 (x, min(x + _SAMPLE_SIDE, dataset.width)),
             )
-            yield dataset.read(bands, window=place), dataset.dataset_mask(window=place) > 0
+            yield dataset.read(bands, window=window), dataset.dataset_mask(window=window) > 0

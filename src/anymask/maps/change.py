@@ -93,16 +93,16 @@ def _coarse(first: Scene, second: Scene) -> Floats:
         scale = min(1.0, side / max(height, width))
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         (before, here), (after, there) = (
-            one.read_scaled((0, 0, width, height), size) for one in (first, second)
+            scene.read_scaled((0, 0, width, height), size) for scene in (first, second)
         )
         # From scene pixels to indices of the reduced map, whose pixel centers are whole numbers.
         index = np.array(
             [[size[1] / width, 0, -0.5], [0, size[0] / height, -0.5], [0, 0, 1]], np.float64
         )
         start = index @ transform @ np.linalg.inv(index)
-        found = _ecc(before, after, here & there, start, cv2.MOTION_EUCLIDEAN)
-        if found is not None:
-            transform = np.linalg.inv(index) @ found @ index
+        warp = _ecc(before, after, here & there, start, cv2.MOTION_EUCLIDEAN)
+        if warp is not None:
+            transform = np.linalg.inv(index) @ warp @ index
         if scale == 1:
             break
     return transform
@@ -117,11 +117,11 @@ def _refined(first: Scene, second: Scene, transform: Floats) -> Floats:
         corner[:2, 2] = np.array(window[:2]) + 0.5
         start = np.linalg.inv(corner) @ transform @ corner
         start[:2, :2] = np.eye(2)
-        found = _ecc(before, after, here & there, start, cv2.MOTION_TRANSLATION)
-        if found is not None:
+        warp = _ecc(before, after, here & there, start, cv2.MOTION_TRANSLATION)
+        if warp is not None:
             center = (np.array(window[:2]) + np.array(window[2:])) / 2
             places.append(center)
-            targets.append(center + found[:2, 2])
+            targets.append(center + warp[:2, 2])
     if len(places) < _AGREEING:
         return transform
     fitted, inliers = cv2.estimateAffinePartial2D(
@@ -138,7 +138,7 @@ def _ecc(
     """Transform (3, 3) of pixel indices by ECC; None if it does not improve the correlation."""
     if np.count_nonzero(valid) < SAMPLE_SIDE:
         return None
-    gray, other = (cv2.cvtColor(one, cv2.COLOR_RGB2GRAY) for one in (before, after))
+    gray, other = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (before, after))
     mask = valid.astype(np.uint8)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ECC_ROUNDS, _PRECISION)
     size = gray.shape[::-1]
@@ -149,13 +149,13 @@ def _ecc(
         return None
     same = np.eye(2, 3, dtype=np.float32)
     scores = []
-    for one in (same, warp):
+    for matrix in (same, warp):
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        seen = cv2.warpAffine(mask, one, size, flags=how) * mask > 0
-        if np.count_nonzero(seen) < SAMPLE_SIDE:
+        covered = cv2.warpAffine(mask, matrix, size, flags=how) * mask > 0
+        if np.count_nonzero(covered) < SAMPLE_SIDE:
             return None
-        moved = cv2.warpAffine(other, one, size, flags=how)
-        scores.append(_correlation(_smoothed(gray)[seen], _smoothed(moved)[seen]))
+        moved = cv2.warpAffine(other, matrix, size, flags=how)
+        scores.append(_correlation(_smoothed(gray)[covered], _smoothed(moved)[covered]))
     if scores[1] < max(_MIN_CORRELATION, scores[0] + _MIN_CORRELATION_GAIN):
         return None
     return np.vstack([warp, [0, 0, 1]]).astype(np.float64)
@@ -205,14 +205,14 @@ def aligned(second: Scene, first: Scene, register: bool = True) -> Iterator[Scen
                 raise InputError(
                     f"{first.name} and {second.name} do not overlap. Use maps of the same area."
                 )
-        found = registration(first, scene) if register else None
-        if found is not None:
+        transform = registration(first, scene) if register else None
+        if transform is not None:
             scale = np.diag([*first.step, 1.0])
-            moved = Affine(*(scale @ found @ np.linalg.inv(scale))[:2].ravel().tolist())
+            moved = Affine(*(scale @ transform @ np.linalg.inv(scale))[:2].ravel().tolist())
             scene = stack.enter_context(
                 _warped(replace(second, step=first.step), first, ours.transform * moved)
             )
-            scene.about["registered"] = found[:2].round(6).tolist()
+            scene.about["registered"] = transform[:2].round(6).tolist()
         yield scene
 
 
@@ -239,7 +239,7 @@ class ColorLine:
     def changed(self, first: UintImage, second: UintImage) -> BoolArray:  # (h, w, 3) -> (h, w)
         """Pixels whose color changed. Pixels that are equal in both maps never count."""
         before, after = (
-            cv2.GaussianBlur(one, (5, 5), 0).astype(np.float32) for one in (first, second)
+            cv2.GaussianBlur(image, (5, 5), 0).astype(np.float32) for image in (first, second)
         )
         apart = np.abs(before - (after * self.gain + self.bias))
         least = np.maximum(_LEVELS, _NOISE * self.noise)
@@ -320,14 +320,14 @@ class ChangeProcessor(TileProcessor):
         if not changed.any():
             return []
         old, new = self._changed_masks(before, changed), self._changed_masks(after, changed)
-        agree = rle_iou([one.rle for one in old], [one.rle for one in new]) > MERGE_IOU
+        agree = rle_iou([mask.rle for mask in old], [mask.rle for mask in new]) > MERGE_IOU
         twins = np.concatenate([agree.any(axis=1), agree.any(axis=0)])
-        found = [
-            replace(one, label="changed" if twin else self._label(one, changed, before, after))
-            for number, (one, twin) in enumerate(zip([*old, *new], twins, strict=True))
+        masks = [
+            replace(mask, label="changed" if twin else self._label(mask, changed, before, after))
+            for number, (mask, twin) in enumerate(zip([*old, *new], twins, strict=True))
             if number < len(old) or not twin
         ]
-        return Cutting(window, self.scene.image_hw, self.prompt).fragments(found, valid)
+        return Cutting(window, self.scene.image_hw, self.prompt).fragments(masks, valid)
 
     def _label(self, mask: Mask, changed: BoolArray, before: UintImage, after: UintImage) -> str:
         """Label an object by the map in which its changed pixels stand out from its surroundings.
@@ -339,8 +339,8 @@ class ChangeProcessor(TileProcessor):
         if not ring.any():
             return "changed"
         old, new = (
-            float(np.square(one[inside & changed] - one[ring].mean(axis=0)).mean())
-            for one in (before, after * self.line.gain)
+            float(np.square(image[inside & changed] - image[ring].mean(axis=0)).mean())
+            for image in (before, after * self.line.gain)
         )
         return (
             "vanished"
@@ -352,20 +352,20 @@ class ChangeProcessor(TileProcessor):
 
     def _changed_masks(self, image: UintImage, changed: BoolArray) -> list[Mask]:
         """Masks of a tile that have changed. The changed share is their score."""
-        kept = []
-        for one in self.find(image):
-            share = np.count_nonzero(rle_to_mask(one.rle) & changed) / max(one.area, 1)
+        masks = []
+        for mask in self.find(image):
+            share = np.count_nonzero(rle_to_mask(mask.rle) & changed) / max(mask.area, 1)
             if share >= self.least:
-                kept.append(replace(one, score=float(share), objectness=None))
-        return kept
+                masks.append(replace(mask, score=float(share), objectness=None))
+        return masks
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
         """Predict again on the map that contains the object. See `WindowProcessor`."""
         answers: dict[int, list[Fragment]] = {}
         cutting = Cutting(window, self.scene.image_hw, self.prompt)
         for scene, labels in ((self.scene, ("vanished", "changed")), (self.second, ("appeared",))):
-            if some := [one for one in pieces if one.label in labels]:
+            if some := [piece for piece in pieces if piece.label in labels]:
                 image, valid = scene.read(window)
-                found = reprompt(self.model, image, some, cutting, valid)
-                answers |= {one.id: answer for one, answer in zip(some, found, strict=True)}
-        return [answers[one.id] for one in pieces]
+                parts = reprompt(self.model, image, some, cutting, valid)
+                answers |= {piece.id: answer for piece, answer in zip(some, parts, strict=True)}
+        return [answers[piece.id] for piece in pieces]

@@ -39,8 +39,8 @@ def last_pixels(bounds: Sequence[float]) -> tuple[float, float, float, float]:
 def neighbors(windows: Sequence[Window]) -> Iterator[tuple[Window, Window]]:
     """Pairs of overlapping windows, in the order of `tile_boxes`."""
     columns = len({window[0] for window in windows})
-    for place, first in enumerate(windows):
-        row, column = divmod(place, columns)
+    for index, first in enumerate(windows):
+        row, column = divmod(index, columns)
         for down in range(_MAX_WINDOW_DISTANCE + 1):
             for right in range(-_MAX_WINDOW_DISTANCE if down else 1, _MAX_WINDOW_DISTANCE + 1):
                 other = (row + down) * columns + column + right
@@ -62,7 +62,7 @@ class OutlineOverlap:
 
     def iou(self, ours: Sequence[Fragment], theirs: Sequence[Fragment], strip: Window) -> Floats:
         first, second = (
-            np.array([part_in(one.outline, strip) for one in side], object)
+            np.array([part_in(fragment.outline, strip) for fragment in side], object)
             for side in (ours, theirs)
         )
         iou = np.zeros((len(ours), len(theirs)))  # 0 for disjoint boxes
@@ -72,8 +72,8 @@ class OutlineOverlap:
         both = shapely.area(shapely.intersection(first[rows], second[columns]))
         either = shapely.area(first)[rows] + shapely.area(second)[columns] - both
         iou[rows, columns] = both / np.maximum(either, 1e-9)
-        for row, one in enumerate(ours if self.by_label else []):
-            iou[row, [one.label != other.label for other in theirs]] = 0
+        for row, fragment in enumerate(ours if self.by_label else []):
+            iou[row, [fragment.label != other.label for other in theirs]] = 0
         return iou
 
     def covered(
@@ -98,7 +98,7 @@ def group_fragments(
         strip = joining.common_window(first, second)
         assert strip is not None
         ours, theirs = (
-            [(one.id, one, one.cut) for one in work.fragments(window) if _meets(one, strip)]
+            [(part.id, part, part.cut) for part in work.fragments(window) if _meets(part, strip)]
             for window in (first, second)
         )
         joining.join_matches(groups, overlap, strip, ours, theirs)
@@ -117,19 +117,19 @@ def join_fragments(
 
     Returns the IDs of the largest fragments of the other groups.
     """
-    place = {number: at for at, number in enumerate(groups.partners)}
-    members = {group[0]: sorted(group, key=place.__getitem__) for group in groups.of(place)}
+    order = {number: at for at, number in enumerate(groups.partners)}
+    members = {group[0]: sorted(group, key=order.__getitem__) for group in groups.of(order)}
     open_ends = []
     for window in windows:
         ready = []
-        for one in work.fragments(window):
-            if one.id not in groups.partners:  # not in a group
-                if _is_whole(one, [], image_hw):
-                    ready.append(_object([one]))
+        for fragment in work.fragments(window):
+            if fragment.id not in groups.partners:  # not in a group
+                if _is_whole(fragment, [], image_hw):
+                    ready.append(_object([fragment]))
                 else:
-                    open_ends.append(one.id)
-            elif one.id in members:  # first fragment of a group
-                group = [work.fragment(number) for number in members[one.id]]
+                    open_ends.append(fragment.id)
+            elif fragment.id in members:  # first fragment of a group
+                group = [work.fragment(number) for number in members[fragment.id]]
                 known = {other.id: other for other in group}
                 if all(
                     _is_whole(part, [known[other] for other in groups.partners[part.id]], image_hw)
@@ -152,19 +152,19 @@ def _is_whole(one: Fragment, partners: list[Fragment], image_hw: tuple[int, int]
 
 def _object(group: list[Fragment]) -> MapObject:
     """Merge fragments to one outline. Scores are area-weighted means."""
-    weights = shapely.area([one.outline for one in group])
+    weights = shapely.area([part.outline for part in group])
     largest = group[int(weights.argmax())]
-    score, rank = np.average([(one.score, one.rank) for one in group], axis=0, weights=weights)
+    score, rank = np.average([(part.score, part.rank) for part in group], axis=0, weights=weights)
     return MapObject(
-        polygons_only(shapely.union_all([one.outline for one in group])),
+        polygons_only(shapely.union_all([part.outline for part in group])),
         float(score), float(rank), largest.label, largest.prompt,
-        frozenset(key_of(one.window) for one in group),
+        frozenset(key_of(part.window) for part in group),
     )  # fmt: skip
 
 
 def merged_parts(piece: Fragment, answers: Sequence[Fragment]) -> Fragment | None:
     """The mask, if any, that is not cut and contains what the window showed of the object."""
-    uncut = [one for one in answers if not one.cut]
+    uncut = [answer for answer in answers if not answer.cut]
     best = joining.whole_of(OutlineOverlap(), piece, piece.window, uncut)
     if best is None:
         return None

@@ -38,12 +38,12 @@ def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
         root = ET.fromstring(data)
     except (ET.ParseError, ValueError, LookupError) as error:
         raise PromptError(f"{name} is not valid XML. Copy or save it again.") from error
-    found = []
-    for place in _all(root, "Placemark"):
+    features = []
+    for placemark in _all(root, "Placemark"):
         try:
-            geometries = [one for part in place for one in _geometries(part)]
+            geometries = [geometry for part in placemark for geometry in _geometries(part)]
         except (ValueError, IndexError) as error:
-            about = (place.findtext("{*}name") or "").strip()
+            about = (placemark.findtext("{*}name") or "").strip()
             raise PromptError(
                 f"{name}: The coordinates of the placemark {about!r} are not numbers. "
                 "Expected longitude,latitude pairs."
@@ -51,13 +51,15 @@ def kml_features(data: bytes, name: str) -> list[dict[str, Any]]:
         shape = geometries[0] if len(geometries) == 1 else None
         if len(geometries) > 1:
             shape = {"type": "GeometryCollection", "geometries": geometries}
-        found.append({"type": "Feature", "properties": _properties(place), "geometry": shape})
-    if not found:
+        features.append(
+            {"type": "Feature", "properties": _properties(placemark), "geometry": shape}
+        )
+    if not features:
         raise PromptError(
             f"{name} contains no placemark. Links to other documents are not followed. "
             "Save the placemarks in this file."
         )
-    return found
+    return features
 
 
 def _unpacked(data: bytes, name: str) -> bytes:
@@ -65,7 +67,7 @@ def _unpacked(data: bytes, name: str) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             check_members(archive)
-            inside = [one for one in archive.namelist() if one.lower().endswith(".kml")]
+            inside = [member for member in archive.namelist() if member.lower().endswith(".kml")]
             if not inside:
                 raise PromptError(
                     f"{name} is a zip archive without a .kml file. Add the .kml file, as in a KMZ."
@@ -78,12 +80,12 @@ def _unpacked(data: bytes, name: str) -> bytes:
 
 
 def _properties(place: ET.Element) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
     for data in (*_all(place, "Data"), *_all(place, "SimpleData")):
         text = data.findtext("{*}value") if _tag(data) == "Data" else data.text
-        found[data.get("name", "")] = (text or "").strip()
+        texts[data.get("name", "")] = (text or "").strip()
     name = (place.findtext("{*}name") or "").strip()
-    values = {key: text for key, text in found.items() if text}
+    values = {key: text for key, text in texts.items() if text}
     return ({"label": name, "name": name} if name else {}) | values
 
 
@@ -112,7 +114,7 @@ def _corners(element: ET.Element) -> list[list[float]]:
 
 
 def _all(element: ET.Element, tag: str) -> Iterator[ET.Element]:
-    return (one for one in element.iter() if _tag(one) == tag)
+    return (node for node in element.iter() if _tag(node) == tag)
 
 
 def _tag(element: ET.Element) -> str:

@@ -71,16 +71,18 @@ def write_objects(path: Path, scene: Scene, work: TileStore, sources: Sources) -
     if suffix == ".geojson":
         with whole_file(path) as file:
             file.write(b'{"type": "FeatureCollection", "features": [')
-            for number, one in enumerate(work.finished()):
-                placed = on_map(one.shape, scene, WGS_84)
+            for number, map_object in enumerate(work.finished()):
+                placed = on_map(map_object.shape, scene, WGS_84)
                 rounded = shapely.transform(placed, lambda xy: xy.round(8))  # to about 1 mm
                 placed = rounded if rounded.is_valid else placed
                 placed = shapely.orient_polygons(placed)  # RFC 7946: exteriors are counterclockwise
                 shown = placed.geoms[0] if len(placed.geoms) == 1 else placed
                 feature = {
                     "type": "Feature",
-                    "id": one.number,
-                    "properties": dict(zip(FIELDS, attributes(one, scene, sources), strict=True)),
+                    "id": map_object.number,
+                    "properties": dict(
+                        zip(FIELDS, attributes(map_object, scene, sources), strict=True)
+                    ),
                     "geometry": shapely.geometry.mapping(shown),
                 }
                 file.write((b",\n" if number else b"\n") + json.dumps(feature).encode())
@@ -137,8 +139,8 @@ def _write_layer(draft: Path, name: str, scene: Scene, work: TileStore, sources:
     is_shapefile = draft.suffix == ".shp"
     rows, first = work.finished(), True
     while (some := list(islice(rows, _WRITE_BATCH_SIZE))) or first:
-        shapes = [on_map(one.shape, scene) for one in some]
-        values = [attributes(one, scene, sources) for one in some]
+        shapes = [on_map(map_object.shape, scene) for map_object in some]
+        values = [attributes(map_object, scene, sources) for map_object in some]
         columns = list(zip(*values, strict=True)) or [()] * 5
         kinds = (object, object, object, np.float64, np.float64)
         pyogrio.raw.write(
@@ -178,17 +180,17 @@ def _write_labels(draft: Path, scene: Scene, work: TileStore) -> None:
             shapes = [
                 # The value of an object is its number, but the nodata value is skipped.
                 (
-                    _in_strip(one.shape, scene.step, top),
-                    one.number + (missing is not None and 0 < missing <= one.number),
+                    _in_strip(map_object.shape, scene.step, top),
+                    map_object.number + (missing is not None and 0 < missing <= map_object.number),
                 )
-                for one in work.in_rows(top / scene.step[1], (top + height) / scene.step[1])
+                for map_object in work.in_rows(top / scene.step[1], (top + height) / scene.step[1])
             ]
             if shapes:
                 rasterize(shapes, out=strip)
-            place = rasterio.windows.Window(0, top, source.width, height)
+            window = rasterio.windows.Window(0, top, source.width, height)
             if missing is not None:
-                strip[source.dataset_mask(window=place) == 0] = missing
-            file.write(strip, 1, window=place)
+                strip[source.dataset_mask(window=window) == 0] = missing
+            file.write(strip, 1, window=window)
 
 
 def _in_strip(shape: shapely.Geometry, step: tuple[float, float], top: int) -> shapely.Geometry:
@@ -222,19 +224,19 @@ def placed_prompt(scene: Scene, crs: str | None, points: Any, labels: Any, box: 
     Raises:
         PromptError: The CRS or the prompt is invalid.
     """
-    given, system = np.asarray([] if points is None else points, float), crs_of(crs, scene)
-    words = [f"point {_numbers(point)}" for point in given.reshape(-1, 2)]
+    coords, system = np.asarray([] if points is None else points, float), crs_of(crs, scene)
+    words = [f"point {_numbers(point)}" for point in coords.reshape(-1, 2)]
     around = None
     if box is not None:
         words.append(f"box {_numbers(np.asarray(box, np.float64))}")
         around = _box_in_pixels(scene, np.asarray(box, np.float64), system)
-    clicks = scene.to_pixels(given, system) if given.size else None
+    clicks = scene.to_pixels(coords, system) if coords.size else None
     return replace(Prompt.of(clicks, labels, around), source="; ".join(words))
 
 
 def _numbers(values: Floats) -> str:
     """Format coordinates with all digits: a northing in meters has seven integer digits."""
-    return ",".join(np.format_float_positional(one, trim="-") for one in values)
+    return ",".join(np.format_float_positional(value, trim="-") for value in values)
 
 
 def _box_in_pixels(scene: Scene, box: Floats, crs: Any) -> Floats:
@@ -271,7 +273,7 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
         raise PromptError(f"{path.name} does not declare its CRS. Pass --crs EPSG:NUMBER")
     system, fields = crs_of(named, scene), [str(name).lower() for name in meta["fields"]]
     column = next((columns[fields.index(name)] for name in _LABEL_COLUMNS if name in fields), None)
-    found, without, flat = [], list[str](), list[str]()
+    prompts, without, flat = [], list[str](), list[str]()
     for number, shape in enumerate(shapes, start=1):
         text = f"{path.name} {number}"
         if shape is None or shape.is_empty:
@@ -280,25 +282,25 @@ def read_prompts(path: Path, scene: Scene, crs: str | None = None) -> list[Promp
         value = None if column is None else column[number - 1]
         try:
             if shape.geom_type in ("Point", "MultiPoint"):
-                one = Prompt.of(scene.to_pixels(shapely.get_coordinates(shape), system))
+                prompt = Prompt.of(scene.to_pixels(shapely.get_coordinates(shape), system))
             else:
                 box = _box_in_pixels(scene, np.array(shape.bounds), system)
                 if np.isfinite(box).all() and not (box[2:] > box[:2]).all():
                     flat.append(text)
                     continue
-                one = Prompt.of(box=box)
+                prompt = Prompt.of(box=box)
         except InputError as error:
             raise PromptError(
                 f"{text} has coordinates that are invalid in {str(named)[:40]}. "
                 "GeoJSON without a CRS is read as longitude and latitude. Pass the "
                 "CRS of the file: --crs EPSG:NUMBER."
             ) from error
-        found.append(replace(one, source=text, label=None if value is None else str(value)))
+        prompts.append(replace(prompt, source=text, label=None if value is None else str(value)))
     if without:
         log.warning("Features without a geometry were skipped: %s", name_some(without))
     if flat:
         log.warning("Features whose box has no area were skipped: %s", name_some(flat))
-    return on_the_map(found, scene, str(path))
+    return on_the_map(prompts, scene, str(path))
 
 
 def name_some(texts: Sequence[str], most: int = 10) -> str:
@@ -313,8 +315,8 @@ def on_the_map(prompts: list[Prompt], scene: Scene, source: str) -> list[Prompt]
     Raises:
         PromptError: All prompts are outside the map.
     """
-    lies = [_lies_on(one, scene.image_hw[::-1]) for one in prompts]
-    inside = [one for one, here in zip(prompts, lies, strict=True) if here]
+    lies = [_lies_on(prompt, scene.image_hw[::-1]) for prompt in prompts]
+    inside = [prompt for prompt, here in zip(prompts, lies, strict=True) if here]
     if not inside:
         height, width = scene.image_hw
         if not prompts:
@@ -325,7 +327,7 @@ def on_the_map(prompts: list[Prompt], scene: Scene, source: str) -> list[Prompt]
             f"{x:.0f},{y:.0f}, but the map has {width} x {height} pixels. Check --crs."
         )
     if len(inside) < len(prompts):
-        off = [str(one.source) for one, here in zip(prompts, lies, strict=True) if not here]
+        off = [str(prompt.source) for prompt, here in zip(prompts, lies, strict=True) if not here]
         log.warning(
             "%d of %d prompts are outside the map: %s", len(off), len(prompts), name_some(off)
         )

@@ -51,8 +51,8 @@ class PromptProcessor:
         self.side = pick_side(tile, scene.image_hw)
         self.prompts = prompts
         self.by_window: dict[Window, list[Prompt]] = {}
-        for one in prompts:
-            self.by_window.setdefault(self._window(one, self.side), []).append(one)
+        for prompt in prompts:
+            self.by_window.setdefault(self._window(prompt, self.side), []).append(prompt)
         self.before = dict(  # prompts of earlier windows
             zip(
                 self.by_window,
@@ -62,7 +62,7 @@ class PromptProcessor:
         )
         self.about = {
             "model": model_about(model), "side": self.side, "settings": self.settings,
-            "prompts": [one.to_json() for one in prompts],
+            "prompts": [prompt.to_json() for prompt in prompts],
         }  # fmt: skip
 
     def windows(self) -> list[Window]:
@@ -79,28 +79,28 @@ class PromptProcessor:
         return (0, 0, *self.scene.image_hw[::-1]) if window is None else window
 
     def detect(self, window: Window) -> list[Fragment]:
-        found, left, place, done = [], list(self.by_window[window]), window, self.before[window]
+        fragments, left, view, done = [], list(self.by_window[window]), window, self.before[window]
         while left:
             # At most two tiles per side
-            size = np.array([place[2] - place[0], place[3] - place[1]])
+            size = np.array([view[2] - view[0], view[3] - view[1]])
             reduced = size / max(1.0, size.max() / (2 * self.side))
             width, height = np.maximum(1, reduced).round().astype(int)
-            image, valid = self.scene.read_scaled(place, (int(height), int(width)))
+            image, valid = self.scene.read_scaled(view, (int(height), int(width)))
             scale = size / (width, height)  # scene pixels per pixel
             grows = size.max() < min(_MAX_WINDOW_TILES * self.side, max(self.scene.image_hw))
             again: list[Prompt] = []
-            for prompt, mask in zip(left, self._ask(image, left, place, scale), strict=True):
-                answer = self._fragment(prompt, mask, valid, place, scale)
+            for prompt, mask in zip(left, self._ask(image, left, view, scale), strict=True):
+                answer = self._fragment(prompt, mask, valid, view, scale)
                 if answer is not None and answer.cut and grows:
                     again.append(prompt)
                     continue
                 if answer is not None:
-                    found.append(replace(answer, window=window))
+                    fragments.append(replace(answer, window=window))
                 done += 1
                 if self.tell is not None:
                     self.tell(done, len(self.prompts))
-            left, place = again, self._larger(place)
-        return found
+            left, view = again, self._larger(view)
+        return fragments
 
     def again(self, window: Window, pieces: Sequence[Fragment]) -> list[list[Fragment]]:
         """Return nothing, because prompted objects are not merged. See `WindowProcessor`."""
@@ -119,19 +119,19 @@ class PromptProcessor:
         self, image: UintImage, prompts: Sequence[Prompt], window: Window, scale: Floats
     ) -> Iterator[Mask]:
         moved = []
-        for one in prompts:
-            clicks = None if one.points is None else (one.points - window[:2]) / scale
+        for prompt in prompts:
+            clicks = None if prompt.points is None else (prompt.points - window[:2]) / scale
             box = None
-            if one.box is not None:
-                placed = (one.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
+            if prompt.box is not None:
+                placed = (prompt.box - np.tile(window[:2], 2)) / np.tile(scale, 2)
                 (box,) = cut_boxes(placed, (image.shape[0], image.shape[1]))
-            moved.append(Prompt.of(clicks, one.labels, box))
+            moved.append(Prompt.of(clicks, prompt.labels, box))
         view: Any = EncodedImage(self.model.encode(image), image)
         for start in range(0, len(moved), _TOGETHER):
             answers = self.model.segment(
                 view, prompts=moved[start : start + _TOGETHER], **self.settings
             )
-            yield from (one.best for one in answers)
+            yield from (answer.best for answer in answers)
 
     def _fragment(
         self, prompt: Prompt, mask: Mask, valid: BoolArray, window: Window, scale: Floats

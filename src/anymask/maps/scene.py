@@ -114,21 +114,21 @@ class Scene:
         """Read a window resampled to another size. See `read`."""
         (x0, y0, x1, y1), (fx, fy) = window, self.step
         right, bottom = min(x1 * fx, self.dataset.width), min(y1 * fy, self.dataset.height)
-        place = rasterio.windows.Window(x0 * fx, y0 * fy, right - x0 * fx, bottom - y0 * fy)
+        extent = rasterio.windows.Window(x0 * fx, y0 * fy, right - x0 * fx, bottom - y0 * fy)
         bands = list(self.view.bands)
-        coarser = place.width > size_hw[1] and self.view.palette is None
+        coarser = extent.width > size_hw[1] and self.view.palette is None
         how = Resampling.average if coarser else Resampling.nearest
         try:
-            seen = self.dataset.read(
-                bands, window=place, out_shape=(len(bands), *size_hw), resampling=how
+            pixels = self.dataset.read(
+                bands, window=extent, out_shape=(len(bands), *size_hw), resampling=how
             )
-            valid = self.dataset.dataset_mask(window=place, out_shape=size_hw) > 0
+            valid = self.dataset.dataset_mask(window=extent, out_shape=size_hw) > 0
         except Exception as error:  # GDAL exception classes are not public
             raise ImageError(
                 f"{self.name} cannot be read at x={x0 * fx:.0f}, y={y0 * fy:.0f}. "
                 "Check that the file is complete."
             ) from error
-        image = self.view.image(seen)
+        image = self.view.image(pixels)
         image[~valid] = 0
         return image, valid
 
@@ -175,7 +175,7 @@ def open_map(
         MissingExtra: A required library is not installed.
     """
     paths = _tiles(
-        [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
+        [Path(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
     )
     with offline_rasters(GDAL_CACHEMAX=GDAL_CACHE_BYTES), contextlib.ExitStack() as stack:
         if len(paths) == 1:
@@ -194,7 +194,7 @@ def open_map(
                 raise InputError(f"Invalid gsd {gsd}. Use a number of meters above 0.")
             x, y = pixel_meters(dataset)
             step = (gsd / x, gsd / y)
-        stamps = [(one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in paths]
+        stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
         about = {"files": stamps, "step": step, **view.about()}
         yield Scene(dataset, name, view, step, (tuple(p.name for p in paths), boxes), about)
 
@@ -216,9 +216,9 @@ def transformed(points: Floats, source: Any, target: Any) -> Floats:  # (n, 2) -
     """Convert points to another CRS, x or longitude first. Raises InputError outside its area."""
     with contextlib.suppress(Exception):  # an invalid latitude; PROJ exceptions are not public
         x, y = transform_points(source, target, points[:, 0], points[:, 1])
-        found = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
-        if np.isfinite(found).all():
-            return found
+        converted = np.stack([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1)
+        if np.isfinite(converted).all():
+            return converted
     raise InputError(
         f"Some points are outside the area of {target}. Check their CRS and the order of x and y."
     )
@@ -265,12 +265,12 @@ def _open(path: Path) -> Any:
 
 def _tiles(paths: Sequence[Path]) -> list[Path]:
     """Map files of the given paths. Raises InputError if a folder contains none."""
-    found = []
+    tiles = []
     for path in paths:
         inside = [
-            one
-            for one in (sorted(path.rglob("*")) if path.is_dir() else [])
-            if one.suffix.lower() in RASTER_SUFFIXES
+            file
+            for file in (sorted(path.rglob("*")) if path.is_dir() else [])
+            if file.suffix.lower() in RASTER_SUFFIXES
         ]
         if path.is_dir() and not inside:
             raise InputError(
@@ -280,8 +280,8 @@ def _tiles(paths: Sequence[Path]) -> list[Path]:
                     f"{', '.join(sorted(RASTER_SUFFIXES))}."
                 )
             )
-        found += inside or [path]
-    return found
+        tiles += inside or [path]
+    return tiles
 
 
 def _check_place(dataset: Any, name: str) -> None:

@@ -121,7 +121,7 @@ def segment_tiles(
     tolerance = max(scene.ground) if simplify is None else simplify
     if tolerance < 0 or min_area < 0:
         raise InputError(f"Invalid simplify={simplify}, min_area={min_area}. Use 0 or more.")
-    paths = [Path(one) for one in outputs]
+    paths = [Path(output) for output in outputs]
     check_map_outputs(paths)
     windows = processor.windows()
     about = {"scene": scene.about, "processor": processor.about}
@@ -140,7 +140,7 @@ def segment_tiles(
         else:
             # Convert each fragment to an object.
             for window in windows:
-                work.add_objects(_object_of(one, f"{one.id}") for one in work.fragments(window))
+                work.add_objects(_object_of(part, f"{part.id}") for part in work.fragments(window))
             with work.base:
                 for map_object in work.best_first():
                     work.mark_kept(map_object)
@@ -173,19 +173,19 @@ def _join(
         if not work.is_finished(key):
             pieces = [work.fragment(number) for number in numbers]
             answers = processor.again(window, pieces)
-            found = [merged_parts(*one) for one in zip(pieces, answers, strict=True)]
+            merged = [merged_parts(*pair) for pair in zip(pieces, answers, strict=True)]
             work.keep(
                 key,
                 [
-                    replace(one, parent=piece.id)
-                    for one, piece in zip(found, pieces, strict=True)
-                    if one is not None
+                    replace(fragment, parent=piece.id)
+                    for fragment, piece in zip(merged, pieces, strict=True)
+                    if fragment is not None
                 ],
             )
         if tell is not None:
             tell(done, total)
     whole = list(work.reprompted())
-    work.add_objects(_object_of(one, f"again {one.id}") for one in whole)
+    work.add_objects(_object_of(fragment, f"again {fragment.id}") for fragment in whole)
     return len(cut) - len(whole)
 
 
@@ -203,15 +203,15 @@ def _finish(
     area_of, number, coverage = GroundArea(scene), 0, 0.0
     whole = math.prod((*scene.image_hw, *scene.ground))
     with work.base:
-        for one in work.in_reading_order():
-            shape = drawn_shape(one.outline, scene.ground, tolerance, right_angles)
+        for map_object in work.in_reading_order():
+            shape = drawn_shape(map_object.outline, scene.ground, tolerance, right_angles)
             if shape.is_empty:
                 continue
             area = area_of(shape)
             if area >= min_area:
                 number += 1
                 coverage += area / whole if area < GROUND * whole else 0
-                work.finish(replace(one, shape=shape, area=area, number=number))
+                work.finish(replace(map_object, shape=shape, area=area, number=number))
     return number, coverage
 
 
@@ -221,8 +221,8 @@ def prompts_without(
     """Prompts that have no object in the output, each with the reason."""
     answered, written = work.prompts_of("fragment"), work.prompts_of("object")
     without = []
-    for one in prompts:
-        text = str(one.source)
+    for prompt in prompts:
+        text = str(prompt.source)
         if written[text]:
             written[text] -= 1
             answered[text] -= 1
@@ -231,7 +231,7 @@ def prompts_without(
             without.append(
                 (text, "its mask is smaller than --min-area or vanishes with --simplify")
             )
-        elif not has_data(scene, one):
+        elif not has_data(scene, prompt):
             without.append((text, "the map has no data at this location"))
         else:
             without.append((text, "the model found no object at this location"))
@@ -321,7 +321,7 @@ class Cutting(NamedTuple):
 
     def fragments(self, masks: Sequence[Mask], valid: Any) -> list[Fragment]:
         """Fragments of the masks on valid pixels of the map."""
-        found = []
+        fragments = []
         for mask in masks:
             outline = outline_of(mask.rle, valid, self.window)
             if outline is None:
@@ -333,8 +333,8 @@ class Cutting(NamedTuple):
             box = last_pixels(bounds_of(outline))
             cut = bool(joining.cut_bands(box, self.window, self.image_hw))
             about = mask.score, mask.rank, mask.label, self.prompt, (x, y)
-            found.append(Fragment(self.window, outline, cut, *about))
-        return found
+            fragments.append(Fragment(self.window, outline, cut, *about))
+        return fragments
 
 
 def reprompt(
@@ -342,9 +342,9 @@ def reprompt(
 ) -> list[list[Fragment]]:
     """Predict all candidate masks of a window for the points of fragments."""
     x0, y0 = cutting.window[:2]
-    prompts = [Prompt.of(points=[(one.click[0] - x0, one.click[1] - y0)]) for one in pieces]
+    prompts = [Prompt.of(points=[(piece.click[0] - x0, piece.click[1] - y0)]) for piece in pieces]
     answers = model.segment(model.encode(image), prompts=prompts, multimask=True)
-    return [cutting.fragments(list(one), valid) for one in answers]
+    return [cutting.fragments(list(answer), valid) for answer in answers]
 
 
 def pick_side(tile: Tile, image_hw: tuple[int, int]) -> int:

@@ -36,8 +36,8 @@ def outline_of(rle: Rle, valid: BoolArray, window: Window) -> shapely.Geometry |
         rle = mask_to_rle(inside)
     shift = np.array(window[:2], np.float64)
     parts = [
-        shapely.Polygon(one.exterior + shift, [hole + shift for hole in one.holes])
-        for one in rle_to_polygons(rle, 0)
+        shapely.Polygon(polygon.exterior + shift, [hole + shift for hole in polygon.holes])
+        for polygon in rle_to_polygons(rle, 0)
     ]
     return shapely.MultiPolygon(parts) if parts else None
 
@@ -45,8 +45,10 @@ def outline_of(rle: Rle, valid: BoolArray, window: Window) -> shapely.Geometry |
 def polygons_only(shape: shapely.Geometry) -> shapely.Geometry:
     """Repair a shape to a valid MultiPolygon, without stray lines and points."""
     valid = shape if shape.is_valid else shapely.make_valid(shape)
-    flat = [part for one in shapely.get_parts(valid) for part in shapely.get_parts(one)]
-    return shapely.MultiPolygon([one for one in flat if one.geom_type == "Polygon" and one.area])
+    flat = [part for group in shapely.get_parts(valid) for part in shapely.get_parts(group)]
+    return shapely.MultiPolygon(
+        [part for part in flat if part.geom_type == "Polygon" and part.area]
+    )
 
 
 def drawn_shape(
@@ -62,7 +64,7 @@ def drawn_shape(
     shape = shapely.transform(outline, lambda xy: xy * meters)
     if right_angles:
         tolerance = max(simplify, 2 * max(ground))
-        parts = [right_angled(one, tolerance) for one in shapely.get_parts(shape)]
+        parts = [right_angled(part, tolerance) for part in shapely.get_parts(shape)]
         shape = shapely.union_all(parts)
     elif simplify:
         shape = shapely.simplify(shape, simplify, preserve_topology=True)
@@ -108,8 +110,8 @@ def _straight_corners(ring: Floats) -> Floats | None:
         middle = ring[run, axis] + sides[run, axis] / 2
         walls.append((axis, float(np.average(middle, weights=np.abs(sides[run]).sum(axis=1)))))
     corners = []
-    for (axis, place), (_, other) in zip(walls, [*walls[1:], walls[0]], strict=True):
-        corners.append((other, place) if axis else (place, other))
+    for (axis, position), (_, other) in zip(walls, [*walls[1:], walls[0]], strict=True):
+        corners.append((other, position) if axis else (position, other))
     return np.array(corners)
 
 

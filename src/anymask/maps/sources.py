@@ -96,12 +96,12 @@ def raster_driver(path: Path, above: frozenset[Path] = frozenset()) -> str:
         if path in above or len(above) >= _MAX_VRT_DEPTH:
             raise _refused(path.name, "refers to itself or is nested too deeply")
         _check_vrt(path, above | {path})
-        found = "VRT"
+        driver = "VRT"
     else:
         names = next((names for begin, names in RASTERS if head.startswith(begin)), ())
         known = rasterio.Env().drivers() if len(names) > 1 else names
-        found = next((name for name in names if name in known), "")
-        if not found:
+        driver = next((name for name in names if name in known), "")
+        if not driver:
             raise ImageError(
                 f"{path.name} is not a supported raster: its first bytes are {head[:8]!r}. "
                 f"Expected {EXPECTED}. Convert it with gdal_translate."
@@ -115,7 +115,7 @@ def raster_driver(path: Path, above: frozenset[Path] = frozenset()) -> str:
         for element in _parsed(side).iter():
             if _key(element) in _OF_METADATA:
                 raise _refused(side.name, f"refers to another file by {_key(element)}")
-    return found
+    return driver
 
 
 def _check_vrt(path: Path, above: frozenset[Path]) -> None:
@@ -232,7 +232,7 @@ def layer_source(path: Path, crs: str | None = None) -> tuple[Path | bytes, str 
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
     if head.startswith(SHAPEFILE_MAGIC):
-        beside = {one.name.lower() for one in path.parent.iterdir()}
+        beside = {sibling.name.lower() for sibling in path.parent.iterdir()}
         parts = (path.stem + suffix for suffix in (".shx", ".dbf"))  # index and attributes
         if missing := [part for part in parts if part.lower() not in beside]:
             raise PromptError(
@@ -265,14 +265,14 @@ def _features_alone(document: Any, name: str, crs: str | None) -> tuple[bytes, s
         features = [document] if kind == "Feature" else document.get("features")
     if kind not in _GEOMETRIES | {"Feature", "FeatureCollection"} or not isinstance(features, list):
         raise PromptError(f'{name} is not GeoJSON: the value of "type" is {str(kind)[:40]!r}.')
-    kept: dict[str, Any] = {"type": "FeatureCollection", "features": features}
+    collection: dict[str, Any] = {"type": "FeatureCollection", "features": features}
     system = document.get("crs")
     if system is not None:
         if isinstance(system, dict) and system.get("type") == "name":
-            return json.dumps(kept | {"crs": system}).encode(), None
+            return json.dumps(collection | {"crs": system}).encode(), None
         if crs is None:
             raise PromptError(
                 f"{name} refers to its CRS by a link, which is not followed. Pass "
                 "--crs EPSG:NUMBER."
             )
-    return json.dumps(kept).encode(), crs or LAYER_CRS
+    return json.dumps(collection).encode(), crs or LAYER_CRS

@@ -104,17 +104,17 @@ class TileStore:
         """Write the results of a finished step."""
         rows = [
             (
-                key_of(one.window),
-                shapely.to_wkb(one.outline),
-                one.cut,
-                one.score,
-                one.rank,
-                one.label,
-                one.prompt,
-                *one.click,
-                one.parent,
+                key_of(fragment.window),
+                shapely.to_wkb(fragment.outline),
+                fragment.cut,
+                fragment.score,
+                fragment.rank,
+                fragment.label,
+                fragment.prompt,
+                *fragment.click,
+                fragment.parent,
             )
-            for one in found
+            for fragment in found
         ]
         with self.base:
             self.base.executemany(f"INSERT INTO fragment VALUES (NULL{', ?' * 10})", rows)
@@ -137,8 +137,8 @@ class TileStore:
 
     def prompts_of(self, table: Literal["fragment", "object"]) -> Counter[str]:
         """Number of rows per prompt text. For objects, only those that are written."""
-        chosen = " WHERE number IS NOT NULL" if table == "object" else ""
-        rows = self.base.execute(f"SELECT prompt, COUNT(*) FROM {table}{chosen} GROUP BY prompt")
+        where = " WHERE number IS NOT NULL" if table == "object" else ""
+        rows = self.base.execute(f"SELECT prompt, COUNT(*) FROM {table}{where} GROUP BY prompt")
         return Counter(dict(rows))
 
     # Objects.
@@ -153,14 +153,14 @@ class TileStore:
         """Add candidate objects."""
         rows = (
             (
-                shapely.to_wkb(one.outline),
-                one.score,
-                one.rank,
-                one.label,
-                one.prompt,
-                " ".join(sorted(one.windows)),
+                shapely.to_wkb(map_object.outline),
+                map_object.score,
+                map_object.rank,
+                map_object.label,
+                map_object.prompt,
+                " ".join(sorted(map_object.windows)),
             )
-            for one in objects
+            for map_object in objects
         )
         with self.base:
             self.base.executemany(
@@ -218,14 +218,14 @@ class TileStore:
         for selected in self.base.execute(query, values).fetchall():
             row = self.base.execute(text, selected).fetchone()
             with located("The work file of this map is corrupted. Delete it"):
-                outline, score, rank, label, prompt, windows, shape, area, place, key = row
-                seen = frozenset(windows.split())
+                outline, score, rank, label, prompt, windows, shape, area, number, key = row
+                keys = frozenset(windows.split())
                 drawn = None if shape is None else _outline(shape)
-                found = MapObject(
-                    _outline(outline), float(score), float(rank), label, prompt, seen, drawn,
-                    float(area or 0), int(place or 0), key,
+                map_object = MapObject(
+                    _outline(outline), float(score), float(rank), label, prompt, keys, drawn,
+                    float(area or 0), int(number or 0), key,
                 )  # fmt: skip
-            yield found
+            yield map_object
 
 
 @contextlib.contextmanager
@@ -249,8 +249,8 @@ def open_worksheet(output: Path, about: dict[str, Any]) -> Iterator[TileStore]:
         )
         if known != (text,):
             # Create empty tables in one transaction.
-            own = ("about", "looked", "fragment", "object", "place")
-            drops = [f"DROP TABLE {name};" for name in own if name in tables]
+            names = ("about", "looked", "fragment", "object", "place")
+            drops = [f"DROP TABLE {name};" for name in names if name in tables]
             base.executescript(f"BEGIN EXCLUSIVE; {''.join(drops)} {_TABLES} COMMIT;")
             with base:
                 base.execute("INSERT INTO about VALUES (?)", [text])

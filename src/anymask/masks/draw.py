@@ -109,7 +109,7 @@ def draw_crops(
     outline: bool = True,
 ) -> UintImage:  # (H, W, 3)
     """`overlay` of masks given as windows (h, w) of the image and their first pixels (x, y)."""
-    chosen = _palette(palette, len(crops))
+    tints = _palette(palette, len(crops))
     out, thick = image.copy(), line_width((image.shape[0], image.shape[1]))
     values = np.arange(256, dtype=np.float32)[:, None] * np.float32(1 - alpha)
     areas = np.array([np.count_nonzero(mask) for mask, _ in crops])
@@ -117,12 +117,12 @@ def draw_crops(
         if not areas[index]:
             continue
         mask, (x, y) = crops[index]
-        tint = np.array(chosen[index], np.float32) * alpha
+        tint = np.array(tints[index], np.float32) * alpha
         tinted = (values + tint).round().astype(np.uint8)[None]  # output of each input value
         patch = out[y : y + mask.shape[0], x : x + mask.shape[1]]
         cv2.copyTo(cv2.LUT(patch, tinted), mask.view(np.uint8), patch)
         if outline:
-            _draw_outline(out, mask, (x, y), chosen[index], thick)
+            _draw_outline(out, mask, (x, y), tints[index], thick)
     return out
 
 
@@ -154,10 +154,10 @@ def contours(
             pixels the line has no white edge, which would be as wide as the objects.
     """
     crops = _crops(masks, _check_image(image))
-    chosen = _palette(palette, len(crops))
+    tints = _palette(palette, len(crops))
     thick = line_width((image.shape[0], image.shape[1])) if width is None else width
     out = image.copy()
-    for (mask, corner), color in zip(crops, chosen, strict=True):
+    for (mask, corner), color in zip(crops, tints, strict=True):
         _draw_outline(out, mask, corner, color, thick)
     return out
 
@@ -168,10 +168,10 @@ def _draw_outline(
     """Draw the outline of one mask (h, w), whose first pixel is the corner, in place."""
     if not mask.size:
         return
-    found, _ = cv2.findContours(
+    rings, _ = cv2.findContours(
         mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner
     )
-    lines = [_smooth(line) for line in found]
+    lines = [_smooth(line) for line in rings]
     if max(out.shape[:2]) >= SMALL_IMAGE:
         cv2.polylines(out, lines, True, (255, 255, 255), thick + 2, cv2.LINE_AA, shift=4)
     cv2.polylines(out, lines, True, color, thick, cv2.LINE_AA, shift=4)

@@ -36,8 +36,8 @@ def image_format(suffix: str) -> str | None:
     if suffix in known:
         return known[suffix]
 
-    found = Image.registered_extensions().get(suffix)
-    return found if found in Image.SAVE and found not in _OF_OTHERS else None
+    name = Image.registered_extensions().get(suffix)
+    return name if name in Image.SAVE and name not in _OF_OTHERS else None
 
 
 def save_image(file: BinaryIO, pixels: Any, suffix: str = ".png") -> None:

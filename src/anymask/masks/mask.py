@@ -88,7 +88,7 @@ class Origin:
         """Read a record of `to_json`, or return None for anything else."""
         if not isinstance(record, Mapping) or not isinstance(record.get("model"), str):
             return None
-        terms = {one: str(record.get(one, "")) for one in ("weights", "licence", "data")}
+        terms = {key: str(record.get(key, "")) for key in ("weights", "licence", "data")}
         return cls(record["model"], **terms)
 
 
@@ -429,26 +429,26 @@ class Masks(list[Mask]):
     __copy__ = copy
 
     def _joined(self, other: list[Any], masks: list[Mask]) -> Masks:
-        if strange := [one for one in other if not isinstance(one, Mask)]:
+        if strange := [value for value in other if not isinstance(value, Mask)]:
             raise InputError(
                 f"Only Mask objects can be joined, but {strange[0]!r} was passed. Omit it."
             )
         lists = [self, other if isinstance(other, Masks) else Masks(other)]
         sizes = {mask.rle.size for mask in masks}
-        sizes |= {one._image_hw for one in lists if one._image_hw is not None}
+        sizes |= {group._image_hw for group in lists if group._image_hw is not None}
         if len(sizes) > 1:
             raise InputError(
                 f"Cannot join masks of different images: {' and '.join(map(str, sorted(sizes)))} "
                 "(height, width). Keep one list per image."
             )
-        known: list[LazyImage] = []
-        for source_image in [one.source_image for one in lists]:
-            if source_image is not None and not any(same_image(source_image, one) for one in known):
-                known.append(source_image)
+        images: list[LazyImage] = []
+        for image in [group.source_image for group in lists]:
+            if image is not None and not any(same_image(image, earlier) for earlier in images):
+                images.append(image)
         return Masks(
             masks,
             image_hw=next(iter(sizes), None),
-            source_image=known[0] if len(known) == 1 else None,
+            source_image=images[0] if len(images) == 1 else None,
         )
 
     def _with(self, masks: Iterable[Mask]) -> Masks:
@@ -581,8 +581,8 @@ class Masks(list[Mask]):
 
         places = part_tree([mask.rle for mask in self])
         return self._with(
-            replace(mask, parent=place.parent, depth=place.depth)
-            for mask, place in zip(self, places, strict=True)
+            replace(mask, parent=node.parent, depth=node.depth)
+            for mask, node in zip(self, places, strict=True)
         )
 
     def partition(self) -> Masks:
@@ -677,7 +677,9 @@ class Masks(list[Mask]):
         """The SA-1B annotation records, numbered from 1."""
         from anymask.masks.relations import parents_to_ids
 
-        return parents_to_ids([one.to_sa1b(n, output_mode) for n, one in enumerate(self, start=1)])
+        return parents_to_ids(
+            [mask.to_sa1b(n, output_mode) for n, mask in enumerate(self, start=1)]
+        )
 
     def to_coco(self, polygons: bool = False, tolerance: float = TOLERANCE) -> dict[str, Any]:
         """Return a COCO document for this image, with RLE or polygons.

@@ -127,7 +127,7 @@ def measure_mask(rle: Rle) -> Measurements:
     xy = float((count * x * (above + below) / 2).sum() / shape.area)
     middle, apart = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
     angle = math.degrees(math.atan2(2 * xy, xx - yy) / 2) if apart > CIRCLE_ERROR * middle else 0.0
-    rings = [ring for one in rle_to_polygons(rle) for ring in (one.exterior, *one.holes)]
+    rings = [ring for part in rle_to_polygons(rle) for ring in (part.exterior, *part.holes)]
     perimeter = sum(
         float(np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1).sum()) for ring in rings
     )
@@ -166,9 +166,9 @@ def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
         rles: N masks of (H, W).
         values: Image (H, W, C) of any number type.
     """
-    found = np.full((len(rles), values.shape[2], len(BRIGHTNESS)), np.nan)
+    table = np.full((len(rles), values.shape[2], len(BRIGHTNESS)), np.nan)
     covered = np.zeros(values.shape[:2], np.bool_)
-    for row, rle in zip(found, rles, strict=True):
+    for row, rle in zip(table, rles, strict=True):
         inside, (x0, y0, x1, y1) = rle_crop(rle)
         if not inside.any():
             continue
@@ -180,13 +180,13 @@ def measure_brightness(rles: Sequence[Rle], values: NDArray[Any]) -> FloatArray:
         )
         row[:, 6] = len(pixels)
     if covered.all():
-        found[..., 4:] = np.nan
-        return found
-    found[..., 4] = np.median(values[~covered], axis=0)
-    found[..., 5] = found[..., 0] - found[..., 4]
-    found[..., 6] = found[..., 1] - found[..., 6] * found[..., 4]
-    found[np.isnan(found[..., 0])] = np.nan
-    return found
+        table[..., 4:] = np.nan
+        return table
+    table[..., 4] = np.median(values[~covered], axis=0)
+    table[..., 5] = table[..., 0] - table[..., 4]
+    table[..., 6] = table[..., 1] - table[..., 6] * table[..., 4]
+    table[np.isnan(table[..., 0])] = np.nan
+    return table
 
 
 def table_row(image: str, number: int, rle: Rle, named: Any) -> list[str]:

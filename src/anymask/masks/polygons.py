@@ -380,8 +380,8 @@ def coco_polygons_to_rle(rings: Sequence[Any], image_hw: tuple[int, int]) -> Rle
     """
     if not len(rings):
         raise DataError("The list of polygons is empty. Expected at least one polygon.")
-    found = [_ring_to_rle(_corners(ring, number), image_hw) for number, ring in enumerate(rings)]
-    return found[0] if len(found) == 1 else rle_merge(found)
+    rles = [_ring_to_rle(_corners(ring, number), image_hw) for number, ring in enumerate(rings)]
+    return rles[0] if len(rles) == 1 else rle_merge(rles)
 
 
 def _corners(ring: Any, number: int) -> NDArray[np.float64]:  # -> (n, 2)
@@ -426,12 +426,12 @@ def _ring_to_rle(corners: NDArray[np.float64], image_hw: tuple[int, int]) -> Rle
             f"at most {_MAX_POLYGON_STEPS} are supported. Simplify it."
         )
     level = across >= down
-    found = []
+    crossings = []
     for part in np.split(np.arange(len(first)), np.flatnonzero(np.diff(ends // _STEPS)) + 1):
         flat, steep = part[level[part]], part[~level[part]]
-        found.append(_level_crossings(first[flat], last[flat], image_hw))
-        found.append(_steep_crossings(first[steep], last[steep], image_hw))
-    places, counts = np.unique(np.concatenate(found), return_counts=True)
+        crossings.append(_level_crossings(first[flat], last[flat], image_hw))
+        crossings.append(_steep_crossings(first[steep], last[steep], image_hw))
+    places, counts = np.unique(np.concatenate(crossings), return_counts=True)
     borders = places[counts % 2 == 1]
     if len(borders) % 2:
         borders = np.append(borders, height * width)
@@ -473,18 +473,18 @@ def _steep_crossings(first: IntArray, last: IntArray, image_hw: tuple[int, int])
         return np.asarray(start[edge, 0] + slope[edge] * step + 0.5).astype(np.int64)
 
     every = np.arange(len(first))
-    found = []
+    crossings = []
     for begin, finish, row in ((0 * long, enter, top), (leave, long, bottom)):
         ends = np.sort([column_at(every, begin), column_at(every, finish)], axis=0)
         _, column = _columns_between(ends[0], ends[1], image_hw[1])
-        found.append(_places(column, np.full(len(column), row), image_hw))
+        crossings.append(_places(column, np.full(len(column), row), image_hw))
     edge, step = _list_between(enter, leave)
     u, v = column_at(edge, step), start[edge, 1] + step
     moved = (u[1:] != u[:-1]) & (edge[1:] == edge[:-1])
     column, rest = np.divmod(np.minimum(u[1:], u[:-1])[moved] - STEPS // 2, STEPS)
     inside = (rest == 0) & (column >= 0) & (column < image_hw[1])
-    found.append(_places(column[inside], v[:-1][moved][inside], image_hw))
-    return np.concatenate(found)
+    crossings.append(_places(column[inside], v[:-1][moved][inside], image_hw))
+    return np.concatenate(crossings)
 
 
 def _columns_between(least: IntArray, most: IntArray, width: int) -> tuple[IntArray, IntArray]:

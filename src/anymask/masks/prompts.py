@@ -169,7 +169,7 @@ class Prompt:
     label: str | None = None
 
     def __post_init__(self) -> None:
-        given = {
+        values = {
             "points": _check_points(self.points),
             "box": None if self.box is None else _check_box(self.box),
             "mask": None if self.mask is None else _check_mask(self.mask),
@@ -178,8 +178,8 @@ class Prompt:
             "embedding": None if self.embedding is None else _check_vectors(self.embedding),
             "lasso": None if self.lasso is None else _check_line(self.lasso, "lasso", 3),
         }
-        labels = _check_labels(self.labels, given["points"])
-        if all(value is None for value in given.values()):
+        labels = _check_labels(self.labels, values["points"])
+        if all(value is None for value in values.values()):
             raise PromptError(
                 "The prompt is empty. Pass points, a box or a mask, for example "
                 "points=[(x, y)] or box=(x0, y0, x1, y1)."
@@ -190,7 +190,7 @@ class Prompt:
                 raise PromptError(
                     f"Invalid {name} {value!r}. Expected a whole number of at least 0."
                 )
-        for name, value in (given | {"labels": labels}).items():
+        for name, value in (values | {"labels": labels}).items():
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
@@ -219,7 +219,7 @@ class Prompt:
         """Kinds of prompt used, named as in `ModelSpec.accepts`."""
         on = self.labels is not None and bool((self.labels == 1).any())
         off = self.labels is not None and bool((self.labels == 0).any())
-        given: dict[PromptKind, bool] = {
+        uses: dict[PromptKind, bool] = {
             "point": on,
             "negative_point": off,
             "box": self.box is not None or self.lasso is not None,
@@ -228,7 +228,7 @@ class Prompt:
             "example": self.example is not None,
             "embedding": self.embedding is not None,
         }
-        return frozenset(kind for kind, there in given.items() if there)
+        return frozenset(kind for kind, there in uses.items() if there)
 
     @classmethod
     def of(
@@ -343,9 +343,9 @@ def warn_of_cut_boxes(prompts: Iterable[Prompt], image_hw: tuple[int, int]) -> N
     height, width = image_hw
     low, high = -SLACK, np.array([width, height], np.float32) + SLACK
     beyond = [
-        one.box
-        for one in prompts
-        if one.box is not None and ((one.box < low).any() or (one.box[2:] > high).any())
+        prompt.box
+        for prompt in prompts
+        if prompt.box is not None and ((prompt.box < low).any() or (prompt.box[2:] > high).any())
     ]
     if beyond:
         box = ",".join(np.format_float_positional(side, trim="-") for side in beyond[0])

@@ -98,9 +98,9 @@ def parts_first(rles: Sequence[Rle], scores: Sequence[float]) -> list[int]:
     """Order of a partition: parts before their wholes, else by score."""
     tree, areas = part_tree(rles), [rle_area(rle) for rle in rles]
     waiting = [0] * len(rles)  # number of parts not yet in the order
-    for place in tree:
-        if place.parent is not None:
-            waiting[place.parent] += 1
+    for node in tree:
+        if node.parent is not None:
+            waiting[node.parent] += 1
     ready = [
         (-scores[index], areas[index], index) for index in range(len(rles)) if not waiting[index]
     ]
@@ -122,15 +122,15 @@ def parts_first(rles: Sequence[Rle], scores: Sequence[float]) -> list[int]:
 def parents_to_ids(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Replace each `parent` index by the id of its record."""
     for record in records:
-        place = record.pop("parent", None)
-        if place is not None and place < len(records):
-            record["parent"] = records[place]["id"]
+        parent = record.pop("parent", None)
+        if parent is not None and parent < len(records):
+            record["parent"] = records[parent]["id"]
     return records
 
 
 def parents_to_places(masks: Sequence[Any], ids: Sequence[object]) -> list[Any]:
     """Replace the parent ids of loaded masks by indices into the list."""
-    places = {id_: place for place, id_ in enumerate(ids) if isinstance(id_, int)}
+    places = {id_: index for index, id_ in enumerate(ids) if isinstance(id_, int)}
     return [
         mask if mask.parent is None else replace(mask, parent=places.get(mask.parent))
         for mask in masks

@@ -101,7 +101,7 @@ def image_to_model(image: UintImage, spec: ModelSpec) -> FloatArray:  # (H, W, 3
         # Equal to torch's interpolate(bilinear, antialias=True) in float, without rounding.
         planes = (plane.astype(np.float32) for plane in cv2.split(image))
         pixels = np.dstack(
-            [*(_pillow_resized(one, input_hw, Image.Resampling.BILINEAR) for one in planes)]
+            [*(_pillow_resized(plane, input_hw, Image.Resampling.BILINEAR) for plane in planes)]
         )
     elif spec.resample == "torch_bilinear":
         pixels = _torch_bilinear(image, input_hw)
@@ -278,12 +278,12 @@ def logits_to_masks(
         threshold: Logits above it are foreground.
         limit: Maximum of the longest side in pixels, for a reduced output.
     """
-    place = reduced(geometry, limit)
-    out = np.zeros((len(logits), *place.image_hw), np.bool_)
+    target = reduced(geometry, limit)
+    out = np.zeros((len(logits), *target.image_hw), np.bool_)
     canvas = Canvas()
     for plane, mask in zip(logits, out, strict=True):
         if plane.max(initial=-np.inf) > threshold:  # bilinear never exceeds its inputs
-            for top, strip in _strips(_fill(plane, place), place.image_hw, canvas):
+            for top, strip in _strips(_fill(plane, target), target.image_hw, canvas):
                 np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
     return out
 
@@ -331,11 +331,11 @@ def logits_to_rles(
 
 
 def _plane_to_rle(plane: FloatArray, geometry: Geometry, threshold: float) -> Rle:
-    place, strips = window_strips(plane, geometry, threshold)
-    mask = np.empty((place.height, place.width), np.bool_)
+    window, strips = window_strips(plane, geometry, threshold)
+    mask = np.empty((window.height, window.width), np.bool_)
     for top, strip in strips:
         np.greater(strip, np.float32(threshold), out=mask[top : top + len(strip)])
-    return crop_to_rle(mask, (place.x, place.y), geometry.image_hw)
+    return crop_to_rle(mask, (window.x, window.y), geometry.image_hw)
 
 
 class ImageWindow(NamedTuple):
@@ -374,8 +374,8 @@ def window_strips(
             _fill(plane, geometry), (height, width), canvas or Canvas()
         )
     low = np.asarray(plane[low_y, low_x], np.float32)
-    place = ImageWindow(image_x.start, image_y.start, columns, rows)
-    return place, _products(matrix_y, low, matrix_x)
+    window = ImageWindow(image_x.start, image_y.start, columns, rows)
+    return window, _products(matrix_y, low, matrix_x)
 
 
 def _products(
@@ -393,9 +393,9 @@ def _window(above: BoolArray, geometry: Geometry, axis: int) -> tuple[slice, sli
     matrix, first, last = axis_operator(
         len(above), geometry.side, geometry.input_hw[axis], geometry.image_hw[axis]
     )
-    seen = np.flatnonzero(above)
-    start = int(np.searchsorted(last, seen[0], side="left"))
-    stop = int(np.searchsorted(first, seen[-1], side="right"))
+    indices = np.flatnonzero(above)
+    start = int(np.searchsorted(last, indices[0], side="left"))
+    stop = int(np.searchsorted(first, indices[-1], side="right"))
     if stop <= start:  # only padding is above the threshold
         return slice(0, 0), slice(0, 0), matrix[:0, :0]
     low = slice(int(first[start]), int(last[stop - 1]) + 1)
@@ -499,13 +499,13 @@ def _smoothed(values: Floats, axis: int, sigma: float) -> Floats:
         return values
     radius = int(_GAUSSIAN_TRUNCATION * sigma + 0.5)
     bell = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    kernel, one = bell / bell.sum(), np.ones(1)
+    kernel, unit = bell / bell.sum(), np.ones(1)
     n = values.shape[axis]
     # OpenCV's mirror border requires more pixels than the kernel has.
     padded = values.take(_mirrored(np.arange(-radius, n + radius), n), axis)
-    across, down = (one, kernel) if axis == 0 else (kernel, one)
-    found = cv2.sepFilter2D(padded, -1, across, down, borderType=cv2.BORDER_REPLICATE)
-    inner: Floats = np.asarray(found, np.float64).reshape(padded.shape)
+    across, down = (unit, kernel) if axis == 0 else (kernel, unit)
+    blurred = cv2.sepFilter2D(padded, -1, across, down, borderType=cv2.BORDER_REPLICATE)
+    inner: Floats = np.asarray(blurred, np.float64).reshape(padded.shape)
     return inner.take(np.arange(radius, radius + n), axis)
 
 
@@ -513,9 +513,9 @@ def _stretched(values: Floats, axis: int, size: int) -> Floats:
     """Sample `size` places along one axis, with pixel centres at halves."""
     n = values.shape[axis]
     rows = _coefficients(np.moveaxis(values, axis, 0).copy())
-    place = (np.arange(size) + 0.5) * (n / size) - 0.5
-    first = np.floor(place).astype(np.intp)
-    t = (place - first).reshape(-1, *[1] * (rows.ndim - 1))
+    positions = (np.arange(size) + 0.5) * (n / size) - 0.5
+    first = np.floor(positions).astype(np.intp)
+    t = (positions - first).reshape(-1, *[1] * (rows.ndim - 1))
     shares = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
     out = sum(
         rows[_mirrored(first + step, n)] * (share / 6)

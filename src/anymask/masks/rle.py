@@ -158,16 +158,16 @@ def rle_to_string(rle: Rle) -> str:
     values[3:] -= rle.counts[1:-2]
     digits = np.empty((len(values), MAX_DIGITS), np.uint8)
     more = np.empty((len(values), MAX_DIGITS), np.bool_)
-    for place in range(MAX_DIGITS):
+    for column in range(MAX_DIGITS):
         low = values & 0x1F
         values = values >> 5
-        more[:, place] = np.where(low & 0x10, values != -1, values != 0)
-        digits[:, place] = low + 48 + 32 * more[:, place]
-        if not more[:, place].any():
+        more[:, column] = np.where(low & 0x10, values != -1, values != 0)
+        digits[:, column] = low + 48 + 32 * more[:, column]
+        if not more[:, column].any():
             break
-    used = np.ones((len(values), place + 1), np.bool_)
-    used[:, 1:] = np.logical_and.accumulate(more[:, :place], axis=1)
-    return digits[:, : place + 1][used].tobytes().decode("ascii")
+    used = np.ones((len(values), column + 1), np.bool_)
+    used[:, 1:] = np.logical_and.accumulate(more[:, :column], axis=1)
+    return digits[:, : column + 1][used].tobytes().decode("ascii")
 
 
 def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
@@ -188,15 +188,15 @@ def string_to_rle(text: str | bytes, size: tuple[int, int]) -> Rle:
         )
     ends = np.flatnonzero((symbols & 0x20) == 0)
     starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
-    place = np.arange(len(symbols)) - np.repeat(starts, ends - starts + 1)
-    if len(place) and place.max() >= MAX_DIGITS - 1:
+    position = np.arange(len(symbols)) - np.repeat(starts, ends - starts + 1)
+    if len(position) and position.max() >= MAX_DIGITS - 1:
         raise DataError(
-            f"Invalid compressed run-length string: a number has {int(place.max()) + 1} digits, "
+            f"Invalid compressed run-length string: a number has {int(position.max()) + 1} digits, "
             f"but at most {MAX_DIGITS - 1} are supported. Check that the text was not modified."
         )
-    parts = (symbols & 0x1F) << (5 * place)
+    parts = (symbols & 0x1F) << (5 * position)
     values = np.add.reduceat(parts, starts) if len(starts) else parts
-    values -= np.where(symbols[ends] & 0x10, np.int64(1) << (5 * (place[ends] + 1)), 0)
+    values -= np.where(symbols[ends] & 0x10, np.int64(1) << (5 * (position[ends] + 1)), 0)
     _check_within(values, pixels)  # prevents int64 overflow in the sums below
     counts = values.copy()
     counts[1::2] = np.cumsum(values[1::2])
@@ -378,9 +378,9 @@ def rle_in_window(rle: Rle, window: Window) -> Rle:
         )
     column, top, bottom = column_runs(rle)
     top, bottom = np.maximum(top, y0), np.minimum(bottom, y1)
-    seen = (column >= x0) & (column < x1) & (bottom > top)
-    shift = (column[seen] - x0) * (y1 - y0) - y0
-    return runs_to_rle(top[seen] + shift, bottom[seen] + shift, (y1 - y0, x1 - x0))
+    inside = (column >= x0) & (column < x1) & (bottom > top)
+    shift = (column[inside] - x0) * (y1 - y0) - y0
+    return runs_to_rle(top[inside] + shift, bottom[inside] + shift, (y1 - y0, x1 - x0))
 
 
 def rle_on_image(rle: Rle, offset_xy: tuple[int, int], image_hw: tuple[int, int]) -> Rle:

@@ -44,12 +44,12 @@ def union_areas(
         starts, ends, owners = _ones(texts[part], pixels[part])
         sizes = np.bincount(owners, ends - starts, last - first).astype(np.int64)
         step = int(pixels[part].max(initial=0)) + 1
-        for found, groups in zip(areas, groupings, strict=True):
+        for sums, groups in zip(areas, groupings, strict=True):
             mine = groups[part]
-            shared = np.bincount(mine, minlength=len(found))[mine] > 1
-            np.add.at(found, mine[~shared], sizes[~shared])
+            shared = np.bincount(mine, minlength=len(sums))[mine] > 1
+            np.add.at(sums, mine[~shared], sizes[~shared])
             runs = np.flatnonzero(shared[owners])
-            found += _union(starts[runs], ends[runs], mine[owners[runs]], step, len(found))
+            sums += _union(starts[runs], ends[runs], mine[owners[runs]], step, len(sums))
         first = last
     return areas
 
@@ -112,11 +112,11 @@ def _numbers(texts: Sequence[str]) -> tuple[IntArray, IntArray]:  # -> (R,), (N,
         raise _damaged()
     values = symbols[lasts].astype(np.int64)
     values -= (values & 0x10) << 1
-    longer, place = np.flatnonzero(digits > 1), 1
+    longer, digit = np.flatnonzero(digits > 1), 1
     while len(longer):
-        values[longer] = (values[longer] << 5) + (symbols[lasts[longer] - place] & 0x1F)
-        place += 1
-        longer = longer[digits[longer] > place]
+        values[longer] = (values[longer] << 5) + (symbols[lasts[longer] - digit] & 0x1F)
+        digit += 1
+        longer = longer[digits[longer] > digit]
     return values, np.diff(np.searchsorted(lasts, borders), prepend=0)
 
 

@@ -177,7 +177,7 @@ def measure_ranges(
     for channel in range(arrays[0].shape[2]):
         values = np.concatenate([array[..., channel].ravel() for array in arrays])
         finite = values[np.isfinite(values)].astype(np.float64)
-        low, high = (float(one) for one in np.percentile(finite, percentiles)) if len(finite) else (
+        low, high = (float(end) for end in np.percentile(finite, percentiles)) if len(finite) else (
             0.0, 1.0,
         )  # fmt: skip
         ranges.append((low, high if high > low else low + max(1.0, abs(low))))
@@ -348,7 +348,7 @@ class StoredMaps:
 
     @property
     def nbytes(self) -> int:
-        return sum(one.values.nbytes for one in self.given)
+        return sum(feature_map.values.nbytes for feature_map in self.given)
 
     def maps(self) -> tuple[FeatureMap, ...]:
         return self.given
@@ -429,9 +429,9 @@ class Features:
         """
         if precision not in ("fp32", "fp16"):
             raise InputError(f'Invalid precision {precision!r}. Use "fp32" or "fp16".')
-        maps = {one.name: one.values for one in self.maps}
+        maps = {feature_map.name: feature_map.values for feature_map in self.maps}
         is_half = precision == "fp16"
-        if is_half and any(np.abs(one).max(initial=0) > _MAX_HALF for one in maps.values()):
+        if is_half and any(np.abs(values).max(initial=0) > _MAX_HALF for values in maps.values()):
             raise InputError(
                 f"This embedding has values above {_MAX_HALF:g}, which fp16 "
                 'cannot store. Save the embedding with precision="fp32".'
@@ -447,7 +447,7 @@ class Features:
             "image_hw": list(self.geometry.image_hw),
             "input_hw": list(self.geometry.input_hw),
             "side": self.geometry.side,
-            "maps": [one.name for one in self.maps],
+            "maps": [feature_map.name for feature_map in self.maps],
         }
         about = np.frombuffer(json.dumps(record).encode(), np.uint8)
         with whole_file(Path(path)) as file:
@@ -482,12 +482,12 @@ class Features:
                     f"match an input of {geometry.side} pixels"
                 )
             names = [str(name) for name in about["maps"]]
-            found = tuple(FeatureMap(name, _feature_map(maps[name])) for name in names)
+            feature_maps = tuple(FeatureMap(name, _feature_map(maps[name])) for name in names)
             model, model_hash, image_hash = (
                 about[k] for k in ("model", "model_hash", "image_hash")
             )
             texts = all(isinstance(text, str) for text in (model, model_hash, image_hash))
-            if not texts or not found:
+            if not texts or not feature_maps:
                 raise ValueError("The name, hash or feature maps are invalid")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
@@ -495,7 +495,7 @@ class Features:
                 "it with Features.save."
             ) from error
         return cls(
-            StoredMaps(found), geometry, model, model_hash, image_hash,
+            StoredMaps(feature_maps), geometry, model, model_hash, image_hash,
             georeferenced=about.get("georeferenced") is True,
         )  # fmt: skip
 

@@ -38,12 +38,12 @@ def tile_side(tile: Tile, image_hw: tuple[int, int], trained_side: int | None = 
         return trained_side if max(image_hw) >= FIELD_TILES * trained_side else None
     if tile == "auto":
         return AUTO_SIDE if image_hw[0] * image_hw[1] > AUTO_PIXELS else None
-    given: object = tile
-    if isinstance(given, bool) or not isinstance(given, Integral) or int(given) < MIN_SIDE:
+    side: object = tile
+    if isinstance(side, bool) or not isinstance(side, Integral) or int(side) < MIN_SIDE:
         raise InputError(
             f'Invalid tile {tile!r}. Use "auto", None or a size of at least {MIN_SIDE} pixels.'
         )
-    return int(given) if max(image_hw) > int(given) else None
+    return int(side) if max(image_hw) > int(side) else None
 
 
 def smallest_side(image_hw: tuple[int, int], trained_side: int) -> int:

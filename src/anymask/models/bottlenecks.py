@@ -50,7 +50,7 @@ def adapted_blocks(model: nn.Module) -> list[nn.Module]:
         part
         for name, part in model.named_modules()
         if name.startswith(encoder)
-        and all(isinstance(getattr(part, one, None), nn.Module) for one in ("attn", "mlp"))
+        and all(isinstance(getattr(part, child, None), nn.Module) for child in ("attn", "mlp"))
     ]
 
 
@@ -62,7 +62,7 @@ def add_bottlenecks(model: nn.Module) -> None:
         attention = cast(nn.Module, block.attn)
         _hang(attention, cast(nn.Linear, attention.proj).out_features, _behind)
         _hang_beside(cast(nn.Module, block.mlp))
-    for layer in [one for one in model.modules() if isinstance(one, TwoWayLayer)]:
+    for layer in [module for module in model.modules() if isinstance(module, TwoWayLayer)]:
         for read in (layer.cross_attn_token_to_image, layer.cross_attn_image_to_token):
             _hang(read.out_proj, read.out_proj.out_features, _behind)
         _hang_beside(layer.mlp)

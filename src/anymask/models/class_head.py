@@ -48,13 +48,13 @@ class ClassHead(nn.Module):
         """Maps in the encoder's order, the coarsest first."""
         h, w = maps[0].shape[-2:]
         joined = torch.zeros(1).to(maps[0])
-        for project, one in zip(self.project, maps, strict=True):
+        for project, features in zip(self.project, maps, strict=True):
             size = (h * self.ratio, w * self.ratio)
             joined = joined + F.interpolate(
-                project(one), size, mode="bilinear", align_corners=False
+                project(features), size, mode="bilinear", align_corners=False
             )
-        seen = F.relu(self.smooth(F.relu(self.norm(joined))))
-        return cast(Tensor, self.classify(seen)).float()
+        hidden = F.relu(self.smooth(F.relu(self.norm(joined))))
+        return cast(Tensor, self.classify(hidden)).float()
 
     def class_logits(self, _model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
         """Class logits of the maps."""
@@ -74,17 +74,17 @@ class PromptHead(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Dense prompts and tokens of all classes."""
-        seen = F.relu(self.smooth(F.relu(self.norm(self.project(features)))))
-        return self.prompt(seen).unflatten(1, (-1, features.shape[1])).flatten(0, 1), self.token
+        hidden = F.relu(self.smooth(F.relu(self.norm(self.project(features)))))
+        return self.prompt(hidden).unflatten(1, (-1, features.shape[1])).flatten(0, 1), self.token
 
     def class_logits(self, model: nn.Module, maps: Sequence[Tensor]) -> Tensor:
         """Class logits of the maps: masks that the model's decoder predicts for the prompts."""
-        own, sam = cast(Any, model), hasattr(model, "mask_decoder")
-        decoder = own.mask_decoder if sam else own.sam_mask_decoder
-        encoder = own.prompt_encoder if sam else own.sam_prompt_encoder
+        network, sam = cast(Any, model), hasattr(model, "mask_decoder")
+        decoder = network.mask_decoder if sam else network.sam_mask_decoder
+        encoder = network.prompt_encoder if sam else network.sam_prompt_encoder
         dense, token = self(maps[0])
         K, B = len(token), len(maps[0])
-        image, *detail = (one.repeat_interleave(K, dim=0) if B > 1 else one for one in maps)
+        image, *detail = (level.repeat_interleave(K, dim=0) if B > 1 else level for level in maps)
         places = encoder.grid(image.shape[-2], image.shape[-1])
         logits, _ = decoder(image, places, token.repeat(B, 1, 1), dense, *detail)
         of_class = logits[:, 0].unflatten(0, (B, K)).float()
@@ -106,7 +106,7 @@ def add_class_head(model: nn.Module, classes: int, prompts: bool = False) -> Non
     with torch.no_grad():
         maps = cast(Any, twin).encode(torch.zeros(1, 3, side, side, device="meta"))
     cells = side * spec.mask_side // spec.image_side
-    channels, ratio = [int(one.shape[1]) for one in maps], cells // int(maps[0].shape[-1])
+    channels, ratio = [int(level.shape[1]) for level in maps], cells // int(maps[0].shape[-1])
     head = PromptHead(channels[0], classes) if prompts else ClassHead(channels, ratio, classes)
     model.add_module(HEAD_NAME, head)
 

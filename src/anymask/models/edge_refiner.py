@@ -102,7 +102,7 @@ def edge_gate(logits: Tensor, reach: int) -> Tensor:  # (B, 1, n, n) -> (B, 1, S
     """1 within `reach` cells of the edge, falling to 0 over one more cell."""
     inside = (logits > 0).to(logits.dtype)
     size = 2 * reach + 1
-    grown, shrunk = (F.max_pool2d(one, size, 1, reach) for one in (inside, 1 - inside))
+    grown, shrunk = (F.max_pool2d(area, size, 1, reach) for area in (inside, 1 - inside))
     return enlarged(grown * shrunk)
 
 
@@ -114,9 +114,9 @@ def color_likelihood(image: Tensor, wide: Tensor, near: Tensor) -> Tensor:  # ->
     color = (levels * weights).sum(1).flatten(1).long()  # (B, S * S)
     sure = (wide / FULL_WEIGHT_LOGIT).clamp(-1, 1)
     ratios = []
-    for place in (near, torch.ones_like(near)):
+    for area in (near, torch.ones_like(near)):
         on, off = (
-            _chances(color, (part * place).flatten(1)) for part in (sure.relu(), (-sure).relu())
+            _chances(color, (part * area).flatten(1)) for part in (sure.relu(), (-sure).relu())
         )
         ratio = (on / off).log().clamp(-4, 4) / 2
         ratios.append(ratio.gather(1, color).view(wide.shape))

@@ -62,14 +62,14 @@ class Neck(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Trunk maps, the finest first -> the returned maps (B, dim, ..), in the same order."""
-        kept: list[Tensor] = []
+        levels: list[Tensor] = []
         for conv, x in zip(self.convs, reversed(maps), strict=True):
             y = conv(x)
-            if kept and len(maps) - 1 - len(kept) in self.config.added:
+            if levels and len(maps) - 1 - len(levels) in self.config.added:
                 # In float32, as in the reference.
-                y = y + F.interpolate(kept[-1].float(), scale_factor=2.0).to(y.dtype)
-            kept.append(y)
-        return tuple(reversed(kept[self.config.dropped :]))
+                y = y + F.interpolate(levels[-1].float(), scale_factor=2.0).to(y.dtype)
+            levels.append(y)
+        return tuple(reversed(levels[self.config.dropped :]))
 
 
 class ImageEncoder(nn.Module):

@@ -43,8 +43,8 @@ class FrozenBlock(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in self.qkv(self.norm1(tokens)).chunk(3, dim=-1)
         )
-        seen = F.scaled_dot_product_attention(q, k, v)
-        tokens = tokens + self.proj(seen.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(q, k, v)
+        tokens = tokens + self.proj(attended.transpose(1, 2).flatten(2))
         return tokens + self.fc2(F.gelu(self.fc1(self.norm2(tokens))))
 
 
@@ -114,9 +114,9 @@ class EfficientNetBesideVit(nn.Module):
         """(B, 3, H, W) -> (B, 24, H/4, ..), (B, 40, ..), (B, 1648, h, w), (B, 704, h/2, w/2)."""
         x4, x8, x16, x32 = self.cnn(images)
         with torch.no_grad():
-            seen = self.vit(images)
-        last = F.avg_pool2d(seen[:, -DIM:], 2)
-        return x4, x8, torch.cat([x16, seen], dim=1), torch.cat([x32, last], dim=1)
+            features = self.vit(images)
+        last = F.avg_pool2d(features[:, -DIM:], 2)
+        return x4, x8, torch.cat([x16, features], dim=1), torch.cat([x32, last], dim=1)
 
     def load_folded(self, arrays: dict[str, Tensor]) -> None:
         """Load `cnn.stem.weight`, ..., `vit.blocks.0.qkv.weight`, ...; the rest is ignored."""

@@ -73,5 +73,5 @@ class GuidedTransformer(nn.Module):
         return self.plain.norm_final_attn(tokens + read), image
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        seen = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
-        return torch.softmax(seen + self.guidance.attention, -1) @ v
+        scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
+        return torch.softmax(scores + self.guidance.attention, -1) @ v

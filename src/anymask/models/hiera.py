@@ -155,10 +155,10 @@ def _blocks(config: HieraConfig) -> list[HieraBlock]:
     inputs, window = config.width, config.windows[0]
     for stage, depth in enumerate(config.depths):
         for index in range(depth):
-            seen = 0 if len(blocks) in config.global_blocks else window
+            side = 0 if len(blocks) in config.global_blocks else window
             pooled = stage > 0 and index == 0
             heads = config.heads << stage
-            blocks.append(HieraBlock(inputs, config.widths[stage], heads, seen, pooled))
+            blocks.append(HieraBlock(inputs, config.widths[stage], heads, side, pooled))
             # The first block of a stage still has the windows of the previous stage.
             inputs, window = config.widths[stage], config.windows[stage]
     return blocks

@@ -70,10 +70,10 @@ class InstanceHead(nn.Module):
     def forward(self, *maps: Tensor) -> Tensor:
         """Maps in the encoder's order, the coarsest first."""
         x = torch.zeros(1).to(maps[0])
-        for level, one in enumerate(maps):
+        for level, features in enumerate(maps):
             if level:
                 x = F.interpolate(self.narrow[level - 1](x), scale_factor=2.0, mode="nearest")
-            x = self.norm[level](x + self.project[level](one))
+            x = self.norm[level](x + self.project[level](features))
             x = F.relu(self.smooth[level](x))
             if not level:
                 x = self.context(x)

@@ -139,14 +139,14 @@ class MaskDecoder(nn.Module):
         """
         image = features + dense
         h, w = image.shape[-2:]
-        tokens, seen = self.transformer(
+        tokens, cells = self.transformer(
             self.with_output_tokens(prompt), image.flatten(2).transpose(1, 2), positions
         )
         score, tokens = self._object_score(tokens)
         quality = self.iou_prediction_head(tokens[:, 0])
         if self.config.quality == "sigmoid":
             quality = quality.sigmoid()
-        upscaled = self._upscale(seen.transpose(1, 2).unflatten(2, (h, w)), detail)
+        upscaled = self._upscale(cells.transpose(1, 2).unflatten(2, (h, w)), detail)
         first = 1 if self.config.answers == "multi" else 0
         of_mask = [
             head(tokens[:, 1 + i])
@@ -163,12 +163,12 @@ class MaskDecoder(nn.Module):
         return Decoded(logits, quality, tokens[:, 1 : 1 + self.config.masks], score)
 
     def with_output_tokens(self, prompt: Tensor) -> Tensor:  # (N, P, C) -> (N, 1 + masks.. + P, C)
-        own = [self.iou_token.weight, self.mask_tokens.weight]
+        outputs = [self.iou_token.weight, self.mask_tokens.weight]
         if self.config.object_score:
-            own.insert(0, self.obj_score_token.weight)
+            outputs.insert(0, self.obj_score_token.weight)
         if self.config.early_dim:
-            own.append(self.hf_token.weight)
-        return torch.cat([torch.cat(own).expand(prompt.shape[0], -1, -1), prompt], dim=1)
+            outputs.append(self.hf_token.weight)
+        return torch.cat([torch.cat(outputs).expand(prompt.shape[0], -1, -1), prompt], dim=1)
 
     def _object_score(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Split off the object score: (N, T', C) -> (N, 1), and the other tokens."""

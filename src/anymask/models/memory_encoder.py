@@ -65,5 +65,5 @@ class MemoryEncoder(nn.Module):
 
     def forward(self, image: Tensor, masks: Tensor) -> Tensor:
         """Features (1 or N, C, h, w), scaled masks (N, 1, S, S) -> (N, Cm, h, w)."""
-        seen = self.pix_feat_proj(image) + self.get_submodule(MASK)(masks)
-        return self.out_proj(self.get_submodule(FUSER)(seen))
+        features = self.pix_feat_proj(image) + self.get_submodule(MASK)(masks)
+        return self.out_proj(self.get_submodule(FUSER)(features))

@@ -133,21 +133,21 @@ class MemoryReader(nn.Module):
     def read(self, keys: Tensor, anchors: Cells, recent: Cells) -> Tensor:  # -> (B, 2 * 33, h, w)
         """Attention of each cell to prompted frames and to recent ones, and both weights."""
         query = self.sharpness.exp() * self.key(keys.flatten(2).transpose(1, 2))
-        known = [self._read(query, one) for one in (anchors, recent)]
-        highest = torch.maximum(known[0].highest, known[1].highest)
-        weights = [one.weight * (one.highest - highest).exp() for one in known]  # (F, G, 1)
+        reads = [self._read(query, cells) for cells in (anchors, recent)]
+        highest = torch.maximum(reads[0].highest, reads[1].highest)
+        weights = [read.weight * (read.highest - highest).exp() for read in reads]  # (F, G, 1)
         parts = []
-        for one, weight in zip(known, weights, strict=True):
-            share = (weight / (weights[0] + weights[1])).expand(one.values.shape[0], -1, -1)
-            parts += [one.values * (weight / (weight + 1e-3)), share]
+        for read, weight in zip(reads, weights, strict=True):
+            share = (weight / (weights[0] + weights[1])).expand(read.values.shape[0], -1, -1)
+            parts += [read.values * (weight / (weight + 1e-3)), share]
         return torch.cat(parts, dim=2).transpose(1, 2).unflatten(2, keys.shape[2:])
 
     def _read(self, query: Tensor, cells: Cells) -> CellsRead:
-        known = self.key(cells.keys)
+        keys = self.key(cells.keys)
         if cells.valid is not None:  # an extra channel is cheaper than masking the scores
             query = torch.cat([query, torch.ones_like(query[..., :1])], dim=2)
-            known = torch.cat([known, (cells.valid[..., None].to(known) - 1) * 1e4], dim=2)
-        scores = query @ known.transpose(1, 2)  # (F, G, M)
+            keys = torch.cat([keys, (cells.valid[..., None].to(keys) - 1) * 1e4], dim=2)
+        scores = query @ keys.transpose(1, 2)  # (F, G, M)
         learned = torch.relu(self.value(10 * cells.keys) + self.value_labels(cells.labels))
         weights = scores.softmax(2)
         values = _weighted(weights, torch.cat([cells.labels, learned], dim=2))
@@ -180,13 +180,13 @@ def _joined(join: nn.Conv2d, *parts: Tensor, coarser: Tensor | None = None) -> T
     """A 1 x 1 convolution of concatenated parts, computed per part: parts of the frame are
     convolved once for all objects, and the coarser part before it is upscaled."""
     widths = [part.shape[1] for part in parts]
-    rest = join.weight.split([join.in_channels - sum(widths), *widths], dim=1)
-    convolved = [F.conv2d(part, share) for part, share in zip(parts, rest[1:], strict=True)]
+    weights = join.weight.split([join.in_channels - sum(widths), *widths], dim=1)
+    convolved = [F.conv2d(part, share) for part, share in zip(parts, weights[1:], strict=True)]
     whole = reduce(torch.add, convolved, cast(Tensor, join.bias)[:, None, None])
     if coarser is None:
         return whole
     return whole + F.interpolate(
-        F.conv2d(coarser, rest[0]), scale_factor=2.0, mode="bilinear", align_corners=False
+        F.conv2d(coarser, weights[0]), scale_factor=2.0, mode="bilinear", align_corners=False
     )
 
 

@@ -72,10 +72,10 @@ class InvertedResiduals(nn.Module):
         super().__init__()
         self.stem = SameConv(3, 32, 3, 2)
         self.taps, self.depth, channels = taps, 0, 32
-        for one in blocks:
-            block = InvertedResidual(channels, one.c_out, one.expansion, one.stride, one.kernel)
+        for size in blocks:
+            block = InvertedResidual(channels, size.c_out, size.expansion, size.stride, size.kernel)
             self.add_module(f"b{self.depth}", block)
-            channels, self.depth = one.c_out, self.depth + 1
+            channels, self.depth = size.c_out, self.depth + 1
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, S, S) -> (B, C, S/4, S/4), (B, C, S/8, ..), (B, C, S/16, ..), (B, C, S/32, ..)."""

@@ -86,8 +86,8 @@ class TokenToImage(CrossAttention):
     def forward(self, tokens: Tensor, placed: Tensor, image: Tensor) -> Tensor:
         """(N, T, C), image with and without positions (N, L, C) -> (N, T, C)."""
         shares = torch.softmax(self.image_queries(tokens) @ placed.transpose(1, 2), dim=-1)
-        seen = (shares @ image).unflatten(1, (self.heads, -1))  # (N, H, T, C)
-        return self.value((seen @ self.carry.transpose(1, 2)).transpose(1, 2).flatten(2))
+        attended = (shares @ image).unflatten(1, (self.heads, -1))  # (N, H, T, C)
+        return self.value((attended @ self.carry.transpose(1, 2)).transpose(1, 2).flatten(2))
 
 
 class ImageToToken(CrossAttention):
@@ -215,8 +215,8 @@ def draw_maps(
     maps += [inside, torch.zeros_like(inside) + has_box[:, None, None, None]]
     earlier = F.avg_pool2d(masks.clamp(-8, 8), 2) / 4
     maps += [earlier, torch.sigmoid(4 * earlier) * (earlier != 0).to(earlier.dtype)]
-    for seen, at in zip(features, clicked, strict=True):
-        alike = likeness(at, seen)
+    for feature, at in zip(features, clicked, strict=True):
+        alike = likeness(at, feature)
         for chosen in (positive, negative):
             best = strongest(alike, chosen)
             if best.shape[-1] != w:
@@ -379,7 +379,7 @@ class QualityHead(nn.Module):
         outside = ((1 - cover) @ image) / ((1 - cover).sum(-1, keepdim=True) + 1.0)
         contrast = 1 - F.cosine_similarity(inside, outside, dim=-1)
         statistics = torch.cat([edge_statistics(logits, soft), agreement(cover)], dim=-1)
-        seen = torch.cat(
+        clues = torch.cat(
             [
                 F.dropout(
                     torch.cat([tokens, overall[:, None].expand_as(tokens), inside, outside], -1),
@@ -391,7 +391,7 @@ class QualityHead(nn.Module):
             ],
             dim=-1,
         )
-        y = F.relu(self.think(F.relu(self.look(seen))))
+        y = F.relu(self.think(F.relu(self.look(clues))))
         return torch.sigmoid(self.judge(y))[..., 0]
 
 
@@ -516,8 +516,8 @@ class NanoDecoder(nn.Module):
 
         The last upscaling stays in the channels until the masks are computed: 4 places per cell.
         """
-        seen, added = fine8
-        x = shuffle(self.upscale8(image)) + seen.permute(0, 2, 3, 1) + added
+        detail, added = fine8
+        x = shuffle(self.upscale8(image)) + detail.permute(0, 2, 3, 1) + added
         x = F.relu(self.upscale_norm(x))  # (N, 2h, 2w, C8)
         h, w = x.shape[1:3]
         # Inverse of `shuffle`: each 2 x 2 square becomes the four quarters of a cell.

@@ -117,8 +117,8 @@ def grid_turns(
     """
     steps = torch.arange(0, channels, 4, dtype=torch.float32, device=device)
     speeds = 1.0 / 10000.0 ** (steps / channels)  # (C / 4,)
-    place = torch.arange(h * w, dtype=torch.float32, device=device)
-    x, y = place % w, torch.div(place, w, rounding_mode="floor")
+    index = torch.arange(h * w, dtype=torch.float32, device=device)
+    x, y = index % w, torch.div(index, w, rounding_mode="floor")
     x, y = (axis * side + (side - 1) / 2 for axis in (x, y))
     angles = torch.cat([torch.outer(x, speeds), torch.outer(y, speeds)], dim=-1)
     return RotaryAngles(angles.cos(), angles.sin())

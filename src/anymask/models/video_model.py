@@ -155,8 +155,8 @@ def without_overlaps(logits: Tensor) -> Tensor:
     if len(logits) == 1:
         return logits
     likeliest = logits.argmax(dim=0, keepdim=True)
-    own = torch.arange(len(logits), device=logits.device)[:, None, None, None]
-    return torch.where(likeliest == own, logits, logits.clamp(max=OVERLAP_MAX_LOGIT))
+    index = torch.arange(len(logits), device=logits.device)[:, None, None, None]
+    return torch.where(likeliest == index, logits, logits.clamp(max=OVERLAP_MAX_LOGIT))
 
 
 LIMITS = -MASK_LIMIT, MASK_LIMIT
@@ -251,8 +251,8 @@ class VideoModel(nn.Module):
 
     def encode_frame(self, images: Tensor) -> Frame:
         """Encode a frame, or B images: (B, 3, S, S) normalized."""
-        own = next(self.image_encoder.parameters()).dtype
-        maps = tuple(x.to(self.dtype) for x in self.image_encoder(images.to(own)))
+        dtype = next(self.image_encoder.parameters()).dtype
+        maps = tuple(x.to(self.dtype) for x in self.image_encoder(images.to(dtype)))
         return Frame(maps[0], self.sam_mask_decoder.fine_maps(*maps[1:]) if maps[1:] else ())
 
     def step(
@@ -306,9 +306,9 @@ class VideoModel(nn.Module):
         for places in [[i] for i in range(len(banks))] if plain else group_alike(selections):
             recalled = self.recall([selections[i] for i in places], (h, w), at, settings)
             read = self.memory_attention(tokens, positions, turns, recalled, plain)
-            for i, one in zip(places, read, strict=True):
-                conditioned[i] = one.t().unflatten(1, (h, w))
-        return torch.stack([one for one in conditioned if one is not None])
+            for i, row in zip(places, read, strict=True):
+                conditioned[i] = row.t().unflatten(1, (h, w))
+        return torch.stack([features for features in conditioned if features is not None])
 
     def recall(
         self,
@@ -338,7 +338,7 @@ class VideoModel(nn.Module):
             places.append(times.repeat_interleave(parts, dim=1))
             turned.append(no_turns(tokens[-1].shape[1], self.config.attention.dim, times.device))
         recalled = torch.cat(tokens, dim=1), torch.cat(places, dim=1), joined(turned)
-        maps = sum(one.shape[1] for one in tokens[: len(selections[0].memories)])
+        maps = sum(memory.shape[1] for memory in tokens[: len(selections[0].memories)])
         return RecalledMemories(*recalled, log_counts(recalled[0], maps, settings.pool))
 
     def answer(
@@ -391,15 +391,15 @@ class VideoModel(nn.Module):
             align_corners=False,
         )
         there = (masks.flatten(1) > 0).any(dim=1, keepdim=True).to(self.dtype)
-        seen = self._decode(
+        decoded = self._decode(
             (frame.features, *frame.fine),
             masks.new_zeros(len(masks), 2, 2),
             torch.full((len(masks), 2), NO_POINT, device=masks.device),
             self.mask_downsample(masks),
             masks.new_ones(len(masks)),
         )
-        own, (_, _, token) = seen.object_score > 0, choose(seen, False, None)
-        pointer = self._pointer(token, own.to(self.dtype))
+        present, (_, _, token) = decoded.object_score > 0, choose(decoded, False, None)
+        pointer = self._pointer(token, present.to(self.dtype))
         pointer = there * pointer + (1 - there) * self.no_obj_ptr
         score = (2 * there - 1) * MASK_LOGIT
         return ObjectAnswer(logits.float(), torch.ones_like(score), score, pointer)
@@ -427,8 +427,8 @@ class VideoModel(nn.Module):
         )
         absent = answer.object_score[:, 0] <= 0
         tokens = self.memory_tokens(frame, answer.logits, sharp, absent, settings)
-        kept = tokens.to(DTYPES[settings.memory_dtype]).split(1)
-        return tuple(map(Memory, [at.frame] * len(kept), kept, answer.pointer.split(1)))
+        parts = tokens.to(DTYPES[settings.memory_dtype]).split(1)
+        return tuple(map(Memory, [at.frame] * len(parts), parts, answer.pointer.split(1)))
 
     def memory_tokens(
         self,

@@ -75,7 +75,7 @@ def read_adapters(folder: Path) -> AdapterFiles:
         layers.setdefault(name, {})[letter] = tensor.reshape(tensor.shape[0], -1)
     for name, pair in layers.items():
         if set(pair) != {"A", "B"} or not pair["A"].shape[0] == pair["B"].shape[1] == rank:
-            shapes = ", ".join(f"{letter} {tuple(one.shape)}" for letter, one in pair.items())
+            shapes = ", ".join(f"{letter} {tuple(tensor.shape)}" for letter, tensor in pair.items())
             raise WeightsError(
                 f"{folder / TENSORS}: Expected lora_A and lora_B of rank {rank} for {name}, "
                 f"but the shapes are {shapes}. Save the adapters again."

@@ -112,8 +112,8 @@ def plain_name(name: str) -> str:
     sam, _, size = name.removesuffix(".pt").rpartition("_")
     kind = "vit_" if sam == "sam" else "hiera_"
     official = f"{sam}_{kind}{'b+' if (kind, size) == ('hiera_', 'b') else size}"
-    found = (one for one in (official, name.removesuffix(".pt")) if one in catalogue())
-    return name if name in catalogue() else next(found, name)
+    names = (plain for plain in (official, name.removesuffix(".pt")) if plain in catalogue())
+    return name if name in catalogue() else next(names, name)
 
 
 def entry(name: str) -> Checkpoint:

@@ -73,19 +73,19 @@ def read_checkpoint(path: str | Path) -> Weights:
         need_packages(("onnx",), "torch", f"reading the weights of {path.parent.name}")
         import onnx
 
-        manifest, found = read_manifest(path.parent), Weights()
+        manifest, weights = read_manifest(path.parent), Weights()
         try:
             for file, places in parse_json(path.read_bytes(), path).items():
                 graph = onnx.load(check_file(path.parent, manifest, file)).graph
-                held = {one.name: one for one in graph.initializer}
-                for name, place in places.items():
-                    value = onnx.numpy_helper.to_array(held[place["initializer"]])
-                    found[name] = as_stored(value, place["shape"], place["order"])
+                held = {tensor.name: tensor for tensor in graph.initializer}
+                for name, record in places.items():
+                    value = onnx.numpy_helper.to_array(held[record["initializer"]])
+                    weights[name] = as_stored(value, record["shape"], record["order"])
         except (AttributeError, DataError, KeyError, OSError, TypeError, ValueError) as error:
             raise WeightsError(
                 f"{path}: The weights do not match the graphs next to them. Reinstall anymask."
             ) from error
-        return found
+        return weights
     match sniff(path):
         case "torchscript":
             raise WeightsError(
@@ -106,8 +106,8 @@ def from_8_bits(weights: Weights) -> Weights:
     scaled = {name for name in weights if f"{name}{SCALE_SUFFIX}" in weights}
     scales = {f"{name}{SCALE_SUFFIX}" for name in scaled}
     return {
-        name: one.float() * weights[f"{name}{SCALE_SUFFIX}"][:, None] if name in scaled else one
-        for name, one in weights.items()
+        name: part.float() * weights[f"{name}{SCALE_SUFFIX}"][:, None] if name in scaled else part
+        for name, part in weights.items()
         if name not in scales
     }
 
@@ -262,14 +262,14 @@ def from_transformers(weights: Weights, official: Iterable[str]) -> Weights:
     table = theirs.pop(DUPLICATE_TENSOR, None)  # files have it under one or both of its names
     if table is not None:
         theirs.setdefault(POSITIONS, table)
-    found, used = Weights(), set[str]()
+    ours, used = Weights(), set[str]()
     for name, part in transformers_names(official).items():
-        pieces = [theirs[one] for one in part.names if one in theirs]
+        pieces = [theirs[key] for key in part.names if key in theirs]
         if len(pieces) == len(part.names):
             whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-            found[name] = whole if part.row is None else whole[part.row : part.row + 1]
+            ours[name] = whole if part.row is None else whole[part.row : part.row + 1]
             used |= set(part.names)
-    return found | {name: one for name, one in theirs.items() if name not in used}
+    return ours | {name: tensor for name, tensor in theirs.items() if name not in used}
 
 
 def variant_of(path: Path) -> str | None:
@@ -307,7 +307,7 @@ def difference(requested: Shapes, got: Shapes, name: str, given: Shapes | None =
     lines += [f"  left over {key} {_x(got[key])}" for key in left_over]
     if len(lines) > MAX_DIFFERENCES:  # a few of each kind, and the number of further ones
         sorts = (misshapen, missing, left_over)
-        share = (MAX_DIFFERENCES - 1) // sum(bool(one) for one in sorts)
+        share = (MAX_DIFFERENCES - 1) // sum(bool(sort) for sort in sorts)
         begins = (0, len(misshapen), len(misshapen) + len(missing))
         few = [
             line

@@ -379,7 +379,7 @@ def spec_from_dict(record: Mapping[str, Any]) -> ModelSpec:
     for name, count in (("mean", 3), ("std", 3), ("mask_threshold", 1)):
         numbers = [values[name]] if count == 1 else list(values[name])
         if len(numbers) != count or not all(
-            type(one) in (int, float) and abs(one) < 1e6 for one in numbers
+            type(number) in (int, float) and abs(number) < 1e6 for number in numbers
         ):
             raise ValueError(f"'{name}' is {values[name]!r}, not {count} finite numbers")
     values["mean"], values["std"] = (tuple(map(float, values[name])) for name in ("mean", "std"))

@@ -172,9 +172,9 @@ class OnnxRuntime(ImageRuntime):
         A folder inside this package is stored relative to the package.
         """
         folder = self._folder.absolute()
-        place = folder.relative_to(_PACKAGE) if folder.is_relative_to(_PACKAGE) else folder
+        path = folder.relative_to(_PACKAGE) if folder.is_relative_to(_PACKAGE) else folder
         settings = {"threads": self.threads, "side": self._side, **self._settings()}
-        return _reopen, (type(self), place.as_posix(), settings)
+        return _reopen, (type(self), path.as_posix(), settings)
 
     def file(self, name: str) -> Path | None:
         """Path of a file of the bundle, or None.
@@ -228,9 +228,9 @@ class OnnxRuntime(ImageRuntime):
         self._open(GraphNames.ENCODER)  # not included in the measured time
         self._open_ahead()
         began = time.monotonic()
-        found: list[EncoderOutput] = [self._encode(image) for image in images]
+        outputs: list[EncoderOutput] = [self._encode(image) for image in images]
         if self._shares_work and len(images) == 1:
-            self.image_work(found[0])
+            self.image_work(outputs[0])
         if self._folder.parent == ASSETS and self.spec.family != DEFAULT_VIDEO_MODEL:
             seconds = (time.monotonic() - began) / max(1, len(images))
             if seconds > SLOW:
@@ -242,24 +242,24 @@ class OnnxRuntime(ImageRuntime):
                     f"{self.spec.name} takes {seconds:.1f} s to encode an image on this machine. "
                     f"{fast} is about 8 times faster: --model {fast}, or anymask.load({fast!r}).",
                 )
-        return found
+        return outputs
 
     def image_work(self, features: EncoderOutput) -> Arrays:
         with self._lock:
-            for one, work in self._works:
-                if one() is features:
+            for owner, work in self._works:
+                if owner() is features:
                     return work
         maps = self.maps_for(GraphNames.SWEEP_IMAGE, features)
         work = self.run_graph(GraphNames.SWEEP_IMAGE, maps)
         with self._lock:
-            alive = [one for one in self._works if one[0]() is not None]
+            alive = [pair for pair in self._works if pair[0]() is not None]
             self._works = [*alive, (weakref.ref(features), work)][-IMAGES_KEPT:]
         return work
 
     def _encode(self, image: FloatArray) -> StoredMaps:
         arrays = self.run(GraphNames.ENCODER, image[None])
         pairs = zip(self.manifest.graph(GraphNames.ENCODER).outputs, arrays, strict=True)
-        return StoredMaps(tuple(FeatureMap(one.name, array[0]) for one, array in pairs))
+        return StoredMaps(tuple(FeatureMap(tensor.name, array[0]) for tensor, array in pairs))
 
     # Features of optional graphs.
 
@@ -271,7 +271,7 @@ class OnnxRuntime(ImageRuntime):
         from anymask.runtime.onnx_video import OnnxVideo, read_constants
 
         def see(image: FloatArray) -> dict[str, FloatArray]:  # -> (1, C, h, w) by name
-            return {one.name: one.values[None] for one in self._encode(image).maps()}
+            return {level.name: level.values[None] for level in self._encode(image).maps()}
 
         return OnnxVideo(see, self.run_named, read_constants(constants))
 
@@ -283,8 +283,8 @@ class OnnxRuntime(ImageRuntime):
 
         def refine(image: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
             planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
-            given = planes[None], logits[None, None], prompt[None]
-            return bundle.run(GraphNames.REFINER, *given)[0][0, 0]
+            inputs = planes[None], logits[None, None], prompt[None]
+            return bundle.run(GraphNames.REFINER, *inputs)[0][0, 0]
 
         return refine
 
@@ -325,46 +325,46 @@ class OnnxRuntime(ImageRuntime):
             DataError: The maps are from another model.
         """
         maps = features.maps()
-        inputs = {one.name: one.shape for one in self._open(graph)[0].inputs}
+        inputs = {tensor.name: tensor.shape for tensor in self._open(graph)[0].inputs}
         requested = {name: shape for name, shape in inputs.items() if name not in PROMPT_INPUTS}
         check_maps(maps, requested, self.spec.name)
-        return {one.name: one.values[None] for one in maps}
+        return {level.name: level.values[None] for level in maps}
 
     def decode(self, features: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         if self._shares_work and len(prompts.coords) and not prompts.has_mask.any():
             return self._decode_clicks(features, prompts)
-        given = self.maps_for(GraphNames.DECODER, features)
-        given |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
-        logits, quality = self.run_named(GraphNames.DECODER, given)
+        inputs = self.maps_for(GraphNames.DECODER, features)
+        inputs |= {name: getattr(prompts, name) for name in PROMPT_INPUTS}
+        logits, quality = self.run_named(GraphNames.DECODER, inputs)
         return logits, quality
 
     def _decode_clicks(self, features: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         """Decode prompts without mask prompts in half of the decoder's time."""
         work, count = self.image_work(features), len(prompts.coords)
-        inputs = [one.name for one in self.manifest.graph(GraphNames.SWEEP_PROMPT).inputs]
+        inputs = [tensor.name for tensor in self.manifest.graph(GraphNames.SWEEP_PROMPT).inputs]
 
         def answer(runtime: OnnxRuntime, row: int) -> list[FloatArray]:
             part = slice(row, row + 1)
-            given = {**work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
+            arrays = {**work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
             return runtime.run_named(
-                GraphNames.SWEEP_PROMPT, {name: given[name] for name in inputs}
+                GraphNames.SWEEP_PROMPT, {name: arrays[name] for name in inputs}
             )
 
         if count < MIN_PARALLEL_PROMPTS:
-            found = [answer(self, row) for row in range(count)]
+            answers = [answer(self, row) for row in range(count)]
         else:
             lone, threads = self.for_calls_at_once()
             with ThreadPoolExecutor(threads, "anymask-prompts") as pool:
-                found = list(pool.map(lambda row: answer(lone, row), range(count)))
+                answers = list(pool.map(lambda row: answer(lone, row), range(count)))
         if count == 1:
-            return found[0][0], found[0][1]
-        logits, quality = zip(*found, strict=True)
+            return answers[0][0], answers[0][1]
+        logits, quality = zip(*answers, strict=True)
         return np.concatenate(logits), np.concatenate(quality)
 
     def run_graph(self, graph: str, given: Arrays) -> Arrays:
         """Run a graph and return its outputs by name."""
-        outputs, found = self.manifest.graph(graph).outputs, self.run_named(graph, given)
-        return {one.name: array for one, array in zip(outputs, found, strict=True)}
+        outputs, arrays = self.manifest.graph(graph).outputs, self.run_named(graph, given)
+        return {tensor.name: array for tensor, array in zip(outputs, arrays, strict=True)}
 
     def run(self, name: str, *given: NDArray[Any]) -> list[FloatArray]:
         """Run a graph on inputs in the manifest's order."""
@@ -379,18 +379,18 @@ class OnnxRuntime(ImageRuntime):
         """
         _, session = self._open(name)
         try:
-            found: list[FloatArray] = session.run(None, given)
+            outputs: list[FloatArray] = session.run(None, given)
         except MemoryError:
             raise
         except Exception as error:
             raise failure_of(f"the {name} of {self.spec.name}", error) from error
-        return found
+        return outputs
 
     def _open(self, name: str) -> tuple[GraphInfo, Any]:
         """Info and session of a graph, opened by the first thread that requires it."""
-        found = self._sessions.get(name)
-        if found is not None:  # without the lock, because another graph may be loading
-            return found
+        opened = self._sessions.get(name)
+        if opened is not None:  # without the lock, because another graph may be loading
+            return opened
         with self._lock:
             if name not in self._sessions:
                 info = self.manifest.graph(name)
@@ -398,8 +398,8 @@ class OnnxRuntime(ImageRuntime):
                 for part in self.manifest.sha256:  # the graph, and its external weights
                     shared = part == WEIGHTS and WEIGHTS not in self._checked
                     if part.startswith(info.file) or shared:
-                        place = check_file(self._folder, self.manifest, part, self._hash)
-                        path = place if part == info.file else path
+                        file = check_file(self._folder, self.manifest, part, self._hash)
+                        path = file if part == info.file else path
                         self._checked.add(part)
                 session = self._read_graph(path)
                 got = ([node.name for node in session.get_inputs()], len(session.get_outputs()))
@@ -477,13 +477,13 @@ def _pick_providers(device: str) -> tuple[str, ...]:
     if device == "cpu":
         return _PROVIDERS[device]
     available = import_offline("onnxruntime").get_available_providers()
-    found = tuple(provider for provider in _PROVIDERS[device] if provider in available)
-    if not found:
+    providers = tuple(provider for provider in _PROVIDERS[device] if provider in available)
+    if not providers:
         raise InputError(
             "This ONNX Runtime does not support device 'cuda'. Install "
             "onnxruntime-gpu, or use device='auto'."
         )
-    return found
+    return providers
 
 
 def check_maps(
@@ -496,7 +496,7 @@ def check_maps(
         requested: Shapes (1, C, h, w) by name; a letter is a variable dimension.
         name: Name of the model, for messages.
     """
-    shapes = {one.name: (1, *one.values.shape) for one in maps}
+    shapes = {level.name: (1, *level.values.shape) for level in maps}
     fits = shapes.keys() == requested.keys() and all(
         len(shape) == len(requested[key])
         and all(isinstance(a, str) or a == b for a, b in zip(requested[key], shape, strict=True))
@@ -504,10 +504,10 @@ def check_maps(
     )
     if not fits:
         listed = ", ".join(f"{key} {sides[1:]}" for key, sides in requested.items())
-        found = ", ".join(f"{one.name} {one.values.shape}" for one in maps)
+        got = ", ".join(f"{level.name} {level.values.shape}" for level in maps)
         raise DataError(
             f"{name} requires the feature maps {listed}, but this embedding has "
-            f"{found}. Encode the image again."
+            f"{got}. Encode the image again."
         )
 
 
@@ -533,13 +533,13 @@ class OnnxMemory:
 
     def read_memory(self, questions: Sequence[MemoryQuery]) -> list[MemoryOutput]:
         alike: dict[int, list[int]] = {}
-        for place, question in enumerate(questions):
-            alike.setdefault(id(question.memory_keys), []).append(place)
-        found: dict[int, MemoryOutput] = {}
+        for index, question in enumerate(questions):
+            alike.setdefault(id(question.memory_keys), []).append(index)
+        outputs: dict[int, MemoryOutput] = {}
         for places in alike.values():
-            answers = self._read([questions[place] for place in places])
-            found |= dict(zip(places, answers, strict=True))
-        return [found[place] for place in range(len(questions))]
+            answers = self._read([questions[index] for index in places])
+            outputs |= dict(zip(places, answers, strict=True))
+        return [outputs[index] for index in range(len(questions))]
 
     def _read(self, questions: list[MemoryQuery]) -> list[MemoryOutput]:
         """Read the objects of one frame with one memory in one call."""
@@ -548,17 +548,19 @@ class OnnxMemory:
         anchored, recent = (_cells(questions, part) for part in (np.s_[:anchors], np.s_[anchors:]))
         there = np.ones((1, recent[0].shape[1]), np.float32)
         if not there.size:
-            recent, there = tuple(one[:, :1] for one in anchored), np.zeros((1, 1), np.float32)
-        logits, seen = self._runtime.run(
+            recent, there = tuple(array[:, :1] for array in anchored), np.zeros((1, 1), np.float32)
+        logits, presence = self._runtime.run(
             GraphNames.MEMORY, frame.keys[None], frame.middle[None], frame.fine[None],
-            np.stack([one.hints for one in questions]), *anchored, *recent, there,
+            np.stack([question.hints for question in questions]), *anchored, *recent, there,
         )  # fmt: skip
-        return [MemoryOutput(*one) for one in zip(logits[:, 0], seen[:, 0].tolist(), strict=True)]
+        return [
+            MemoryOutput(*row) for row in zip(logits[:, 0], presence[:, 0].tolist(), strict=True)
+        ]
 
 
 def _cells(questions: list[MemoryQuery], part: slice) -> tuple[FloatArray, ...]:
     """Keys (1, M, K) and labels (N, M, 16) of a part of the memory cells."""
-    labels = np.stack([one.memory_labels[part] for one in questions])
+    labels = np.stack([question.memory_labels[part] for question in questions])
     return questions[0].memory_keys[None, part], labels
 
 
@@ -639,15 +641,17 @@ class OnnxSweep:
         self._pool, self._ahead = ThreadPoolExecutor(threads, "anymask-sweep"), 2 * threads
         self._work = runtime.image_work(features)
         clicks = runtime.manifest.graph(GraphNames.SWEEP_CLICKS)
-        self._inputs = [one.name for one in clicks.inputs]
-        self._drawing = [one.name for one in runtime.manifest.graph(GraphNames.SWEEP_MASKS).inputs]
+        self._inputs = [tensor.name for tensor in clicks.inputs]
+        self._drawing = [
+            tensor.name for tensor in runtime.manifest.graph(GraphNames.SWEEP_MASKS).inputs
+        ]
         coords = clicks.inputs[self._inputs.index("coords")]
         self._together, self._points = int(coords.shape[0]), int(coords.shape[1])
         self._others = DecodingSweep(runtime, features)
         side = runtime.spec.mask_side
         self._side, used = side // 4, logits_used(side, geometry)
         self._shown = -(-used[0] // 4), -(-used[1] // 4)
-        sizes = [np.prod([int(size) for size in one.shape]) for one in clicks.outputs]
+        sizes = [np.prod([int(size) for size in tensor.shape]) for tensor in clicks.outputs]
         self.bytes_per_prompt = 4 * int(sum(sizes)) // self._together
 
     def decode(self, prompts: ModelPrompts) -> SweepOutput:
@@ -656,17 +660,17 @@ class OnnxSweep:
             return self._others.decode(prompts)
         starts = range(0, len(prompts.coords), self._together)
         answers = list(self._pool.map(lambda start: self._decode(prompts, start), starts))
-        rows = [(one, row) for one in answers for row in range(len(one["quality"]))]
+        rows = [(answer, row) for answer in answers for row in range(len(answer["quality"]))]
         rows = rows[: len(prompts.coords)]
-        quality = np.stack([one["quality"][row, 1:] for one, row in rows])
+        quality = np.stack([answer["quality"][row, 1:] for answer, row in rows])
         return drawn_answer(quality, rows, self.draw)
 
     def _decode(self, prompts: ModelPrompts, start: int) -> Arrays:
         """Outputs for n prompts; the last prompt is repeated to fill the batch."""
         part = np.minimum(np.arange(start, start + self._together), len(prompts.coords) - 1)
-        given = {**self._work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
+        arrays = {**self._work, "coords": prompts.coords[part], "labels": prompts.labels[part]}
         return self._lone.run_graph(
-            GraphNames.SWEEP_CLICKS, {name: given[name] for name in self._inputs}
+            GraphNames.SWEEP_CLICKS, {name: arrays[name] for name in self._inputs}
         )
 
     def draw(self, prompts: list[tuple[Arrays, int, list[int]]]) -> Iterator[FloatArray]:
@@ -679,7 +683,7 @@ class OnnxSweep:
     def _draw(self, answered: Arrays, row: int, masks: list[int]) -> FloatArray:
         """Logits (k, m, m), the minimum in the padding."""
         (rows, columns), side = self._shown, self._side
-        given = {"rows": answered["rows"][row], "weights": answered["weights"][row, masks]}
+        arrays = {"rows": answered["rows"][row], "weights": answered["weights"][row, masks]}
         places = {name: answered[f"{name}_{row}"].reshape(-1, side, side) for name in VIEW}
         image = {
             name: self._work[name].reshape(side, side, -1)
@@ -690,9 +694,9 @@ class OnnxSweep:
         step = max(1, UPSCALING_BATCH // columns)
         for top in range(0, rows, step):
             part = slice(top, min(top + step, rows)), slice(columns)
-            few = {name: one[:, *part].reshape(len(one), -1) for name, one in places.items()}
-            few |= {name: one[part].reshape(-1, one.shape[-1]) for name, one in image.items()}
-            few |= given
+            few = {name: grid[:, *part].reshape(len(grid), -1) for name, grid in places.items()}
+            few |= {name: grid[part].reshape(-1, grid.shape[-1]) for name, grid in image.items()}
+            few |= arrays
             inputs = {name: few[name] for name in self._drawing}
             logits = self._lone.run_graph(GraphNames.SWEEP_MASKS, inputs)["logits"]
             # Two upscalings per place: y and x, and y and x of each.

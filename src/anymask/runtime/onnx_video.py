@@ -126,23 +126,23 @@ class OnnxVideo:
     def answer_points(
         self, frame: OnnxFrame, coords: FloatArray, labels: IntArray, earlier: FloatArray | None
     ) -> VideoOutput:
-        given = None if earlier is None else earlier[None, None].clip(-MASK_LIMIT, MASK_LIMIT)
+        masks = None if earlier is None else earlier[None, None].clip(-MASK_LIMIT, MASK_LIMIT)
         coords = np.concatenate([coords, np.zeros((1, 2), np.float32)])[None]
         labels = np.append(labels, NO_POINT)[None]
-        decoded = self._decode(frame, frame.features, coords, labels, given)
+        decoded = self._decode(frame, frame.features, coords, labels, masks)
         low, high = self._settings.several_points
         return self._video_answer(self._chosen(decoded, low <= labels.shape[1] - 1 <= high))
 
     def answer_mask(self, frame: OnnxFrame, mask: FloatArray) -> VideoOutput:
         about, m = self._about, mask.shape[0] // 4
         cells = mask.reshape(m, 4, m, 4)
-        given = np.einsum("yaxb,ab->yx", cells, about.mask_weight) + about.mask_bias
+        prompt = np.einsum("yaxb,ab->yx", cells, about.mask_weight) + about.mask_bias
         features = frame.features - about.no_memory[None, :, None, None]
         points, none = np.zeros((1, 2, 2), np.float32), np.full((1, 2), NO_POINT)
-        decoded = self._decode(frame, features, points, none, given[None, None].astype(np.float32))
+        decoded = self._decode(frame, features, points, none, prompt[None, None].astype(np.float32))
         there = bool((mask > 0).any())
-        own = there and bool(decoded.score[0, 0] > 0)
-        pointer = decoded.pointers[:, 0] if own else about.no_object
+        present = there and bool(decoded.score[0, 0] > 0)
+        pointer = decoded.pointers[:, 0] if present else about.no_object
         # Equal to torch's interpolate(bilinear, antialias=True).
         plane = Image.fromarray(np.ascontiguousarray((2 * mask - 1) * MASK_LOGIT, np.float32))
         logits = np.asarray(plane.resize((m, m), Image.Resampling.BILINEAR), np.float32)
@@ -171,13 +171,13 @@ class OnnxVideo:
         prompted: bool,
     ) -> MemoryBank:
         at, settings = VideoMoment(*moment), self._settings
-        given = {
+        inputs = {
             "features": frame.features,
             "logits": handle.logits,
             "sharp": np.array([prompted and settings.sharp_prompted], np.float32),
             "absent": np.array([handle.score <= 0], np.float32),
         }
-        (tokens,) = self._run(GraphNames.TRACK_MEMORY, given)
+        (tokens,) = self._run(GraphNames.TRACK_MEMORY, inputs)
         if settings.memory_dtype == "bfloat16":
             tokens = to_bfloat16(tokens)
         memory = Memory(at.frame, tokens, handle.pointer)
@@ -197,10 +197,10 @@ class OnnxVideo:
             return np.repeat(frame.features, len(selections), axis=0)
         conditioned: dict[int, FloatArray] = {}
         for places in group_alike(selections):
-            recalled = self._recall([selections[place] for place in places], at)
+            recalled = self._recall([selections[index] for index in places], at)
             (read,) = self._run(GraphNames.ATTENTION, {"features": frame.features, **recalled})
             conditioned |= dict(zip(places, read, strict=True))
-        return np.stack([conditioned[place] for place in range(len(selections))])
+        return np.stack([conditioned[index] for index in range(len(selections))])
 
     def _recall(
         self, selections: Sequence[MemorySelection], at: VideoMoment
@@ -250,7 +250,7 @@ class OnnxVideo:
         masks: FloatArray | None,
     ) -> _Decoded:
         n, m = len(coords), 4 * features.shape[-1]
-        given = {
+        inputs = {
             "conditioned": features,
             **frame.fine,
             "coords": coords.astype(np.float32),
@@ -258,11 +258,11 @@ class OnnxVideo:
             "masks": np.zeros((n, 1, m, m), np.float32) if masks is None else masks,
             "has_mask": np.full(n, masks is not None, np.float32),
         }
-        return _Decoded(*self._run(GraphNames.TRACK_DECODER, given))
+        return _Decoded(*self._run(GraphNames.TRACK_DECODER, inputs))
 
     def _chosen(self, decoded: _Decoded, several: bool) -> list[OnnxObject]:
         """Select the mask of each object, as `models.video_model.choose` does."""
-        found, stability = [], self._settings.stability
+        objects, stability = [], self._settings.stability
         for row, (score,) in enumerate(decoded.score.tolist()):
             planes, quality = decoded.logits[row], decoded.quality[row]
             best = int(quality[1:].argmax()) + 1
@@ -273,19 +273,19 @@ class OnnxVideo:
             logits, pointer = np.full_like(planes[mask], ABSENT), self._about.no_object
             if score > 0:
                 logits, pointer = planes[mask], decoded.pointers[row, best if several else 0][None]
-            found.append(OnnxObject(logits[None, None], float(quality[mask]), score, pointer))
-        return found
+            objects.append(OnnxObject(logits[None, None], float(quality[mask]), score, pointer))
+        return objects
 
     def _video_answer(self, found: list[OnnxObject]) -> VideoOutput:
-        planes = [one.logits[0, 0] for one in found]
+        planes = [handle.logits[0, 0] for handle in found]
         if self._settings.hole_area:
             planes = [fill_plane(plane, self._settings.hole_area) for plane in planes]
         logits = np.stack(planes)
         if self._settings.exclusive and len(planes) > 1:
-            own = logits.argmax(axis=0) == np.arange(len(planes))[:, None, None]
-            logits = np.where(own, logits, logits.clip(max=OVERLAP_MAX_LOGIT))
-        quality = np.array([one.quality for one in found], np.float32)
-        score = np.array([one.score for one in found], np.float32)
+            highest = logits.argmax(axis=0) == np.arange(len(planes))[:, None, None]
+            logits = np.where(highest, logits, logits.clip(max=OVERLAP_MAX_LOGIT))
+        quality = np.array([handle.quality for handle in found], np.float32)
+        score = np.array([handle.score for handle in found], np.float32)
         return VideoOutput(logits.astype(np.float32), quality, score, tuple(found))
 
 
@@ -323,7 +323,7 @@ def read_constants(path: Path) -> VideoConstants:
         with path.open("rb") as file:
             arrays = read_arrays(file)
         stored = parse_json(arrays.pop("settings").tobytes(), path)
-        known = {one.name for one in fields(TrackingSettings)}
+        known = {field.name for field in fields(TrackingSettings)}
         values: dict[str, Any] = {
             name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()
         }

@@ -65,8 +65,8 @@ def open_runtime(
         InputError: The options cannot be combined.
         MissingExtra: torch is required and not installed.
     """
-    given: dict[str, object] = {"name": name, "device": device, "precision": precision}
-    for what, value in given.items():
+    texts: dict[str, object] = {"name": name, "device": device, "precision": precision}
+    for what, value in texts.items():
         if not isinstance(value, str) or "\0" in value:
             raise InputError(f"{what} must be text, got {str(value)[:60]!r}")
     path: object = weights
@@ -171,9 +171,9 @@ def find_bundle(name: str, weights: str | Path | None = None) -> Path | None:
     if name in (*BUNDLED_MODELS, *FIELD_MODELS):
         return ASSETS / name
     folder = Path(name).expanduser()
-    for place in (folder, folder / EXPORTED):  # of a training
-        if os.path.isfile(place / MANIFEST):  # noqa: PTH113 - the same
-            return place
+    for bundle in (folder, folder / EXPORTED):  # of a training
+        if os.path.isfile(bundle / MANIFEST):  # noqa: PTH113 - the same
+            return bundle
     return None
 
 
@@ -348,7 +348,9 @@ def load_refiner(folder: Path) -> EdgeRefiner | None:
         return None
     refiner = EdgeRefiner()
     try:
-        refiner.load_state_dict({name: one.float() for name, one in read_checkpoint(path).items()})
+        refiner.load_state_dict(
+            {name: tensor.float() for name, tensor in read_checkpoint(path).items()}
+        )
     except RuntimeError as error:
         raise WeightsError(
             f"{path}: Not valid weights of an edge network. Delete the file, or train it again."
@@ -365,8 +367,8 @@ def _open_torch(name: str, weights: str | Path | None, device: str, precision: s
     module, weights_hash = load_module(name, adapters or path)
     from anymask.runtime.torch import TorchRuntime  # load_module imported torch
 
-    place = None if weights is None else Path(weights).absolute()
-    again = (open_runtime, (name, place, device, precision, "torch"))  # for another process
+    source = None if weights is None else Path(weights).absolute()
+    again = (open_runtime, (name, source, device, precision, "torch"))  # for another process
     shared = shared_folder(cast("ModelSpec", module.spec))
     edges = load_refiner(path.parent) or (load_refiner(shared) if shared else None)
     names = OnnxRuntime(shared).naming if shared else None

@@ -248,13 +248,13 @@ def mask_vectors(
         ModelError: The model does not support names.
     """
     naming = naming or require(runtime, runtime.naming, "mask naming")
-    found = []
+    vectors = []
     for start in range(0, len(rles), CLOSE_UPS_AT_ONCE):
         crops = [close_up(image, rle) for rle in rles[start : start + CLOSE_UPS_AT_ONCE]]
-        crops = [one.alone() for one in crops] if alone else crops
-        images, masks = ([one[part] for one in crops] for part in (0, 1))
-        found.append(naming.embed_crops(np.stack(images), np.stack(masks)))
-    return np.concatenate(found) if found else np.zeros((0, 0), np.float32)
+        crops = [crop.alone() for crop in crops] if alone else crops
+        images, masks = ([crop[part] for crop in crops] for part in (0, 1))
+        vectors.append(naming.embed_crops(np.stack(images), np.stack(masks)))
+    return np.concatenate(vectors) if vectors else np.zeros((0, 0), np.float32)
 
 
 def open_sweep(
@@ -330,18 +330,18 @@ def pick_device(device: str = "auto") -> torch.device:
         MissingExtra: torch is not installed.
     """
     torch = import_torch()
-    found = available_devices()
+    devices = available_devices()
     if device == "auto":
-        return torch.device(found[0])
+        return torch.device(devices[0])
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise InputError(
             f"Invalid device {device!r}. Choose from: {', '.join(get_args(Device))}, "
             "or a CUDA device such as 'cuda:1'"
         )
-    if kind not in found:
+    if kind not in devices:
         raise InputError(
-            f"Device {device!r} is not available: PyTorch finds only {', '.join(found)}. Use "
+            f"Device {device!r} is not available: PyTorch finds only {', '.join(devices)}. Use "
             "device='auto', or install the PyTorch build for that device."
         )
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
@@ -355,10 +355,10 @@ def pick_device(device: str = "auto") -> torch.device:
 def available_devices() -> tuple[str, ...]:
     """Device types available to torch, fastest first, ending with "cpu"."""
     torch = import_torch()
-    found = ["cuda"] if torch.cuda.is_available() else []
+    devices = ["cuda"] if torch.cuda.is_available() else []
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return (*found, "cpu")
+        devices.append("mps")
+    return (*devices, "cpu")
 
 
 def check_precision(precision: str) -> None:

@@ -189,10 +189,10 @@ def find(name: str, path: str | Path | None = None) -> Path:
         ModelError: The name is not in the catalogue.
     """
     if path is not None:
-        given = Path(path).expanduser()
-        if not given.exists():
-            raise WeightsError(f"Weights file not found: {given}, for {name}. Check the path.")
-        return given
+        file = Path(path).expanduser()
+        if not file.exists():
+            raise WeightsError(f"Weights file not found: {file}, for {name}. Check the path.")
+        return file
     state = current(name)
     if state.path is None or state.status == "absent":
         raise WeightsError(
@@ -320,18 +320,18 @@ def trainable_weights(name: str) -> Path:
 
 def check(what: Checkpoint, path: Path, *, recorded: str = "") -> Installed:
     """Compare a file with the catalogue, or with a recorded SHA-256 if that has no hash."""
-    found = digests(path, *(["sha256"] if what.sha256 or not what.md5 else ["sha256", "md5"]))
+    hashes = digests(path, *(["sha256"] if what.sha256 or not what.md5 else ["sha256", "md5"]))
     size = path.stat().st_size
     status: Status = "unverified"
     if what.sha256:
-        status = "verified" if found["sha256"] == what.sha256 else "altered"
+        status = "verified" if hashes["sha256"] == what.sha256 else "altered"
     elif what.md5:
-        status = "verified_md5" if found["md5"] == what.md5 else "altered"
-    elif recorded and found["sha256"] != recorded:
+        status = "verified_md5" if hashes["md5"] == what.md5 else "altered"
+    elif recorded and hashes["sha256"] != recorded:
         status = "altered"
     if what.bytes not in (None, size):
         status = "altered"
-    return Installed(name=what.name, status=status, path=path, sha256=found["sha256"], bytes=size)
+    return Installed(name=what.name, status=status, path=path, sha256=hashes["sha256"], bytes=size)
 
 
 def record(what: Checkpoint, state: Installed, *, source: str) -> Installed:

@@ -120,7 +120,7 @@ class TorchRuntime(ImageRuntime):
     def encode_images(self, images: FloatArray) -> list[EncoderOutput]:
         with _computing(f"the encoder of {self.spec.name}"):
             maps = self._module.encode(_to_tensor(images, self.device, self.dtype))
-        return [FeatureTensors(tuple(one[i : i + 1] for one in maps)) for i in range(len(images))]
+        return [FeatureTensors(tuple(part[i : i + 1] for part in maps)) for i in range(len(images))]
 
     def decode(self, features: EncoderOutput, prompts: ModelPrompts) -> Decoded:
         with _computing(f"the decoder of {self.spec.name}"):
@@ -175,7 +175,7 @@ class TorchRuntime(ImageRuntime):
         if isinstance(features, FeatureTensors) and features.is_at(self.device, self.dtype):
             return features.tensors
         return tuple(
-            _to_tensor(one.values[None], self.device, self.dtype) for one in features.maps()
+            _to_tensor(level.values[None], self.device, self.dtype) for level in features.maps()
         )
 
 
@@ -211,11 +211,11 @@ class FeatureTensors:
 
     @property
     def nbytes(self) -> int:
-        return sum(one.nbytes for one in self.tensors)
+        return sum(tensor.nbytes for tensor in self.tensors)
 
     def is_at(self, device: torch.device, dtype: torch.dtype) -> bool:
         """Whether all maps have this device and dtype."""
-        return all(one.device == device and one.dtype == dtype for one in self.tensors)
+        return all(tensor.device == device and tensor.dtype == dtype for tensor in self.tensors)
 
     def maps(self) -> tuple[FeatureMap, ...]:
         return tuple(
@@ -262,11 +262,11 @@ class TorchEdges:
     def refine_edge(self, image: UintImage, logits: FloatArray, prompt: FloatArray) -> FloatArray:
         planes = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32)
         with _computing("the edge network"):
-            given = (
-                torch.from_numpy(one[None]).to(self._device)
-                for one in (planes, np.ascontiguousarray(logits)[None], prompt)
+            inputs = (
+                torch.from_numpy(array[None]).to(self._device)
+                for array in (planes, np.ascontiguousarray(logits)[None], prompt)
             )
-            return _to_numpy(self._module(*given)[0, 0])
+            return _to_numpy(self._module(*inputs)[0, 0])
 
 
 # Sweeps.
@@ -364,8 +364,8 @@ class TorchVideo:
 
     def answer_mask(self, frame: Frame, mask: FloatArray) -> VideoOutput:
         with self._computing("decoder"):
-            given = _to_tensor(mask[None, None], self._device)
-            return self._video_answer(self._module.given(frame, given))
+            masks = _to_tensor(mask[None, None], self._device)
+            return self._video_answer(self._module.given(frame, masks))
 
     def step_video(
         self, frame: Frame, banks: Sequence[MemoryBank], number: int, backward: bool

@@ -115,11 +115,11 @@ class NamedPart:
 
 def transformers_names(official: Iterable[str]) -> dict[str, NamedPart]:
     """Names of transformers by official name, for all names of one network."""
-    given = list(official)
-    rules = _SAM_2 if any(name.startswith("sam_mask_decoder.") for name in given) else _SAM
-    if any(name.startswith("spatial_perceiver.") for name in given):
+    names = list(official)
+    rules = _SAM_2 if any(name.startswith("sam_mask_decoder.") for name in names) else _SAM
+    if any(name.startswith("spatial_perceiver.") for name in names):
         rules = (*_EDGE_TAM, *rules)
-    return {name: _named(name, rules) for name in given}
+    return {name: _named(name, rules) for name in names}
 
 
 def _named(name: str, rules: Rules) -> NamedPart:
@@ -132,7 +132,7 @@ def _named(name: str, rules: Rules) -> NamedPart:
         name = re.sub(pattern, replacement, name)
     name = _DOWNSAMPLER.sub(_downsampler_layer, name)
     if _KEYS_VALUES in name:
-        return NamedPart(tuple(name.replace(_KEYS_VALUES, f"{one}_proj.") for one in "kv"))
+        return NamedPart(tuple(name.replace(_KEYS_VALUES, f"{letter}_proj.") for letter in "kv"))
     return NamedPart((name,))
 
 

@@ -53,12 +53,12 @@ def prediction_edges(answers: Sequence[Prediction]) -> FloatArray:  # -> (H, W)
     """Edge map in 0..1 of all candidates of several predictions for one image."""
     planes = np.concatenate([answer.logits for answer in answers])
     quality = np.concatenate([answer.scores for answer in answers])
-    place, middle = answers[0].geometry, answers[0].threshold
+    geometry, middle = answers[0].geometry, answers[0].threshold
     filled = np.flatnonzero((planes > middle).any(axis=(1, 2)))
     kept = filled[box_nms(mask_to_box(planes[filled] > middle), quality[filled], NMS_THRESHOLD)]
     return logits_to_edges(
-        (logits_to_image(planes[n : n + 1], place)[0] - np.float32(middle) for n in kept),
-        place.image_hw,
+        (logits_to_image(planes[n : n + 1], geometry)[0] - np.float32(middle) for n in kept),
+        geometry.image_hw,
     )
 
 

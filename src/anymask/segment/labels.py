@@ -96,7 +96,7 @@ def read_own_names(path: Path, table: NameTable) -> ChosenNames:
                 f"{path} is a names file of format {document['format']!r}, but this version of "
                 f"anymask supports format {FORMAT}. Create it again with `anymask names`."
             )
-        vectors = np.array([one["vector"] for one in document["names"].values()], np.float32)
+        vectors = np.array([entry["vector"] for entry in document["names"].values()], np.float32)
         labels, network = tuple(map(str, document["names"])), document["network"]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is not a names file. Create one with `anymask names`.") from error
@@ -154,14 +154,14 @@ def with_labels(
     """Implementation of `Model.with_labels`; empty masks have no label."""
     rles = rles_of(found, image.shape[:2])
     suggestions = suggest_labels(runtime, image, found, names, 1)
-    names_of = [one[0] if len(rle.counts) > 1 else (None, None)
-                for one, rle in zip(suggestions, rles, strict=True)]  # fmt: skip
+    names_of = [labels[0] if len(rle.counts) > 1 else (None, None)
+                for labels, rle in zip(suggestions, rles, strict=True)]  # fmt: skip
     if isinstance(found, Prediction):
         rows = zip(found.items, names_of, strict=True)
-        items = tuple(replace(one, label=a, label_probability=b) for one, (a, b) in rows)
+        items = tuple(replace(mask, label=a, label_probability=b) for mask, (a, b) in rows)
         return replace(found, items=items)
     pairs = zip(found, names_of, strict=True)
-    named = [replace(one, label=a, label_probability=b) for one, (a, b) in pairs]
+    named = [replace(mask, label=a, label_probability=b) for mask, (a, b) in pairs]
     return Masks(named, image_hw=found.image_hw, source_image=found.source_image)
 
 
@@ -171,8 +171,8 @@ def rles_of(masks: Nameable, image_hw: tuple[int, ...]) -> list[Rle]:
         rles = masks.rles()
     elif isinstance(masks, Mask):
         rles = [masks.rle]
-    elif isinstance(masks, list | tuple) and not any(np.ndim(one) for one in masks):
-        rles = [one.rle for one in masks if isinstance(one, Mask)]
+    elif isinstance(masks, list | tuple) and not any(np.ndim(mask) for mask in masks):
+        rles = [mask.rle for mask in masks if isinstance(mask, Mask)]
     else:
         planes = np.asarray(masks)
         planes = planes[None] if planes.ndim == 2 else planes
@@ -214,9 +214,9 @@ def label_answers(
     named = []
     for answer in answers:
         items = []
-        for one in answer.items:
-            cover = (one.shown_logits > one.threshold).astype(np.float32)
-            items.append(replace(one, **class_of(cover)) if cover.any() else one)
+        for candidate in answer.items:
+            cover = (candidate.shown_logits > candidate.threshold).astype(np.float32)
+            items.append(replace(candidate, **class_of(cover)) if cover.any() else candidate)
         named.append(replace(answer, items=tuple(items)))
     return named
 

@@ -291,8 +291,8 @@ class Model:
         check_keywords(source, ["progress", *SOURCE_WORDS])
         if is_several(image):
             return (
-                one if isinstance(one, Features) else self.encode(one, **source)
-                for one in each_image(image, progress)
+                im if isinstance(im, Features) else self.encode(im, **source)
+                for im in each_image(image, progress)
             )
         pixels, source_image = self._open(image, source)
         return replace(encode_image(self.runtime, pixels), georeferenced=source_image.georeferenced)
@@ -435,9 +435,9 @@ class Model:
         boxes, previous = settings.get("boxes"), settings.get("previous")
         detector, on_error = settings.get("detector"), settings.get("on_error", "raise")
         others = (settings.get(name) for name in ("text", "scribble", "lasso"))
-        one: Any = points, point_labels, box, mask, *others
+        parts: Any = points, point_labels, box, mask, *others
         source, chosen = split_segment(settings, PROMPT_WORDS)
-        ways = [prompts is not None, boxes is not None, any(part is not None for part in one)]
+        ways = [prompts is not None, boxes is not None, any(part is not None for part in parts)]
         if sum(ways) > 1:
             raise PromptError(
                 "Options points=, box=, mask= and text= describe one object and cannot be combined "
@@ -453,8 +453,8 @@ class Model:
                     "Several images require prompts=, one for each image: segment(images, prompts="
                     "[Prompt.of(points=[(x, y)]), Prompt.of(box=(x0, y0, x1, y1)), ...])."
                 )
-            known = hasattr(image, "__len__") and hasattr(prompts, "__len__")
-            if known and len(image) != len(prompts):
+            sized = hasattr(image, "__len__") and hasattr(prompts, "__len__")
+            if sized and len(image) != len(prompts):
                 raise PromptError(
                     "Pass one entry of prompts= for each image. Got "
                     f"{len(prompts)} for {counted(len(image), 'image')}."
@@ -465,7 +465,7 @@ class Model:
             return self._segment_each(pairs, on_error, source, chosen, detector)
         if boxes is not None:
             return self._segment_boxes(image, boxes, settings.get("names"), source, chosen)
-        requested = [Prompt.of(*one)] if prompts is None else prompt_list(prompts)
+        requested = [Prompt.of(*parts)] if prompts is None else prompt_list(prompts)
         view = self._view(image, source, chosen, self.recent)
         answers = self._answers(requested, chosen, view, previous, detector)
         return answers[0] if prompts is None else answers
@@ -478,17 +478,17 @@ class Model:
         previous: Previous = None,
         detector: Any = None,
     ) -> list[Prediction]:
-        if any(one.words is not None for one in prompts):
+        if any(prompt.words is not None for prompt in prompts):
             from anymask.segment.text_prompts import ground_words, with_words
 
             boxed = ground_words(self, view, prompts, detector)
             return with_words(self._answers(boxed, settings, view, previous), prompts)
         image, features = view.image, view.embedding
         warn_of_cut_boxes(prompts, features.image_hw)
-        found = answer_prompts(
+        answers = answer_prompts(
             self.runtime, image, features, prompts, settings, previous, view.recent
         )
-        return [replace(one, source_image=view.source_image, origin=self.origin) for one in found]
+        return [replace(a, source_image=view.source_image, origin=self.origin) for a in answers]
 
     def _segment_boxes(
         self,
@@ -508,11 +508,11 @@ class Model:
             )
         view = self._view(image, source, settings, self.recent)
         answers = self._answers(prompts, settings, view)
-        found = [
-            replace(one.best, label=name) if name else one.best
-            for one, name in zip(answers, labels, strict=True)
+        masks = [
+            replace(answer.best, label=name) if name else answer.best
+            for answer, name in zip(answers, labels, strict=True)
         ]
-        return Masks(found, image_hw=view.embedding.image_hw, source_image=view.source_image)
+        return Masks(masks, image_hw=view.embedding.image_hw, source_image=view.source_image)
 
     def _segment_each(
         self,
@@ -615,19 +615,19 @@ class Model:
         from anymask.masks import Masks
         from anymask.segment.everything.search import find_masks
 
-        own = sorted(Grid.__dataclass_fields__ | MaskFilter.__dataclass_fields__)
-        check_keywords(settings, ["progress", "tile", *own, *SOURCE_WORDS])
+        names = sorted(Grid.__dataclass_fields__ | MaskFilter.__dataclass_fields__)
+        check_keywords(settings, ["progress", "tile", *names, *SOURCE_WORDS])
         if is_several(image):
             return (
-                self.everything(one, tile=tile, **settings) for one in each_image(image, progress)
+                self.everything(im, tile=tile, **settings) for im in each_image(image, progress)
             )
         source, given = split_source(settings)
         pixels, features, source_image, image_hw = self._unencoded(image, source)
         if log is not None and not hasattr(log, "recall"):
             raise InputError(f"Invalid log. Expected a SearchLog, got {str(log)[:60]!r}.")
         requested = cast("EverythingDict", given)
-        found = find_masks(self.runtime, pixels, features, requested, tile, log, progress)
-        return Masks(found, image_hw=image_hw, source_image=source_image, origin=self.origin)
+        masks = find_masks(self.runtime, pixels, features, requested, tile, log, progress)
+        return Masks(masks, image_hw=image_hw, source_image=source_image, origin=self.origin)
 
     def parts(
         self,
@@ -656,8 +656,8 @@ class Model:
         source, given = split_source(settings)
         chosen = PartSettings(**given)
         pixels, features, source_image, image_hw = self._unencoded(image, source)
-        found = find_parts(self.runtime, pixels, features, mask, chosen)
-        return Masks(found, image_hw=image_hw, source_image=source_image, origin=self.origin)
+        parts = find_parts(self.runtime, pixels, features, mask, chosen)
+        return Masks(parts, image_hw=image_hw, source_image=source_image, origin=self.origin)
 
     @overload
     def find(  # type: ignore[overload-overlap]  # as for `encode`
@@ -734,13 +734,13 @@ class Model:
             return self._follow(self, image, words, every=every, **settings)
         if like is None:
             if is_several(image):
-                return (self.find(one, words, **settings) for one in each_image(image, progress))
+                return (self.find(im, words, **settings) for im in each_image(image, progress))
             assert words is not None  # checked by `one_question`
             return find_words(self, image, words, **settings)
         chosen, source = split_settings(image, settings)
         finder = ExampleFinder(self, like, unlike, chosen)
         if is_several(image):
-            return (finder(one, source) for one in each_image(image, progress))
+            return (finder(im, source) for im in each_image(image, progress))
         return finder(image, source)
 
     def cutout(

@@ -108,8 +108,8 @@ def find_parts(
         if window == everywhere:
             refine = partial(refine_record_edges, runtime, image, encoded=features)
     assert features is not None
-    found = search_inside(runtime, features, window, pixels, settings.grid)
-    return select_parts(runtime, found, whole, settings, refine)
+    masks = search_inside(runtime, features, window, pixels, settings.grid)
+    return select_parts(runtime, masks, whole, settings, refine)
 
 
 def search_inside(
@@ -150,11 +150,11 @@ def select_parts(
 ) -> list[Mask]:
     """Clip candidates to a mask, and filter and rank them like automatic masks, best first."""
     area, inside = rle_area(whole), list[Mask]()
-    for one in found:
-        clipped = rle_merge([one.rle, whole], intersect=True)
+    for m in found:
+        clipped = rle_merge([m.rle, whole], intersect=True)
         filled = clean_rle(clipped, max_hole_area=area)  # the rest of a mask around its parts
-        if rle_area(clipped) >= MIN_INSIDE * one.area and rle_area(filled) <= MAX_PART_SHARE * area:
-            inside.append(replace(one, rle=clipped))
+        if rle_area(clipped) >= MIN_INSIDE * m.area and rle_area(filled) <= MAX_PART_SHARE * area:
+            inside.append(replace(m, rle=clipped))
     chosen: MaskFilterDict = {
         "min_mask_area": settings.min_share * area,
         "nms_iou": settings.nms_iou,
@@ -162,7 +162,7 @@ def select_parts(
     }
     filters = mask_filter_of(Grid(), chosen, default_min_objectness(runtime.family))
     parts = [
-        replace(one, rle=rle_merge([one.rle, whole], intersect=True))
-        for one in filter_masks(inside, filters, refine, relative=True)
+        replace(mask, rle=rle_merge([mask.rle, whole], intersect=True))
+        for mask in filter_masks(inside, filters, refine, relative=True)
     ]
     return sorted(parts, key=lambda part: -part.rank)[: settings.max_parts]

@@ -347,24 +347,24 @@ def decode_in_steps(
 
     All plans advance together, so that a step of many prompts is decoded in batches.
     """
-    current = {place: plan[0].prompt for place, plan in enumerate(plans)}
-    found: dict[int, tuple[Prediction, Prompt]] = {}
+    current = {index: plan[0].prompt for index, plan in enumerate(plans)}
+    finished: dict[int, tuple[Prediction, Prompt]] = {}
     for step in range(max(map(len, plans), default=0)):
-        places = [place for place in current if place not in found]
-        prompts = [current[place] for place in places]
+        indices = [index for index in current if index not in finished]
+        prompts = [current[index] for index in indices]
         answers = _decode_and_order(runtime, features, prompts, settings)
-        for place, prompt, answer in zip(places, prompts, answers, strict=True):
-            if plans[place][step].adds_negatives:  # undo a large change by clicks outside the mask
+        for index, prompt, answer in zip(indices, prompts, answers, strict=True):
+            if plans[index][step].adds_negatives:  # undo a large change by clicks outside the mask
                 before, clicks = np.asarray(prompt.mask, np.float32), clicks_of(prompt)
                 where, cut = answer.geometry, answer.threshold
                 kept = keep_previous(answer.logits, before, clicks, where, cut, OPENCV)
                 first = answer.first.with_logits(kept[0])
                 answer = replace(answer, items=(first, *answer.items[1:]))
-            if step + 1 < len(plans[place]):
-                current[place] = replace(plans[place][step + 1].prompt, mask=answer.logits[0])
+            if step + 1 < len(plans[index]):
+                current[index] = replace(plans[index][step + 1].prompt, mask=answer.logits[0])
             else:
-                found[place] = _finish(answer, prompt, settings), prompt
-    return [found[place] for place in range(len(plans))]
+                finished[index] = _finish(answer, prompt, settings), prompt
+    return [finished[index] for index in range(len(plans))]
 
 
 def decode_prompts(
@@ -398,28 +398,28 @@ def _decode_and_order(
     if settings.mirror and features.mirrored is not None:
         decode = with_mirrored(decode, partial(runtime.decode, features.mirrored), where, spec)
     answers: dict[int, Prediction] = {}
-    for places, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
+    for indices, batch in group_prompts(prompts, where, spec, PROMPTS_PER_CALL):
         selected = family.answer(decode, batch, where, settings.multimask, settings.ranking)
-        for place, masks in zip(places, selected, strict=True):
+        for index, masks in zip(indices, selected, strict=True):
             answer = Prediction.of_logits(*masks, where, spec.mask_threshold)
             answer = answer if first is None else first(answer)
             answer = order_by_granularity(answer, settings.granularity, family.graded)
             if settings.multimask == "auto":
                 cleared = apply_negative_points(
-                    answer.logits, clicks_of(prompts[place]), where, spec.mask_threshold, OPENCV
+                    answer.logits, clicks_of(prompts[index]), where, spec.mask_threshold, OPENCV
                 )
                 items = zip(answer.items, cleared, strict=True)
                 answer = replace(
-                    answer, items=tuple(one.with_logits(plane) for one, plane in items)
+                    answer, items=tuple(candidate.with_logits(plane) for candidate, plane in items)
                 )
-            answers[place] = answer
-    return [answers[place] for place in range(len(prompts))]
+            answers[index] = answer
+    return [answers[index] for index in range(len(prompts))]
 
 
 def _finish(answer: Prediction, prompt: Prompt, settings: SegmentSettings) -> Prediction:
     """Remove small holes and islands from every candidate, and list the violated clicks."""
     clicks, (holes, islands) = clicks_of(prompt), settings.min_areas
-    items = tuple(without_small_regions(one, clicks, holes, islands) for one in answer.items)
+    items = tuple(without_small_regions(mask, clicks, holes, islands) for mask in answer.items)
     return replace(answer, items=items, violated_points=violated(items[0], prompt))
 
 
@@ -441,8 +441,8 @@ def order_by_granularity(
     if not len(choice):
         return answer
     by_size = choice[np.argsort(sizes[choice], kind="stable")]
-    place = {"part": 0.0, "whole": 1.0}.get(str(granularity), granularity)
-    first = int(by_size[math.floor(float(place) * (len(by_size) - 1) + 0.5)])
+    share = {"part": 0.0, "whole": 1.0}.get(str(granularity), granularity)
+    first = int(by_size[math.floor(float(share) * (len(by_size) - 1) + 0.5)])
     return answer.picked([first, *(index for index in range(len(answer)) if index != first)])
 
 
@@ -539,12 +539,12 @@ def refine_in_crop(first: Prediction, question: PromptContext) -> Prediction:
             return first
         items = [
             replace(
-                one,
+                candidate,
                 logits=mask_to_model(mask, first.geometry, first.logits.shape[-1])[0],
                 geometry=first.geometry,
                 threshold=first.threshold,
             ).with_pixels(mask)
-            for one, mask in zip(second.items, masks, strict=True)
+            for candidate, mask in zip(second.items, masks, strict=True)
         ]
         return Prediction(tuple(items), violated(items[0], prompt))
     weight = clear.weight
@@ -579,7 +579,7 @@ def _predict_in_window(
     """
     height, width = first.geometry.image_hw
     scale = image.shape[1] / width
-    x0, y0, x1, y1 = (round(place * scale) for place in window)
+    x0, y0, x1, y1 = (round(edge * scale) for edge in window)
     crop = np.ascontiguousarray(image[y0:y1, x0:x1])
     start = question.prompt.mask
     if start is not None:
@@ -610,8 +610,8 @@ def prompt_in_window(prompt: Prompt, window: Window) -> Prompt:
     offset = np.array([x0, y0], np.float32)
     points, labels = prompt.points, prompt.labels
     if points is not None and labels is not None:
-        seen = ((points >= (x0, y0)) & (points < (x1, y1))).all(axis=1)
-        points, labels = points[seen] - offset, labels[seen]
+        inside = ((points >= (x0, y0)) & (points < (x1, y1))).all(axis=1)
+        points, labels = points[inside] - offset, labels[inside]
     box = prompt.box
     if box is not None:
         box = np.clip(box - np.tile(offset, 2), 0, np.array([x1 - x0, y1 - y0] * 2, np.float32))
@@ -625,7 +625,7 @@ def previous_list(previous: Previous, prompts: Sequence[Prompt]) -> list[Predict
         return [None] * len(prompts)
     given: object = [previous] if isinstance(previous, Prediction) else previous
     if not isinstance(given, list | tuple) or any(
-        one is not None and not isinstance(one, Prediction) for one in given
+        answer is not None and not isinstance(answer, Prediction) for answer in given
     ):
         raise PromptError(
             "Invalid previous. Expected a prediction, or a list of predictions and None, got "
@@ -680,7 +680,7 @@ def plan_steps(
     )  # fmt: skip
     before, plan = list(range(answered)), []
     for some in steps:
-        added = [numbers[place] for place in some if place not in before]
+        added = [numbers[index] for index in some if index not in before]
         negative = corrects and added != [] and not any(added)
         part = replace(prompt, points=points[some], labels=labels[some])
         plan.append(DecodingStep(part, negative))
@@ -718,9 +718,9 @@ def _check_previous(prompt: Prompt, previous: Prediction, family: Family, place:
     if before is None or before.points is None or before.labels is None:
         return 0
     count = len(before.points)
-    given = (0 if prompt.points is None else len(prompt.points)) >= count
+    enough = (0 if prompt.points is None else len(prompt.points)) >= count
     if (
-        not given
+        not enough
         or not np.array_equal(prompt.points[:count], before.points)  # type: ignore[index]
         or not np.array_equal(prompt.labels[:count], before.labels)  # type: ignore[index]
     ):

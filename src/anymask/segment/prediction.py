@@ -172,7 +172,7 @@ class Prediction:
         """Create from decoder output, best candidate first."""
         rows = zip(logits, quality.tolist(), order.tolist(), strict=True)
         return cls(
-            tuple(Candidate(plane, geometry, q, place, threshold) for plane, q, place in rows)
+            tuple(Candidate(plane, geometry, q, number, threshold) for plane, q, number in rows)
         )
 
     def __len__(self) -> int:
@@ -192,14 +192,16 @@ class Prediction:
             return self.picked(range(len(self))[index])
         made = vars(self).setdefault("_made", {})
         if index not in made:
-            one, points = self.items[index], None if self.prompt is None else self.prompt.points
+            mask, points = self.items[index], None if self.prompt is None else self.prompt.points
             made[index] = Mask(
-                one.rle(),
-                one.label,
-                score=float(one.score),
-                stability=float(stability_score(one.shown_logits, one.threshold, STABILITY_OFFSET)),
+                mask.rle(),
+                mask.label,
+                score=float(mask.score),
+                stability=float(
+                    stability_score(mask.shown_logits, mask.threshold, STABILITY_OFFSET)
+                ),
                 points=() if points is None else tuple((x, y) for x, y in points.tolist()),
-                label_probability=one.label_probability,
+                label_probability=mask.label_probability,
                 source_image=self.source_image,
                 origin=self.origin,
             )
@@ -207,7 +209,7 @@ class Prediction:
 
     def __repr__(self) -> str:
         height, width = self.geometry.image_hw
-        scores = ", ".join(f"{one.score:.2f} {percent(one.coverage)}" for one in self)
+        scores = ", ".join(f"{mask.score:.2f} {percent(mask.coverage)}" for mask in self)
         toss = ", ambiguous" if self.ambiguous else ""
         return f"<Prediction: {len(self)} of {width}x{height}: {scores}{toss}>"
 
@@ -265,39 +267,39 @@ class Prediction:
 
         The displayed masks may lack small holes and islands; see `shown_logits`.
         """
-        return np.stack([one.logits for one in self.items])
+        return np.stack([mask.logits for mask in self.items])
 
     @property
     def shown_logits(self) -> FloatArray:
         """Logits (K, h, w) float32 of the displayed masks, unless their pixels are final."""
-        return np.stack([one.shown_logits for one in self.items])
+        return np.stack([mask.shown_logits for mask in self.items])
 
     @cached_property
     def scores(self) -> FloatArray:
         """Expected IoU of each mask (K,) float32, descending unless `granularity` chose a mask."""
-        return np.array([one.score for one in self.items], np.float32)
+        return np.array([mask.score for mask in self.items], np.float32)
 
     @cached_property
     def order(self) -> IntArray:
         """Index of each candidate in the order of the model, (K,) int64."""
-        return np.array([one.order for one in self.items], np.int64)
+        return np.array([mask.order for mask in self.items], np.int64)
 
     @cached_property
     def masks(self) -> BoolArray:
         """Masks (K, H, W) bool in image pixels, cached."""
-        if any(one.finished is not None for one in self.items):
-            return np.stack([one.pixels() for one in self.items])
+        if any(mask.finished is not None for mask in self.items):
+            return np.stack([mask.pixels() for mask in self.items])
         return logits_to_masks(self.shown_logits, self.geometry, self.threshold)
 
     def rles(self) -> list[Rle]:
         """Run-length encodings of the masks."""
-        if any(one.finished is not None for one in self.items):
-            return [one.rle() for one in self.items]
+        if any(mask.finished is not None for mask in self.items):
+            return [mask.rle() for mask in self.items]
         return logits_to_rles(self.shown_logits, self.geometry, self.threshold)
 
     def cells(self) -> IntArray:
         """Number of foreground cells of each low-resolution mask (K,), without the padding."""
-        return np.array([one.cells() for one in self.items], np.int64)
+        return np.array([mask.cells() for mask in self.items], np.int64)
 
     def picked(self, places: Sequence[int]) -> Prediction:
         """Select candidates in the given order.
@@ -306,9 +308,9 @@ class Prediction:
             InputError: An index is invalid.
         """
         given: object = places
-        for place in given if isinstance(given, Sequence | np.ndarray) else [given]:
-            self._check_place(place)
-        return replace(self, items=tuple(self.items[place] for place in places))
+        for index in given if isinstance(given, Sequence | np.ndarray) else [given]:
+            self._check_place(index)
+        return replace(self, items=tuple(self.items[index] for index in places))
 
     def _check_place(self, place: object) -> None:
         if not isinstance(place, int | np.integer) or not 0 <= place < len(self):
@@ -400,7 +402,7 @@ class Prediction:
         return None if self.source_image is None else preview_of(self.draw)
 
     def _repr_html_(self) -> str:
-        return preview_html(repr(self), [repr(one) for one in self], self._repr_png_())
+        return preview_html(repr(self), [repr(mask) for mask in self], self._repr_png_())
 
 
 Previous = Prediction | Sequence[Prediction | None] | None  # for one prompt, or for each of several
@@ -442,13 +444,13 @@ def apply_clicks(answer: Prediction, prompt: Prompt) -> Prediction:
         return answer
     pixels = point_pixels(prompt.points, answer.geometry.image_hw)
     items = []
-    for one in answer.items:
-        if one.finished is not None:
-            later = LazyMask(partial(_with_clicked, one, pixels, prompt.labels))
-            one = replace(one, finished=later)
-        elif violated(one, prompt):
-            one = replace(one, finished=_with_clicked(one, pixels, prompt.labels))
-        items.append(one)
+    for mask in answer.items:
+        if mask.finished is not None:
+            later = LazyMask(partial(_with_clicked, mask, pixels, prompt.labels))
+            mask = replace(mask, finished=later)
+        elif violated(mask, prompt):
+            mask = replace(mask, finished=_with_clicked(mask, pixels, prompt.labels))
+        items.append(mask)
     return replace(answer, items=tuple(items), violated_points=violated(items[0], prompt))
 
 
@@ -553,7 +555,7 @@ def with_fine_edges(
     decided: list[Rle | LazyMask] = [later[0].rle, *later[1:]]
     items = zip(answer.items, decided, strict=True)
     return replace(
-        answer, items=tuple(replace(one, finished=done, tidied=False) for one, done in items)
+        answer, items=tuple(replace(mask, finished=done, tidied=False) for mask, done in items)
     )
 
 
@@ -566,16 +568,16 @@ def _fine_pixels(
     image: UintImage | None,
 ) -> Rle:
     """Pixels of a candidate with refined edges, at the size of the image."""
-    place = reduced(mask.geometry, LONGEST)
-    drawn = logits_to_image(mask.shown_logits[None], place)[0] - np.float32(mask.threshold)
+    geometry = reduced(mask.geometry, LONGEST)
+    drawn = logits_to_image(mask.shown_logits[None], geometry)[0] - np.float32(mask.threshold)
     fine = drawn > 0
     if window is not None and image is not None:
         cells = window_logits(mask.shown_logits - np.float32(mask.threshold), window)
         add_change(drawn, network(image, cells, window_prompt(prompt, window)), window)
-        fine = np.where(prompt_fixed_pixels(prompt, place.image_hw), fine, drawn > 0)
+        fine = np.where(prompt_fixed_pixels(prompt, geometry.image_hw), fine, drawn > 0)
     rle = mask_to_rle(remove_small_components(fine, clicks_of(prompt), areas))
     whole = mask.geometry.image_hw
-    return rle if place.image_hw == whole else enlarged_rle(rle, whole)
+    return rle if geometry.image_hw == whole else enlarged_rle(rle, whole)
 
 
 def image_for_edges(image: UintImage, geometry: Geometry) -> UintImage:
@@ -589,8 +591,7 @@ def image_for_edges(image: UintImage, geometry: Geometry) -> UintImage:
 def scaled_prompt(prompt: Prompt, scale: float) -> Prompt:
     """Scale the points and box of a prompt."""
     points, box = (
-        None if given is None else given * np.float32(scale)
-        for given in (prompt.points, prompt.box)
+        None if part is None else part * np.float32(scale) for part in (prompt.points, prompt.box)
     )
     return replace(prompt, points=points, box=box)
 
@@ -626,8 +627,8 @@ def remove_small_components(
         return mask
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     points, labels = clicks[0] - np.array([columns[0], rows[0]], np.float32), clicks[1]
-    seen = ((points >= 0) & (points < mask[window].shape[::-1])).all(axis=1)
-    mask[window] = clean_except_clicked(mask[window], (points[seen], labels[seen]), *least)
+    inside = ((points >= 0) & (points < mask[window].shape[::-1])).all(axis=1)
+    mask[window] = clean_except_clicked(mask[window], (points[inside], labels[inside]), *least)
     return mask
 
 

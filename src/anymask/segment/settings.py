@@ -124,8 +124,8 @@ class SegmentSettings:
         """Minimum areas of holes and islands."""
         usual = CLEAN if self.multimask == "auto" else 0
         holes, islands = (
-            parse_region_size(usual if given == "auto" else given, "area")
-            for given in (self.max_hole_area, self.min_island_area)
+            parse_region_size(usual if area == "auto" else area, "area")
+            for area in (self.max_hole_area, self.min_island_area)
         )
         return holes, islands
 

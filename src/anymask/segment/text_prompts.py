@@ -39,8 +39,8 @@ def ground_words(
             box or mask. `ground_words` also raises the errors of `find`.
     """
     return [
-        one if one.words is None else _grounded(model, view, one, one.words, detector)
-        for one in prompts
+        prompt if prompt.words is None else _grounded(model, view, prompt, prompt.words, detector)
+        for prompt in prompts
     ]
 
 
@@ -62,10 +62,10 @@ def _grounded(
             'as detector="llmdet_tiny" or detector="clip_vit_b32", or use the model small, which '
             "knows the names that `anymask names` lists."
         )
-    found = find_words(model, view.image, [words], detector=detector)
+    masks = find_words(model, view.image, [words], detector=detector)
     clicks = clicks_of(prompt)
     chosen = next(
-        (one for one in found if not violated_points(rle_to_mask(one.rle), *clicks)), None
+        (mask for mask in masks if not violated_points(rle_to_mask(mask.rle), *clicks)), None
     )
     if chosen is None:
         there = "" if prompt.points is None else " at these points"
@@ -86,7 +86,7 @@ def with_words(answers: Sequence[Prediction], prompts: Sequence[Prompt]) -> list
     named = []
     for answer, prompt in zip(answers, prompts, strict=True):
         if prompt.words is not None:
-            items = tuple(replace(one, label=prompt.words) for one in answer.items)
+            items = tuple(replace(mask, label=prompt.words) for mask in answer.items)
             answer = replace(answer, items=items)
         named.append(answer)
     return named

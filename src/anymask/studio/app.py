@@ -91,9 +91,9 @@ def create_app(parts: ServerParts) -> FastAPI:
     if parts.project is not None:
         for kind in (Conflict, NotFoundError):
             api.add_exception_handler(kind, project_routes.answer_late)
-        look = DisplaySettings(parts.project.project, parts.project.images, parts.limits)
-        state.own_names = OwnNames(look.labeled)
-        state.search = find_routes.ProjectSearch(parts.inference, look)
+        display = DisplaySettings(parts.project.project, parts.project.images, parts.limits)
+        state.own_names = OwnNames(display.labeled)
+        state.search = find_routes.ProjectSearch(parts.inference, display)
         routers += [project_routes.router, image_routes.router]
         routers += [find_routes.of_project, track_routes.router]
     routers += [*parts.routers, *(load_plugin("routes", n) for n in installed_plugins("routes"))]

@@ -60,16 +60,16 @@ def hard_negatives(
     candidates = dict.fromkeys([*classes, *(word for word, learned in pairs if learned)])
     if not present:
         return []
-    places = {} if table is None else {one: _place(table, one) for one in (*candidates, *present)}
+    rows = {} if table is None else {word: _place(table, word) for word in (*candidates, *present)}
     near: dict[str, float] = {}
-    taken = {one.lower() for one in present}
-    mine = [place for one in present if (place := places.get(one)) is not None]
+    taken = {word.lower() for word in present}
+    mine = [row for word in present if (row := rows.get(word)) is not None]
     for word in candidates:
-        place = places.get(word)
+        row = rows.get(word)
         alike = -1.0
-        if table is not None and place is not None and mine:
-            alike = float((table.vectors[mine] @ table.vectors[place]).max())
-        if word.lower() not in taken and place not in mine and alike < SYNONYM_SIMILARITY:
+        if table is not None and row is not None and mine:
+            alike = float((table.vectors[mine] @ table.vectors[row]).max())
+        if word.lower() not in taken and row not in mine and alike < SYNONYM_SIMILARITY:
             near[word] = alike
     own = set(classes)
     order = sorted(near, key=lambda word: (-near[word], word not in own))
@@ -95,12 +95,12 @@ def propose_concepts(
         raise InputError(f"The number of negatives must be at least 0. Given: {count}.")
     present, known, total = _present(store), _proposed(store), 0
     for image in store.all_images():
-        found = hard_negatives([*present.get(image.id, {})], classes, table, count)
-        if found and found != known.get(image.id):
+        phrases = hard_negatives([*present.get(image.id, {})], classes, table, count)
+        if phrases and phrases != known.get(image.id):
             store.add_events(
-                image.id, [Action(kind=PROPOSED, detail={"phrases": found})], "concepts"
+                image.id, [Action(kind=PROPOSED, detail={"phrases": phrases})], "concepts"
             )
-        total += len(found)
+        total += len(phrases)
     return total
 
 
@@ -119,7 +119,7 @@ def concepts(store: Store) -> Iterator[Concept]:
 def next_concept(store: Store) -> Concept | None:
     """Return the next phrase without an answer, of done images first; None without any."""
     status = {image.id: image.status for image in store.all_images()}
-    left = [one for one in concepts(store) if one.answer is None]
+    left = [concept for concept in concepts(store) if concept.answer is None]
     return min(left, key=lambda one: status[one.image_id] != "done", default=None)
 
 
@@ -171,9 +171,9 @@ def import_answers(store: Store, path: Path, who: str) -> None:
         if len(row) != len(header) or row[0] not in images:
             raise InputError(f"{path}: The project has no image {row[:1]}, or columns are missing.")
         answered.append(_answered(images[row[0]], row[1], cast(Answer, row[2]), present))
-    for one in answered:
-        detail = {"phrase": one.phrase, "answer": one.answer}
-        store.add_events(one.image_id, [Action(kind=ANSWERED, detail=detail)], who)
+    for concept in answered:
+        detail = {"phrase": concept.phrase, "answer": concept.answer}
+        store.add_events(concept.image_id, [Action(kind=ANSWERED, detail=detail)], who)
 
 
 def phrase_keys(found: Sequence[Concept]) -> dict[str, dict[str, list[str]]]:
@@ -182,21 +182,21 @@ def phrase_keys(found: Sequence[Concept]) -> dict[str, dict[str, list[str]]]:
 
     names = dict(zip(("absent", "incomplete", "complete"), saco.PHRASES, strict=True))
     keys: dict[str, dict[str, list[str]]] = {}
-    for one in found:
-        key = names.get(one.answer or "")
+    for concept in found:
+        key = names.get(concept.answer or "")
         if key is not None:
-            keys.setdefault(one.image, {}).setdefault(key, []).append(one.phrase)
+            keys.setdefault(concept.image, {}).setdefault(key, []).append(concept.phrase)
     return keys
 
 
 def _present(store: Store) -> dict[int, dict[str, int]]:
     """Return the number of masks of each label that are not rejected, by image."""
-    found: dict[int, dict[str, int]] = {}
+    by_image: dict[int, dict[str, int]] = {}
     for entry in store.records(states=("proposed", "accepted")):
         if entry.label:
-            counts = found.setdefault(entry.image_id, {})
+            counts = by_image.setdefault(entry.image_id, {})
             counts[entry.label] = counts.get(entry.label, 0) + 1
-    return found
+    return by_image
 
 
 def _events(store: Store, kind: str) -> list[tuple[int, Mapping[str, object]]]:
@@ -207,17 +207,17 @@ def _events(store: Store, kind: str) -> list[tuple[int, Mapping[str, object]]]:
 
 
 def _proposed(store: Store) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = {}
+    by_image: dict[int, list[str]] = {}
     for image_id, detail in _events(store, PROPOSED):
         phrases = detail.get("phrases")
-        found[image_id] = [str(one) for one in phrases] if isinstance(phrases, list) else []
-    return found
+        by_image[image_id] = [str(text) for text in phrases] if isinstance(phrases, list) else []
+    return by_image
 
 
 def _answers(store: Store) -> dict[int, dict[str, Answer]]:
-    found: dict[int, dict[str, Answer]] = {}
+    by_image: dict[int, dict[str, Answer]] = {}
     for image_id, detail in _events(store, ANSWERED):
-        answer = next((one for one in get_args(Answer) if one == detail.get("answer")), None)
+        answer = next((word for word in get_args(Answer) if word == detail.get("answer")), None)
         if answer is not None:
-            found.setdefault(image_id, {})[str(detail.get("phrase"))] = answer
-    return found
+            by_image.setdefault(image_id, {})[str(detail.get("phrase"))] = answer
+    return by_image

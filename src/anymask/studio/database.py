@@ -156,14 +156,14 @@ def _is_prepared(session: Session) -> bool:
             f"{where}: the database belongs to another application (tables "
             f"{', '.join(sorted(names))[:80]}). Use an empty database."
         )
-    found = session.scalars(select(SchemaRow.version)).first()
-    if found == SCHEMA:
+    version = session.scalars(select(SchemaRow.version)).first()
+    if version == SCHEMA:
         return True
-    newer = found is not None and found > SCHEMA
+    newer = version is not None and version > SCHEMA
     remedy = "Export its masks with that older version, and import them here."
     remedy = "Upgrade with: pip install --upgrade anymask" if newer else remedy
     raise StoreError(
-        f"{where}: the database has schema version {found}, not {SCHEMA} as required. {remedy}"
+        f"{where}: the database has schema version {version}, not {SCHEMA} as required. {remedy}"
     )
 
 

@@ -149,7 +149,7 @@ _CODE_IN_MESSAGE = re.compile(r"`|\w=|--\w|\banymask \w")
 def without_code(message: str) -> str:
     """Remove the sentences of a message that contain Python or shell code; the first one stays."""
     first, *rest = re.split(r"(?<=[.?!]) (?=[A-Z])", message)
-    return " ".join([first, *(one for one in rest if not _CODE_IN_MESSAGE.search(one))])
+    return " ".join([first, *(part for part in rest if not _CODE_IN_MESSAGE.search(part))])
 
 
 _SEE_DOCS = "See /docs or GET /openapi.json for all endpoints."
@@ -179,9 +179,9 @@ def _plain(request: Request, error: HTTPException) -> RequestError:
 def _invalid(request: Request, error: RequestValidationError) -> RequestError:
     """Convert the first pydantic error, with a hint to fix it."""
     first: dict[str, Any] = dict(error.errors()[0])
-    where, place = first["loc"], ".".join(map(str, first["loc"][1:])) or "The body"
+    where, key = first["loc"], ".".join(map(str, first["loc"][1:])) or "The body"
     kind = request.headers.get("content-type", "")
-    if place == "The body" and "json" not in kind.lower():
+    if key == "The body" and "json" not in kind.lower():
         given = f"{kind[:80]!r} is not supported" if kind else "is missing"
         remedy = "Send JSON with -H 'Content-Type: application/json', or a form with -F file=@NAME."
         return RequestError(415, f"The Content-Type {given}. {remedy}")
@@ -191,10 +191,10 @@ def _invalid(request: Request, error: RequestValidationError) -> RequestError:
         return RequestError(422, f"The JSON is invalid {where}. {_DESCRIBED}")
     if first["type"] == "extra_forbidden":
         return RequestError(
-            422, f"Unknown key {place!r}. {_other_key(request, str(where[-1]))} {_DESCRIBED}"
+            422, f"Unknown key {key!r}. {_other_key(request, str(where[-1]))} {_DESCRIBED}"
         )
     given = reprlib.repr(first.get("input"))[:120]
-    return RequestError(422, f"{place}: {first['msg']}. Given: {given}. {_DESCRIBED}")
+    return RequestError(422, f"{key}: {first['msg']}. Given: {given}. {_DESCRIBED}")
 
 
 def _other_key(request: Request, name: str) -> str:

@@ -147,30 +147,32 @@ def project_terms(project: Project) -> SetFacts:
 
 
 def _terms_in(folder: Path) -> SetFacts:
-    found = SetFacts()
-    metadata.add_terms(folder, found)
-    return found
+    facts = SetFacts()
+    metadata.add_terms(folder, facts)
+    return facts
 
 
 def joined_terms(first: SetFacts, second: SetFacts) -> SetFacts:
     """Terms of both: all licences and restrictions, and all texts of the other keys."""
-    licences = [{k: v for k, v in one.items() if k != "id"} for one in first.licences]
-    for one in second.licences:
-        licence = {k: v for k, v in one.items() if k != "id"}
+    licences = [{k: v for k, v in licence.items() if k != "id"} for licence in first.licences]
+    for entry in second.licences:
+        licence = {k: v for k, v in entry.items() if k != "id"}
         if licence not in licences:
             licences.append(licence)
     info: dict[str, object] = {}
     for key in metadata.TERMS:
-        given = [one.info[key] for one in (first, second) if one.info.get(key)]
+        values = [facts.info[key] for facts in (first, second) if facts.info.get(key)]
         if key == "restrictions":
-            words = [word for one in (first, second) for word in metadata.restrictions_of(one.info)]
-            given = [list(dict.fromkeys(words))] if words else []
-        elif len(given) == 2 and given[0] != given[1]:
-            texts = [text for one in given for text in str(one).split("; ")]
-            given = ["; ".join(dict.fromkeys(texts))]
-        if given:
-            info[key] = given[0]
-    return SetFacts(info, [{"id": n, **one} for n, one in enumerate(licences, start=1)])
+            words = [
+                word for facts in (first, second) for word in metadata.restrictions_of(facts.info)
+            ]
+            values = [list(dict.fromkeys(words))] if words else []
+        elif len(values) == 2 and values[0] != values[1]:
+            texts = [text for value in values for text in str(value).split("; ")]
+            values = ["; ".join(dict.fromkeys(texts))]
+        if values:
+            info[key] = values[0]
+    return SetFacts(info, [{"id": n, **licence} for n, licence in enumerate(licences, start=1)])
 
 
 def _page_of(image: Path, page: int | str | None) -> tuple[int, bool]:
@@ -272,16 +274,16 @@ def _on_page(entries: Sequence[StoredMask], page: int) -> list[StoredMask]:
 
 def image_name(name: str) -> str:
     """Image name of a page name or image name."""
-    found = split_page_name(name)
-    return found[0] if found else name
+    split = split_page_name(name)
+    return split[0] if split else name
 
 
 def source_of(project: Project, name: str) -> tuple[Path, int | None]:
     """File of an image or page name, and the page number or None. Raises NotFoundError."""
-    found = split_page_name(name)
-    if found is None or (project.folder / name).is_file():
+    split = split_page_name(name)
+    if split is None or (project.folder / name).is_file():
         return project.file(name), None
-    return project.file(found[0]), found[1]
+    return project.file(split[0]), split[1]
 
 
 def _once(every: int, image_id: int, entries: list[StoredMask]) -> list[StoredMask]:
@@ -293,13 +295,13 @@ def _once(every: int, image_id: int, entries: list[StoredMask]) -> list[StoredMa
 
 def _by_name(images: Iterable[ImageEntry]) -> dict[str, ImageEntry]:
     """Index images by name, and by unambiguous path suffix and stem."""
-    found: dict[str, ImageEntry] = {}
+    by_name: dict[str, ImageEntry] = {}
     ends: dict[str, list[ImageEntry]] = {}
     for image in images:
-        found[image.name] = image
+        by_name[image.name] = image
         for end in (*name_suffixes(image.name), Path(image.name).stem):
             ends.setdefault(end, []).append(image)
-    return {end: few[0] for end, few in ends.items() if len(few) == 1} | found
+    return {end: few[0] for end, few in ends.items() if len(few) == 1} | by_name
 
 
 def _image_of(name: str, known: dict[str, ImageEntry]) -> tuple[ImageEntry | None, int]:
@@ -342,14 +344,14 @@ def propose_tracks(
     for name in project.new_videos():
         import_clip(project, name, None, label=None, who=who)
     for clip in project.tracks.clips():
-        kept = project.inside / f"clip-{clip.id}.session"
-        if (clip.tracks + clip.rejected and not kept.is_file()) or kept.is_symlink():
+        path = project.inside / f"clip-{clip.id}.session"
+        if (clip.tracks + clip.rejected and not path.is_file()) or path.is_symlink():
             continue
-        with open_session(tracking_model(model), project.file(clip.name), session=kept) as session:
+        with open_session(tracking_model(model), project.file(clip.name), session=path) as session:
             report = propose_masklets(session, model, progress=progress)
         there = {track.object for track in project.tracks.tracks(clip.id)}
-        import_clip(project, clip.name, kept, label=None, who=who, skipped=there)
-        kept.unlink()
+        import_clip(project, clip.name, path, label=None, who=who, skipped=there)
+        path.unlink()
         yield f"{clip.name}: {report}"
 
 
@@ -385,13 +387,13 @@ def import_clip(
         closing(SessionStore(session)) as store,
     ):
         check_same_video(store, source, FrameSampling())
-        found: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
+        tracks: dict[int, list[TrackMask]] = {number: [] for number in store.objects()}
         for frame in store.frames():
             for number, mask in store.masks(frame).items():
-                shared = {one.name: getattr(mask, one.name) for one in fields(TrackMask)[1:]}
-                found[number].append(TrackMask(frame=frame, **shared))
+                shared = {field.name: getattr(mask, field.name) for field in fields(TrackMask)[1:]}
+                tracks[number].append(TrackMask(frame=frame, **shared))
         origin = Provenance(kind="model", model=store.about("tracker"), tool="track")
-    for number, masks in found.items():
+    for number, masks in tracks.items():
         if number in skipped:
             continue
         project.tracks.add_track(

@@ -60,14 +60,15 @@ NO_CLASSES = (  # formats that do not need a class
 def check_rule(project: Project) -> None:
     """Raise NotAllowedError with the remaining requirements if the acceptance rule is not met."""
     settings = project.settings
-    for one in batch_states(project.store, settings):
-        if one.open and not one.met:
-            good = "none" if one.good is None else f"{100 * one.good:.0f} %"
+    for state in batch_states(project.store, settings):
+        if state.open and not state.met:
+            good = "none" if state.good is None else f"{100 * state.good:.0f} %"
             raise NotAllowedError(
-                f"The proposals of batch {one.batch} do not meet the acceptance rule: {one.needed} "
-                f"must be reviewed, and at least {100 * settings.good_share:.0f} % of these must "
-                f"be good. So far, {one.sampled} of the random sample are reviewed, {good} good. "
-                "Review more, export without proposals, or export anyway (force=True)."
+                f"The proposals of batch {state.batch} do not meet the acceptance rule: "
+                f"{state.needed} must be reviewed, and at least {100 * settings.good_share:.0f} % "
+                f"of these must be good. So far, {state.sampled} of the random sample are "
+                f"reviewed, {good} good. Review more, export without proposals, or export "
+                "anyway (force=True)."
             )
 
 
@@ -112,13 +113,15 @@ def export_masks(
             f"{len(images)} images are too few: {', '.join(splits)} require one each. Label more."
         )
     keys = phrase_keys([*concepts(project.store)])
-    images = [replace(one, extra=keys.get(image_name(one.file_name), {})) for one in images]
+    images = [replace(image, extra=keys.get(image_name(image.file_name), {})) for image in images]
     if settings.unlabeled == "skip":
         images = [
             replace(image, masks=Masks(mask for mask in image.masks if mask.label is not None))
             for image in images
         ]
-    images = [_with_image(project, one) if name in ("csv", "geojson") else one for one in images]
+    images = [
+        _with_image(project, image) if name in ("csv", "geojson") else image for image in images
+    ]
     report = LossReport()
     write_files(_files(project, images, target, name, settings, report), target)
     project.store.add_events(None, [Action(kind="export", detail={"format": name})], "project")
@@ -189,18 +192,18 @@ def split_names(names: Sequence[str], shares: Sequence[float]) -> dict[str, str]
     """
     parts = [(part, share) for part, share in zip(SPLITS, shares, strict=False) if share > 0]
     total = sum(share for _, share in parts)
-    found: dict[str, list[str]] = {part: [] for part, _ in parts}
+    by_part: dict[str, list[str]] = {part: [] for part, _ in parts}
     for name in sorted(names, key=_draw):
         reached = 0.0
         for part, share in parts:
             reached += share / total
             if _draw(name) < reached or part == parts[-1][0]:
-                found[part].append(name)
+                by_part[part].append(name)
                 break
-    for part in found if len(names) >= len(parts) else ():
-        if not found[part]:
-            found[part].append(max(found.values(), key=len).pop())
-    return {name: part for part, names in found.items() for name in names}
+    for part in by_part if len(names) >= len(parts) else ():
+        if not by_part[part]:
+            by_part[part].append(max(by_part.values(), key=len).pop())
+    return {name: part for part, names in by_part.items() for name in names}
 
 
 def _draw(name: str) -> float:
@@ -236,14 +239,14 @@ def _files(
     else:
         whole = settings.images or settings.shares
         for part, few in parts.items():
-            place = _place(target, name, part) if whole else target
-            yield from encode_annotations(few, place, name, report, policy)
+            output = _place(target, name, part) if whole else target
+            yield from encode_annotations(few, output, name, report, policy)
     if settings.images:
         for part, few in parts.items():
             for image in few:
-                place = _image_place(target, name, part, image.file_name)
+                output = _image_place(target, name, part, image.file_name)
                 path, page = source_of(project, image.file_name)
-                yield place, path.read_bytes() if page is None else page_as_png(path, page)
+                yield output, path.read_bytes() if page is None else page_as_png(path, page)
 
 
 def _place(target: Path, name: str, part: str) -> Path:
@@ -290,12 +293,12 @@ def clip_images(
     tracks: Tracks, clip: ClipEntry, states: Sequence[State] = ("accepted",)
 ) -> list[AnnotatedImage]:
     """Frames of a clip, from the first to the last frame with a track."""
-    found: dict[int, list[tuple[int, str | None, Rle]]] = {}
+    frames: dict[int, list[tuple[int, str | None, Rle]]] = {}
     for track in tracks.tracks(clip.id):
         if track.state in states:
             for mask in tracks.masks(track.id):
-                found.setdefault(mask.frame, []).append((track.object, track.label, mask.rle))
-    if not found:
+                frames.setdefault(mask.frame, []).append((track.object, track.label, mask.rle))
+    if not frames:
         return []
     folder = PurePosixPath(clip.name).with_suffix("").as_posix()
     return [
@@ -304,12 +307,12 @@ def clip_images(
             hw=clip.hw,
             masks=Masks(
                 Mask(rle, label, id=number)
-                for number, label, rle in found.get(frame, [])
+                for number, label, rle in frames.get(frame, [])
                 if rle_area(rle)
             ),
             place=SequencePlace(folder, frame),
         )
-        for frame in range(min(found), max(found) + 1)
+        for frame in range(min(frames), max(frames) + 1)
     ]
 
 

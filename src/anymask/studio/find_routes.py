@@ -88,8 +88,8 @@ async def find(
     Best first. The request is cancelled if the client disconnects.
     """
     project = request.app.state.project
-    look = None if project is None else DisplaySettings(project.project, project.images, limits)
-    examples = Examples(inference, limits, look)
+    display = None if project is None else DisplaySettings(project.project, project.images, limits)
+    examples = Examples(inference, limits, display)
     examples.check(body)
     view = await view_of(inference, body.image, limits, kind)
 
@@ -98,8 +98,8 @@ async def find(
         search = examples.search(model, body, lambda: image)
         return search.find(image), (image.shape[0], image.shape[1])
 
-    found, hw = await result_of(request, lambda left: inference.long("find", work, left))
-    return await run_in_threadpool(records_answer, found, hw, kind, tolerance)
+    masks, hw = await result_of(request, lambda left: inference.long("find", work, left))
+    return await run_in_threadpool(records_answer, masks, hw, kind, tolerance)
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ async def cutout(
 ) -> Response:
     """Remove the background: cut out the main subject of an image, without a prompt."""
     # The background text is a color or "blur", never a file of the server.
-    given: Any = asdict(look)
-    kind = given.pop("kind")
-    CutoutSettings(**given)
+    settings: Any = asdict(look)
+    kind = settings.pop("kind")
+    CutoutSettings(**settings)
     if kind == "jpeg" and look.background is None:
         raise RequestError(422, "A JPEG has no transparency. Add background=white, or use png.")
     data = await image_of(request)
@@ -148,7 +148,7 @@ async def cutout(
             raise RequestError(
                 422, "No main subject found. Send a point to /api/segment?format=cutout."
             )
-        write_cutout(file, f".{kind}", image, subject.mask, **given)
+        write_cutout(file, f".{kind}", image, subject.mask, **settings)
         return file.getvalue()
 
     content = await result_of(request, lambda left: inference.long("cutout", work, left))
@@ -175,10 +175,12 @@ class Examples:
         """Validate a request before any image is read. Raises Refusal, InputError."""
         one_question(body.words, body.like or None)
         several = [*(body.like or ()), *(body.unlike or ())]
-        check_pixels((one.mask.size for one in several if one.mask is not None), self.limits)
-        for one in several:
-            one.prompted()
-            if self.look is None and (one.record or one.image_id):
+        check_pixels(
+            (example.mask.size for example in several if example.mask is not None), self.limits
+        )
+        for example in several:
+            example.prompted()
+            if self.look is None and (example.record or example.image_id):
                 raise RequestError(422, "This server has no project. Send an image and a prompt.")
 
     def search(
@@ -186,7 +188,7 @@ class Examples:
     ) -> Search:
         """Create a search from a request. `here` reads the image to search."""
         like, unlike = (
-            [self._prompted(one, here) for one in some] if some else None
+            [self._prompted(example, here) for example in some] if some else None
             for some in (body.like, body.unlike)
         )
         label, first = body.label, body.like[0] if body.like else None
@@ -254,20 +256,18 @@ async def find_here(
     """
     examples = Examples(inference, look.limits, look)
     examples.check(body)
-    place = await run_in_threadpool(
-        lambda: look.page(look.project.image_path(image_id), plane.page)
-    )
+    page = await run_in_threadpool(lambda: look.page(look.project.image_path(image_id), plane.page))
     least = look.project.settings.min_mask_area
 
     def work(model: Model) -> tuple[list[Draft], Search]:
         image = look.load(image_id, plane)
         search = examples.search(model, body, lambda: image)
-        return search.drafts(image, place, least), search
+        return search.drafts(image, page, least), search
 
     drafts, search = await result_of(request, lambda left: inference.long("find", work, left))
     store = look.project.store
     kept = await run_in_threadpool(keep_finds, store, image_id, drafts, search.key, False)
-    answer = {"records": [kept_mask(one) for one in kept.records], "existing": kept.existing}
+    answer = {"records": [kept_mask(entry) for entry in kept.records], "existing": kept.existing}
     return answer | ({"untrained": search.untrained} if search.untrained else {})
 
 

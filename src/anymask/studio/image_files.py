@@ -44,10 +44,10 @@ def image_file(project: Project, image_id: int) -> CurrentFile:
     path = project.image_path(image_id)
     query = select(EventRow).where(EventRow.image_id == image_id, EventRow.kind == HASHED)
     with reading(project.store.database) as session:
-        seen = list(session.scalars(query.order_by(EventRow.id)))
+        events = list(session.scalars(query.order_by(EventRow.id)))
     try:
         about = path.stat()
-        last = seen[-1].detail if seen else {}
+        last = events[-1].detail if events else {}
         now = {"bytes": about.st_size, "time": about.st_mtime_ns}
         same = all(last.get(name) == value for name, value in now.items())
         if same:
@@ -62,13 +62,13 @@ def image_file(project: Project, image_id: int) -> CurrentFile:
     if not same:
         detail = now | {"sha256": mark}
         row = event_row(Action(kind=HASHED, detail=detail), image_id, WRITER, project.store.clock())
-        seen.append(row)
+        events.append(row)
         # A read-only project must still show its images.
         with suppress(StoreError), writing(project.store.database) as session:
             session.add(row)
             session.flush()
             session.expunge(row)
-    return CurrentFile(mark[:16], _is_replaced(project, image_id, seen))
+    return CurrentFile(mark[:16], _is_replaced(project, image_id, events))
 
 
 def _is_replaced(project: Project, image_id: int, seen: list[EventRow]) -> bool:
@@ -123,9 +123,9 @@ def checked_image(project: Project, image_id: int) -> Path:
     image, path = project.store.image(image_id), project.image_path(image_id)
     hw = read_hw(path, None)
     if hw != image.hw and not project.store.resize_image(image_id, hw):
-        known, found = (f"{width} x {height} pixels" for height, width in (image.hw, hw))
+        before, now = (f"{width} x {height} pixels" for height, width in (image.hw, hw))
         raise Conflict(
-            f"{image.name} was replaced: it had {known}, now {found}. Restore it, or rename it."
+            f"{image.name} was replaced: it had {before}, now {now}. Restore it, or rename it."
         )
     return path
 

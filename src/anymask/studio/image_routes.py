@@ -130,13 +130,13 @@ class DisplaySettings:
         path = self.project.image_path(image_id)
         page = self.page(path, plane.page)
         image = load_plane(path, page, plane.channel, self._view(plane))
-        found, known = image.shape[:2], self.project.store.image(image_id).hw
-        if found != known:
+        hw, known = image.shape[:2], self.project.store.image(image_id).hw
+        if hw != known:
             checked_image(self.project, image_id)  # updates the size of a replaced file
             known = self.project.store.image(image_id).hw
-        if found != known:
+        if hw != known:
             raise RequestError(
-                422, f"Page {page} has the size (H, W) = {found}, not {known}. Split the file."
+                422, f"Page {page} has the size (H, W) = {hw}, not {known}. Split the file."
             )
         return image
 
@@ -185,14 +185,14 @@ def planes(image_id: ImageId, project: ProjectDep, display: DisplayDep) -> dict[
     masks.
     """
     path = checked_image(project, image_id)
-    found, file = read_planes(path), image_file(project, image_id)
+    facts, file = read_planes(path), image_file(project, image_id)
     return {
         "first": display.page(path, None),
-        "pages": [{"page": page, "name": found.name(page)} for page in found.places],
-        "channels": list(found.channels),
-        "colors": found.colors or (display.choice.view.bands is not None and bool(found.channels)),
-        "pixel": found.pixel,
-        "deep": found.deep,
+        "pages": [{"page": page, "name": facts.name(page)} for page in facts.places],
+        "channels": list(facts.channels),
+        "colors": facts.colors or (display.choice.view.bands is not None and bool(facts.channels)),
+        "pixel": facts.pixel,
+        "deep": facts.deep,
         "file": file.mark,
         "replaced": file.replaced,
     }
@@ -297,10 +297,10 @@ async def everything(
 
     others: masks below the minimum score, which are not stored.
     """
-    place = await run_in_threadpool(lambda: display.page(project.image_path(image_id), plane.page))
+    page = await run_in_threadpool(lambda: display.page(project.image_path(image_id), plane.page))
     waiting = await run_in_threadpool(project.store.records, image_id, ("proposed",))
     known = [
-        entry for entry in waiting if entry.page == place and entry.provenance.tool == "everything"
+        entry for entry in waiting if entry.page == page and entry.provenance.tool == "everything"
     ]
     others: list[Draft] = []
     if not known:
@@ -309,9 +309,9 @@ async def everything(
         def tell(step: int, total: int | None) -> None:
             steps[image_id] = (step, total or 0)
 
-        image = partial(display.load, image_id, replace(plane, page=place))
+        image = partial(display.load, image_id, replace(plane, page=page))
         try:
-            known, others = await _propose(project, inference, (image_id, place), image, tell)
+            known, others = await _propose(project, inference, (image_id, page), image, tell)
         finally:
             steps.pop(image_id, None)
     return {
@@ -337,25 +337,25 @@ async def _propose(
     image_id, page = place
     settings, stage = project.settings, project.stage
     stage = stage if stage in ("semi", "auto") else "semi"
-    found = await done(
+    masks = await done(
         inference.everything(image, grid_settings(stage, settings) | EVERY_MASK, tell=tell)
     )
     model = inference.model.result()
     family, least = model.runtime.family, settings.score
     least = grid_of(family, {}).score if least is None else least
-    likely, rest = split_by_score(found, least, default_min_objectness(family))
+    likely, rest = split_by_score(masks, least, default_min_objectness(family))
     likely = await done(inference.refine(image, likely))
     good, others = (
         proposals_of(records, model, stage, replace(settings, confident=0.0))
         for records in (likely, rest)
     )
     there = await run_in_threadpool(project.store.records, image_id, ("proposed", "accepted"))
-    seen = [entry.rle for entry in there if entry.page == page]
+    rles = [entry.rle for entry in there if entry.page == page]
     mark = f":page{page}" if page else ""
     named = [
         replace(draft, page=page, client_id=f"{draft.provenance.model_hash}{mark}:{number}")
         for number, draft in enumerate(good)
-        if not (seen and (rle_iou([draft.rle], seen) >= KNOWN_IOU).any())
+        if not (rles and (rle_iou([draft.rle], rles) >= KNOWN_IOU).any())
     ]
     keep = partial(project.store.add_records, image_id, named, "model", status="proposed")
     return await run_in_threadpool(keep), [replace(draft, page=page) for draft in others]

@@ -71,14 +71,14 @@ class KeptPredictions(RecentValues[str, _Kept]):
     ) -> None:
         super().__init__(
             memory_bytes,
-            lambda kept: sum(one.logits.nbytes for one in kept.prediction.items),
+            lambda kept: sum(mask.logits.nbytes for mask in kept.prediction.items),
             seconds,
             clock,
         )
 
     def put(self, image: str, prediction: Prediction) -> str:
         """Store a prediction of an image and return its ID, the same for equal predictions."""
-        items = tuple(replace(one, cleaned=None, finished=None) for one in prediction.items)
+        items = tuple(replace(mask, cleaned=None, finished=None) for mask in prediction.items)
         bare = replace(prediction, items=items, source_image=None)
         # ID of a prediction: 32 hexadecimal digits, a hash of everything that a correction uses
         digest, prompt = hashlib.sha256(image.encode()), bare.prompt
@@ -246,7 +246,7 @@ class ModelQueue:
                         room -= len(piece.items)
                         self._line.remove(piece)
                 heapq.heapify(self._line)
-                begun = [one for one in pieces if one.future.set_running_or_notify_cancel()]
+                begun = [piece for piece in pieces if piece.future.set_running_or_notify_cancel()]
                 if begun:
                     return begun
 
@@ -255,8 +255,8 @@ def _do(pieces: list[_Piece]) -> None:
     try:
         answers = iter(pieces[0].work([item for piece in pieces for item in piece.items]))
         for piece in pieces:
-            own = list(itertools.islice(answers, len(piece.items)))
-            piece.future.set_result(own[0] if piece.key is None else own)
+            results = list(itertools.islice(answers, len(piece.items)))
+            piece.future.set_result(results[0] if piece.key is None else results)
     except BaseException as error:
         if len(pieces) == 1:
             pieces[0].future.set_exception(error)

@@ -52,10 +52,10 @@ def learn_label(session: Session, name: str | None, color: str | None = None) ->
     if name is None or session.get(LabelRow, name) is not None:
         return
     rows = list(session.scalars(select(LabelRow)))
-    place = 1 + max((row.place for row in rows), default=-1)
+    position = 1 + max((row.place for row in rows), default=-1)
     taken = {row.color for row in rows}
-    free = (one for one in map(nth_color, range(len(taken) + 1)) if one not in taken)
-    session.add(LabelRow(name=name, color=color or next(free), place=place))
+    free = (color for color in map(nth_color, range(len(taken) + 1)) if color not in taken)
+    session.add(LabelRow(name=name, color=color or next(free), place=position))
     session.flush()
 
 

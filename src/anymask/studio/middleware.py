@@ -69,16 +69,16 @@ class Access:
     frames: tuple[str, ...] = ()  # Origins of web pages that may embed the page in a frame
 
     def __post_init__(self) -> None:
-        given = [("--allow-origin", one) for one in self.origins]
-        for option, one in given + [("--allow-frame", one) for one in self.frames]:
-            if one == "*" and not self.token:
+        given = [("--allow-origin", origin) for origin in self.origins]
+        for option, origin in given + [("--allow-frame", origin) for origin in self.frames]:
+            if origin == "*" and not self.token:
                 raise InputError(
                     f"{option} does not accept '*' without a token, because any web page could "
                     "send requests. List the web pages one by one, or set --token SECRET."
                 )
-            if one != "*" and not _ORIGIN.fullmatch(one):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise InputError(
-                    f"{one!r} is not a valid origin for {option}. Use https://tool.example or "
+                    f"{origin!r} is not a valid origin for {option}. Use https://tool.example or "
                     "http://localhost:3000, without a path or a slash at the end."
                 )
         if not self.token and not is_loopback(self.host):
@@ -107,12 +107,12 @@ class Access:
                 400, f"The Host header is invalid: {host[:80]!r}. Use localhost:8765."
             )
         if self.token:
-            given = _token_of(headers, scope["query_string"])
-            same = hmac.compare_digest(given.encode(), self.token.encode())
+            token = _token_of(headers, scope["query_string"])
+            same = hmac.compare_digest(token.encode(), self.token.encode())
             if not same and not _PUBLIC_PATHS.fullmatch(scope["path"]):
                 raise RequestError(
                     401,
-                    f"{'The access token is invalid' if given else 'Access token required'}. "
+                    f"{'The access token is invalid' if token else 'Access token required'}. "
                     "Send 'Authorization: Bearer TOKEN', or open the page with ?token=TOKEN.",
                 )
             return

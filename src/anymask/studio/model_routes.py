@@ -317,24 +317,24 @@ async def segment(
     """
     bodies, settings = body.prompt_bodies(), body.settings()
     check_prompts(bodies, limits)
-    packed = any(one.mask is not None for one in bodies)
+    packed = any(prompt.mask is not None for prompt in bodies)
     # Without masks, validate before the image is encoded; unpack the masks of one request at a time
-    prompts = [] if packed else [one.as_prompt() for one in bodies]
-    seen = await encode_image(inference, body.image, limits, kind)
-    name, cuts = seen.embedding.image_hash, kind in ("cutout", "webp")
+    prompts = [] if packed else [prompt.as_prompt() for prompt in bodies]
+    encoded = await encode_image(inference, body.image, limits, kind)
+    name, cuts = encoded.embedding.image_hash, kind in ("cutout", "webp")
     async with request.app.state.unpacking if packed else nullcontext():
         if packed:
             if await request.is_disconnected():
                 raise _connection_closed()
-            prompts = await run_in_threadpool(lambda: [one.as_prompt() for one in bodies])
-        previous = [one.earlier(inference.predictions, name) for one in bodies]
-        image = await run_in_threadpool(_whole, seen, body.image, limits) if cuts else None
-        kinds = [one.kinds for one in prompts]
+            prompts = await run_in_threadpool(lambda: [prompt.as_prompt() for prompt in bodies])
+        previous = [prompt.earlier(inference.predictions, name) for prompt in bodies]
+        image = await run_in_threadpool(_whole, encoded, body.image, limits) if cuts else None
+        kinds = [prompt.kinds for prompt in prompts]
         if image is not None and kinds == [{"negative_point"}] and previous == [None]:
-            found = inference.long("cutout", partial(main_subject, image=display_image(image)))
-            prompts = [less_of_subject(prompts[0], await done(found))]
+            subject = inference.long("cutout", partial(main_subject, image=display_image(image)))
+            prompts = [less_of_subject(prompts[0], await done(subject))]
         answers = await result_of(
-            request, lambda _: inference.segment(seen, prompts, settings, previous)
+            request, lambda _: inference.segment(encoded, prompts, settings, previous)
         )
     # Encode in a thread, so that the event loop is not blocked.
     if kind == "cutout" or kind == "webp":
@@ -371,17 +371,17 @@ async def everything(
             raise RequestError(
                 422, f"{name} must be at most {most.get(name, _MAX_NUMBER)}. Given: {got}."
             )
-    look = await view_of(inference, body.image, limits, kind)
+    view = await view_of(inference, body.image, limits, kind)
     sizes: list[tuple[int, int]] = []
 
     def seen() -> ImageOrEmbedding:
-        image = look()
+        image = view()
         check_cost(image, settings, limits, inference.ready().name)
         sizes.append(_image_hw(image))
         return image
 
-    found = await result_of(request, lambda left: inference.everything(seen, settings, left))
-    return await run_in_threadpool(records_answer, found, sizes[-1], kind, tolerance)
+    masks = await result_of(request, lambda left: inference.everything(seen, settings, left))
+    return await run_in_threadpool(records_answer, masks, sizes[-1], kind, tolerance)
 
 
 @router.post(
@@ -400,11 +400,11 @@ async def names(
     for mask in body.masks:
         check_pixels([mask.size], limits)  # cropped, never decoded at once: see `close_up`
     rles = await run_in_threadpool(lambda: [mask.rle() for mask in body.masks])
-    look, own = await view_of(inference, body.image, limits), request.app.state.own_names
+    view, own = await view_of(inference, body.image, limits), request.app.state.own_names
     named = await result_of(
-        request, lambda left: inference.names(look, rles, body.choice(), left, own)
+        request, lambda left: inference.names(view, rles, body.choice(), left, own)
     )
-    rows = [[one._asdict() for one in suggested] for suggested in named.suggestions]
+    rows = [[suggestion._asdict() for suggestion in suggested] for suggested in named.suggestions]
     return {"suggestions": rows, "among": named.among}
 
 
@@ -494,7 +494,7 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
             "<f2" if np.abs(array).max(initial=0) <= np.finfo(np.float16).max else "<f4"
         )
 
-    maps = {one.name: packed(one.values) for one in features.maps}
+    maps = {feature.name: packed(feature.values) for feature in features.maps}
     header = {
         "image_hw": features.geometry.image_hw,
         "input_hw": features.geometry.input_hw,
@@ -509,7 +509,9 @@ def features_to_bytes(features: Features, spec: ModelSpec) -> bytes:
         ],
     }
     text = json.dumps(header).encode()
-    return b"".join([struct.pack("<I", len(text)), text, *(one.tobytes() for one in maps.values())])
+    return b"".join(
+        [struct.pack("<I", len(text)), text, *(array.tobytes() for array in maps.values())]
+    )
 
 
 async def encode_image(
@@ -527,12 +529,12 @@ async def encode_image(
             inference.encode(lambda: read_image(pixels, limits), is_georeferenced(pixels))
         )
         return made
-    found = inference.recall(image)
-    if found is None:
+    encoded = inference.recall(image)
+    if encoded is None:
         raise RequestError(404, unknown_hash(image))
-    if kind == "geojson" and found.embedding.georeferenced:
+    if kind == "geojson" and encoded.embedding.georeferenced:
         geojson.refuse_map("The image")
-    return found
+    return encoded
 
 
 async def view_of(
@@ -540,8 +542,8 @@ async def view_of(
 ) -> Callable[[], ImageOrEmbedding]:
     """Like `see`, but a base64 image is only decoded, on demand, and not encoded."""
     if HASH.fullmatch(image):
-        seen = await encode_image(inference, image, limits, kind)
-        return lambda: seen
+        encoded = await encode_image(inference, image, limits, kind)
+        return lambda: encoded
     pixels = await run_in_threadpool(from_base64, image, kind)
     return lambda: read_image(pixels, limits)
 
@@ -672,7 +674,7 @@ def _answers(
             for answer in answers
         ]
         return JSONResponse({"answers": rows, "image": image_hash})
-    first = Masks(Mask(one.rles()[0], score=float(one.scores[0])) for one in answers)
+    first = Masks(Mask(answer.rles()[0], score=float(answer.scores[0])) for answer in answers)
     if kind != "png":
         return _encode_masks(first, first[0].rle.size, image_hash, kind, tolerance)
     if len(first) > 1:
@@ -729,8 +731,8 @@ def records_answer(
 
 def _outlines(rle: Rle, tolerance: float) -> list[dict[str, Any]]:
     return [
-        {"exterior": one.exterior.tolist(), "holes": [hole.tolist() for hole in one.holes]}
-        for one in rle_to_polygons(rle, tolerance)
+        {"exterior": polygon.exterior.tolist(), "holes": [hole.tolist() for hole in polygon.holes]}
+        for polygon in rle_to_polygons(rle, tolerance)
     ]
 
 

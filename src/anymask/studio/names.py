@@ -75,27 +75,27 @@ class OwnNames:
         A request computes a limited number of new vectors, starting with the classes that have the
         fewest; later requests compute the rest.
         """
-        found = {label: self._examples(label, MAX_CLASS_EXAMPLES) for label in labels}
+        by_label = {label: self._examples(label, MAX_CLASS_EXAMPLES) for label in labels}
         fresh = [
-            (nth, one)
-            for examples in found.values()
-            for nth, one in enumerate(examples)
-            if one.key not in self._seen
+            (nth, mask)
+            for examples in by_label.values()
+            for nth, mask in enumerate(examples)
+            if mask.key not in self._seen
         ]
         fresh.sort(key=lambda pair: pair[0])
         by_image: dict[str, list[LabeledMask]] = {}
-        for _, one in fresh[:FIRST_LOOK]:
-            by_image.setdefault(one.on, []).append(one)
+        for _, mask in fresh[:FIRST_LOOK]:
+            by_image.setdefault(mask.on, []).append(mask)
         for some in by_image.values():
             new: Sequence[FloatArray | None] = [None] * len(some)
             with suppress(AnymaskError, RequestError):  # missing or unreadable image
-                new = list(mask_vectors(runtime, some[0].image(), [one.rle for one in some]))
-            self._seen |= zip((one.key for one in some), new, strict=True)
+                new = list(mask_vectors(runtime, some[0].image(), [mask.rle for mask in some]))
+            self._seen |= zip((mask.key for mask in some), new, strict=True)
         for old in list(self._seen)[: max(0, len(self._seen) - MAX_CACHED_VECTORS)]:
             del self._seen[old]
         means = {}
-        for label, examples in found.items():
-            known = [self._seen.get(one.key) for one in examples]
+        for label, examples in by_label.items():
+            known = [self._seen.get(mask.key) for mask in examples]
             vectors = [vector for vector in known if vector is not None]
             if vectors:
                 total = np.sum(vectors, axis=0)
@@ -123,13 +123,13 @@ def name_masks(
         known = [name for name in names if name in vectors or name not in strange]
         chosen, among = table.chosen(known or None, vectors), bool(known)
     image = _image_of(source, rles)
-    shown = [place for place, rle in enumerate(rles) if rle_area(rle)]
+    shown = [index for index, rle in enumerate(rles) if rle_area(rle)]
     suggestions: list[list[LabelSuggestion]] = [[] for _ in rles]
     for start in range(0, len(shown), NAMING_BATCH_SIZE):
         part = shown[start : start + NAMING_BATCH_SIZE]
-        vectors_of = mask_vectors(runtime, image, [rles[place] for place in part])
-        for place, suggested in zip(part, chosen.suggest(vectors_of, choice.top), strict=True):
-            suggestions[place] = suggested
+        vectors_of = mask_vectors(runtime, image, [rles[index] for index in part])
+        for index, suggested in zip(part, chosen.suggest(vectors_of, choice.top), strict=True):
+            suggestions[index] = suggested
     return Named(suggestions, among)
 
 

@@ -58,8 +58,8 @@ def model_files(bundle: Path | None) -> dict[str, Path]:
     manifest = read_manifest(bundle)
     if manifest.refers:
         return {}
-    found = {name: check_file(bundle, manifest, name) for name in manifest.sha256}
-    return found | {MANIFEST: bundle / MANIFEST}
+    files = {name: check_file(bundle, manifest, name) for name in manifest.sha256}
+    return files | {MANIFEST: bundle / MANIFEST}
 
 
 def page_bundle(bundle: Path, target: Path) -> Path:
@@ -219,7 +219,7 @@ def write_static(target: Path, bundle: Path | None) -> int:
         raise InputError(f"{target} is not empty, and not written by --static. Choose another.")
     files[SAMPLE_FILE] = sample("rocket")
     page = (path for path in sorted(WEB.rglob("*")) if path.is_file())
-    files |= {one.relative_to(WEB).as_posix(): one for one in page}
+    files |= {path.relative_to(WEB).as_posix(): path for path in page}
     with staged(target) as site:
         sizes = [
             shutil.copyfile(path, site.draft(target / name)).stat().st_size

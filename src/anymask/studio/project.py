@@ -106,8 +106,10 @@ class Project:
 
     def _repr_html_(self) -> str:
         """Preview with the numbers of images and masks by status."""
-        found = self.figures()
-        return preview_html(repr(self), [f"photos: {found.images}", f"masks: {found.masks}"], None)
+        figures = self.figures()
+        return preview_html(
+            repr(self), [f"photos: {figures.images}", f"masks: {figures.masks}"], None
+        )
 
     def close(self) -> None:
         """Close the database."""
@@ -274,8 +276,8 @@ class Project:
     def new_videos(self) -> list[str]:
         """Names of videos in the folder that are not clips of the project."""
         known = {clip.name for clip in self.tracks.clips()}
-        found = find_images(self.folder, suffixes=VIDEO_SUFFIXES)
-        names = (path.relative_to(self.folder).as_posix() for path in found)
+        paths = find_images(self.folder, suffixes=VIDEO_SUFFIXES)
+        names = (path.relative_to(self.folder).as_posix() for path in paths)
         return [name for name in names if name.isprintable() and name not in known]
 
     def keep_video(self, source: Path, name: str) -> str:
@@ -402,7 +404,7 @@ def create_project(
         settings=ProjectSettings.from_json(settings or {}).to_json(),
     )  # fmt: skip
     inside = folder / PROJECT_FOLDER
-    if not any((inside / place).exists() for place in (ADDRESS, DATABASE)):
+    if not any((inside / file).exists() for file in (ADDRESS, DATABASE)):
         check_own_files(folder)
         created = open_database(own_address(database or str(inside / DATABASE), folder))
         inside.mkdir(exist_ok=True)
@@ -432,15 +434,15 @@ def create_project(
 
 def _address(folder: Path) -> str | Path:
     """Path or URL of the database of a folder. Raises InputError, DataError."""
-    place = folder / PROJECT_FOLDER / ADDRESS
-    if not place.is_file():
+    path = folder / PROJECT_FOLDER / ADDRESS
+    if not path.is_file():
         if not (folder / PROJECT_FOLDER / DATABASE).is_file():
             raise InputError(
                 f"{folder} is not a project. Create one with: anymask project init {folder}"
             )
         return (folder / PROJECT_FOLDER / DATABASE).absolute()
-    document = read_json(place)
+    document = read_json(path)
     address = document.get("database") if isinstance(document, dict) else None
     if not isinstance(address, str):
-        raise DataError(f'{place} is invalid. It must contain {{"database": URL}}.')
+        raise DataError(f'{path} is invalid. It must contain {{"database": URL}}.')
     return own_address(address, folder)

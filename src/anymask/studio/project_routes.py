@@ -137,8 +137,8 @@ def images(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """List images in pages. Repeat the request with `after` = `next` until `next` is null."""
-    found = project.store.images(after, limit)
-    return {"images": found, "next": str(found[-1].id) if len(found) == limit else None}
+    entries = project.store.images(after, limit)
+    return {"images": entries, "next": str(entries[-1].id) if len(entries) == limit else None}
 
 
 @router.post("/folder", response_model=FolderNews)
@@ -167,8 +167,8 @@ async def answer_late(request: Request, error: Exception) -> Response:
 def records(image_id: ImageId, project: ProjectDep, who: Who) -> dict[str, Any]:
     """Return the masks of an image. `version` increases when the status of the image changes."""
     image = project.store.image(image_id)
-    found = [kept_mask(entry) for entry in project.records(image_id, who)]
-    return {"version": image.version, "records": found}
+    masks = [kept_mask(entry) for entry in project.records(image_id, who)]
+    return {"version": image.version, "records": masks}
 
 
 @router.post(
@@ -201,10 +201,10 @@ def save_records(
     stage = project.stage
     changes = [
         (
-            one.record.draft(stage, one.client_id),
-            None if one.id is None else (one.id, one.version or 0),
+            change.record.draft(stage, change.client_id),
+            None if change.id is None else (change.id, change.version or 0),
         )
-        for one in body.records
+        for change in body.records
     ]
     results = []
     for made in project.store.save_records(image_id, changes, who):
@@ -382,10 +382,10 @@ def retract_verdict(record_id: RecordId, project: ProjectDep, who: Who) -> dict[
 def next_phrase(project: ProjectDep) -> Response:
     """Return the next phrase of an image to review: are all of its objects masked, or is it
     absent? Status 204 if all phrases are reviewed."""
-    found = next_concept(project.store)
-    if found is None:
+    concept = next_concept(project.store)
+    if concept is None:
         return Response(status_code=204)
-    return JSONResponse(ConceptBody.of(found).model_dump())
+    return JSONResponse(ConceptBody.of(concept).model_dump())
 
 
 @router.post("/review/concept", response_model=ConceptBody)
@@ -448,17 +448,17 @@ def export(body: ExportBody, project: ProjectDep) -> Response:
             raise RequestError(
                 428, f"{counted(count, 'mask')} {'has' if count == 1 else 'have'} no class."
             )
-    place = Path(tempfile.mkdtemp(prefix="anymask-export-"))
+    folder = Path(tempfile.mkdtemp(prefix="anymask-export-"))
     try:
-        file = place / "masks.zip"
+        file = folder / "masks.zip"
         lines = export_archive(project, body.format, file, body.settings())
     except BaseException:
-        shutil.rmtree(place)
+        shutil.rmtree(folder)
         raise
     return FileResponse(
         file,
         media_type="application/zip",
         filename=f"{body.format}.zip",
         headers={"X-Summary": quote("\n".join(lines[:20]))},
-        background=BackgroundTask(shutil.rmtree, place),
+        background=BackgroundTask(shutil.rmtree, folder),
     )

@@ -105,8 +105,8 @@ def propose(model: Model, image: UintImage, stage: Stage, settings: ProjectSetti
     """Proposals of a model for an image, best first; none in stage "assisted"."""
     if stage not in ("semi", "auto"):
         return []
-    found = model.everything(image, **grid_settings(stage, settings), refine_edges=True)
-    return proposals_of(found, model, stage, settings)
+    masks = model.everything(image, **grid_settings(stage, settings), refine_edges=True)
+    return proposals_of(masks, model, stage, settings)
 
 
 def grid_settings(stage: Stage, settings: ProjectSettings) -> dict[str, Any]:

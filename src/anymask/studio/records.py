@@ -146,9 +146,9 @@ class JsonColumn(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
+            key = ".".join(map(str, first["loc"]))
             raise InputError(
-                f"{place} is not valid for {type(self).__name__}: {first['msg']}. Given: "
+                f"{key} is not valid for {type(self).__name__}: {first['msg']}. Given: "
                 f"{_short(first['input'])}."
             ) from None
 
@@ -304,7 +304,7 @@ class StoredMask(Draft):
 
     def draft(self, **changes: Any) -> Draft:
         """Copy as a draft with changes. Its time starts at 0."""
-        held = {one.name: getattr(self, one.name) for one in fields(Draft)}
+        held = {field.name: getattr(self, field.name) for field in fields(Draft)}
         return Draft(**held | {"seconds": 0.0} | changes)
 
 

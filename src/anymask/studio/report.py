@@ -134,7 +134,7 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         "proposed": sum(clip.proposals for clip in clips),
         "rejected": sum(clip.rejected for clip in clips),
     }
-    given = all_verdicts(store)
+    verdicts = all_verdicts(store)
     with reading(store.database) as session:
         query = select(ImageRow.status, func.count()).group_by(ImageRow.status)
         images = {row[0]: row[1] for row in session.execute(query.order_by(ImageRow.status))}
@@ -153,10 +153,10 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         images=images,
         masks=_counted(mask.state for mask in masks),
         paces=tuple(_paces(masks)),
-        verdicts=_counted(one.verdict for one in given),
+        verdicts=_counted(verdict.verdict for verdict in verdicts),
         batches=tuple(
             judged_batches(
-                map(attrgetter("id", "image_id", "state", "kind"), masks), given, settings
+                map(attrgetter("id", "image_id", "state", "kind"), masks), verdicts, settings
             )
         ),
         agreements=tuple(compare_annotators(_labeled_twice(masks))),
@@ -164,7 +164,7 @@ def measure(store: Store, settings: ProjectSettings, name: str) -> Figures:
         groups=tuple(groups),
         clips=tuple(clips),
         tracks={state: count for state, count in states.items() if count},
-        track_verdicts=_counted(one.verdict for one in tracks.verdicts()),
+        track_verdicts=_counted(verdict.verdict for verdict in tracks.verdicts()),
     )
 
 
@@ -174,11 +174,11 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
 
 def _paces(masks: Sequence[_CountedMask]) -> list[Pace]:
     """One row per stage. Rejected masks count only with their time."""
-    kept: dict[str, list[_CountedMask]] = defaultdict(list)
+    by_stage: dict[str, list[_CountedMask]] = defaultdict(list)
     for mask in masks:
-        kept[mask.stage or "import"].append(mask)
+        by_stage[mask.stage or "import"].append(mask)
     rows = []
-    for stage, members in sorted(kept.items()):
+    for stage, members in sorted(by_stage.items()):
         good = sum(mask.state == "accepted" for mask in members)
         seconds = sum(mask.seconds for mask in members)
         each = seconds / good if good else None
@@ -206,9 +206,9 @@ def _name_counts(masks: Sequence[_CountedMask], *names: Sequence[str]) -> list[l
     # For each list: unique names; index (N,) of each mask in them; masks with the same name on the
     # same page are a group: index (G,) of its first mask, and group (N,) of each mask
     groupings = list[tuple[list[str], IntArray, IntArray, IntArray]]()
-    for one in names:
+    for listing in names:
         known: dict[str, int] = {}
-        codes = np.array([known.setdefault(name, len(known)) for name in one], np.int64)
+        codes = np.array([known.setdefault(name, len(known)) for name in listing], np.int64)
         keys = pages * max(1, len(known)) + codes
         _, firsts, numbers = np.unique(keys, return_index=True, return_inverse=True)
         groupings.append((list(known), codes, firsts, numbers))

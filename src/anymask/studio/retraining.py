@@ -137,12 +137,12 @@ def begin_round(project: Project, images: list[AnnotatedImage], folder: Path) ->
 
     Deletes an unfinished round with other masks.
     """
-    place = folder / "sets" / SET
-    files = list(encode_annotations(images, place, "set", LossReport(), Policy()))
+    root = folder / "sets" / SET
+    files = list(encode_annotations(images, root, "set", LossReport(), Policy()))
     if not all(path.is_file() and path.read_bytes() == data for path, data in files):
         shutil.rmtree(folder, ignore_errors=True)
     for image in images:  # link or copy
-        target = place / path_in_set(image.file_name)
+        target = root / path_in_set(image.file_name)
         source, page = source_of(project, image.file_name)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
@@ -153,7 +153,7 @@ def begin_round(project: Project, images: list[AnnotatedImage], folder: Path) ->
             target.symlink_to(source)
         except OSError:
             shutil.copyfile(source, target)
-    write_files(files, place)  # last, so that a complete set has its images
+    write_files(files, root)  # last, so that a complete set has its images
 
 
 def divide(project: Project) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
@@ -304,14 +304,14 @@ def finish(folder: Path, recipe: Recipe, images: Sequence[AnnotatedImage]) -> No
     """Write the fine-tuned weights of a round, which all commands accept by path."""
     from anymask.training import license_with_data, newest_state, trained_module, write_weights
 
-    found = newest_state(folder)
-    assert found is not None  # training has just finished
+    state = newest_state(folder)
+    assert state is not None  # training has just finished
     about = {
         "licence": license_with_data(recipe),
         "data": {"photos": len(images), "masks": sum(len(image.rles) for image in images)},
         "figures": {},
     }
-    write_weights(folder / WEIGHTS, trained_module(found[1]), recipe, about)
+    write_weights(folder / WEIGHTS, trained_module(state[1]), recipe, about)
 
 
 def judge_on(folder: Path) -> Judge:

@@ -53,13 +53,13 @@ def next_for_review(store: Store) -> ReviewItem | None:
         by_chance = func.coalesce(func.sum(case((VerdictRow.why == "random", 1), else_=0)), 0)
         count, random = session.execute(select(func.count(), by_chance)).one()
         if random <= count / 2:
-            found = _first(session, RecordRow.draw, RecordRow.state == "proposed")
-            if found is not None:
-                return ReviewItem(found, "random")
+            mask = _first(session, RecordRow.draw, RecordRow.state == "proposed")
+            if mask is not None:
+                return ReviewItem(mask, "random")
         for state in ("proposed", "accepted"):  # masks of people come last
-            found = _first(session, RecordRow.score.nulls_last(), RecordRow.state == state)
-            if found is not None:
-                return ReviewItem(found, "uncertain")
+            mask = _first(session, RecordRow.score.nulls_last(), RecordRow.state == state)
+            if mask is not None:
+                return ReviewItem(mask, "uncertain")
     return None
 
 
@@ -77,7 +77,7 @@ def asked_about(store: Store, record_id: int) -> ReviewItem:
 
 def _first(session: Session, order: Any, *conditions: Any) -> StoredMask | None:
     """First unreviewed mask in this order."""
-    found = session.scalars(
+    row = session.scalars(
         select(RecordRow)
         .where(
             RecordRow.deleted.is_(False),
@@ -88,7 +88,7 @@ def _first(session: Session, order: Any, *conditions: Any) -> StoredMask | None:
         .order_by(order, RecordRow.id)
         .limit(1)
     ).first()
-    return None if found is None else mask_of(found)
+    return None if row is None else mask_of(row)
 
 
 def give_verdict(
@@ -194,8 +194,8 @@ def judged_batches(
         settings: Batch size and acceptance rule.
     """
     firsts: dict[int, VerdictRow] = {}
-    for one in verdicts:
-        firsts.setdefault(one.record_id, one)
+    for verdict in verdicts:
+        firsts.setdefault(verdict.record_id, verdict)
     members: dict[int, list[tuple[int, str]]] = defaultdict(list)  # ID and state of each mask
     for number, image, state, kind in masks:
         by_model = state == "proposed" or (state != "rejected" and kind == "model")
@@ -205,7 +205,7 @@ def judged_batches(
     for number, entries in sorted(members.items()):
         looked_at = [firsts[mask] for mask, _ in entries if mask in firsts]
         everything = len(looked_at) == len(entries)  # a complete review is unbiased, so all count
-        ious = [one.agreed for one in looked_at if everything or one.why == "random"]
+        ious = [verdict.agreed for verdict in looked_at if everything or verdict.why == "random"]
         left = sum(state == "proposed" for _, state in entries)
         needed = min(settings.sample, len(ious) + left)
         good = sum(iou >= settings.good_iou for iou in ious) / len(ious) if ious else None
@@ -241,12 +241,12 @@ def compare_annotators(drawn: Iterable[DrawnMask]) -> list[Agreement]:
     for image_id, page, author, rle in drawn:
         if rle_area(rle):
             by_page[image_id, page][author].append(rle)
-    found: dict[tuple[str, str], list[tuple[list[float], int]]] = defaultdict(list)
+    by_pair: dict[tuple[str, str], list[tuple[list[float], int]]] = defaultdict(list)
     for people in by_page.values():
         for first, second in combinations(sorted(people), 2):
-            found[first, second].append(_pairs(people[first], people[second]))
+            by_pair[first, second].append(_pairs(people[first], people[second]))
     rows = []
-    for (first, second), images in sorted(found.items()):
+    for (first, second), images in sorted(by_pair.items()):
         ious = [iou for pairs, _ in images for iou in pairs]
         alone = sum(left for _, left in images)
         mean = sum(ious) / len(ious) if ious else None

@@ -114,29 +114,31 @@ EVERYTHING = (
     )),
 )  # fmt: skip
 TRACK = _chosen(GROUPS)
-VOLUME = tuple(one for one in _chosen((VolumeSettings,)) if one.name != "window")  # own endpoint
-SEGMENT = {one.name: one.about.description for one in _chosen((SegmentSettings,))}
+VOLUME = tuple(
+    setting for setting in _chosen((VolumeSettings,)) if setting.name != "window"
+)  # own endpoint
+SEGMENT = {setting.name: setting.about.description for setting in _chosen((SegmentSettings,))}
 
 
 def settings_schema(settings: Iterable[DeclaredSetting]) -> dict[str, Any]:
     """JSON schema of optional settings, without additional properties."""
     properties = {}
     plain = {str: "string", bool: "boolean"}
-    for one in sorted(settings, key=lambda setting: setting.name):
+    for field in sorted(settings, key=lambda setting: setting.name):
         ways: list[dict[str, Any]] = []
-        if one.words:
-            ways.append({"type": "string", "enum": list(one.words)})
-        ways += [{"type": kind} for member, kind in plain.items() if member in one.members]
-        if one.number is not None:
-            about, low = one.about, "minimum" if one.about.gt is None else "exclusiveMinimum"
-            way: dict[str, Any] = {"type": "integer" if one.number is int else "number"}
+        if field.words:
+            ways.append({"type": "string", "enum": list(field.words)})
+        ways += [{"type": kind} for member, kind in plain.items() if member in field.members]
+        if field.number is not None:
+            about, low = field.about, "minimum" if field.about.gt is None else "exclusiveMinimum"
+            way: dict[str, Any] = {"type": "integer" if field.number is int else "number"}
             way[low] = about.ge if about.gt is None else about.gt
             bounds = {"maximum": about.le, "exclusiveMaximum": about.lt}
             way |= {key: most for key, most in bounds.items() if most not in (None, math.inf)}
             ways.append(way)
-        ways += [{"type": "null"}] * (NoneType in one.members)
+        ways += [{"type": "null"}] * (NoneType in field.members)
         shape = ways[0] if len(ways) == 1 else {"anyOf": ways}
-        properties[one.name] = shape | {"description": one.about.description}
+        properties[field.name] = shape | {"description": field.about.description}
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
@@ -241,8 +243,8 @@ class SegmentBody(CorrectingBody):
 
     def prompt_bodies(self) -> list[CorrectingBody]:
         """Prompts of the request. Raises Refusal if there are none, or several kinds."""
-        own = [*PromptBody.model_fields, "previous"]
-        names = [name for name in own if getattr(self, name) is not None]
+        keys = [*PromptBody.model_fields, "previous"]
+        names = [name for name in keys if getattr(self, name) is not None]
         bare = CorrectingBody.model_construct(
             **{name: getattr(self, name) for name in (*names, "candidate")}
         )

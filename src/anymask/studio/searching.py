@@ -61,17 +61,17 @@ class Search:
 
     def find(self, image: UintImage) -> list[Mask]:
         """Labeled instances in an image (H, W, 3), best first."""
-        found = self.finder.find(image)
-        return [one if one.label else replace(one, label=self.label) for one in found]
+        masks = self.finder.find(image)
+        return [mask if mask.label else replace(mask, label=self.label) for mask in masks]
 
     def drafts(self, image: UintImage, page: int = 0, least_area: int = 0) -> list[Draft]:
         """Instances as proposals for a page of an image file."""
         about = Provenance.of(self.model.origin, kind="model", tool="find", stage="semi")
         return [
-            Draft(rle=one.rle, label=one.label, state="proposed", score=one.score, page=page,
+            Draft(rle=mask.rle, label=mask.label, state="proposed", score=mask.score, page=page,
                   provenance=about)
-            for one in self.find(image)
-            if one.area >= max(1, least_area)
+            for mask in self.find(image)
+            if mask.area >= max(1, least_area)
         ]  # fmt: skip
 
 
@@ -116,11 +116,11 @@ def keep_finds(
     for draft in finds:
         # Rejected masks match only with the same label
         same = [
-            one for one in entries
-            if one.page == draft.page and (one.state != "rejected" or one.label == draft.label)
+            mask for mask in entries
+            if mask.page == draft.page and (mask.state != "rejected" or mask.label == draft.label)
         ]  # fmt: skip
-        overlaps = rle_iou([draft.rle], [one.rle for one in same])[0] if same else ()
-        alike = [one for one, iou in zip(same, overlaps, strict=True) if iou >= KNOWN_IOU]
+        overlaps = rle_iou([draft.rle], [mask.rle for mask in same])[0] if same else ()
+        alike = [mask for mask, iou in zip(same, overlaps, strict=True) if iou >= KNOWN_IOU]
         first = alike[0] if alike else None
         if first is None:
             fresh.append(draft)
@@ -135,7 +135,9 @@ def keep_finds(
 
 def images_left(store: Store, searched: Container[int]) -> list[ImageEntry]:
     """Images that are neither done nor searched (`Store.searched`)."""
-    return [one for one in store.all_images() if one.status != "done" and one.id not in searched]
+    return [
+        image for image in store.all_images() if image.status != "done" and image.id not in searched
+    ]
 
 
 def search_images(
@@ -153,7 +155,7 @@ def search_images(
     """
     for image in images_left(store, store.searched(key)):
         try:
-            kept = keep_finds(store, image.id, look(image), key)
+            result = keep_finds(store, image.id, look(image), key)
         except AnymaskError as error:
             LOG.warning("skipped %s: %s", image.name, error)
             if failed is None:
@@ -163,10 +165,10 @@ def search_images(
         LOG.info(
             "%s: %d new proposals, %d already in the project",
             image.name,
-            len(kept.records),
-            kept.existing,
+            len(result.records),
+            result.existing,
         )
-        yield kept
+        yield result
 
 
 def find_in_project(
@@ -214,5 +216,5 @@ def own_examples(project: Project, given: Any) -> Any:
     if isinstance(given, StoredMask):
         return load_plane(project.image_path(given.image_id), given.page), {"mask": given.mask}
     if isinstance(given, list):
-        return [own_examples(project, one) for one in given]
+        return [own_examples(project, example) for example in given]
     return given

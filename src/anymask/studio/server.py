@@ -210,7 +210,7 @@ class PlainLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # name defined by logging
         line = super().formatMessage(record)
-        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 def log_to_stderr(level: str = "warning", format: LogFormat = "text") -> None:
@@ -231,7 +231,7 @@ def log_to_stderr(level: str = "warning", format: LogFormat = "text") -> None:
     handler.setFormatter(JsonLines() if format == "json" else PlainLines())
     for name in LOGGERS:
         logger = logging.getLogger(name)
-        for old in [one for one in logger.handlers if one.get_name() == "anymask"]:
+        for old in [handler for handler in logger.handlers if handler.get_name() == "anymask"]:
             logger.removeHandler(old)
         logger.addHandler(handler)
         logger.setLevel(level.upper())

@@ -127,7 +127,7 @@ async def lines_of(
         videos.touch(session)
         return next(frames, None)
 
-    found = await done(videos.work(follow))
+    first = await done(videos.work(follow))
 
     async def lines(found: T | None) -> AsyncIterator[bytes]:
         try:
@@ -141,7 +141,7 @@ async def lines_of(
             with contextlib.suppress(RuntimeError):  # the server is shutting down
                 videos.work(frames.close)  # type: ignore[attr-defined]  # it is a generator
 
-    return StreamingResponse(lines(found), media_type="application/x-ndjson")
+    return StreamingResponse(lines(first), media_type="application/x-ndjson")
 
 
 def export_path(session: OpenSession, title: str, default: str, ending: str) -> Path:

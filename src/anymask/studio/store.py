@@ -109,10 +109,10 @@ class Store(DatabasePart):
 
     def image(self, image_id: int) -> ImageEntry:
         """Image by ID. Raises NotFoundError."""
-        found = self.images(image_id - 1, 1) if is_id(image_id) else []
-        if not found or found[0].id != image_id:
+        images = self.images(image_id - 1, 1) if is_id(image_id) else []
+        if not images or images[0].id != image_id:
             raise NotFoundError(f"The project has no image {image_id}.")
-        return found[0]
+        return images[0]
 
     def group_images(self, groups: Mapping[str, str]) -> int:
         """Set the group of images by name. Returns the number of images found."""
@@ -181,15 +181,15 @@ class Store(DatabasePart):
         query = select(RecordRow).where(
             RecordRow.label == label, RecordRow.state == "accepted", RecordRow.deleted.is_(False)
         )
-        found: list[StoredMask] = []
+        masks: list[StoredMask] = []
         with reading(self.database) as session:
             for row in session.scalars(query.order_by(RecordRow.id.desc())).yield_per(most):
                 entry = mask_of(row)
                 if entry.area and not entry.notes.label_probability:
-                    found.append(entry)
-                if len(found) == most:
+                    masks.append(entry)
+                if len(masks) == most:
                     break
-        return found
+        return masks
 
     def record(self, record_id: int) -> StoredMask:
         """Mask by ID. Raises NotFoundError, also if it was deleted."""

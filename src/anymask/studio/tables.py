@@ -236,8 +236,8 @@ STAGE = type_coerce(RecordRow.provenance, JSON)["stage"].as_string()
 
 def draw_of(image_id: int, counts: str, page: int = 0) -> str:
     """Pseudorandom sort key of a mask, independent of its quality and reproducible."""
-    place = f"{image_id} page {page}" if page else str(image_id)
-    return hashlib.sha256(f"review {place} {counts}".encode()).hexdigest()[:16]
+    key = f"{image_id} page {page}" if page else str(image_id)
+    return hashlib.sha256(f"review {key} {counts}".encode()).hexdigest()[:16]
 
 
 class VersionRow(MaskColumns, NumberedTable):
@@ -378,7 +378,7 @@ class TrackVerdictRow(VerdictColumns):
 
 # Conversion of rows, and writing of events and versions.
 
-_CHANGING = [one.name for one in fields(Draft) if one.name not in ("client_id", "page")]
+_CHANGING = [field.name for field in fields(Draft) if field.name not in ("client_id", "page")]
 _JOURNAL = [name for name in VersionRow.__table__.columns.keys() if name not in ("id", "record_id")]  # noqa: SIM118  # SQLAlchemy's names
 R = TypeVar("R", bound="Table")
 
@@ -403,7 +403,7 @@ def image_entry(row: ImageRow, records: int) -> ImageEntry:
 def mask_of(row: RecordRow | VersionRow) -> StoredMask:
     """Convert a mask row. Raises StoreError if it does not contain a valid mask."""
     number = row.record_id if isinstance(row, VersionRow) else row.id
-    held = {one.name: getattr(row, one.name) for one in fields(StoredMask)}
+    held = {field.name: getattr(row, field.name) for field in fields(StoredMask)}
     try:
         return StoredMask(**held | {"id": number})
     except InputError as error:

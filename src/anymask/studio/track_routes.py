@@ -97,7 +97,7 @@ def tracks(clip: ClipId, project: ProjectDep) -> dict[str, Any]:
 def keep_track(clip: ClipId, body: NewTrackBody, project: ProjectDep, who: Who) -> TrackEntry:
     """Store the masks of an object as a track. Status 409 if the clip has this object number."""
     draft = TrackDraft(
-        object=body.object, masks=[one.mask() for one in body.masks], label=body.label or None,
+        object=body.object, masks=[mask.mask() for mask in body.masks], label=body.label or None,
         seconds=body.seconds,
         provenance=provenance_of(body.provenance, project.stage),
     )  # fmt: skip
@@ -126,8 +126,8 @@ def track_masks(
 ) -> dict[str, Any]:
     """Return the masks of a track for a range of frames."""
     version = project.tracks.track(track).version
-    found = project.tracks.masks(track, first, last)
-    return {"version": version, "masks": [framed_mask(mask) for mask in found]}
+    masks = project.tracks.masks(track, first, last)
+    return {"version": version, "masks": [framed_mask(mask) for mask in masks]}
 
 
 @router.post("/tracks/{track}/verdict", response_model=TrackEntry)
@@ -136,7 +136,7 @@ def judge_track(
 ) -> TrackEntry:
     """Accept, reject or correct a track from a frame on. Status 409 if the version differs."""
     return project.tracks.give_verdict(
-        track, body.verdict, body.version, who, [one.mask() for one in body.masks], body.seconds
+        track, body.verdict, body.version, who, [mask.mask() for mask in body.masks], body.seconds
     )
 
 

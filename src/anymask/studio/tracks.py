@@ -142,8 +142,8 @@ class Tracks(DatabasePart):
         """Current masks of a track in a range of frames. Raises NotFoundError."""
         with reading(self.database) as session:
             return [
-                TrackMask(**{name: getattr(one, name) for name in _MASK_FIELDS})
-                for one in _current(session, get_row(session, TrackRow, track_id), first, last)
+                TrackMask(**{name: getattr(row, name) for name in _MASK_FIELDS})
+                for row in _current(session, get_row(session, TrackRow, track_id), first, last)
             ]
 
     # Review.
@@ -230,10 +230,10 @@ class Tracks(DatabasePart):
             # Restore the masks that this version replaced
             of_track = select(TrackMaskRow).where(TrackMaskRow.track_id == row.id)
             replaced = verdict.version + 1
-            for one in session.scalars(of_track.where(TrackMaskRow.since == replaced)).all():
-                one.until = row.version
-            for one in session.scalars(of_track.where(TrackMaskRow.until == replaced)).all():
-                session.add(_mask_row(row, one))
+            for mask in session.scalars(of_track.where(TrackMaskRow.since == replaced)).all():
+                mask.until = row.version
+            for mask in session.scalars(of_track.where(TrackMaskRow.until == replaced)).all():
+                session.add(_mask_row(row, mask))
             session.delete(verdict)
             return _remember(session, row, "track verdict taken back", 0.0)
 
@@ -307,7 +307,7 @@ def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> flo
             f"The correction of frames {first} to {last} leaves a gap to the track, which has "
             f"frames {held.first} to {held.last}. Send the frames in between as well."
         )
-    old = {one.frame: one for one in _current(session, row, first, last)}
+    old = {mask.frame: mask for mask in _current(session, row, first, last)}
     ious = []
     for mask in masks:
         if (before := old.get(mask.frame)) is not None:
@@ -317,14 +317,14 @@ def _replace(session: Session, row: TrackRow, masks: Sequence[TrackMask]) -> flo
     return sum(ious) / len(ious) if ious else 0.0
 
 
-_MASK_FIELDS = [one.name for one in fields(TrackMask)]  # fields shared with the mask rows
+_MASK_FIELDS = [field.name for field in fields(TrackMask)]  # fields shared with the mask rows
 
 
 def _remember(session: Session, row: TrackRow, kind: str, seconds: float) -> TrackEntry:
     """Update the number of low-confidence frames, and write the event."""
     checked_text("a user's name", row.author)
     session.flush()
-    row.doubtful = sum(bool(one.doubts) for one in _current(session, row, 0, None))
+    row.doubtful = sum(bool(mask.doubts) for mask in _current(session, row, 0, None))
     detail: dict[str, Any] = {"clip": row.clip_id, "track": row.id, "version": row.version}
     action = Action(kind=kind, tool="track", seconds=seconds, detail=detail)
     session.add(event_row(action, None, row.author, row.created))
@@ -386,7 +386,7 @@ def _entry(session: Session, row: TrackRow) -> TrackEntry:
         TrackMaskRow.track_id == row.id, TrackMaskRow.until.is_(None)
     )
     first, last = session.execute(reach).one()
-    plain = {one.name for one in fields(TrackEntry)} - {"first", "last"}
+    plain = {field.name for field in fields(TrackEntry)} - {"first", "last"}
     return TrackEntry(
         first=first or 0, last=last or 0, **{name: getattr(row, name) for name in plain}
     )

@@ -158,10 +158,10 @@ async def step(video: Asked, videos: SessionsDep, limits: LimitsDep, request: Re
 
     def follow() -> TrackedFrame:
         image = read_image(content, limits)  # decode one frame at a time
-        found = video.session.step(image)
-        assert found is not None  # the frame was just pushed
+        frame = video.session.step(image)
+        assert frame is not None  # the frame was just pushed
         video.frames, video.hw = video.frames + 1, (image.shape[0], image.shape[1])
-        return found
+        return frame
 
     return JSONResponse(frame_body(await done(videos.work(follow))))
 
@@ -178,13 +178,13 @@ async def prompt(
     video.check_room(body.object, limits)
 
     def add() -> dict[str, Any]:
-        given = body.as_prompt()  # decode one mask at a time
-        one = video.session.add(
-            frame=body.frame, id=body.object, points=given.points, labels=given.labels,
-            box=given.box, mask=given.mask, lasso=given.lasso, replace=body.replace,
+        prompt = body.as_prompt()  # decode one mask at a time
+        mask = video.session.add(
+            frame=body.frame, id=body.object, points=prompt.points, labels=prompt.labels,
+            box=prompt.box, mask=prompt.mask, lasso=prompt.lasso, replace=body.replace,
         )  # fmt: skip
         video.objects.add(body.object)
-        return object_body(body.object, one) | {"known": video.session.frame_ranges(body.object)}
+        return object_body(body.object, mask) | {"known": video.session.frame_ranges(body.object)}
 
     return JSONResponse(await done(videos.work(add)))
 
@@ -256,8 +256,8 @@ async def results(
     async def lines() -> AsyncIterator[bytes]:
         for frame in frames:
             if start <= frame <= stop:
-                found = await done(videos.work(partial(video.session.result, frame)))
-                yield json.dumps(frame_body(found)).encode() + b"\n"
+                result = await done(videos.work(partial(video.session.result, frame)))
+                yield json.dumps(frame_body(result)).encode() + b"\n"
 
     frames = await done(videos.work(known))
     return StreamingResponse(lines(), media_type="application/x-ndjson")
@@ -282,8 +282,8 @@ async def picture(video: Asked, frame: FrameNumber, videos: SessionsDep) -> Resp
     content = await done(videos.view(jpeg))
     if content is None:
         raise RequestError(404, f"Frame {frame} cannot be decoded. Request an earlier frame.")
-    kept = {"Cache-Control": "private, max-age=3600, immutable"}
-    return Response(content, media_type="image/jpeg", headers=kept)
+    headers = {"Cache-Control": "private, max-age=3600, immutable"}
+    return Response(content, media_type="image/jpeg", headers=headers)
 
 
 @router.post(
@@ -335,8 +335,8 @@ async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExpor
 
     def zipped() -> None:
         with zipfile.ZipFile(path, "w") as archive:  # PNGs are already compressed
-            for one in sorted(folder.iterdir()):
-                archive.write(one, f"{folder.name}/{one.name}")
+            for file in sorted(folder.iterdir()):
+                archive.write(file, f"{folder.name}/{file.name}")
 
     def is_damaged(frame: int) -> bool:
         return video.image(frame) is None and video.is_damaged(frame)
@@ -351,15 +351,15 @@ async def write_export(videos: VideoSessions, video: OpenVideo, body: VideoExpor
         path.parent.mkdir(parents=True)
         sound = video.path if video.path is not None and video.path.is_file() else None
         facts = VideoFacts(folder.name, video.hw, session.frames.rate, tuple(known), sound)
-        place = folder if body.format == "davis" else path
-        writer = await done(videos.view(lambda: _open(body, place, facts)))
+        target = folder if body.format == "davis" else path
+        writer = await done(videos.view(lambda: _open(body, target, facts)))
         for frame in range(session.frames.length or 0):
             if await done(videos.work(partial(session.is_missing, frame))):
                 continue
             if writer.shows_frames and await done(videos.view(partial(is_damaged, frame))):
                 continue
-            found = await done(videos.work(partial(session.result, frame)))
-            await done(videos.view(partial(writer.write, found, partial(source_image, frame))))
+            result = await done(videos.work(partial(session.result, frame)))
+            await done(videos.view(partial(writer.write, result, partial(source_image, frame))))
             video.written = frame + 1
         await done(videos.view(writer.close))
         if body.format == "davis":
@@ -381,11 +381,11 @@ def _open(body: VideoExportBody, path: Path, facts: VideoFacts) -> MaskWriter:
         case "davis":
             return palette_writer(path, facts)
         case "coco":
-            return coco_writer(path, facts, {one.object: one.name for one in body.objects})
+            return coco_writer(path, facts, {entry.object: entry.name for entry in body.objects})
         case "jsonl":
             return LineWriter(path)
         case "video":
-            palette = {one.object: one.rgb for one in body.objects}
+            palette = {entry.object: entry.rgb for entry in body.objects}
             drawings: dict[VideoStyle, Callable[[TrackedFrame, UintImage], UintImage]] = {
                 "overlay": partial(draw_objects, palette=palette),
                 "masks": partial(draw_masks, palette=palette),

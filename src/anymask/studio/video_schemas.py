@@ -61,18 +61,18 @@ class KnownMasksBody(BaseModel):
         """
         if hw is None:
             raise RequestError(409, "The session has no frames. Send the video first.")
-        found: dict[int, ObjectMask] = {}
+        masks: dict[int, ObjectMask] = {}
         for mask in (body.mask() for body in self.masks):
             if (size := mask.rle.size) != hw:
                 raise RequestError(
                     422, f"Frame {mask.frame}: masks must have the size {hw}, not {size}."
                 )
-            found[mask.frame] = ObjectMask(
+            masks[mask.frame] = ObjectMask(
                 mask.rle, mask.score, mask.score, mask.state, mask.doubts, mask.prompted  # type: ignore[arg-type]  # validated words
             )  # fmt: skip
-        if sum(one.prompted for one in found.values()) > limits.prompts:
+        if sum(mask.prompted for mask in masks.values()) > limits.prompts:
             raise RequestError(413, f"At most {limits.prompts} mask prompts are allowed.")
-        return found
+        return masks
 
 
 class NewTrackBody(BaseModel):
@@ -261,7 +261,7 @@ def object_body(number: int, one: ObjectMask) -> dict[str, Any]:
 
 def frame_body(frame: TrackedFrame) -> dict[str, Any]:
     """Convert to the fields of `FrameBody`."""
-    objects = [object_body(number, one) for number, one in frame.objects.items()]
+    objects = [object_body(number, mask) for number, mask in frame.objects.items()]
     return frame_to_json(frame) | {"objects": objects}
 
 

@@ -264,8 +264,8 @@ async def picture(
         gray = session.volume.image(index, AXES.index(axis), window)
         return bytes(cv2.imencode(".png", gray, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
 
-    kept = {"Cache-Control": "private, max-age=3600"} if level is not None else {}
-    return Response(await done(videos.view(png)), media_type="image/png", headers=kept)
+    headers = {"Cache-Control": "private, max-age=3600"} if level is not None else {}
+    return Response(await done(videos.view(png)), media_type="image/png", headers=headers)
 
 
 @router.put("/{name}/window", response_model=VolumeStateBody)
@@ -309,14 +309,14 @@ async def prompt(
     scan.check_room(body.object, limits)
 
     def add() -> dict[str, Any]:
-        given, session = body.as_prompt(), scan.changed()
-        one = session.add(
-            body.slice, body.object, axis=AXES.index(body.axis), points=given.points,
-            labels=given.labels, box=given.box, mask=given.mask, lasso=given.lasso,
+        prompt, session = body.as_prompt(), scan.changed()
+        mask = session.add(
+            body.slice, body.object, axis=AXES.index(body.axis), points=prompt.points,
+            labels=prompt.labels, box=prompt.box, mask=prompt.mask, lasso=prompt.lasso,
             replace=body.replace,
         )  # fmt: skip
         scan.objects.add(body.object)
-        return object_body(body.object, one) | {"known": session.slice_ranges(body.object)}
+        return object_body(body.object, mask) | {"known": session.slice_ranges(body.object)}
 
     return JSONResponse(await done(videos.work(add)))
 
@@ -341,7 +341,7 @@ async def remove_prompts(
 
 def slice_body(found: TrackedSlice) -> dict[str, Any]:
     """Axis, slice, and its objects as `ObjectBody`."""
-    objects = [object_body(number, one) for number, one in found.objects.items()]
+    objects = [object_body(number, mask) for number, mask in found.objects.items()]
     return {"axis": found.axis, "slice": found.index, "objects": objects}
 
 
@@ -351,9 +351,9 @@ async def masks(scan: Asked, videos: SessionsDep, direction: Direction = "both")
     scan.turn += 1
 
     def slices() -> Iterator[TrackedSlice]:
-        for found in scan.about.propagate(direction):
+        for tracked in scan.about.propagate(direction):
             scan.changed()
-            yield found
+            yield tracked
 
     return await lines_of(videos, scan, slices(), slice_body)
 
@@ -364,7 +364,7 @@ async def results(scan: Asked, videos: SessionsDep) -> Response:
 
     def slices() -> Iterator[TrackedSlice]:
         session = scan.about
-        stretches = {one for number in session.objects for one in session.slice_ranges(number)}
+        stretches = {span for number in session.objects for span in session.slice_ranges(number)}
         known = {(axis, i) for axis, first, last in stretches for i in range(first, last + 1)}
         for axis, index in sorted(known):
             yield session.slice(index, axis)
@@ -387,8 +387,8 @@ async def measures(scan: Asked, videos: SessionsDep) -> Response:
 )
 async def export(scan: Asked, body: VolumeExportBody, videos: SessionsDep) -> Response:
     """Export the objects as a label file on the grid of the scan, or as a table."""
-    names = {one.object: one.name for one in body.objects if one.name}
-    colors = {one.object: one.rgb for one in body.objects}
+    names = {entry.object: entry.name for entry in body.objects if entry.name}
+    colors = {entry.object: entry.rgb for entry in body.objects}
     known = await done(videos.work(lambda: scan.named(names, colors)))
     path = export_path(scan, body.title, "scan", body.ending)
     path.parent.mkdir()
@@ -405,7 +405,7 @@ def write_known(path: Path, labels: Volume, scan: Volume | None) -> None:
     if path.suffix != ".csv":
         write_labels(path, labels, scan)
         return
-    head = [one.name for one in fields(LabelMeasure)]
+    head = [field.name for field in fields(LabelMeasure)]
     rows = ([_cell(value) for value in asdict(row).values()] for row in measure_labels(labels))
     write_whole(path, csv_text([head, *rows]))
 

@@ -71,12 +71,12 @@ class OpenScan(OpenSession):
             raise InputError(
                 f"The voxel {tuple(at)} is outside of the scan, which has the shape {shape}."
             )
-        found = []
+        slices = []
         for axis, index in enumerate(at):
             here = np.take(self.labeled().array, index, axis=axis)
             values = [int(value) for value in np.unique(here) if value]
-            found.append((axis, index, {value: here == value for value in values}))
-        return found
+            slices.append((axis, index, {value: here == value for value in values}))
+        return slices
 
     def labeled(self) -> Volume:
         """Labels of all objects. Call in the session thread."""

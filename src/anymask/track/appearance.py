@@ -28,15 +28,15 @@ def appearance(keys: CellKeys, image: UintImage, rle: Rle) -> FloatArray:  # -> 
     share: FloatArray = soft_to_labels(rle_to_mask(rle).astype(np.float32), keys.grid_hw)  # (G,)
     if share.max(initial=0) > 0.5:  # cells at the border include background
         share = np.asarray(share * (share > 0.5), np.float32)
-    seen = share @ keys.values
-    joined = np.concatenate([seen / (np.linalg.norm(seen) + 1e-6), color_histogram(image, rle)])
+    total = share @ keys.values
+    joined = np.concatenate([total / (np.linalg.norm(total) + 1e-6), color_histogram(image, rle)])
     return np.asarray(joined / np.sqrt(2), np.float32)
 
 
 def color_histogram(image: UintImage, rle: Rle) -> FloatArray:  # -> (C,)
     """Square roots of the smoothed color histograms of an object in CIELAB, of unit length."""
     colors = cv2.cvtColor(image[rle_to_mask(rle)][None], cv2.COLOR_RGB2LAB)[0]
-    sums = [np.bincount(one // HISTOGRAM_BIN, minlength=256 // HISTOGRAM_BIN) for one in colors.T]
+    sums = [np.bincount(row // HISTOGRAM_BIN, minlength=256 // HISTOGRAM_BIN) for row in colors.T]
     counts = np.pad(np.stack(sums).astype(np.float32), ((0, 0), (1, 1)), "edge")
     counts = counts[:, :-2] + counts[:, 1:-1] + counts[:, 2:]  # smooth over neighboring bins
     roots = np.sqrt(counts).ravel()
@@ -45,4 +45,4 @@ def color_histogram(image: UintImage, rle: Rle) -> FloatArray:  # -> (C,)
 
 def similarity(look: FloatArray, others: Sequence[FloatArray]) -> float:
     """Highest cosine similarity of a vector to one of the others; -1 without others."""
-    return max((float(look @ one) for one in others), default=-1.0)
+    return max((float(look @ other) for other in others), default=-1.0)

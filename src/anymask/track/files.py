@@ -73,7 +73,7 @@ class TrackFiles:
             )
         for group in GROUPS:
             known = group.__dataclass_fields__
-            group(**{name: one for name, one in self.settings.items() if name in known})
+            group(**{name: value for name, value in self.settings.items() if name in known})
         if len(set(map(os.path.realpath, self.outputs))) < len(self.outputs):
             raise InputError("Duplicate outputs. Use a different name for each output.")
         session = self.settings.get("session")
@@ -96,7 +96,7 @@ class TrackFiles:
     @property
     def mask_files(self) -> list[Path]:
         """Mask files of the prompts."""
-        return [Path(one.source) for one in self.prompts if one.source is not None]
+        return [Path(prompt.source) for prompt in self.prompts if prompt.source is not None]
 
     def stamp(self, model: str) -> str:
         """Hash of all inputs that determine the outputs, to detect finished runs."""
@@ -106,7 +106,7 @@ class TrackFiles:
 
     def words(self, model: str) -> str:
         """Key of a run: prompts, and without a session file also settings, model and inputs."""
-        parts: list[Any] = [one.to_json() for one in self.prompts]
+        parts: list[Any] = [prompt.to_json() for prompt in self.prompts]
         if self.masklets is not None:
             parts.append(str(self.masklets))
         if self.settings.get("session") is not None:
@@ -115,7 +115,7 @@ class TrackFiles:
         for path in filter(None, (Path(self.video), *self.mask_files, self.known)):
             files = sorted(path.iterdir()) if path.is_dir() else [path]
             stats = [(file.name, file.stat()) for file in files if file.exists()]
-            stamps.append([[name, one.st_size, one.st_mtime_ns] for name, one in stats])
+            stamps.append([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
         return json.dumps([parts, str(dict(self.settings)), model, self.video]) + json.dumps(stamps)
 
 
@@ -175,11 +175,11 @@ def _ignore(done: int, total: int | None) -> None:
 def _state_of(paths: Sequence[Path]) -> str:
     """Hash of sizes and times of files, including files in folders."""
     files = [
-        one
+        file
         for path in paths
-        for one in (sorted(path.glob("*")) if path.is_dir() else [path, *sequence_files(path)])
+        for file in (sorted(path.glob("*")) if path.is_dir() else [path, *sequence_files(path)])
     ]
-    stats = [(str(one), one.stat()) for one in files if one.is_file()]
+    stats = [(str(file), file.stat()) for file in files if file.is_file()]
     text = json.dumps([[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -211,9 +211,9 @@ def _forget_other(path: Path, words: str, *, kept: bool) -> None:
 def _parts(prompts: list[Any]) -> set[str]:
     """Each click and other field of prompts as JSON, with its frame and object."""
     return {
-        json.dumps([one.get("frame"), one.get("object_id"), part])
-        for one in prompts
-        for part in (*zip(one.pop("points", ()), one.pop("labels", ()), strict=False), *one.items())
+        json.dumps([row.get("frame"), row.get("object_id"), part])
+        for row in prompts
+        for part in (*zip(row.pop("points", ()), row.pop("labels", ()), strict=False), *row.items())
     }
 
 
@@ -222,7 +222,7 @@ def _prompts_of(words: str) -> list[Any]:
     with contextlib.suppress(DataError):
         document = parse_json(words, "session")
         if isinstance(document, list) and len(document) == 2 and isinstance(document[0], list):
-            return [[_prompt_record(one) for one in document[0]], document[1]]
+            return [[_prompt_record(record) for record in document[0]], document[1]]
     return [[None]]  # written by another command
 
 
@@ -254,30 +254,30 @@ def _begin(model: Model, session: VideoSession, job: TrackFiles, words: str) -> 
         first = first_readable(session.frames) or 0
         from anymask.edit import main_subject
 
-        found = main_subject(model, read_image(session, first))
-        if found is None:
+        subject = main_subject(model, read_image(session, first))
+        if subject is None:
             raise PromptError(
                 "No main subject found in the first frame. Add a point, a box or a text prompt, or "
                 "start at a later frame."
             )
-        session.add(first, 1, mask=found.mask)
+        session.add(first, 1, mask=subject.mask)
     if stored is None and job.known is not None:
         _import_tracks(session, job.known)
     before = [] if stored is None else _prompts_of(stored)[0]
-    for one in job.prompts:
-        if one.to_json() in before:
+    for prompt in job.prompts:
+        if prompt.to_json() in before:
             continue
-        frame, number = one.frame or 0, one.object_id or 1
-        place = find_place(session.frames, frame)
-        taken = session.frames.source_frame(place)
+        frame, number = prompt.frame or 0, prompt.object_id or 1
+        index = find_place(session.frames, frame)
+        taken = session.frames.source_frame(index)
         if taken != frame:
             LOG.warning("Frame %d is not sampled. Its prompts are used on frame %d.", frame, taken)
-        if any(other < place for other in session.prompts(number)):
-            for _ in session.propagate(stop=place):
+        if any(other < index for other in session.prompts(number)):
+            for _ in session.propagate(stop=index):
                 pass
         session.add(
-            place, number, points=one.points, labels=one.labels, box=one.box, mask=one.mask,
-            lasso=one.lasso, replace=True,
+            index, number, points=prompt.points, labels=prompt.labels, box=prompt.box,
+            mask=prompt.mask, lasso=prompt.lasso, replace=True,
         )  # fmt: skip
     session.metadata("command", words)
     session.checkpoint()
@@ -290,16 +290,16 @@ def _import_tracks(session: VideoSession, path: Path) -> None:
     image = None if first is None else session.image(first)
     for number, masks in tracks.masks.items():
         placed = {
-            find_place(frames, frame) if tracks.sourced else frame: one
-            for frame, one in masks.items()
+            find_place(frames, frame) if tracks.sourced else frame: mask
+            for frame, mask in masks.items()
         }
-        sizes = {one.rle.size for one in masks.values()}
+        sizes = {mask.rle.size for mask in masks.values()}
         if image is not None and sizes != {image.shape[:2]}:
             raise InputError(
                 f"{path} has masks of the size {sorted(sizes)} for object {number}, but the video "
                 f"has (H, W) = {image.shape[:2]}. Use the video that was tracked."
             )
-        if any(one.area for one in placed.values()):
+        if any(mask.area for mask in placed.values()):
             session.import_masks(number, placed)
 
 
@@ -337,7 +337,7 @@ def _write(session: VideoSession, job: TrackFiles, progress: OnProgress) -> list
             written.add(frame.stem)
             progress(frame.index + 1, session.frames.length)
     for folder in job.paths:
-        others = [one for one in folder.glob("*.png") if one.stem not in written]
+        others = [file for file in folder.glob("*.png") if file.stem not in written]
         if others:
             notes.append(
                 f"{folder} also contains {len(others)} images from another run, such as "
@@ -383,7 +383,7 @@ def is_damaged(
             is decoded to find out.
     """
     if not session.is_missing(frame.index) and (
-        not writers or any(one.shows_frames for one in writers)
+        not writers or any(writer.shows_frames for writer in writers)
     ):
         session.image(frame.index)
     return session.is_missing(frame.index)

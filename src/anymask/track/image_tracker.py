@@ -101,10 +101,10 @@ def frame_maps(features: MatchFrame) -> FrameMaps:
     (height, width), maps = features.keys.grid_hw, features.embedding.maps
     keys = features.keys.values.T.reshape(-1, height, width)
     middle, fine = (
-        one.values[:, : height * step, : width * step]
-        for one, step in zip(maps[1:ENCODER_MAPS], (2, FINE_CELLS), strict=True)
+        level.values[:, : height * step, : width * step]
+        for level, step in zip(maps[1:ENCODER_MAPS], (2, FINE_CELLS), strict=True)
     )
-    return FrameMaps(*(np.ascontiguousarray(one, np.float32) for one in (keys, middle, fine)))
+    return FrameMaps(*(np.ascontiguousarray(array, np.float32) for array in (keys, middle, fine)))
 
 
 def soft_to_parts(soft: FloatArray, grid_hw: tuple[int, int]) -> FloatArray:  # (H, W) -> (G, 16)
@@ -153,17 +153,17 @@ def make_questions(
     questions = []
     for state, hint in zip(states, hints, strict=True):
         known = state.remembered
-        frames = (len(state.anchors), *(id(one.keys) for one in known))
+        frames = (len(state.anchors), *(id(frame.keys) for frame in known))
         if frames not in memories:
             kinds = [ANCHOR] * len(state.anchors) + [RECENT] * len(state.recent)
-            lengths = [len(one.labels) for one in known]
+            lengths = [len(frame.labels) for frame in known]
             memories[frames] = (
-                np.concatenate([one.keys.values for one in known]),  # (M, K)
+                np.concatenate([frame.keys.values for frame in known]),  # (M, K)
                 np.repeat(np.array(kinds, np.float32), lengths),  # (M,)
             )
         planes = np.stack(hint).astype(np.float32, copy=False)
         np.clip(planes[:2], -LIMIT, LIMIT, out=planes[:2])
-        labels = np.concatenate([one.parts for one in known if one.parts is not None])
+        labels = np.concatenate([frame.parts for frame in known if frame.parts is not None])
         keys, repeated = memories[frames]
         questions.append(MemoryQuery(maps, planes, keys, labels, repeated))
     return questions
@@ -233,7 +233,7 @@ class ImageTracker:
             if pairwise_box_iou([known], [prompt.box])[0, 0] >= FITTING:
                 prompts.append(replace(prompt, mask=rle_to_mask(earlier)))
         inputs = self.model.runtime, features.image, features.embedding
-        answers = (one.first for one in answer_prompts(*inputs, prompts, USUAL))
+        answers = (prediction.first for prediction in answer_prompts(*inputs, prompts, USUAL))
         first = max(answers, key=lambda one: one.score)
         return FramePrediction(first.rle(), 1.0, first.score, soft_of(first.pixels(), features))
 
@@ -243,9 +243,9 @@ class ImageTracker:
         For a mask and a negative click alone, decoders return little of the object. Clicks of one
         kind therefore follow one in the middle of the mask, negative ones also its box.
         """
-        place, spec = features.embedding.geometry, self.model.spec
+        geometry, spec = features.embedding.geometry, self.model.spec
         points, labels = np.asarray(prompt.points), np.asarray(prompt.labels)
-        columns, rows = point_pixels(points, place.image_hw).T
+        columns, rows = point_pixels(points, geometry.image_hw).T
         inside, order = mask.copy(), np.argsort(-labels, kind="stable")
         inside[rows, columns] &= labels > 0
         anchor = [center_click(inside if inside.any() else mask)] if np.ptp(labels) == 0 else []
@@ -253,18 +253,18 @@ class ImageTracker:
             points=[*anchor, *points[order]], labels=[*(1 for _ in anchor), *labels[order]],
             box=open_box(mask) if "box" in spec.accepts and not labels.any() else None,
         )  # fmt: skip
-        logits = mask_to_model(np.asarray(prompt.mask), place, spec.mask_side)
-        known = Candidate(logits[0], place, score=1.0, threshold=spec.mask_threshold)
+        logits = mask_to_model(np.asarray(prompt.mask), geometry, spec.mask_side)
+        known = Candidate(logits[0], geometry, score=1.0, threshold=spec.mask_threshold)
         middle = Prompt.of(points=anchor, labels=[1]) if anchor else None
         before = Prediction((known,), prompt=middle)
         inputs = self.model.runtime, features.image, features.embedding
         first = answer_prompts(*inputs, [clicks], USUAL, before)[0].first
-        drawn, found = first.pixels(), mask.copy()
+        drawn, edited = first.pixels(), mask.copy()
         for label, changed in ((0, mask & ~drawn), (1, drawn & ~mask)):
             parts = cv2.connectedComponents(changed.view(np.uint8), connectivity=8)[1]
             clicked = parts[rows, columns][labels == label]
-            found[np.isin(parts, clicked[clicked > 0])] = label
-        return FramePrediction(mask_to_rle(found), 1.0, first.score, soft_of(found, features))
+            edited[np.isin(parts, clicked[clicked > 0])] = label
+        return FramePrediction(mask_to_rle(edited), 1.0, first.score, soft_of(edited, features))
 
     def begin(
         self,
@@ -297,19 +297,19 @@ class ImageTracker:
             for state, share in zip(states, shares, strict=True)
         ]
         prompts = [_prompt(features, prior.mixed) for prior in priors]
-        prompted = [place for place, prompt in enumerate(prompts) if prompt is not None]
-        found = self.decode_candidates(features, [prompt for prompt in prompts if prompt])
-        answers = dict(zip(prompted, found, strict=True))
+        prompted = [index for index, prompt in enumerate(prompts) if prompt is not None]
+        decoded = self.decode_candidates(features, [prompt for prompt in prompts if prompt])
+        answers = dict(zip(prompted, decoded, strict=True))
         drawn = [
-            self._drawing(features, prior, answers.get(place)) for place, prior in enumerate(priors)
+            self._drawing(features, prior, answers.get(index)) for index, prior in enumerate(priors)
         ]
         if self._reader is None:
-            return [self._predicted(features, *one) for one in zip(priors, drawn, strict=True)]
+            return [self._predicted(features, *row) for row in zip(priors, drawn, strict=True)]
         maps = frame_maps(features)
-        hints = [_hints(features, *one) for one in zip(states, priors, drawn, strict=True)]
+        hints = [_hints(features, *row) for row in zip(states, priors, drawn, strict=True)]
         outputs = self._reader(make_questions(maps, states, hints))
-        outputs = [_corrected(features, *one) for one in zip(outputs, states, priors, strict=True)]
-        return [self._recalled(features, *one) for one in zip(outputs, priors, drawn, strict=True)]
+        outputs = [_corrected(features, *row) for row in zip(outputs, states, priors, strict=True)]
+        return [self._recalled(features, *row) for row in zip(outputs, priors, drawn, strict=True)]
 
     def remember(
         self,
@@ -339,13 +339,13 @@ class ImageTracker:
 
         Prompts of the same length are decoded in one batch.
         """
-        runtime, found = self.model.runtime, dict[int, Drawn]()
+        runtime, drawn = self.model.runtime, dict[int, Drawn]()
         where = features.embedding.geometry
-        for places, batch in group_prompts(prompts, where, runtime.spec, PROMPTS_PER_CALL):
+        for indices, batch in group_prompts(prompts, where, runtime.spec, PROMPTS_PER_CALL):
             decoded = runtime.decode(features.embedding.encoder_output, batch)
             rows = zip(*runtime.family.candidates(*decoded), strict=True)
-            found |= dict(zip(places, rows, strict=True))
-        return [found[place] for place in range(len(prompts))]
+            drawn |= dict(zip(indices, rows, strict=True))
+        return [drawn[index] for index in range(len(prompts))]
 
     def _drawing(
         self, features: MatchFrame, prior: Prior, answer: Drawn | None
@@ -357,9 +357,9 @@ class ImageTracker:
         rows, columns = logits_used(planes.shape[-1], features.embedding.geometry)
         odds = _log_odds(resized(prior.mixed, (columns, rows), cv2.INTER_AREA))
         drawn = planes[:, :rows, :columns] - self.model.spec.mask_threshold
-        chosen = most_alike(drawn > 0, odds > 0)
-        mixed = drawn[chosen].clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
-        return DrawnLogits(mixed, drawn[chosen], float(qualities[chosen]))
+        best = most_alike(drawn > 0, odds > 0)
+        mixed = drawn[best].clip(-DRAWN_LIMIT, DRAWN_LIMIT) + BLEND * odds
+        return DrawnLogits(mixed, drawn[best], float(qualities[best]))
 
     def _predicted(
         self, features: MatchFrame, prior: Prior, drawing: DrawnLogits | None
@@ -436,10 +436,10 @@ def _hints(
     mixed = BLEND * _log_odds(to_plane(prior.mixed, grid))
     drawn = mixed
     if drawing is not None:
-        mixed, drawn = (with_edges(one, grid) for one in (drawing.mixed, drawing.drawn))
+        mixed, drawn = (with_edges(plane, grid) for plane in (drawing.mixed, drawing.drawn))
     last = state.soft if is_flowing(features, state) else np.zeros_like(prior.mixed)
     carried = np.zeros_like(prior.mixed) if prior.carried is None else prior.carried
-    return (mixed, drawn, *(to_plane(one, grid) for one in (carried, prior.matched, last)))
+    return (mixed, drawn, *(to_plane(plane, grid) for plane in (carried, prior.matched, last)))
 
 
 def _corrected(
@@ -454,8 +454,8 @@ def _corrected(
 
 
 def _log_odds(chances: FloatArray) -> FloatArray:
-    kept = chances.clip(0.02, 0.98)
-    return np.asarray(np.log(kept / (1 - kept)), np.float32)
+    clipped = chances.clip(0.02, 0.98)
+    return np.asarray(np.log(clipped / (1 - clipped)), np.float32)
 
 
 def _sigmoid(logits: FloatArray) -> FloatArray:
@@ -514,15 +514,15 @@ MAX_DISTANCE = 6  # distance to the predicted object up to which evidence counts
 
 def agreeing(anchors: tuple[MemoryFrame, ...], correction: MemoryFrame) -> tuple[MemoryFrame, ...]:
     """Prompted frames whose labels, matched to the corrected frame, agree with the correction."""
-    return tuple(one for one in anchors if _agrees(one, correction))
+    return tuple(anchor for anchor in anchors if _agrees(anchor, correction))
 
 
 def _agrees(anchor: MemoryFrame, correction: MemoryFrame) -> bool:
     if not min(anchor.labels.max(initial=0), correction.labels.max(initial=0)) > 0.5:
         return True  # the object is missing on one of the frames
-    found = match_cells(correction.keys, (anchor,))[0]
-    shared = np.minimum(found, correction.labels).sum()
-    return bool(shared >= AGREED * np.maximum(found, correction.labels).sum())
+    matched = match_cells(correction.keys, (anchor,))[0]
+    shared = np.minimum(matched, correction.labels).sum()
+    return bool(shared >= AGREED * np.maximum(matched, correction.labels).sum())
 
 
 def fit_evidence(
@@ -541,8 +541,8 @@ def fit_evidence(
     height, width = share.shape
     planes = [
         cv2.resize(plane, (side, side), interpolation=cv2.INTER_LINEAR)[:height, :width].ravel()
-        for one in maps
-        for plane in _scaled(one, len(maps))
+        for level in maps
+        for plane in _scaled(level, len(maps))
     ]
     features = np.stack([*planes, np.ones(height * width, np.float32)])  # (C + 1, P)
     near = grown(share > 0.2, NEAR_CELLS)
@@ -560,14 +560,14 @@ def add_evidence(
 ) -> FloatArray:  # (h, w)
     """Logits of an object with its evidence, where a prior or the object is near."""
     (height, width), first = logits.shape, 0
-    side = max(one.values.shape[-1] for one in maps)
-    found = np.full((side, side), weights[-1], np.float32)
-    for one in maps:
-        planes = _scaled(one, len(maps))
+    side = max(level.values.shape[-1] for level in maps)
+    summed = np.full((side, side), weights[-1], np.float32)
+    for level in maps:
+        planes = _scaled(level, len(maps))
         part = np.tensordot(weights[first : first + len(planes)], planes, 1)
-        found += cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)
+        summed += cv2.resize(part, (side, side), interpolation=cv2.INTER_LINEAR)
         first += len(planes)
-    evidence = found[:height, :width].clip(-EVIDENCE, EVIDENCE)
+    evidence = summed[:height, :width].clip(-EVIDENCE, EVIDENCE)
     both = logits.clip(-LOGITS, LOGITS) + evidence
     return np.asarray(np.where(grown(prior | (logits > 0), MAX_DISTANCE), both, logits), np.float32)
 

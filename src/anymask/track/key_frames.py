@@ -53,24 +53,24 @@ class KeyFrames:
         for at in self.finished:  # a resumed call
             frame = session.result(at)
             view = _View(session, model, at)
-            for number, one in frame.objects.items():
-                if one.prompted and one.area:
-                    self._remember(number, one.rle, view.look(one.rle))
+            for number, mask in frame.objects.items():
+                if mask.prompted and mask.area:
+                    self._remember(number, mask.rle, view.look(mask.rle))
 
     def process(self, frame: TrackedFrame) -> None:
         """Match the proposals on a frame that the session has just processed."""
         view = _View(self.session, self.model, frame.index)
-        found = self.model.everything(view.encoded, grid=GRID_SIDE, refine_edges=False)
-        proposals = [one.rle for one in found]
+        masks = self.model.everything(view.encoded, grid=GRID_SIDE, refine_edges=False)
+        proposals = [mask.rle for mask in masks]
         vectors = [view.look(rle) for rle in proposals]
-        tracks = {number: one.rle for number, one in frame.objects.items() if one.area}
+        tracks = {number: mask.rle for number, mask in frame.objects.items() if mask.area}
         views = {number: view.look(rle) for number, rle in tracks.items()}
         anchors: dict[int, Rle] = {}  # of the proposal and the track, the more similar one
         # Confirm tracks by proposals.
         ious = compare_masks(proposals, [*tracks.values()])[0]
-        for n, place in match_best(np.asarray(ious, np.float32), CORRECTED_IOU).items():
-            number = [*tracks][place]
-            known, iou = self._looks[number], ious[n, place]
+        for n, column in match_best(np.asarray(ious, np.float32), CORRECTED_IOU).items():
+            number = [*tracks][column]
+            known, iou = self._looks[number], ious[n, column]
             mine, theirs = similarity(views[number], known), similarity(vectors[n], known)
             if theirs >= max(mine, MIN_COSINE) and self._fits(number, proposals[n]):
                 anchors[number] = proposals[n]
@@ -90,13 +90,13 @@ class KeyFrames:
         ]
         alike = np.array(
             [
-                [self._fits(one, proposals[n]) * similarity(vectors[n], self._looks[one])
-                 for one in lost] for n in free
+                [self._fits(number, proposals[n]) * similarity(vectors[n], self._looks[number])
+                 for number in lost] for n in free
             ],
             np.float32,
         ).reshape(len(free), len(lost))  # fmt: skip
-        for row, place in match_best(alike, MIN_COSINE).items():
-            anchors[lost[place]] = proposals[free[row]]
+        for row, column in match_best(alike, MIN_COSINE).items():
+            anchors[lost[column]] = proposals[free[row]]
         for number, rle in anchors.items():
             self._anchor(frame, number, rle, view.look(rle))
         for number in set(lost) & set(tracks) - set(anchors):
@@ -157,7 +157,7 @@ def finished_keys(session: VideoSession) -> list[int]:
     """Indices of the finished key frames."""
     with located("the key frames of the session"):
         return [
-            int(one) for one in parse_json(session.metadata(KEYS_NOTE) or "[]", "the key frames")
+            int(key) for key in parse_json(session.metadata(KEYS_NOTE) or "[]", "the key frames")
         ]
 
 
@@ -183,11 +183,11 @@ def _free(proposals: list[Rle], masks: list[Rle], parts: bool = True) -> list[in
 def store_forward(session: VideoSession, number: int, frame: int) -> None:
     """Store the masks of an object between its previous prompt and a prompted frame."""
     before = max(at for at in session.prompts(number) if at < frame)
-    found = {at: session.result(at).objects.get(number) for at in range(before + 1, frame)}
+    masks = {at: session.result(at).objects.get(number) for at in range(before + 1, frame)}
     stored = {
-        at: {"rle": rle_to_coco(one.rle), "score": one.score, "doubts": one.doubts}
-        for at, one in found.items()
-        if one is not None and one.area
+        at: {"rle": rle_to_coco(mask.rle), "score": mask.score, "doubts": mask.doubts}
+        for at, mask in masks.items()
+        if mask is not None and mask.area
     }
     session.metadata(f"masklet {number} before {frame}", json.dumps(stored))
 
@@ -199,8 +199,8 @@ def read_forward(session: VideoSession, number: int, frame: int) -> dict[int, Ob
         return None
     with located("the masks of a key frame of the session"):
         masks = dict[int, ObjectMask]()
-        for at, one in parse_json(stored, "the masks").items():
-            score = +one["score"]  # TypeError for text
-            rle, doubts = coco_to_rle(one["rle"]), tuple(one["doubts"])
+        for at, record in parse_json(stored, "the masks").items():
+            score = +record["score"]  # TypeError for text
+            rle, doubts = coco_to_rle(record["rle"]), tuple(record["doubts"])
             masks[int(at)] = ObjectMask(rle, score, score, "visible", doubts)
         return masks

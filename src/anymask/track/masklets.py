@@ -81,13 +81,13 @@ class Segments:
             masks: All masks of the object, from both passes.
         """
         anchors = [
-            Anchor(at, one.area, self._colors(at, one))
-            for at, one in sorted(masks.items())
-            if one.prompted and one.area
+            Anchor(at, mask.area, self._colors(at, mask))
+            for at, mask in sorted(masks.items())
+            if mask.prompted and mask.area
         ]
         if not anchors:
             return {}
-        settled = {one.frame: masks[one.frame] for one in anchors}
+        settled = {anchor.frame: masks[anchor.frame] for anchor in anchors}
         for before, after in pairwise(anchors):
             forward = read_forward(self.session, number, after.frame)
             is_confirmed = not any(before.frame < key < after.frame for key in self.keys)
@@ -108,12 +108,12 @@ class Segments:
         outside = range(anchors[0].frame - 1, -1, -1), range(anchors[-1].frame + 1, max(masks) + 1)
         for anchor, frames in zip((anchors[0], anchors[-1]), outside, strict=True):
             for at in frames:
-                one = masks.get(at)
-                if one is None or "cut" in one.doubts:
+                mask = masks.get(at)
+                if mask is None or "cut" in mask.doubts:
                     break
-                if one.area and not self._is_plausible(at, one, anchor):
+                if mask.area and not self._is_plausible(at, mask, anchor):
                     break
-                settled[at] = one
+                settled[at] = mask
         return settled
 
     def _between(
@@ -123,11 +123,11 @@ class Segments:
         forward, backward = both
         pairs = [(at - before.frame, forward), (after.frame - at, backward)]
         most = MAX_AREA_RATIO * max(before.area, after.area)
-        nearest_first = [one for _, one in sorted(pairs, key=lambda one: one[0]) if one]
-        found = [one for one in nearest_first if 0 < one.area <= most]
-        if len(found) == 2 and rle_iou([found[0].rle], [found[1].rle])[0, 0] >= SAME_IOU:
-            return found[0]
-        plausible = (one for one in found if self._is_plausible(at, one, before, after))
+        nearest_first = [mask for _, mask in sorted(pairs, key=lambda one: one[0]) if mask]
+        fitting = [mask for mask in nearest_first if 0 < mask.area <= most]
+        if len(fitting) == 2 and rle_iou([fitting[0].rle], [fitting[1].rle])[0, 0] >= SAME_IOU:
+            return fitting[0]
+        plausible = (mask for mask in fitting if self._is_plausible(at, mask, before, after))
         return next(plausible, hidden(backward))
 
     def _is_plausible(self, at: int, one: ObjectMask, *anchors: Anchor) -> bool:
@@ -273,17 +273,17 @@ def _clean(session: VideoSession, settings: MaskletSettings) -> MaskletReport:
     starts = {number: min(session.prompts(number)) for number in numbers}
     masks: dict[int, dict[int, ObjectMask]] = defaultdict(dict)
     for frame in session.results():
-        for number, one in frame.objects.items():
-            masks[number][frame.index] = one
+        for number, mask in frame.objects.items():
+            masks[number][frame.index] = mask
     dropped: Counter[str] = Counter()
     segments = Segments(session, finished_keys(session))
     kept: dict[int, dict[int, ObjectMask]] = {}
     for group in groups:
         settled = [segments.plausible_masks(number, masks[number]) for number in group]
-        tracks = [trim(one, starts[n]) for one, n in zip(settled, group, strict=True) if one]
+        tracks = [trim(track, starts[n]) for track, n in zip(settled, group, strict=True) if track]
         joined = join_tracks(tracks) if tracks else {}
-        visible = [one for one in joined.values() if one.area]
-        unsure = sum(bool(VISIBLE_DOUBTS.intersection(one.doubts)) for one in visible)
+        visible = [mask for mask in joined.values() if mask.area]
+        unsure = sum(bool(VISIBLE_DOUBTS.intersection(mask.doubts)) for mask in visible)
         if len(visible) < settings.min_frames:
             dropped["short"] += 1
         elif unsure > settings.max_unsure * len(visible):
@@ -306,7 +306,7 @@ def merge_groups(frames: Iterable[TrackedFrame], least: float) -> list[list[int]
     """
     totals: dict[tuple[int, int], list[float]] = defaultdict(list)
     for frame in frames:
-        visible = {number: one.rle for number, one in sorted(frame.objects.items()) if one.area}
+        visible = {number: mask.rle for number, mask in sorted(frame.objects.items()) if mask.area}
         table = rle_iou([*visible.values()], [*visible.values()]) if visible else np.zeros((0, 0))
         for (row, one), (column, other) in combinations(enumerate(visible), 2):
             totals[one, other].append(float(table[row, column]))
@@ -329,8 +329,8 @@ def merge_groups(frames: Iterable[TrackedFrame], least: float) -> list[list[int]
 
 def trim(masks: dict[int, ObjectMask], start: int) -> dict[int, ObjectMask]:
     """Remove the masks before the last frame before `start` on which the object is not visible."""
-    gone = max((at for at, one in masks.items() if at < start and not one.area), default=-1)
-    return {at: one for at, one in masks.items() if at > gone}
+    gone = max((at for at, mask in masks.items() if at < start and not mask.area), default=-1)
+    return {at: mask for at, mask in masks.items() if at > gone}
 
 
 def join_tracks(tracks: list[dict[int, ObjectMask]]) -> dict[int, ObjectMask]:

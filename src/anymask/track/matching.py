@@ -62,8 +62,8 @@ def maps_to_keys(maps: tuple[FeatureMap, ...], geometry: Geometry, cells: int = 
     """
     height, width = geometry.filled_cells(cells)
     parts = []
-    for one in maps:
-        pooled = _pool(one.values, (height, width), cells).reshape(one.values.shape[0], -1)
+    for level in maps:
+        pooled = _pool(level.values, (height, width), cells).reshape(level.values.shape[0], -1)
         parts.append(unit_features(pooled))
     joined = np.concatenate(parts).T / np.sqrt(len(parts))
     return CellKeys(np.ascontiguousarray(joined, np.float32), (height, width))
@@ -81,7 +81,9 @@ def _pool(
     """Average a feature map in a count x count grid, and crop it to the first cells."""
     (height, width), side = grid_hw, values.shape[-1]
     if side % count:
-        planes = [cv2.resize(one, (count, count), interpolation=cv2.INTER_AREA) for one in values]
+        planes = [
+            cv2.resize(plane, (count, count), interpolation=cv2.INTER_AREA) for plane in values
+        ]
         return np.stack(planes).astype(np.float32)[:, :height, :width]
     step = side // count
     used = values[:, : height * step, : width * step].reshape(-1, height, step, width * step)
@@ -115,28 +117,28 @@ def match_cells(
         others: Remembered frames of each further object.
         where: Cells to match (G,); the others are 0. None: all cells.
     """
-    chosen = np.arange(len(keys.values)) if where is None else np.flatnonzero(where)
-    labels = np.stack([np.concatenate([g.labels for g in one]) for one in (glimpses, *others)])
-    found = np.zeros((len(labels), len(keys.values)), np.float32)
-    if not len(chosen):
-        return found
-    queries = keys.values[chosen] * np.float32(SHARPNESS)
-    remembered = np.concatenate([one.keys.values for one in glimpses])
+    cells = np.arange(len(keys.values)) if where is None else np.flatnonzero(where)
+    labels = np.stack([np.concatenate([g.labels for g in group]) for group in (glimpses, *others)])
+    matched = np.zeros((len(labels), len(keys.values)), np.float32)
+    if not len(cells):
+        return matched
+    queries = keys.values[cells] * np.float32(SHARPNESS)
+    remembered = np.concatenate([glimpse.keys.values for glimpse in glimpses])
     # OpenCV, single-threaded: OpenBLAS threads would wait for the core that encodes the next frame.
     nothing = np.empty((0, 0), np.float32)  # no matrix to add
     products = cv2.gemm(queries, remembered, 1, nothing, 0, flags=cv2.GEMM_2_T)
     scores = np.asarray(products, np.float32)  # (G, M)
-    trusts = np.array([one.trust for one in glimpses], np.float32)
-    lengths = [len(one.labels) for one in glimpses]
+    trusts = np.array([glimpse.trust for glimpse in glimpses], np.float32)
+    lengths = [len(glimpse.labels) for glimpse in glimpses]
     scores += np.repeat(trusts, lengths) * np.float32(SHARPNESS)
     scores -= scores.max(axis=1, keepdims=True)
     weights = np.exp(scores, out=scores)
     summed = np.concatenate([labels, np.ones_like(labels[:1])]).T  # (M, N + 1)
     rows = max(1, SINGLE_THREAD // summed.size)
-    for top in range(0, len(chosen), rows):
+    for top in range(0, len(cells), rows):
         shares = weights[top : top + rows] @ summed
-        found[:, chosen[top : top + rows]] = (shares[:, :-1] / shares[:, -1:]).T
-    return found
+        matched[:, cells[top : top + rows]] = (shares[:, :-1] / shares[:, -1:]).T
+    return matched
 
 
 def grown(cells: BoolArray, reach: int) -> BoolArray:  # (h, w)
@@ -181,25 +183,25 @@ def pack_state(state: MatchState) -> StateArrays:
     if state.evidence is not None:
         arrays["evidence"] = state.evidence
     for kind, glimpses in (("anchors", state.anchors), ("recent", state.recent)):
-        for place, glimpse in enumerate(glimpses):
-            arrays[f"{kind}/{place}/keys"] = glimpse.keys.values
-            arrays[f"{kind}/{place}/labels"] = glimpse.labels
-            arrays[f"{kind}/{place}/about"] = np.array([glimpse.frame, *glimpse.keys.grid_hw])
+        for index, glimpse in enumerate(glimpses):
+            arrays[f"{kind}/{index}/keys"] = glimpse.keys.values
+            arrays[f"{kind}/{index}/labels"] = glimpse.labels
+            arrays[f"{kind}/{index}/about"] = np.array([glimpse.frame, *glimpse.keys.grid_hw])
             if glimpse.parts is not None:
-                arrays[f"{kind}/{place}/parts"] = glimpse.parts
+                arrays[f"{kind}/{index}/parts"] = glimpse.parts
     return arrays
 
 
 def unpack_state(arrays: StateArrays) -> MatchState:
     """Restore a state from the arrays of `pack_state`."""
     glimpses: dict[str, list[MemoryFrame]] = {"anchors": [], "recent": []}
-    for kind, found in glimpses.items():
-        while (about := arrays.get(f"{kind}/{len(found)}/about")) is not None:
-            begin = f"{kind}/{len(found)}"
+    for kind, frames in glimpses.items():
+        while (about := arrays.get(f"{kind}/{len(frames)}/about")) is not None:
+            begin = f"{kind}/{len(frames)}"
             frame, height, width = (int(number) for number in about)
             keys = CellKeys(arrays[f"{begin}/keys"], (height, width))
             trust, parts = PROMPT_BONUS if kind == "anchors" else 0.0, arrays.get(f"{begin}/parts")
-            found.append(MemoryFrame(frame, keys, arrays[f"{begin}/labels"], trust, parts))
+            frames.append(MemoryFrame(frame, keys, arrays[f"{begin}/labels"], trust, parts))
     anchors, recent = tuple(glimpses["anchors"]), tuple(glimpses["recent"])
     return MatchState(anchors, recent, arrays["soft"], arrays["grey"], arrays.get("evidence"))
 
@@ -220,16 +222,16 @@ def match_all(features: MatchFrame, states: Sequence[MatchState], cut: bool) -> 
     """
     alike: dict[tuple[int, ...], list[int]] = {}
     known = [state.remembered for state in states]
-    for place, frames in enumerate(known):
-        alike.setdefault(tuple(id(one.keys) for one in frames), []).append(place)
+    for index, frames in enumerate(known):
+        alike.setdefault(tuple(id(frame.keys) for frame in frames), []).append(index)
     near = [_reached(features, state, cut) for state in states]
     shares: dict[int, FloatArray] = {}
-    for places in alike.values():
-        first, *others = (known[p] for p in places)
-        where = np.any([near[place] for place in places], axis=0)
-        found = match_cells(features.keys, first, tuple(others), where)
-        shares |= {place: row * near[place] for place, row in zip(places, found, strict=True)}
-    return [shares[place] for place in range(len(states))]
+    for indices in alike.values():
+        first, *others = (known[p] for p in indices)
+        where = np.any([near[index] for index in indices], axis=0)
+        matched = match_cells(features.keys, first, tuple(others), where)
+        shares |= {index: row * near[index] for index, row in zip(indices, matched, strict=True)}
+    return [shares[index] for index in range(len(states))]
 
 
 def _reached(features: MatchFrame, state: MatchState, cut: bool) -> BoolArray:  # -> (G,)
@@ -264,7 +266,7 @@ def compare_masks(
 ) -> tuple[Floats, Floats, Floats]:  # N, K
     """IoU of each pair of masks, share of the first inside the second, and the reverse."""
     ious = rle_iou(masks, others).reshape(len(masks), len(others))
-    areas = np.array([rle_area(one) for one in masks])[:, None], np.array([*map(rle_area, others)])
+    areas = np.array([rle_area(rle) for rle in masks])[:, None], np.array([*map(rle_area, others)])
     shared = ious * (areas[0] + areas[1]) / (1 + ious)
     return ious, shared / np.maximum(areas[0], 1), shared / np.maximum(areas[1], 1)
 

@@ -106,7 +106,7 @@ class EncoderWriter(MaskWriter):
         self._encoder = encoder
 
     def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
-        masks = {n: Mask(one.rle, score=one.score) for n, one in frame.objects.items()}
+        masks = {n: Mask(mask.rle, score=mask.score) for n, mask in frame.objects.items()}
         self._encoder.add(
             streams.StreamedFrame(frame.index, frame.seconds, frame.stem, frame.name, masks)
         )
@@ -139,7 +139,7 @@ def frame_to_json(frame: TrackedFrame) -> dict[str, Any]:
         "frame": frame.source_frame,
         **({"file": frame.name} if frame.name else {}),
         "seconds": round(frame.seconds, 6),
-        "objects": [object_to_json(number, one) for number, one in frame.objects.items()],
+        "objects": [object_to_json(number, mask) for number, mask in frame.objects.items()],
     }
 
 
@@ -177,15 +177,15 @@ def draw_objects(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Co
     """Draw the masks on a frame (H, W, 3), one color per object."""
     if not frame.objects:
         return image
-    chosen = [palette.get(number, DEFAULT_COLOR) for number in frame.objects]
-    return overlay(image, np.stack(list(frame.masks.values())), palette=chosen)
+    colors = [palette.get(number, DEFAULT_COLOR) for number in frame.objects]
+    return overlay(image, np.stack(list(frame.masks.values())), palette=colors)
 
 
 def draw_masks(frame: TrackedFrame, image: UintImage, palette: Mapping[int, Color]) -> UintImage:
     """Draw the masks (H, W, 3) on black, one color per object, higher scores on top."""
     drawn = np.zeros_like(image)
-    for number, one in sorted(frame.objects.items(), key=lambda pair: pair[1].score):
-        drawn[one.mask] = palette.get(number, DEFAULT_COLOR)
+    for number, mask in sorted(frame.objects.items(), key=lambda pair: pair[1].score):
+        drawn[mask.mask] = palette.get(number, DEFAULT_COLOR)
     return drawn
 
 
@@ -350,17 +350,17 @@ class VideoWriter(MaskWriter):
     ) -> Iterator[tuple[float, Any]]:
         form, size = _SOUNDS[held.codec_context.name]
         resampler = self._av.AudioResampler(form, held.layout.name, SOUND_RATE, frame_size=size)
-        place: int | None = None
+        position: int | None = None
         try:
             for frame in original.decode(track):
                 if frame.time is None or frame.time < begin:
                     continue
-                if place is None:
-                    place = round((frame.time - begin) * SOUND_RATE)
+                if position is None:
+                    position = round((frame.time - begin) * SOUND_RATE)
                 frame.pts = None
                 for part in resampler.resample(frame):
-                    part.pts, part.time_base = place, Fraction(1, SOUND_RATE)
-                    place += part.samples
+                    part.pts, part.time_base = position, Fraction(1, SOUND_RATE)
+                    position += part.samples
                     yield from self._timed(held.encode(part))
         except self._av.error.FFmpegError:  # the original is truncated
             pass

@@ -183,18 +183,18 @@ class PointTracker:
             for state, share in zip(states, shares, strict=True)
         ]
         prompts = {
-            place: self._prompt(features, expected, place)
-            for place, one in enumerate(expected)
-            if len(one.points.shown(1))
+            index: self._prompt(features, expected, index)
+            for index, prior in enumerate(expected)
+            if len(prior.points.shown(1))
         }
         first = self._decode(features.features, prompts, expected)
         refined = {
-            place: self._refining(features.features, prompts[place], plane)
-            for place, (plane, _) in first.items()
+            index: self._refining(features.features, prompts[index], plane)
+            for index, (plane, _) in first.items()
             if (plane > self.model.spec.mask_threshold).any()
         }
         drawn = first | self._decode(features.features, refined, expected)
-        return [self._predicted(features, one, drawn.get(n)) for n, one in enumerate(expected)]
+        return [self._predicted(features, prior, drawn.get(n)) for n, prior in enumerate(expected)]
 
     def remember(
         self,
@@ -219,7 +219,7 @@ class PointTracker:
             "xy": points.xy, "labels": points.labels, "visible": points.visible,
             "age": np.array(points.age), "mask": np.packbits(state.mask), "fine": state.fine,
         }  # fmt: skip
-        return {**pack_state(state.match), **{f"points/{name}": one for name, one in own.items()}}
+        return {**pack_state(state.match), **{f"points/{name}": part for name, part in own.items()}}
 
     def unpack(self, arrays: StateArrays) -> PointState:
         own = {name: arrays[f"points/{name}"] for name in ("xy", "labels", "visible")}
@@ -230,9 +230,9 @@ class PointTracker:
 
     def _prompt(self, features: PointFrame, expected: Sequence[Expected], place: int) -> Prompt:
         """Visible points of an object; the points of other objects are negative."""
-        own = expected[place].points
-        positive, negative = own.shown(1), own.shown(0)
-        others = [one.points.shown(1) for n, one in enumerate(expected) if n != place]
+        points = expected[place].points
+        positive, negative = points.shown(1), points.shown(0)
+        others = [prior.points.shown(1) for n, prior in enumerate(expected) if n != place]
         if others:
             rivals = np.concatenate(others)
             away = np.linalg.norm(rivals - positive.mean(0), axis=1)
@@ -263,14 +263,14 @@ class PointTracker:
     ) -> dict[int, tuple[FloatArray, float]]:
         """Logits (m, m) and predicted IoU of the candidate closest to the expected mask."""
         answers = self._images.decode_candidates(features, list(prompts.values()))
-        found = {}
-        for place, (planes, qualities) in zip(prompts, answers, strict=True):
+        drawn = {}
+        for index, (planes, qualities) in zip(prompts, answers, strict=True):
             rows, columns = logits_used(planes.shape[-1], features.embedding.geometry)
-            prior = resized(expected[place].mixed, (columns, rows), cv2.INTER_AREA)
+            prior = resized(expected[index].mixed, (columns, rows), cv2.INTER_AREA)
             inside = planes[:, :rows, :columns] > self.model.spec.mask_threshold
-            chosen = most_alike(inside, prior > 0.5)
-            found[place] = planes[chosen], float(qualities[chosen])
-        return found
+            best = most_alike(inside, prior > 0.5)
+            drawn[index] = planes[best], float(qualities[best])
+        return drawn
 
     def _predicted(
         self, features: PointFrame, one: Expected, drawn: tuple[FloatArray, float] | None
@@ -327,19 +327,19 @@ def select_points(mask: BoolArray, fine: UintImage | None = None) -> TrackedPoin
         fine: Grayscale frame (h, w) in which corners are detected. None: no corners.
     """
     depth, _ = deepest_pixel(mask)
-    chosen = k_medoids(_eroded(mask, round(MIN_MEDOID_DEPTH * depth)), MEDOIDS)
+    inside = k_medoids(_eroded(mask, round(MIN_MEDOID_DEPTH * depth)), MEDOIDS)
     if fine is not None and depth:
         there = _eroded(mask, 2).view(np.uint8)
-        found = cv2.goodFeaturesToTrack(fine, MAX_CORNER_POINTS, 0.01, 5, mask=there)
-        if found is not None:
-            chosen = np.concatenate([chosen, found[:, 0]])
+        corners = cv2.goodFeaturesToTrack(fine, MAX_CORNER_POINTS, 0.01, 5, mask=there)
+        if corners is not None:
+            inside = np.concatenate([inside, corners[:, 0]])
     around = np.zeros((0, 2), np.float32)
     if depth:
         _, _, wide, high = cv2.boundingRect(mask.view(np.uint8))
         away = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5) / max(wide, high)
         around = k_medoids((away > RING_DISTANCE[0]) & (away < RING_DISTANCE[1]), NEGATIVE_POINTS)
-    labels = np.repeat(np.array([1, 0]), [len(chosen), len(around)])
-    xy = np.concatenate([chosen, around]).astype(np.float32)
+    labels = np.repeat(np.array([1, 0]), [len(inside), len(around)])
+    xy = np.concatenate([inside, around]).astype(np.float32)
     return TrackedPoints(xy, labels, np.ones(len(xy), np.bool_))
 
 
@@ -350,17 +350,17 @@ def k_medoids(mask: BoolArray, count: int) -> FloatArray:  # (h, w) -> (P, 2)
     cells = cells[:: max(1, len(cells) // MAX_MEDOID_PIXELS)]
     if len(cells) <= count:
         return cells
-    chosen = cells[_nearest(cells, cells.mean(0))][None]
-    while len(chosen) < count:  # start with pixels far from each other
-        chosen = np.concatenate([chosen, cells[[_squares(cells, chosen).min(1).argmax()]]])
+    centers = cells[_nearest(cells, cells.mean(0))][None]
+    while len(centers) < count:  # start with pixels far from each other
+        centers = np.concatenate([centers, cells[[_squares(cells, centers).min(1).argmax()]]])
     for _ in range(10):
-        groups = _squares(cells, chosen).argmin(1)
+        groups = _squares(cells, centers).argmin(1)
         members = [cells[groups == group] for group in range(count)]
-        moved = np.stack([one[_nearest(one, one.mean(0))] for one in members])
-        if np.array_equal(moved, chosen):
+        moved = np.stack([group[_nearest(group, group.mean(0))] for group in members])
+        if np.array_equal(moved, centers):
             break
-        chosen = moved
-    return np.asarray(chosen, np.float32)
+        centers = moved
+    return np.asarray(centers, np.float32)
 
 
 def _squares(points: FloatArray, others: FloatArray) -> FloatArray:  # (P, 2), (Q, 2) -> (P, Q)
@@ -381,11 +381,11 @@ def move_points(points: TrackedPoints, before: UintImage, now: UintImage) -> Tra
     age = points.age + 1
     if not len(points.xy):
         return replace(points, age=age)
-    moved, found = _lucas_kanade(before, now, points.xy)
+    moved, tracked = _lucas_kanade(before, now, points.xy)
     back, again = _lucas_kanade(now, before, moved)
     inside = (moved >= 0).all(1) & (moved <= (now.shape[1] - 1, now.shape[0] - 1)).all(1)
     close = np.linalg.norm(back - points.xy, axis=1) < RETURN
-    visible = points.visible & inside & close & found & again
+    visible = points.visible & inside & close & tracked & again
     return replace(points, xy=moved, visible=visible, age=age)
 
 
@@ -393,10 +393,10 @@ def _lucas_kanade(
     before: UintImage, now: UintImage, xy: FloatArray
 ) -> tuple[FloatArray, BoolArray]:  # (P, 2) -> (P, 2), (P,)
     start = np.empty_like(xy)  # an output
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(
         before, now, xy, start, winSize=FLOW_WINDOW, maxLevel=PYRAMID_LEVELS
     )
-    return np.asarray(moved, np.float32), np.asarray(found)[:, 0] > 0
+    return np.asarray(moved, np.float32), np.asarray(status)[:, 0] > 0
 
 
 def common_motion(before: TrackedPoints, now: TrackedPoints) -> FloatArray | None:  # -> (2, 3)

@@ -64,7 +64,7 @@ class TrackedFrame:
     @property
     def masks(self) -> dict[int, BoolArray]:
         """Decoded masks (H, W) by object number, computed on each access."""
-        return {number: one.mask for number, one in self.objects.items()}
+        return {number: mask.mask for number, mask in self.objects.items()}
 
 
 # Trackers.

@@ -70,11 +70,11 @@ def redact_video(
     """
     from anymask.edit import RedactedCopy, Redactor
 
-    path, place = Path(video), Path(out)
+    path, output = Path(video), Path(out)
     Redactor(how, color)
-    check_video_output(place, "picture")
+    check_video_output(output, "picture")
     hidden = HiddenObjects(read_tracks(Path(tracks)))
-    copy = RedactedCopy(place, path)
+    copy = RedactedCopy(output, path)
     facts = [ledger.file_hash(path), ledger.file_hash(Path(tracks)), how, color]
     if (rows := copy.notes(facts)) is not None:
         return [Gap(*row) for row in rows]
@@ -106,7 +106,7 @@ def masks_of_frames(folder: Path, tracks: Path) -> dict[Path, list[Mask]]:
     frames, hidden = ListedFrames(files), HiddenObjects(read_tracks(tracks))
     hidden.check(frames, tracks)
     return {
-        path: [Mask(one.rle, id=number) for number, one in hidden.on(index, frames.rate).items()]
+        path: [Mask(mask.rle, id=number) for number, mask in hidden.on(index, frames.rate).items()]
         for index, path in enumerate(files)
     }
 
@@ -131,11 +131,11 @@ def _write(
             if image is None:
                 break
             frame = TrackedFrame(index, index, seconds, hidden.on(index, frames.rate))
-            for number, one in frame.objects.items():
-                if one.rle.size != image.shape[:2]:
+            for number, mask in frame.objects.items():
+                if mask.rle.size != image.shape[:2]:
                     raise DataError(
-                        f"The masks of object {number} have the size {one.rle.size}, but the video "
-                        f"has (H, W) = {image.shape[:2]}. Use the tracks of this video."
+                        f"The masks of object {number} have the size {mask.rle.size}, but the "
+                        f"video has (H, W) = {image.shape[:2]}. Use the tracks of this video."
                     )
             if writer is None:
                 facts = VideoFacts(
@@ -167,7 +167,7 @@ def hide_objects(
     """Hide the objects of a frame, with a margin, as `edit.redact` does."""
     from anymask.edit import Redactor
 
-    return Redactor(how, color).hide(image, [one.rle for one in frame.objects.values()])
+    return Redactor(how, color).hide(image, [mask.rle for mask in frame.objects.values()])
 
 
 def find_for_review(
@@ -204,7 +204,7 @@ class HiddenObjects:
 
     def __init__(self, tracks: KnownTracks) -> None:
         self._masks = {
-            number: {frame: one for frame, one in masks.items() if rle_area(one.rle)}
+            number: {frame: mask for frame, mask in masks.items() if rle_area(mask.rle)}
             for number, masks in tracks.masks.items()
         }
         self._seen = {number: sorted(masks) for number, masks in self._masks.items()}
@@ -221,17 +221,17 @@ class HiddenObjects:
 
     def on(self, frame: int, rate: float) -> dict[int, ObjectMask]:
         """Masks to hide on a frame. In a short gap: those before and after it."""
-        found: dict[int, ObjectMask] = {}
+        hidden: dict[int, ObjectMask] = {}
         lost: list[str] = []
         for number, masks in self._masks.items():
             if frame in masks:
-                found[number] = masks[frame]
+                hidden[number] = masks[frame]
                 continue
             seen = self._seen[number]
-            place = bisect.bisect(seen, frame)
-            if place in (0, len(seen)):
+            index = bisect.bisect(seen, frame)
+            if index in (0, len(seen)):
                 continue
-            before, after = seen[place - 1], seen[place]
+            before, after = seen[index - 1], seen[index]
             if after - before - 1 > BRIDGED * rate:
                 lost.append(f"object {number} has no mask between two detections and is not hidden")
                 continue
@@ -239,9 +239,9 @@ class HiddenObjects:
                 f"object {number} has no mask; its previous and next position are hidden instead"
             )
             first, rle = masks[before], rle_merge([masks[before].rle, masks[after].rle])
-            found[number] = ObjectMask(rle, first.score, first.quality, "occluded")
-        self._messages[frame] = "; ".join([*lost, *([] if found else ["nothing is hidden"])])
-        return found
+            hidden[number] = ObjectMask(rle, first.score, first.quality, "occluded")
+        self._messages[frame] = "; ".join([*lost, *([] if hidden else ["nothing is hidden"])])
+        return hidden
 
     def gaps(self, frame: TrackedFrame) -> list[Gap]:
         """Message about a frame, as a list of at most one `Gap`."""

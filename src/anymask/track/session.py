@@ -90,10 +90,10 @@ class FramePrefetcher:
         """Return a decoded and encoded frame; None after the end of the video."""
         if self.last is None or self.last.frame != frame:
             ahead, self._ahead = self._ahead, None
-            found = self._encode(frame) if ahead is None or ahead[0] != frame else ahead[1].result()
-            if found is None:
+            entry = self._encode(frame) if ahead is None or ahead[0] != frame else ahead[1].result()
+            if entry is None:
                 return None
-            self.last = found
+            self.last = entry
         return self.last
 
     def expect(self, frame: int) -> None:
@@ -197,8 +197,8 @@ class VideoSession:
 
     def _repr_html_(self) -> str:
         """Preview with the frame ranges of each object."""
-        known = [] if self._closed else [(one, self.frame_ranges(one)) for one in self.objects]
-        return preview_html(repr(self), [f"object {one}: {at}" for one, at in known], None)
+        known = [] if self._closed else [(n, self.frame_ranges(n)) for n in self.objects]
+        return preview_html(repr(self), [f"object {n}: {at}" for n, at in known], None)
 
     def __enter__(self) -> VideoSession:
         return self
@@ -321,7 +321,7 @@ class VideoSession:
         click on such a frame corrects the imported mask. Raises PromptError, InputError.
         """
         (id,) = read_whole(id=id)  # noqa: A001
-        sizes, length = {one.rle.size for one in masks.values()}, self.frames.length
+        sizes, length = {mask.rle.size for mask in masks.values()}, self.frames.length
         seen = [frame for frame in sorted(masks) if masks[frame].area]
         if len(sizes) != 1 or not seen:
             raise InputError(
@@ -339,8 +339,8 @@ class VideoSession:
         for frame in prompted:
             rle = masks[frame].rle
             self._store.write_prompt(id, frame, Prompt.of(mask=rle_to_mask(rle)), rle)
-        for frame, one in masks.items():
-            self._store.write_mask(id, frame, replace(one, prompted=frame in prompted))
+        for frame, mask in masks.items():
+            self._store.write_mask(id, frame, replace(mask, prompted=frame in prompted))
 
     def prompts(self, id: int) -> list[int]:  # noqa: A002
         """Frames on which an object has prompts."""
@@ -352,7 +352,7 @@ class VideoSession:
 
     def forget_before(self, id: int, frame: int) -> None:  # noqa: A002
         """Delete masks before a prompted frame, up to the previous prompt, to track them again."""
-        earlier = [one for one in self._prompted(id, frame) if one < frame]
+        earlier = [at for at in self._prompted(id, frame) if at < frame]
         self._store.drop_masks(id, max(earlier, default=-1) + 1, frame - 1)
         self._live.pop((id, True), None)
 
@@ -367,9 +367,9 @@ class VideoSession:
     def _forget_around(self, number: int, frame: int) -> None:
         """Delete the masks from a prompt to the next one, and those before a first prompt."""
         prompted = self._store.prompted_frames(number)
-        after = min((one for one in prompted if one > frame), default=None)
+        after = min((at for at in prompted if at > frame), default=None)
         self._store.drop_masks(number, frame + 1, None if after is None else after - 1)
-        if not any(one < frame for one in prompted):
+        if not any(at < frame for at in prompted):
             self._store.drop_masks(number, 0, frame - 1)
         for backward in (False, True):
             live = self._live.get((number, backward))
@@ -422,9 +422,9 @@ class VideoSession:
             self._work(TrackMoment(frame, backward))
         frame, step = start, -1 if backward else 1
         while frame >= 0 and (stop is None or (frame >= stop if backward else frame <= stop)):
-            found = self._work(TrackMoment(frame, backward))
-            if found is not None:
-                yield found
+            tracked = self._work(TrackMoment(frame, backward))
+            if tracked is not None:
+                yield tracked
                 if not backward and self.frames.length is not None:
                     self._settle_corrections(frame, stop)
             elif not self.is_missing(frame):
@@ -438,7 +438,7 @@ class VideoSession:
     def _settle_corrections(self, first: int, stop: int | None) -> None:
         for number, last in sorted(self._corrections):
             if (stop is None or last <= stop) and [
-                one for one in self.prompts(number) if one <= last
+                frame for frame in self.prompts(number) if frame <= last
             ][-2:] == [first, last]:
                 self._track_back(number, first, last)
                 self._note_corrections(self._corrections - {(number, last)})
@@ -459,20 +459,22 @@ class VideoSession:
         back._live[number, True] = StoredState(
             INVALID_FRAME, self._remembered(TrackMoment(last), number), TrackMonitor()
         )
-        masks = {one.index: one.objects[number] for one in back.propagate("backward", last, first)}
+        masks = {
+            frame.index: frame.objects[number] for frame in back.propagate("backward", last, first)
+        }
         back._store.close()
         begun, given = (self.result(frame).objects[number] for frame in (first, last))
         agreed = rle_iou(
             (masks.pop(first).rle, stored[1] or given.rle), (begun.rle, given.rle)
         ).diagonal()
-        for frame, one in masks.items():
+        for frame, mask in masks.items():
             forward, way = self.result(frame).objects.get(number), (frame - first) / (last - first)
             trust = (
                 given.quality * (1 - (1 - agreed[0]) * (1 - way)),
                 begun.quality * (1 - (1 - agreed[1]) * way),
             )
-            if forward is None or trust[0] * one.score > trust[1] * forward.score:
-                self._store.write_mask(number, frame, one)
+            if forward is None or trust[0] * mask.score > trust[1] * forward.score:
+                self._store.write_mask(number, frame, mask)
 
     def step(self, image: UintImage | None = None) -> TrackedFrame | None:
         """Track into the next frame. Returns None after the last one.
@@ -488,14 +490,14 @@ class VideoSession:
                 )
             push(image)
         following = self._stepped + 1
-        found = self._work(TrackMoment(following))
-        while found is None and self.is_missing(following):
+        frame = self._work(TrackMoment(following))
+        while frame is None and self.is_missing(following):
             following += 1
-            found = self._work(TrackMoment(following))
-        if found is not None:
+            frame = self._work(TrackMoment(following))
+        if frame is not None:
             self._stepped = following
             self._store.tell("stepped", str(self._stepped))
-        return found
+        return frame
 
     def result(self, frame: int) -> TrackedFrame:
         """Return the stored masks of a frame, without computing any."""
@@ -570,12 +572,14 @@ class VideoSession:
         if tracked:
             now = replace(at, cut=self._prefetcher.is_cut(prefetched, before.frame, earlier))
             lives = [self._live[number, at.backward] for number in tracked]
-            found = self.tracker.track(prefetched.features, now, [live.state for live in lives])
-            for number, live, one in zip(tracked, lives, found, strict=True):
-                check = check_tracked(live.monitor, one, now.cut, self.monitoring)
-                state = self.tracker.remember(prefetched.features, now, live.state, one, check.sure)
+            answers = self.tracker.track(prefetched.features, now, [live.state for live in lives])
+            for number, live, answer in zip(tracked, lives, answers, strict=True):
+                check = check_tracked(live.monitor, answer, now.cut, self.monitoring)
+                state = self.tracker.remember(
+                    prefetched.features, now, live.state, answer, check.sure
+                )
                 self._live[number, at.backward] = StoredState(at.frame, state, check.monitor)
-                self._write(number, at.frame, one, check, prompted=False)
+                self._write(number, at.frame, answer, check, prompted=False)
         spent = time.monotonic() - begins
         LOG.info("frame %d: %d objects in %.2f s", at.frame, len({*begun, *tracked}), spent)
         self._unsaved += 1
@@ -606,7 +610,7 @@ class VideoSession:
     def _remembered(self, at: TrackMoment, number: int) -> Any | None:
         """State of an imported object from its previous prompt in tracking order, or None."""
         prompted = self._store.prompted_frames(number)
-        passed = [one for one in prompted if (one > at.frame if at.backward else one < at.frame)]
+        passed = [i for i in prompted if (i > at.frame if at.backward else i < at.frame)]
         nearest = (min if at.backward else max)(passed, default=None)
         if nearest is None or self.frames.length is None:
             return None
@@ -620,9 +624,11 @@ class VideoSession:
     def _write(
         self, number: int, frame: int, found: FramePrediction, check: TrackCheck, *, prompted: bool
     ) -> ObjectMask:
-        one = ObjectMask(found.rle, found.score, found.quality, check.state, check.doubts, prompted)
-        self._store.write_mask(number, frame, one)
-        return one
+        mask = ObjectMask(
+            found.rle, found.score, found.quality, check.state, check.doubts, prompted
+        )
+        self._store.write_mask(number, frame, mask)
+        return mask
 
     def state_of(self, id: int, *, backward: bool) -> object | None:  # noqa: A002
         """Return the tracker's state of an object after its last frame; None before the first."""
@@ -660,8 +666,8 @@ class VideoSession:
 def rests_on(frame: int, live: int, prompted: list[int], backward: bool) -> bool:
     """Whether a state after the frame `live` depends on the prompt of `frame`."""
     if backward:
-        return live <= frame and not any(live <= one < frame for one in prompted)
-    return live >= frame and not any(frame < one <= live for one in prompted)
+        return live <= frame and not any(live <= at < frame for at in prompted)
+    return live >= frame and not any(frame < at <= live for at in prompted)
 
 
 def read_image(session: VideoSession, frame: int) -> UintImage:
@@ -746,8 +752,8 @@ def check_same_video(store: SessionStore, source: FrameSource, sampling: FrameSa
     """Store which frames a session uses. Raises InputError if it was started with other frames."""
     frames = SampledFrames(source, sampling)
     # The options that determine the source frame of an index
-    chosen = {name: getattr(sampling, name) for name in ("every", "fps", "start")}
-    numbering = ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in chosen.items())
+    options = {name: getattr(sampling, name) for name in ("every", "fps", "start")}
+    numbering = ", ".join(f"{k}={v}" if v is None else f"{k}={v:g}" for k, v in options.items())
     if (held := store.about("frames")) not in (None, numbering):
         raise InputError(
             f"{store.path} was created with {held}, but this run uses {numbering}. Use the same "
@@ -770,18 +776,18 @@ def _first_other_frame(frames: SampledFrames, fingerprints: Sequence[Fingerprint
     count = len(fingerprints)
     some = np.linspace(0, count - 1, min(count, MAX_FINGERPRINTS)).round().astype(int)
     for frame, size, cells in [fingerprints[number] for number in some]:
-        place = first_readable(frames) if frame < 0 else frame
-        image = None if place is None else frames.read(place)
-        if image is None and place is not None and frames.is_missing(place):
+        index = first_readable(frames) if frame < 0 else frame
+        image = None if index is None else frames.read(index)
+        if image is None and index is not None and frames.is_missing(index):
             continue
         if image is None:
-            return place or 0
+            return index or 0
         now = _fingerprint(image.shape, reduce_frame(image), max(math.isqrt(len(cells)), 1))
         if size != now[0] or len(cells) != len(now[1]):
-            return place
-        both = [np.frombuffer(one, np.uint8).astype(np.int16) for one in (cells, now[1])]
+            return index
+        both = [np.frombuffer(values, np.uint8).astype(np.int16) for values in (cells, now[1])]
         if np.abs(np.subtract(*both)).max() > MAX_CELL_DIFFERENCE:
-            return place
+            return index
     return None
 
 
@@ -823,10 +829,10 @@ def content_hash(files: Sequence[Path]) -> str | None:
         with path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
             digest.update(json.dumps([path.name if len(files) > 1 else "", size]).encode())
-            for place in np.linspace(
+            for offset in np.linspace(
                 0, max(0, size - HASH_BLOCK), min(count, size // HASH_BLOCK + 1)
             ):
-                file.seek(int(place))
+                file.seek(int(offset))
                 digest.update(file.read(HASH_BLOCK))
     return digest.hexdigest() if files else None
 

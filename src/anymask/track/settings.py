@@ -173,10 +173,10 @@ class MemorySettings:
 
     def check_unset(self, tracker: str) -> None:
         """Raise InputError if an option is set, for a tracker without a video memory."""
-        for one in fields(self):
-            if getattr(self, one.name) != one.default:
+        for field in fields(self):
+            if getattr(self, field.name) != field.default:
                 raise InputError(
-                    f"Option {one.name} requires a video model, but this tracker is "
+                    f"Option {field.name} requires a video model, but this tracker is "
                     f"{tracker!r}. Omit the option."
                 )
 

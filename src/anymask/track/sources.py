@@ -105,11 +105,11 @@ class ListedFrames:
     def __init__(self, images: Sequence[ImageSource | ImageFile]) -> None:
         self._images = images
         self.missing: set[int] = set()
-        files = [one.path if isinstance(one, ImageFile) else one for one in images]
-        paths = [Path(one) for one in files if isinstance(one, str | Path)]
+        files = [image.path if isinstance(image, ImageFile) else image for image in images]
+        paths = [Path(file) for file in files if isinstance(file, str | Path)]
         self.files = tuple(dict.fromkeys(paths)) if len(paths) == len(images) else ()
-        own = len({path.stem.lower() for path in paths}) == len(images)
-        self.names = tuple(path.name for path in paths) if own else ()
+        unique = len({path.stem.lower() for path in paths}) == len(images)
+        self.names = tuple(path.name for path in paths) if unique else ()
 
     @property
     def length(self) -> int:
@@ -243,8 +243,8 @@ class VideoFile:
 
     def seconds(self, frame: int) -> float:
         """Presentation time of a frame in seconds, relative to the first one."""
-        place = min(max(frame, 0), len(self._times) - 1)
-        return float((self._times[place] - self._times[0]) * self._stream.time_base)
+        index = min(max(frame, 0), len(self._times) - 1)
+        return float((self._times[index] - self._times[0]) * self._stream.time_base)
 
     def read(self, frame: int) -> UintImage | None:
         """Read a frame (H, W, 3). None after the last one, and for `missing` frames."""
@@ -313,12 +313,12 @@ class VideoFile:
         counts = np.rint(steps / max(step, 1)).astype(int)
         if not step or (np.abs(steps - counts * step) > step / 4).any() or counts.sum() > _MAX_GAPS:
             return times
-        found = times[:1]
+        filled = times[:1]
         for time, count in zip(times[1:], counts.tolist(), strict=True):
-            gone = [time - step * place for place in range(count - 1, 0, -1)]
-            self.missing.update(range(len(found), len(found) + len(gone)))
-            found += [*gone, time]
-        return found
+            gone = [time - step * n for n in range(count - 1, 0, -1)]
+            self.missing.update(range(len(filled), len(filled) + len(gone)))
+            filled += [*gone, time]
+        return filled
 
     def _promised(self, packets: int, seconds: float) -> int | None:
         """Number of frames stated in the header, if clearly fewer can be read.
@@ -363,14 +363,14 @@ class VideoFile:
         return 0 if self._landed is None else bisect.bisect_left(self._times, self._landed)
 
     def _decode_up_to(self, frame: int, first: int) -> None:
-        for place, image in self._coming:
-            self._reached = place
-            if place >= min(first, frame):
-                self._kept[place] = image
+        for index, image in self._coming:
+            self._reached = index
+            if index >= min(first, frame):
+                self._kept[index] = image
                 while len(self._kept) > self._most:
                     self._kept.popitem(last=False)
-            if place >= frame:
-                self._next = place + 1
+            if index >= frame:
+                self._next = index + 1
                 return
 
     def _decode_frames(self) -> Iterator[tuple[int, UintImage]]:
@@ -397,9 +397,9 @@ class VideoFile:
                 last = image.pts
                 if shown is None or image.is_corrupt:
                     continue
-                place = bisect.bisect_left(self._times, shown)
-                if place < len(self._times) and self._times[place] == shown:
-                    yield place, _upright(image)
+                index = bisect.bisect_left(self._times, shown)
+                if index < len(self._times) and self._times[index] == shown:
+                    yield index, _upright(image)
 
     def _packets(self) -> Iterator[Any]:
         try:
@@ -527,21 +527,21 @@ def open_source(source: Any) -> FrameSource:
 
 def frame_files(folder: Path) -> list[Path]:
     """Images in a folder, or in its only subfolder with images, in natural order."""
-    found: dict[Path, list[Path]] = {}
+    folders: dict[Path, list[Path]] = {}
     for path in find_images(folder):
-        found.setdefault(path.parent, []).append(path)
-    if not found:
+        folders.setdefault(path.parent, []).append(path)
+    if not folders:
         raise DataError(
             suggest_command(folder, "image")
             or f"{folder} contains no images. Pass a folder of frames or a video file."
         )
-    if folder not in found and len(found) > 1:
-        some = ", ".join(map(str, sorted(found)[:3])) + ", ..." * (len(found) > 3)
+    if folder not in folders and len(folders) > 1:
+        some = ", ".join(map(str, sorted(folders)[:3])) + ", ..." * (len(folders) > 3)
         raise DataError(
-            f"The images in {folder} are in {len(found)} folders ({some}). Pass the folder with "
+            f"The images in {folder} are in {len(folders)} folders ({some}). Pass the folder with "
             "the frames of one video."
         )
-    return sorted(found.get(folder) or next(iter(found.values())), key=natural_order)
+    return sorted(folders.get(folder) or next(iter(folders.values())), key=natural_order)
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
@@ -627,14 +627,14 @@ class SampledFrames:
     def nearest(self, source_frame: int) -> int:
         """Sampled frame nearest to a source frame."""
         if self._chosen is not None:
-            away = [abs(one - source_frame) for one in self._chosen]
+            away = [abs(index - source_frame) for index in self._chosen]
             return away.index(min(away))
         return max(0, round((source_frame - self.sampling.start) / self.sampling.every))
 
     def name(self, frame: int) -> str:
         """Image file name of a frame, if the source has `names`; else empty."""
-        names, place = getattr(self.source, "names", ()), self.source_frame(frame)
-        return str(names[place]) if 0 <= place < len(names) else ""
+        names, index = getattr(self.source, "names", ()), self.source_frame(frame)
+        return str(names[index]) if 0 <= index < len(names) else ""
 
     def read(self, frame: int) -> UintImage | None:
         """Read a frame. Raises InputError after `close`."""

@@ -87,7 +87,7 @@ class SessionStore:
                 "This session is closed. Use it inside its `with` block, or store it in a file "
                 "(model.track(source, session=FILE)) and open it again."
             )
-        plain = [one.item() if isinstance(one, np.generic) else one for one in values]
+        plain = [value.item() if isinstance(value, np.generic) else value for value in values]
         try:
             return self._base.execute(words, plain).fetchall()
         except sqlite3.Error as error:
@@ -168,7 +168,7 @@ class SessionStore:
 
     def prompt(self, number: int, frame: int) -> tuple[Prompt, Rle | None] | None:
         """Prompt of an object on a frame, and its mask before the prompt, or None."""
-        found = self._read(
+        rows = self._read(
             "select prompt, earlier from prompts where object = ? and frame = ?",
             (number, frame),
             [str, str | None],
@@ -177,7 +177,7 @@ class SessionStore:
                 None if earlier is None else _text_rle(earlier),
             ),
         )
-        return found[0] if found else None
+        return rows[0] if rows else None
 
     def drop_prompt(self, number: int, frame: int) -> None:
         """Delete a prompt."""

@@ -42,13 +42,13 @@ def read_tracks(path: Path) -> KnownTracks:
     masks: dict[int, dict[int, ObjectMask]] = {}
     lines = file_suffix(path) == ".jsonl"
     with located(path):
-        for number, frame, one in _lines(path) if lines else _document(path):
+        for number, frame, mask in _lines(path) if lines else _document(path):
             if frame in masks.setdefault(number, {}):
                 raise DataError(
                     f"Object {number} has two masks on frame {frame}. Remove one of them."
                 )
-            masks[number][frame] = one
-    if not any(rle_area(one.rle) for known in masks.values() for one in known.values()):
+            masks[number][frame] = mask
+    if not any(rle_area(mask.rle) for track in masks.values() for mask in track.values()):
         raise InputError(f"{path} has no masks. Expected {KINDS} with at least one non-empty mask.")
     return KnownTracks(masks, lines)
 
@@ -60,25 +60,25 @@ def _lines(path: Path) -> Iterator[tuple[int, int, ObjectMask]]:
                 continue
             with located(f"line {number}"):
                 row = parse_json(line, f"line {number}")
-                for one in row["objects"]:
-                    state, doubts = one.get("state", "visible"), one.get("doubts", ())
-                    yield int(one["object"]), int(row["frame"]), ObjectMask(
-                        coco_to_rle(one["segmentation"]),
-                        fields.as_number(one.get("score", 1), "score"),
-                        fields.as_number(one.get("quality", 1), "quality"),
+                for record in row["objects"]:
+                    state, doubts = record.get("state", "visible"), record.get("doubts", ())
+                    yield int(record["object"]), int(row["frame"]), ObjectMask(
+                        coco_to_rle(record["segmentation"]),
+                        fields.as_number(record.get("score", 1), "score"),
+                        fields.as_number(record.get("quality", 1), "quality"),
                         state if state in get_args(ObjectState) else "visible",
                         tuple(doubt for doubt in doubts if doubt in get_args(UncertaintyReason)),
-                        bool(one.get("prompted", False)),
+                        bool(record.get("prompted", False)),
                     )  # fmt: skip
 
 
 def _document(path: Path) -> Iterator[tuple[int, int, ObjectMask]]:
     document = read_json(path)
     if isinstance(document, dict) and "masklet" in document:
-        numbers = [int(one) for one in document["masklet_id"]]
+        numbers = [int(number) for number in document["masklet_id"]]
         for frame, row in enumerate(document["masklet"]):
-            for number, one in zip(numbers, row, strict=True):
-                yield number, frame, _plain(coco_to_rle(one))
+            for number, coco in zip(numbers, row, strict=True):
+                yield number, frame, _plain(coco_to_rle(coco))
     elif isinstance(document, dict) and "videos" in document and "annotations" in document:
         if len(document["videos"]) != 1:
             raise InputError(

@@ -43,8 +43,8 @@ class TableWriter(MaskWriter):
 
     def write(self, frame: TrackedFrame, image: ReadFrame) -> None:
         start = [frame.source_frame, frame.name, round(frame.seconds, 6)]
-        visible = ((number, one) for number, one in frame.objects.items() if one.area)
-        rows = [[*start, number, *self._row(number, one)] for number, one in visible]
+        visible = ((number, mask) for number, mask in frame.objects.items() if mask.area)
+        rows = [[*start, number, *self._row(number, mask)] for number, mask in visible]
         self._file.write(csv_text(rows))
         self._file.flush()
 
@@ -106,7 +106,7 @@ def sequence_files(path: Path) -> list[Path]:
     """Existing files of a sequence."""
     begin, _, end = path.name.partition(FRAME_PLACEHOLDER)
     return sorted(
-        one for one in (path.parent.iterdir() if path.parent.is_dir() else ())
-        if one.name.startswith(begin) and one.name.endswith(end)
-        and one.name[len(begin) : len(one.name) - len(end)].isdecimal()
+        file for file in (path.parent.iterdir() if path.parent.is_dir() else ())
+        if file.name.startswith(begin) and file.name.endswith(end)
+        and file.name[len(begin) : len(file.name) - len(end)].isdecimal()
     )  # fmt: skip

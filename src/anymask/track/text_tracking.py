@@ -87,8 +87,8 @@ def find_in_video(
         given: `every`: interval of key frames (default 10). `tracking`: mapping of keyword
             arguments of `Model.track`. All others: as for `Model.find`.
     """
-    own = ["every", "tracking", "bgr", "allow_url", *FindSettings.__dataclass_fields__]
-    check_keywords(given, sorted(own))
+    names = ["every", "tracking", "bgr", "allow_url", *FindSettings.__dataclass_fields__]
+    check_keywords(given, sorted(names))
     every, tracking = given.pop("every", KEY_INTERVAL), given.pop("tracking", {})
     if type(every) is not int or every < 1:
         raise InputError(f"Invalid every {every!r}. Use a whole number of frames, at least 1.")
@@ -130,19 +130,19 @@ class VideoFinds:
                 frame = self.session.result(frame.index)
                 since, changed, now = 0, False, found_on(frame)
             since, before = since + 1, now
-            shown = {n: one for n, one in frame.objects.items() if self.objects[n].shown}
+            shown = {n: mask for n, mask in frame.objects.items() if self.objects[n].shown}
             yield replace(frame, objects=shown)
 
     def masks(self, frame: TrackedFrame) -> Masks:
         """Objects visible on a frame, with numbers (`ids`), labels and scores."""
-        found = [
-            Mask(one.rle, self.objects[number].label, score=one.score, id=number)
-            for number, one in frame.objects.items()
-            if one.area
+        masks = [
+            Mask(mask.rle, self.objects[number].label, score=mask.score, id=number)
+            for number, mask in frame.objects.items()
+            if mask.area
         ]
         image = read_image(self.session, frame.index)
         return Masks(
-            found, image_hw=(image.shape[0], image.shape[1]), source_image=ImageInMemory(image)
+            masks, image_hw=(image.shape[0], image.shape[1]), source_image=ImageInMemory(image)
         )
 
     def _encode_find(self, frame: TrackedFrame) -> None:
@@ -151,41 +151,41 @@ class VideoFinds:
         finds = without_parts(self.finder.find(image))
         features = self.finder.model.encode(image)
         keys = maps_to_keys(features.maps, features.geometry)
-        vectors = [appearance(keys, image, one.rle) for one in finds]
+        vectors = [appearance(keys, image, mask.rle) for mask in finds]
         tracks = {number: frame.objects[number].rle for number in sorted(found_on(frame))}
         views = {number: appearance(keys, image, rle) for number, rle in tracks.items()}
         alike = np.array(  # (N, K), columns in the order of `objects`
-            [[thing.likeness(vector, one.label) for thing in objects.values()]
-             for vector, one in zip(vectors, finds, strict=True)], np.float32,
+            [[thing.likeness(vector, mask.label) for thing in objects.values()]
+             for vector, mask in zip(vectors, finds, strict=True)], np.float32,
         ).reshape(len(finds), len(objects))  # fmt: skip
-        column = {number: place for place, number in enumerate(objects)}
+        column = {number: index for index, number in enumerate(objects)}
 
         # Match tracked objects by mask.
-        ious, inner, outer = compare_masks([one.rle for one in finds], [*tracks.values()])
+        ious, inner, outer = compare_masks([mask.rle for mask in finds], [*tracks.values()])
         parts = inner >= INSIDE_SHARE  # detections that are a part of a tracked object
         fitting = alike[:, [column[number] for number in tracks]] >= MIN_COSINE
         close = (ious >= FIND_IOU) | parts | (outer >= INSIDE_SHARE)
         overlaps = np.asarray(np.where(close & fitting, ious, 0), np.float32)
         pairs = match_best(overlaps, 1e-6)  # above 0
-        for find, place in pairs.items():
-            number, vector = [*tracks][place], vectors[find]
-            thing, iou = objects[number], ious[find, place]
-            keeps = parts[find, place] and thing.likeness(views[number]) >= thing.likeness(vector)
+        for find, index in pairs.items():
+            number, vector = [*tracks][index], vectors[find]
+            thing, iou = objects[number], ious[find, index]
+            keeps = parts[find, index] and thing.likeness(views[number]) >= thing.likeness(vector)
             thing.confirmed = thing.shown = True
             thing.know(finds[find], views[number] if keeps else vector)
-            drifted = iou < REPLACED_IOU and (iou >= FIND_IOU or parts[find, place])
+            drifted = iou < REPLACED_IOU and (iou >= FIND_IOU or parts[find, index])
             if not keeps and (frame.objects[number].doubts or drifted):
                 self.session.add(frame.index, number, mask=finds[find].mask)
-        followed = {[*tracks][place] for place in pairs.values()}
+        followed = {[*tracks][index] for index in pairs.values()}
         free = [find for find in range(len(finds)) if not overlaps[find].any()]
         # Remove objects that were not confirmed, and end tracks that have drifted.
-        for number in [n for n, one in self.objects.items() if not one.confirmed]:
+        for number in [n for n, thing in self.objects.items() if not thing.confirmed]:
             self.session.remove(number)
             del self.objects[number]
             tracks.pop(number, None)
         for number in {*tracks} - followed:
             rivals = [
-                one for one in followed if rle_iou([tracks[one]], [tracks[number]])[0, 0] > FIND_IOU
+                n for n in followed if rle_iou([tracks[n]], [tracks[number]])[0, 0] > FIND_IOU
             ]
             if rivals or self.objects[number].likeness(views[number]) < MIN_COSINE:
                 nothing = np.zeros(tracks[number].size, np.bool_)
@@ -196,8 +196,8 @@ class VideoFinds:
         lost = [number for number in objects if number not in tracks]
         again = match_best(alike[np.ix_(free, [column[number] for number in lost])], MIN_COSINE)
         first = not objects
-        for place, find in enumerate(free):
-            number = lost[again[place]] if place in again else max(objects, default=0) + 1
+        for index, find in enumerate(free):
+            number = lost[again[index]] if index in again else max(objects, default=0) + 1
             clear = finds[find].score >= CONFIRMED_SCORE
             thing = objects.setdefault(number, FoundObject(confirmed=clear, shown=clear or first))
             thing.know(finds[find], vectors[find])
@@ -206,16 +206,16 @@ class VideoFinds:
 
 def without_parts(finds: Sequence[Mask]) -> list[Mask]:
     """Remove masks that are a part of a larger mask with the same label."""
-    rles = [one.rle for one in finds]
+    rles = [mask.rle for mask in finds]
     _, inside, _ = compare_masks(rles, rles)
-    areas = [one.area for one in finds]
+    areas = [mask.area for mask in finds]
     return [
-        one
-        for n, one in enumerate(finds)
+        mask
+        for n, mask in enumerate(finds)
         if not any(
             inside[n, other] >= INSIDE_SHARE
             and areas[n] < areas[other]
-            and one.label == rival.label
+            and mask.label == rival.label
             for other, rival in enumerate(finds)
         )
     ]
@@ -223,7 +223,7 @@ def without_parts(finds: Sequence[Mask]) -> list[Mask]:
 
 def found_on(frame: TrackedFrame) -> set[int]:
     """Numbers of the objects visible on a frame."""
-    return {number for number, one in frame.objects.items() if one.area}
+    return {number for number, mask in frame.objects.items() if mask.area}
 
 
 # Output files.
@@ -268,7 +268,7 @@ def write_finds(
                 continue
             for writer in writers:
                 writer.write(session.result(index), partial(read_image, session, index))
-    counts = {label: sum(one == label for one in names.values()) for label in names.values()}
+    counts = {label: sum(name == label for name in names.values()) for label in names.values()}
     summary = ", ".join(f"{count} x {label}" for label, count in counts.items()) or NO_MATCH
     damage = [] if session.frames.damage is None else [session.frames.damage]
     return [*(f"wrote {path}: {summary}" for path in paths), *damage]

@@ -75,8 +75,8 @@ class MemoryTracker:
                 features, self._steps.answer_mask(features.handle, (sides > 0).astype(np.float32))
             )[0]
         before = None if earlier is None or prompt.box is not None else rle_to_mask(earlier)
-        given = before if prompt.mask is None else prompt.mask
-        logits = None if given is None else mask_to_model(given, features.where, spec.mask_side)[0]
+        mask = before if prompt.mask is None else prompt.mask
+        logits = None if mask is None else mask_to_model(mask, features.where, spec.mask_side)[0]
         coords, labels = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
         if prompt.box is not None:
             coords, labels = prompt.box.reshape(2, 2), np.array(CORNERS)

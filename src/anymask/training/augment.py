@@ -94,7 +94,7 @@ def resize_planes(image: UintImage, hw: tuple[int, int], how: int) -> UintImage:
         how: OpenCV interpolation flag.
     """
     few = (image[..., first : first + 4] for first in range(0, image.shape[2], 4))
-    parts = [cv2.resize(np.ascontiguousarray(one), hw[::-1], interpolation=how) for one in few]
+    parts = [cv2.resize(np.ascontiguousarray(part), hw[::-1], interpolation=how) for part in few]
     planes = np.concatenate([part.reshape(*hw, -1) for part in parts], axis=2)
     return planes.astype(np.uint8, copy=False)
 

@@ -23,18 +23,18 @@ def repeated_blocks(model: nn.Module) -> dict[str, nn.Module]:
 
     These are numbered children (`blocks.3`, `b3`) with siblings of their class and children.
     """
-    found: dict[str, nn.Module] = {}
+    blocks: dict[str, nn.Module] = {}
     for name, parent in model.named_modules():
         rows: dict[type[nn.Module], list[str]] = {}
-        for own, child in parent.named_children():
-            if _TRAILING_NUMBER.search(own) and next(child.children(), None) is not None:
-                rows.setdefault(type(child), []).append(f"{name}.{own}".lstrip("."))
-        found |= {
-            one: model.get_submodule(one) for row in rows.values() if len(row) > 1 for one in row
+        for child_name, child in parent.named_children():
+            if _TRAILING_NUMBER.search(child_name) and next(child.children(), None) is not None:
+                rows.setdefault(type(child), []).append(f"{name}.{child_name}".lstrip("."))
+        blocks |= {
+            path: model.get_submodule(path) for row in rows.values() if len(row) > 1 for path in row
         }
-    outer = {name for name in found if any(other.startswith(f"{name}.") for other in found)}
-    order = {name: place for place, (name, _) in enumerate(model.named_modules())}
-    return {name: found[name] for name in sorted(set(found) - outer, key=order.__getitem__)}
+    outer = {name for name in blocks if any(other.startswith(f"{name}.") for other in blocks)}
+    order = {name: index for index, (name, _) in enumerate(model.named_modules())}
+    return {name: blocks[name] for name in sorted(set(blocks) - outer, key=order.__getitem__)}
 
 
 def layer_decays(model: nn.Module, encoder: str, decay: float) -> Callable[[str], float]:
@@ -69,8 +69,8 @@ def set_drop_path(model: nn.Module, rate: float) -> bool:
         Whether the model has such layers.
     """
     layers = [part for part in model.modules() if isinstance(part, DropPath)]
-    for place, layer in enumerate(layers):
-        layer.rate = rate * place / max(1, len(layers) - 1)
+    for index, layer in enumerate(layers):
+        layer.rate = rate * index / max(1, len(layers) - 1)
     return bool(layers)
 
 

@@ -76,8 +76,8 @@ def train(
         sets, folder, device=str(pick_device(options.device)), max_minutes=options.max_minutes,
         source=options.source, parallel=options.parallel, scenes=options.scenes,
     )  # fmt: skip
-    place, last = TorchrunRank.of_environment(), folder / LAST
-    is_first = place is None or place.rank == 0
+    process, last = TorchrunRank.of_environment(), folder / LAST
+    is_first = process is None or process.rank == 0
     tell: Callable[[str], None] = say if is_first else lambda _: None
     with claimed(folder) if is_first else nullcontext():
         before = last.stat().st_mtime_ns if last.is_file() else None
@@ -111,7 +111,7 @@ def write_recipe_shards(
     check_end(data, RunOptions())
     if not 0 < shard_mb < math.inf:
         raise InputError(f"Invalid shard_mb {shard_mb:g}. Use a number greater than 0.")
-    images = (one for _, samples in training_sets(_read(config, data), data) for one in samples)
+    images = (image for _, samples in training_sets(_read(config, data), data) for image in samples)
     count = write_shards(images, target, int(shard_mb * 1e6))
     print(f"{target}: {count} images in {len(list(target.glob('*.tar')))} shards")
 

@@ -76,7 +76,7 @@ class ChannelConvolution(nn.Module):
 
     def learned(self) -> ChannelMix:
         """Return the learned mix."""
-        weights, bias = (one.detach().cpu().double() for one in self.now())
+        weights, bias = (tensor.detach().cpu().double() for tensor in self.now())
         return replace(
             self.mix,
             weights=tuple(tuple(row) for row in weights.tolist()),
@@ -107,8 +107,10 @@ def take_channels(model: nn.Module) -> None:
     """Remove the convolution and store it in the model's spec."""
     convolution = getattr(model, MIX, None)
     if convolution is not None:
-        own = cast(Trainee, model)
-        own.spec = replace(own.spec, channels=cast(ChannelConvolution, convolution).learned())
+        trainee = cast(Trainee, model)
+        trainee.spec = replace(
+            trainee.spec, channels=cast(ChannelConvolution, convolution).learned()
+        )
         delattr(model, MIX)
 
 

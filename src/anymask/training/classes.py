@@ -52,7 +52,7 @@ def class_masks(image: AnnotatedImage, classes: Sequence[str]) -> UintImage:  # 
     """Return one mask for each class: the union of all masks with its label."""
     masks = np.zeros((len(classes), *image.hw), np.uint8)
     for number, name in enumerate(classes):
-        rles = [one.rle for one in image.objects if (one.label or UNLABELED) == name]
+        rles = [mask.rle for mask in image.objects if (mask.label or UNLABELED) == name]
         if rles:
             masks[number] = rle_to_mask(rle_merge(rles))
     return masks
@@ -64,8 +64,8 @@ def class_numbers(masks: UintImage, small: tuple[int, int]) -> UintImage:  # (K,
         cv2.resize(mask * np.uint8(255), small, interpolation=cv2.INTER_AREA).astype(np.int64)
         for mask in masks
     ]
-    rest = np.maximum(0, 255 - np.sum(shares, axis=0))
-    return np.argmax(np.stack([rest, *shares]), axis=0).astype(np.uint8)
+    background = np.maximum(0, 255 - np.sum(shares, axis=0))
+    return np.argmax(np.stack([background, *shares]), axis=0).astype(np.uint8)
 
 
 def class_loss(logits: Tensor, numbers: Tensor) -> Tensor:

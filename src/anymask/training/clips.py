@@ -110,8 +110,8 @@ def annotated_part(clip: Clip, count: int | None = None) -> Clip:
             f"{clip.name}: The clip has {len(numbers)} annotated frames. Annotate {MIN_FRAMES}."
         )
     frames = tuple(clip.frames[number] for number in numbers)
-    kept = dict(enumerate(clip.annotations[number] for number in numbers))
-    return replace(clip, frames=frames, annotations=kept)
+    annotations = dict(enumerate(clip.annotations[number] for number in numbers))
+    return replace(clip, frames=frames, annotations=annotations)
 
 
 def clips_hash(clips: Sequence[Clip]) -> str:
@@ -180,8 +180,8 @@ def read_window(
                 f"{clip.name}, frame {number}: The image has the size (height, width) = "
                 f"{image.shape[:2]}, but its masks have {frame.hw}."
             )
-        found, nothing = frame.by_id(), empty_rle(frame.hw)
-        masks = [rle_to_mask(found.get(one, nothing)) for one in objects]
+        rles, nothing = frame.by_id(), empty_rle(frame.hw)
+        masks = [rle_to_mask(rles.get(object_id, nothing)) for object_id in objects]
         first = first or masks
         images.append(image_to_model(image, spec))
         targets.append(np.stack([_shares(mask, spec.mask_side) for mask in masks]))

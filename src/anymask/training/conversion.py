@@ -81,15 +81,15 @@ def convert(name: str, weights: str | Path | None = None, *, again: bool = False
             raise MissingExtra(package, "torch", "converting a checkpoint")
     try:
         with conversion_lock(name, weights, path):
-            found = find_converted(name, weights)  # another process may just have written it
-            if found is None or again:
-                found = _convert_once(name, weights, path, again)
+            bundle = find_converted(name, weights)  # another process may just have written it
+            if bundle is None or again:
+                bundle = _convert_once(name, weights, path, again)
     except OSError as error:
         raise WeightsError(
             f"Cannot write the converted model next to {path}: {error.strerror or error}. "
             "Check the permissions of the folder, or load the model with runtime='torch'."
         ) from error
-    return found
+    return bundle
 
 
 def _convert_once(name: str, weights: str | Path | None, path: Path, again: bool) -> Path:
@@ -188,10 +188,10 @@ def difference(eager: ImageRuntime, graphs: OnnxRuntime) -> float:
     spec, rng = graphs.spec, np.random.default_rng(0)
     side = (spec.image_side, spec.image_side)
     image = random_image(spec, side, rng)
-    features = [(one, one.encode_images(image)[0]) for one in (eager, graphs)]
+    features = [(runtime, runtime.encode_images(image)[0]) for runtime in (eager, graphs)]
     errors = []
     for masks in {False, "mask" in spec.accepts}:
         prompts = random_prompts(spec, (3, min(2, spec.fixed_points or 2)), side, masks, rng)
-        ours, theirs = (one.decode(it, prompts)[0] for one, it in features)
+        ours, theirs = (runtime.decode(it, prompts)[0] for runtime, it in features)
         errors.append(np.abs(ours - theirs).max() / max(float(np.abs(ours).max()), 1e-12))
     return float(np.max(errors))

@@ -232,7 +232,7 @@ def known_keys(recipe: Recipe, data: Path, index: Path) -> list[str]:
         index_shards(data, index)
         return ShardImages.open(data, index, recipe.seed).keys()
     sets = training_sets(recipe, data, "val") or training_sets(recipe, data)
-    return [key_of(info, one) for info, some in sets for one in some]
+    return [key_of(info, image) for info, some in sets for image in some]
 
 
 def load_held_out_images(
@@ -244,7 +244,7 @@ def load_held_out_images(
         shards = ShardImages.open(data, index, recipe.seed)
         return [shards.of_key(key) for key in sorted(keys)]
     sets = training_sets(recipe, data, "val") or training_sets(recipe, data)
-    return [one for info, some in sets for one in some if key_of(info, one) in keys]
+    return [image for info, some in sets for image in some if key_of(info, image) in keys]
 
 
 def load_held_out_part(
@@ -280,8 +280,10 @@ def load_held_out_part(
         predicted = predicted or teacher_masks(recipe, images, device)
         with located(path):
             labeled = [
-                replace(one, masks=Masks([Mask(rle=string_to_rle(rle, one.hw)) for rle in rles]))
-                for one, rles in zip(images, predicted, strict=True)
+                replace(
+                    image, masks=Masks([Mask(rle=string_to_rle(rle, image.hw)) for rle in rles])
+                )
+                for image, rles in zip(images, predicted, strict=True)
                 if rles
             ]
         if not labeled:
@@ -298,7 +300,7 @@ def read_kept(path: Path) -> tuple[tuple[str, ...], list[list[str]], Figures]:
     with located(path):
         kept = parse_json(path.read_bytes(), path)
         before = {word: float(value) for word, value in kept["before"].items()}
-        return tuple(map(str, kept["keys"])), [[*map(str, one)] for one in kept["teacher"]], before
+        return tuple(map(str, kept["keys"])), [[*map(str, row)] for row in kept["teacher"]], before
 
 
 def teacher_masks(recipe: Recipe, images: Sequence[AnnotatedImage], device: str) -> list[list[str]]:
@@ -307,16 +309,16 @@ def teacher_masks(recipe: Recipe, images: Sequence[AnnotatedImage], device: str)
     Returns COCO compressed RLE strings, without empty masks and duplicates.
     """
     model = model_of(Teacher.open(recipe).module, device)
-    found = []
+    predicted = []
     for number, image in enumerate(images):
         features = model.encode(image.model_input(model.spec.channels))
         rng = np.random.default_rng([recipe.seed, number])
         height, width = image.hw
         places = (rng.random((CLICKS_A_IMAGE, 2)) * (width, height)).round(1).tolist()
-        answers = [model.segment(features, points=[place]).masks[0] for place in places]
+        answers = [model.segment(features, points=[point]).masks[0] for point in places]
         rles = (rle_to_string(mask_to_rle(mask)) for mask in answers if mask.any())
-        found.append(list(dict.fromkeys(rles)))
-    return found
+        predicted.append(list(dict.fromkeys(rles)))
+    return predicted
 
 
 def score(model: Model, images: Sequence[AnnotatedImage]) -> tuple[Figures, Measured]:
@@ -338,9 +340,9 @@ def describe(part: HeldOutPart, figures: Figures) -> str:
 
 def finish(options: DistillOptions, recipe: Recipe, held: HeldOutPart | None) -> None:
     """Write the student's weights, the report, and a bundle if requested."""
-    folder, found = options.output, newest_state(options.output)
-    assert found is not None  # the run has just finished
-    student = trained_module(found[1])
+    folder, checkpoint = options.output, newest_state(options.output)
+    assert checkpoint is not None  # the run has just finished
+    student = trained_module(checkpoint[1])
     figures = {} if held is None else write_report(folder, recipe, model_of(student), held)
     data = {"folder": options.data.name}
     about = {"licence": license_with_data(recipe), "data": data, "figures": figures}
@@ -353,7 +355,7 @@ def finish(options: DistillOptions, recipe: Recipe, held: HeldOutPart | None) ->
     if options.bundle is not None:
         write_bundle(folder, options.bundle)
     print(tidy(folder))
-    print("\n".join(f"wrote {folder / one}" for one in (WEIGHTS, *((PAGE,) if figures else ()))))
+    print("\n".join(f"wrote {folder / name}" for name in (WEIGHTS, *((PAGE,) if figures else ()))))
 
 
 def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldOutPart) -> dict[str, Any]:
@@ -374,7 +376,7 @@ def write_report(folder: Path, recipe: Recipe, model: Model, part: HeldOutPart) 
     sections = [
         page.section("Before and after", table, page.note(summary)),
         curve(folder, "last_iou", "IoU of the last prediction with the training target"),
-        worst_answers(model, part.images, measured, [one.name for one in part.images]),
+        worst_answers(model, part.images, measured, [image.name for image in part.images]),
     ]
     write_whole(folder / PAGE, page.html_page("Distillation", about, sections))
     print(f"after:  {describe(part, after)}", flush=True)

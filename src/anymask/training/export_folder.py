@@ -249,16 +249,16 @@ def staging(target: Path) -> Iterator[Path]:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.json, README.md, and example.py with the modules that it imports."""
     text = (TEMPLATES / README).read_text(encoding="utf-8")
-    fused = any(DOMAIN.encode() in (folder / one.file).read_bytes() for one in manifest.graphs)
+    fused = any(DOMAIN.encode() in (folder / info.file).read_bytes() for info in manifest.graphs)
     manifest = replace(manifest, domains=(DOMAIN,) * fused)
     steps = enumerate(describe_preprocessing(manifest.spec), start=1)
     tables = []
     for info in manifest.graphs:
         rows = [f"`{info.file}`", "", "| | name | type | shape |", "|---|---|---|---|"]
         for kind, tensors in (("in", info.inputs), ("out", info.outputs)):
-            for one in tensors:
-                shape = ", ".join(map(str, one.shape))
-                rows.append(f"| {kind} | {one.name} | {one.dtype} | ({shape}) |")
+            for tensor in tensors:
+                shape = ", ".join(map(str, tensor.shape))
+                rows.append(f"| {kind} | {tensor.name} | {tensor.dtype} | ({shape}) |")
         tables.append("\n".join(rows))
     readme = text.format(
         name=manifest.spec.name,

@@ -199,7 +199,7 @@ def varying_sides(spec: ModelSpec, planes: Sequence[Tensor]) -> list[dict[int, A
         return [{} for _ in planes]
     steps = spec.image_side // spec.pad_multiple
     unit = torch.export.Dim("s", min=2, max=MAX_SIDE // spec.pad_multiple)
-    return [{axis: one.shape[axis] // steps * unit for axis in (2, 3)} for one in planes]
+    return [{axis: plane.shape[axis] // steps * unit for axis in (2, 3)} for plane in planes]
 
 
 def example_prompts(spec: ModelSpec, n: int, p: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -219,7 +219,7 @@ def _write_graphs(
     bare = without_class_head(model)  # the graphs are those of a model without classes
     encoder = EncoderGraph(bare).eval()
     images, letters, dims = example_images(spec)
-    maps = tuple(one[:1] for one in encoder(images))
+    maps = tuple(tensor[:1] for tensor in encoder(images))
     names = ["features", *(f"extras_{i}" for i in range(len(maps) - 1))]
     takes: Mapping[str, Letters] = {"images": letters}
     gives: Mapping[str, Letters] = dict.fromkeys(names, "B")
@@ -259,13 +259,13 @@ def _write_sweep(
     if parts is None or spec.pad_multiple or spec.fixed_points:
         return []
     graph: nn.Module = SweepImage(*parts).eval()
-    found = graph(*maps.values())
-    names = (*ImageWork._fields, *UPSCALED)[: len(found)]
+    outputs = graph(*maps.values())
+    names = (*ImageWork._fields, *UPSCALED)[: len(outputs)]
     takes: dict[str, Letters] = dict.fromkeys(maps, "")
     image = write_graph(
         GraphNames.SWEEP_IMAGE, graph, tuple(maps.values()), takes, dict.fromkeys(names, ""), stage
     )
-    work, upscaled = found[: len(ImageWork._fields)], found[len(ImageWork._fields) :]
+    work, upscaled = outputs[: len(ImageWork._fields)], outputs[len(ImageWork._fields) :]
 
     coords, labels, *_ = example_prompts(spec, PROMPTS_AT_ONCE, 1 + int(spec.pad_point))
     graph, given = SweepClicks(*parts).eval(), (*work, coords, labels)
@@ -277,7 +277,7 @@ def _write_sweep(
     view = views[: len(VIEW)]
     graph, given = SweepMasks(*parts).eval(), (*upscaled, *view, rows[0], weights[0, :2])
     takes = dict.fromkeys(names[len(work) :], "p")
-    takes |= {name: (len(one), "p") for name, one in zip(VIEW, view, strict=True)}
+    takes |= {name: (len(tensor), "p") for name, tensor in zip(VIEW, view, strict=True)}
     takes |= {"rows": "", "weights": "k"}
     masks = write_graph(GraphNames.SWEEP_MASKS, graph, given, takes, {"logits": ("c", "k")}, stage)
 
@@ -286,7 +286,7 @@ def _write_sweep(
     coords, labels, *_ = example_prompts(spec, 1, 2)
     takes = dict.fromkeys(names, "") | dict.fromkeys(("coords", "labels"), (1, "P"))
     gives = dict.fromkeys(ANSWERS, "")
-    given = (*found, coords, labels)
+    given = (*outputs, coords, labels)
     prompt = write_graph(GraphNames.SWEEP_PROMPT, graph, given, takes, gives, stage)
     return [image, clicks, masks, prompt]
 
@@ -450,8 +450,8 @@ def add_video_graphs(model: VideoModel, folder: Path) -> Manifest:
         )
     manifest, model = read_manifest(folder), model.cpu().eval()
     maps = {  # of one frame, by name
-        one.name: torch.zeros(1, *(int(side) for side in one.shape[1:]))
-        for one in manifest.graph(GraphNames.ENCODER).outputs
+        output.name: torch.zeros(1, *(int(side) for side in output.shape[1:]))
+        for output in manifest.graph(GraphNames.ENCODER).outputs
     }
     features, *fine = maps.values()
 
@@ -543,9 +543,9 @@ def optimize(source: Path, target: Path, *, level: str = "extended", fold: bool 
     # Remove unused operator sets, which ONNX Runtime declares and other readers may reject.
     model = onnx.load(target, load_external_data=False)
     used = {node.domain for node in model.graph.node} | {""}
-    kept = [entry for entry in model.opset_import if entry.domain in used]
+    opsets = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
-    model.opset_import.extend(kept)
+    model.opset_import.extend(opsets)
     target.write_bytes(model.SerializeToString())
 
 
@@ -686,14 +686,14 @@ def fill_trace(
     if not path.is_file():
         return False
     model = onnx.load(path)
-    tensors, given = tensors_of(graph), list(model.graph.input)
+    tensors, entries = tensors_of(graph), list(model.graph.input)
     del model.graph.input[:]
-    for one in given:
-        if one.name in options["input_names"]:
-            model.graph.input.append(one)
+    for entry in entries:
+        if entry.name in options["input_names"]:
+            model.graph.input.append(entry)
         else:
-            values = tensors[one.name].detach().numpy()
-            model.graph.initializer.append(numpy_helper.from_array(values, one.name))
+            values = tensors[entry.name].detach().numpy()
+            model.graph.initializer.append(numpy_helper.from_array(values, entry.name))
     target.write_bytes(model.SerializeToString())
     return True
 

@@ -123,15 +123,15 @@ def verify_bundle(module: nn.Module, folder: str | Path) -> Verification:
         if spec.fit == "square":
             input_hw = (spec.image_side, spec.image_side)
         image = random_image(spec, input_hw, rng)
-        seen, other_seen = (one.encode_images(image)[0] for one in (eager, exported))
-        pairs = zip(seen.maps(), other_seen.maps(), strict=True)
+        ours, theirs = (runtime.encode_images(image)[0] for runtime in (eager, exported))
+        pairs = zip(ours.maps(), theirs.maps(), strict=True)
         error = float(np.max([_relative_error(a.values, b.values) for a, b in pairs]))
         fitting = [p for p in N_POINTS if not spec.fixed_points or p <= spec.fixed_points]
         with_masks = (False, True) if "mask" in spec.accepts else (False,)
         for n, p, with_mask in itertools.product(N_PROMPTS, fitting, with_masks):
             prompts = random_prompts(spec, (n, p), input_hw, with_mask, rng)
-            logits, quality = eager.decode(seen, prompts)
-            others, other_quality = exported.decode(other_seen, prompts)
+            logits, quality = eager.decode(ours, prompts)
+            others, other_quality = exported.decode(theirs, prompts)
             threshold, doubt = spec.mask_threshold, float(np.abs(logits).max())
             clear = np.abs(logits - threshold) > LOGIT_ERROR["fp32"] * doubt
             both = zip((logits > threshold) & clear, (others > threshold) & clear, strict=True)

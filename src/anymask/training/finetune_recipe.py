@@ -87,7 +87,7 @@ def options_to_recipe(
     )  # fmt: skip
     asks = options.classes or ("all" if options.method == "no-prompt" else None)
     if asks is not None:
-        labels = [one.label or "" for image in images for one in image.objects]
+        labels = [mask.label or "" for image in images for mask in image.objects]
         recipe = replace(recipe, classes=class_names(labels, parse_classes(asks), report.classes))
     mix = None if weights == "shipped" else channels_of_weights(Path(weights))
     if mix is not None and options.channels not in (None, mix.count):

@@ -122,10 +122,10 @@ def finetune(
             frozen=run.frozen,
         )  # fmt: skip
         if train_with_progress(recipe, sitting, print):
-            found = newest_state(folder)
-            assert found is not None  # the run has just finished
-            ended = choose_end(folder, recipe, found[1], run.held, run.before, run.frozen)
-            selected = SelectedCheckpoint(*ended, found[1])
+            checkpoint = newest_state(folder)
+            assert checkpoint is not None  # the run has just finished
+            ended = choose_end(folder, recipe, checkpoint[1], run.held, run.before, run.frozen)
+            selected = SelectedCheckpoint(*ended, checkpoint[1])
             import anymask
 
             licence = license_with_data(recipe, run.data.licences())

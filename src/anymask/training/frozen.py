@@ -62,10 +62,10 @@ class FrozenOutputs:
         if any(row is None for row in rows):
             return plain(images)
         maps = (
-            torch.stack([one.to(images) for one in same])
+            torch.stack([tensor.to(images) for tensor in same])
             for same in zip(*(row for row in rows if row), strict=True)
         )
-        return tuple(one.contiguous(memory_format=torch.channels_last) for one in maps)
+        return tuple(tensor.contiguous(memory_format=torch.channels_last) for tensor in maps)
 
     def _row(self, plain: Callable[[Tensor], Any], image: Tensor) -> list[Tensor] | None:
         pixels = image.detach().float().cpu().contiguous().numpy()
@@ -75,11 +75,11 @@ class FrozenOutputs:
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
             maps = plain(image[None])
         if not isinstance(maps, tuple | list) or not all(
-            isinstance(one, Tensor) and one.ndim == 4 for one in maps
+            isinstance(tensor, Tensor) and tensor.ndim == 4 for tensor in maps
         ):
             return None
-        row = [one[0].to("cpu", torch.float16) for one in maps]
-        self.bytes += sum(one.nbytes for one in row)
+        row = [tensor[0].to("cpu", torch.float16) for tensor in maps]
+        self.bytes += sum(tensor.nbytes for tensor in row)
         if self.bytes <= MAX_BYTES:
             self._rows[key] = row
         return row

@@ -78,7 +78,7 @@ class TuningOutcome:
         improved = gained(self.before, self.trained)
         if improved and not self.started:
             return ""
-        before, after = (float(one.ious.mean()) for one in (self.before, self.trained))
+        before, after = (float(measured.ious.mean()) for measured in (self.before, self.trained))
         kept = "starting" if self.started else "trained"
         return (
             f"No {'clear ' * improved}improvement: the mean IoU over all clicks is {after:.3f} "

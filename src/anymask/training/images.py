@@ -87,7 +87,9 @@ class ImageStore:
         OSError.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        expected = {self.place(one.source): one for one in images if isinstance(one.source, Path)}
+        expected = {
+            self.place(image.source): image for image in images if isinstance(image.source, Path)
+        }
         for old in set(self.folder.iterdir()) - set(expected):
             old.unlink()
         with ThreadPoolExecutor(DECODER_THREADS) as pool:
@@ -131,7 +133,7 @@ class SmallMasks:
         """Return the union of the masks of some objects."""
         if not numbers:
             return np.zeros(hw, np.uint8)
-        rles = [image.rles[one] for one in numbers]
+        rles = [image.rles[number] for number in numbers]
         whole = rles[0] if len(rles) == 1 else None
         if rles[0].size == hw:
             return rle_to_mask(whole or rle_merge(rles)).astype(np.uint8)

@@ -161,8 +161,8 @@ def corrected(
         given = given & expected  # only missing parts can be clicked
     clicks, labels = np.zeros((n, 2), np.float32), np.full(n, -1, np.int64)
     for i in np.flatnonzero(draws.uniform(n) >= without_click):
-        place, labels[i] = error_click(given[i], expected[i], draws.of_prompt(int(i), n))
-        clicks[i] = rules.stride * np.array(place)
+        cell, labels[i] = error_click(given[i], expected[i], draws.of_prompt(int(i), n))
+        clicks[i] = rules.stride * np.array(cell)
     changed = with_clicks(prompts, torch.from_numpy(clicks), torch.from_numpy(labels), rules)
     return replace(
         changed,

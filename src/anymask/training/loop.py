@@ -132,9 +132,9 @@ def train(recipe: Recipe, run: TrainingRun) -> None:
             "generator. Set synthetic = 0, or pass a scene generator (see research/ in the "
             "repository)."
         )
-    place = TorchrunRank.of_environment()
-    if place is not None:
-        _train_under_torchrun(recipe, run, place)
+    process = TorchrunRank.of_environment()
+    if process is not None:
+        _train_under_torchrun(recipe, run, process)
         return
     if run.device == "cpu":
         check_processes(recipe)
@@ -230,7 +230,7 @@ def get_ready(recipe: Recipe, run: TrainingRun) -> None:
         index_shards(run.data, run.folder)
     elif recipe.decode_once and not clips:
         store = ImageStore(run.folder / DECODED_FOLDER, mix_of(recipe.channels), enough(recipe))
-        store.keep([one for _, some in sets for one in some])
+        store.keep([image for _, some in sets for image in some])
 
 
 def _train_under_torchrun(recipe: Recipe, run: TrainingRun, place: TorchrunRank) -> None:
@@ -311,11 +311,11 @@ class TrainingWorker:
 
         Raises WeightsError if the checkpoint belongs to another recipe.
         """
-        found = newest_state(self.sitting.folder)
-        if found is None:
+        checkpoint = newest_state(self.sitting.folder)
+        if checkpoint is None:
             return
-        path, state = found
-        own = [(group["scale"], group["weight_decay"]) for group in self.optimizer.param_groups]
+        path, state = checkpoint
+        rates = [(group["scale"], group["weight_decay"]) for group in self.optimizer.param_groups]
         try:
             load_whole(self.model, state["model"])
             load_whole(self.average, state["average"])
@@ -326,7 +326,7 @@ class TrainingWorker:
             raise WeightsError(
                 f"{path} is not a checkpoint of this recipe. Choose another run folder or recipe."
             ) from error
-        for group, (scale, decay) in zip(self.optimizer.param_groups, own, strict=True):
+        for group, (scale, decay) in zip(self.optimizer.param_groups, rates, strict=True):
             group["scale"], group["weight_decay"] = scale, decay  # from the current recipe
 
     def run(self) -> None:
@@ -397,8 +397,8 @@ class TrainingWorker:
         append_log(self.sitting.folder, {"step": step, "held_out": round(score, 5)})
         self.progress.stale += 1
         if self.best is None or score > self.best["score"]:
-            kept = {name: tensor.detach().cpu().clone() for name, tensor in average.items()}
-            self.best = {"score": score, "step": step, "average": kept}
+            weights = {name: tensor.detach().cpu().clone() for name, tensor in average.items()}
+            self.best = {"score": score, "step": step, "average": weights}
             self.progress.stale = 0
             self.saved = -math.inf  # triggers a checkpoint
         patience = self.recipe.patience
@@ -447,8 +447,8 @@ class TrainingWorker:
         self.optimizer.step()
         decay = min(self.recipe.ema, (1 + self.progress.age) / (10 + self.progress.age))
         with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
+            for mean, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                mean.lerp_(new, 1 - decay)
             # Buffers are batch norm statistics, which are averages already.
             for held, now in zip(self.average.buffers(), self.model.buffers(), strict=True):
                 held.copy_(now)
@@ -502,8 +502,8 @@ class TrainingWorker:
         """Write a row of the log in the first worker: means over the steps since the last row."""
         recent, self.recent = self.recent, []
         names = [field.name for field in dataclasses.fields(StepOutcome)]
-        own = [sum(float(getattr(o, name)) for o in recent) / len(recent) for name in names]
-        means = zip(names, mean_of_all(own, self.device), strict=True)
+        values = [sum(float(getattr(o, name)) for o in recent) / len(recent) for name in names]
+        means = zip(names, mean_of_all(values, self.device), strict=True)
         if self.rank:
             return
         row = {

@@ -73,12 +73,12 @@ def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> No
     """
     from safetensors.torch import save
 
-    found = adapters_of(model)
-    if not found:
+    adapters = adapters_of(model)
+    if not adapters:
         raise WeightsError(f"{base} has no adapters. Train adapters with learn = 'lora'.")
     layers = dict(model.named_modules())
     tensors = {}
-    for name, change in found.items():
+    for name, change in adapters.items():
         room = (1, 1) if isinstance(layers[name], nn.Conv2d) else ()
         for letter, tensor in (("A", change.lora_A), ("B", change.lora_B)):
             key = f"{adapter_files.PEFT_PREFIX}{name}.lora_{letter}.weight"
@@ -89,10 +89,10 @@ def save_adapters(model: nn.Module, folder: Path, base: str, alpha: float) -> No
     config = {
         "peft_type": "LORA",
         "base_model_name_or_path": base,
-        "r": next(iter(found.values())).lora_A.shape[0],
+        "r": next(iter(adapters.values())).lora_A.shape[0],
         "lora_alpha": alpha,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": sorted(found),
+        "target_modules": sorted(adapters),
     }
     write_json(folder / adapter_files.CONFIG, config)

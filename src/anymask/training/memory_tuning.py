@@ -84,9 +84,9 @@ class ClipScorer:
 
         scores, places = [], []
         for number, clip in enumerate(self.clips):
-            for one in follow_given(clip, follow):
-                scores.append((one.scores.j.mean, one.scores.f.mean))
-                places.append((number, one.number))
+            for object_scores in follow_given(clip, follow):
+                scores.append((object_scores.scores.j.mean, object_scores.scores.f.mean))
+                places.append((number, object_scores.number))
         return Measured(np.array(scores), places)
 
     def baseline(self, path: Path, recipe: Recipe) -> Measured:
@@ -135,10 +135,12 @@ def tune_memory(options: TuningOptions, start: tuple[str, str]) -> None:
 def prepare_clips(options: TuningOptions, start: tuple[str, str]) -> ClipRun:
     """Split the clips, store the recipe, and evaluate the starting weights. Raises as
     `tune_memory`."""
-    for one in list_settings(TuningOptions):
-        default = TuningOptions.__dataclass_fields__[one.name].default
-        if one.name not in SUPPORTED and getattr(options, one.name) != default:
-            raise InputError(f"Option {one.option} is not supported with method='memory'. Omit it.")
+    for setting in list_settings(TuningOptions):
+        default = TuningOptions.__dataclass_fields__[setting.name].default
+        if setting.name not in SUPPORTED and getattr(options, setting.name) != default:
+            raise InputError(
+                f"Option {setting.option} is not supported with method='memory'. Omit it."
+            )
     folder, (variant, weights) = options.output, start
     skipped: list[str] = []
     clips = training_clips(options.data, skipped)
@@ -257,11 +259,11 @@ class ClipOutcome:
 
     def figures(self) -> dict[str, Any]:
         """Return the metrics and the origin as JSON values."""
-        found: dict[str, Any] = {"kept": "start" if self.end is None else "trained"}
+        figures: dict[str, Any] = {"kept": "start" if self.end is None else "trained"}
         if self.end is not None:
-            found |= {"step": "best" if self.end.judged else "last", "share": self.end.share}
+            figures |= {"step": "best" if self.end.judged else "last", "share": self.end.share}
         measures = {"before": table_row(self.before), "after": table_row(self.after)}
-        return found | {"side": self.side, "columns": ["J&F", "J", "F"]} | measures
+        return figures | {"side": self.side, "columns": ["J&F", "J", "F"]} | measures
 
     def verdict(self) -> str:
         """Describe which weights are written."""
@@ -294,23 +296,23 @@ def write_best(run: ClipRun) -> None:
 def select_weights(run: ClipRun) -> tuple[nn.Module, ClipOutcome]:
     """Return the best candidate, or the start if none is better, and its metrics."""
     folder, recipe = run.options.output, run.recipe
-    found = newest_state(folder)
-    assert found is not None  # the run has just finished
+    newest = newest_state(folder)
+    assert newest is not None  # the run has just finished
     best, chosen = run.before, None
-    for end in ends_of(recipe, found[1]):  # one network at a time, to limit memory
-        measured = run.scorer.measure(network_at(folder, recipe, found[1], end))
+    for end in ends_of(recipe, newest[1]):  # one network at a time, to limit memory
+        measured = run.scorer.measure(network_at(folder, recipe, newest[1], end))
         if gained(best, measured):
             best, chosen = measured, end
-    own, before = models.spec(recipe.model).image_side, run.before
-    if own != run.scorer.side:
-        scorer = replace(run.scorer, side=own)
-        before = scorer.baseline(folder / f"before_{own}.json", recipe)
+    side, before = models.spec(recipe.model).image_side, run.before
+    if side != run.scorer.side:
+        scorer = replace(run.scorer, side=side)
+        before = scorer.baseline(folder / f"before_{side}.json", recipe)
         if chosen is not None:
-            best = scorer.measure(network_at(folder, recipe, found[1], chosen))
+            best = scorer.measure(network_at(folder, recipe, newest[1], chosen))
             chosen = chosen if gained(before, best) else None
     if chosen is None:
-        return starting_module(folder, recipe), ClipOutcome(before, before, None, own)
-    return network_at(folder, recipe, found[1], chosen), ClipOutcome(before, best, chosen, own)
+        return starting_module(folder, recipe), ClipOutcome(before, before, None, side)
+    return network_at(folder, recipe, newest[1], chosen), ClipOutcome(before, best, chosen, side)
 
 
 def write_report(run: ClipRun, outcome: ClipOutcome) -> None:

@@ -238,11 +238,11 @@ def refuse_other_options(folder: Path, now: Mapping[str, Any]) -> None:
     path = folder / OPTIONS
     with located(path):
         stored = dict(parse_json(path.read_bytes(), path))
-    kept = {one if one in now else OPTION_WORDS.get(one, one): stored[one] for one in stored}
+    before = {key if key in now else OPTION_WORDS.get(key, key): stored[key] for key in stored}
     differs = [
-        f"{name} was {_in_words(kept.get(name))}, now {_in_words(now[name])}"
+        f"{name} was {_in_words(before.get(name))}, now {_in_words(now[name])}"
         for name in now
-        if kept.get(name) != now[name]
+        if before.get(name) != now[name]
     ]
     if differs:
         raise InputError(

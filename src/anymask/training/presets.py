@@ -59,16 +59,18 @@ LEARN: dict[Method, Learn] = {
     "adapter": "adapter", "no-prompt": "no-prompt", "memory": "memory",
 }  # fmt: skip
 ADDED_LAYERS: tuple[Method, ...] = ("lora", "hq", "adapter", "no-prompt")  # the model is frozen
-RUN_ONLY = {one.name for one in list_settings(RunOptions)} | {"val", "split", "format", "images"}
+RUN_ONLY = {setting.name for setting in list_settings(RunOptions)} | {
+    "val", "split", "format", "images",
+}  # fmt: skip
 OF_RECIPE = ("keep", "accumulate", "lora_rank", "lora_alpha")  # recipe fields of the same name
 
 
 def run_options(options: TuningOptions) -> dict[str, Any]:
     """Return the options that affect training, except the data, as JSON values."""
     flags = {
-        one.option: getattr(options, one.name)
-        for one in list_settings(TuningOptions)
-        if one.name not in RUN_ONLY
+        setting.option: getattr(options, setting.name)
+        for setting in list_settings(TuningOptions)
+        if setting.name not in RUN_ONLY
     }
     flags |= {"--model": options.model, "--rgb": options.rgb and list(options.rgb)}
     if options.weights is not None:
@@ -89,10 +91,10 @@ def check_parts(variant: str, parts: int | None) -> None:
 
 def with_fields(recipe: Recipe, options: TuningOptions) -> Recipe:
     """Set recipe fields from options; use one worker if the step cannot be divided."""
-    given = {
+    values = {
         name: getattr(options, name) for name in OF_RECIPE if getattr(options, name) is not None
     }
-    recipe = replace(recipe, **given)
+    recipe = replace(recipe, **values)
     shared = recipe.stages[0].images % (recipe.workers * recipe.accumulate) == 0
     return recipe if shared else replace(recipe, workers=1)
 
@@ -261,8 +263,8 @@ def tuning_stage(
     spec, size = models.spec(model), tuning_size(image_files, method)
     images = 4 if spec.pad_multiple and method != "head" else 2
     sides = size.sides if spec.pad_multiple else (spec.image_side,)
-    seen = samples or min(size.most, max(size.fewest, size.views * image_files))
-    steps = max(size.judgements, seen // images)
+    crops = samples or min(size.most, max(size.fewest, size.views * image_files))
+    steps = max(size.judgements, crops // images)
     return RecipeStage(steps=steps, side=sides[0], images=images, masks=6, cool=True, sides=sides)
 
 

@@ -187,7 +187,9 @@ class Recipe:
     @property
     def largest_side(self) -> int:
         """Side of the largest training crops in pixels; 0 without stages."""
-        return max((side for one in self.stages for side in (one.side, *one.sides)), default=0)
+        return max(
+            (side for stage in self.stages for side in (stage.side, *stage.sides)), default=0
+        )
 
     @property
     def steps(self) -> int:

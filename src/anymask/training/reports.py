@@ -82,11 +82,11 @@ def worst_answers(
         names: Names of the images, in order.
     """
     lowest: dict[int, int] = {}  # row of each image's worst mask, in ascending order of IoU
-    for place in np.argsort(after.ious[:, 0], kind="stable"):
-        lowest.setdefault(after.places[place][0], int(place))
+    for row in np.argsort(after.ious[:, 0], kind="stable"):
+        lowest.setdefault(after.places[row][0], int(row))
     made, mix = [], model.spec.channels
-    for place in list(lowest.values())[:WORST]:
-        pixels, mask = after.places[place]
+    for row in list(lowest.values())[:WORST]:
+        pixels, mask = after.places[row]
         truth, source_image = rle_to_mask(held[pixels].rles[mask]), held[pixels].model_input(mix)
         (answer,) = model.segment(
             model.encode(source_image), prompts=[Prompt.of(points=[center_click(truth)])]
@@ -96,7 +96,7 @@ def worst_answers(
         x0, y0, x1, y1 = (int(value) for value in tight_box(truth))
         room = ROOM + max(x1 - x0, y1 - y0) // 2
         window = drawn[max(0, y0 - room) : y1 + room, max(0, x0 - room) : x1 + room]
-        name = f"{names[pixels]}, mask {mask}: IoU {after.ious[place, 0]:.2f}"
+        name = f"{names[pixels]}, mask {mask}: IoU {after.ious[row, 0]:.2f}"
         tag = page.image_tag(page.jpeg_bytes(window), name)
         made.append(f"<figure>{tag}<figcaption class='note'>{escape(name)}</figcaption></figure>")
     return page.section(
@@ -142,7 +142,9 @@ def write_page(
         f"{recipe.model}, learn = {recipe.learn}, at most {stage.steps} steps at {stage.side} "
         "pixels"
     )
-    write_whole(folder / PAGE, page.html_page("Fine-tuning", about, [one for one in parts if one]))
+    write_whole(
+        folder / PAGE, page.html_page("Fine-tuning", about, [part for part in parts if part])
+    )
 
 
 # Plan of a fine-tuning.
@@ -202,18 +204,18 @@ def minutes_of(
         images: Number of training images.
         frozen: Cache that the run will use.
     """
-    one, on_cpu = replace(recipe, prepare_ahead=False, workers=1), device == "cpu"
-    model = learning_mode(build_trainee(one, data), one).to(device)
-    step = build_step(model, one).to(device)
+    trial, on_cpu = replace(recipe, prepare_ahead=False, workers=1), device == "cpu"
+    model = learning_mode(build_trainee(trial, data), trial).to(device)
+    step = build_step(model, trial).to(device)
     if frozen is not None:
         frozen.attach(model)
     mix = mix_of(recipe.channels)
     store = None if mix is None else ImageStore(data.parent / DECODED_FOLDER, mix, enough(recipe))
-    batch = next(batches(one, data, store, rank=0, first_step=0))
-    halves = one.bf16 and multiplies_halves(torch.device(device))
+    batch = next(batches(trial, data, store, rank=0, first_step=0))
+    halves = trial.bf16 and multiplies_halves(torch.device(device))
 
     def loss() -> Tensor:
-        draws = Draws(one.seed, 0, range(len(batch.images)))
+        draws = Draws(trial.seed, 0, range(len(batch.images)))
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=halves):
             return cast(Tensor, step(batch, 0.0, draws).loss)
 

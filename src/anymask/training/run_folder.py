@@ -94,15 +94,15 @@ def copy_run(source: Path, folder: Path, recipe: dict[str, Any]) -> None:
     the recipe is another one. Raises WeightsError if there is no checkpoint, and ConfigError for
     another model.
     """
-    found = newest_state(source)
-    if found is None:
+    checkpoint = newest_state(source)
+    if checkpoint is None:
         raise WeightsError(f"{source} contains no checkpoint. Pass the folder of a training run.")
-    state = found[1]
+    state = checkpoint[1]
     for name in ("model", "learn"):
         theirs = state["recipe"].get(name)
         if theirs != recipe[name]:
             raise ConfigError(
-                f"{found[0]} was trained with {name} = {theirs!r}, but the recipe sets "
+                f"{checkpoint[0]} was trained with {name} = {theirs!r}, but the recipe sets "
                 f"{recipe[name]!r}. Set the same value to continue from a copy of that run."
             )
     theirs = TrainingProgress(**state.get("progress", {}))
@@ -176,9 +176,9 @@ def check_one_process(command: str) -> None:
 
 def is_done(folder: Path, steps: int) -> bool:
     """Return whether the run has reached the last step of the recipe, or ended early."""
-    found = newest_state(folder)
-    return found is not None and (
-        int(found[1]["progress"]["step"]) >= steps or bool(found[1]["progress"].get("ended"))
+    newest = newest_state(folder)
+    return newest is not None and (
+        int(newest[1]["progress"]["step"]) >= steps or bool(newest[1]["progress"].get("ended"))
     )
 
 
@@ -241,11 +241,11 @@ def tidy(folder: Path) -> str:
 
 def write_bundle(folder: Path, target: Path) -> None:
     """Export the averaged weights of a run as an ONNX bundle with 16-bit weights."""
-    found = newest_state(folder)
-    if found is None:
+    checkpoint = newest_state(folder)
+    if checkpoint is None:
         raise InputError(f"{folder} contains no checkpoint. Train first, or pass the run folder.")
-    recipe = recipe_of(dict(found[1]["recipe"]), str(found[0]))
-    write_module(trained_module(found[1]), target, license_of_run(recipe))
+    recipe = recipe_of(dict(checkpoint[1]["recipe"]), str(checkpoint[0]))
+    write_module(trained_module(checkpoint[1]), target, license_of_run(recipe))
 
 
 def write_module(model: nn.Module, target: Path, licence: str) -> None:

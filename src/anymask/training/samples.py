@@ -60,8 +60,8 @@ class Batch:
         """Return `count` images from index `first` on, with their masks."""
         if count == len(self.images):
             return self
-        given = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(one[first : first + count] for one in given if one is not None))
+        tensors = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(tensor[first : first + count] for tensor in tensors if tensor is not None))
 
 
 class ImageSource(TypedDict, total=False):
@@ -136,10 +136,10 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
         """
         assert isinstance(self.source, ImagesInTurn)  # `views` does not support shards
         count, workers = self.recipe.views * len(self.source.samples), self.recipe.workers
-        own = range(min(self.rank, count - 1), count, workers)
-        turn, place = divmod(done, len(own))
+        numbers = range(min(self.rank, count - 1), count, workers)
+        turn, position = divmod(done, len(numbers))
         rng = np.random.default_rng([self.recipe.seed, turn, self.rank])
-        number = int(rng.permutation(own)[place])
+        number = int(rng.permutation(numbers)[position])
         if number not in self.pool:
             rng = np.random.default_rng([self.recipe.seed, number])
             self.pool[number] = self.image(rng, stage.side, stage.masks, number)
@@ -189,7 +189,7 @@ class TrainingImages(IterableDataset[tuple[Tensor, ...]]):
         order = rng.permutation(len(sample.rles))[:MAX_PER_IMAGE]
         drawn = [self.masks.mask(sample, (int(number),), hw) for number in order]
         for name in self.recipe.classes:
-            labels = enumerate(one.label or UNLABELED for one in sample.objects)
+            labels = enumerate(mask.label or UNLABELED for mask in sample.objects)
             numbers = tuple(number for number, label in labels if label == name)
             drawn.append(self.masks.mask(sample, numbers, hw))
         masks = np.stack(drawn) if drawn else np.zeros((0, *hw), np.uint8)
@@ -240,7 +240,7 @@ class SetImages:
         """
         sets, spec = [], models.spec(recipe.model)
         for info, some in training_sets(recipe, data):
-            left = (one for one in some if key_of(info, one) not in without)
+            left = (image for image in some if key_of(info, image) not in without)
             # Exclude images whose masks cannot appear in any training crop.
             usable = [s for s in left if not s.rles or has_trainable_mask(s, recipe, spec)]
             if usable:
@@ -294,7 +294,7 @@ def of_split(paths: Sequence[Path], data: Path, split: str) -> list[Path]:
     if not any("train" in some for some in parts):
         return [*paths] if split == "train" else []
     splits = [next((part for part in some if part in SPLITS), "train") for some in parts]
-    return [path for path, own in zip(paths, splits, strict=True) if own == split]
+    return [path for path, role in zip(paths, splits, strict=True) if role == split]
 
 
 def training_sets(
@@ -305,10 +305,10 @@ def training_sets(
     Args:
         split: "val" loads the sets for validation beside a set train; [] if there are none.
     """
-    found = sorted(path for path in data.iterdir() if (path / "masks.jsonl").is_file())
-    names = recipe.sets or tuple(path.name for path in of_split(found, data, split))
+    folders = sorted(path for path in data.iterdir() if (path / "masks.jsonl").is_file())
+    names = recipe.sets or tuple(path.name for path in of_split(folders, data, split))
     if split != "train" and not names:
-        return [] if found else unlabeled_set(data, split)
+        return [] if folders else unlabeled_set(data, split)
     if not names and not recipe.needs_masks:
         if recipe.synthetic:
             raise ConfigError(
@@ -348,8 +348,8 @@ def unlabeled_set(folder: Path, split: str = "train") -> list[tuple[SetInfo, lis
     ]
     if not images and split == "train":
         raise DataError(f"{folder} contains no images. Choose another folder.")
-    place = folder if split == "train" else folder / split
-    return [(SetInfo(name=place.name, folder=place), images)] if images else []
+    set_folder = folder if split == "train" else folder / split
+    return [(SetInfo(name=set_folder.name, folder=set_folder), images)] if images else []
 
 
 def spots(hw: tuple[int, int], count: int, rng: Generator) -> UintImage:  # -> (M, H, W)
@@ -403,8 +403,8 @@ def batches(
     """Yield the batches of one worker, prepared by another process; one loader for each stage."""
     channels = len(recipe.channels.get("lows", "rgb"))
     expected = 100_000 + (AHEAD + 3) * max(
-        one.images * max(one.side, *one.sides, 0) ** 2 * (channels + 1 + one.masks / 4)
-        for one in recipe.stages
+        stage.images * max(stage.side, *stage.sides, 0) ** 2 * (channels + 1 + stage.masks / 4)
+        for stage in recipe.stages
     )
     free = shared_memory_free()
     if recipe.prepare_ahead and free is not None and free < expected:

@@ -80,8 +80,8 @@ class ShardImages:
 
     def at(self, shard: int, number: int) -> AnnotatedImage:
         """Return an image by shard and number in it. Raises DataError or ImageError."""
-        place = self.counts[:shard].sum() + number
-        offset, size, json_offset, json_size = self.places[place].tolist()
+        row = self.counts[:shard].sum() + number
+        offset, size, json_offset, json_size = self.places[row].tolist()
         path = self.folder / self.names[shard]
         with path.open("rb") as file:
             file.seek(offset)
@@ -131,8 +131,8 @@ def index_shards(folder: Path, index: Path) -> None:
     with contextlib.suppress(DataError):  # missing or corrupted
         if _read_index(index)[0] == shards:
             return
-    found = [_pairs(folder / name) for name in shards]
-    rows, counts = list(chain.from_iterable(found)), [len(some) for some in found]
+    pairs = [_pairs(folder / name) for name in shards]
+    rows, counts = list(chain.from_iterable(pairs)), [len(some) for some in pairs]
     if not rows:
         raise DataError(f"The shards in {folder} contain no images. Add NAME.jpg with NAME.json.")
     with whole_file(index / SAMPLE_OFFSETS) as file:

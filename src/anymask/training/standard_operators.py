@@ -28,9 +28,9 @@ def copy_standard(source: Path, target: Path) -> None:
         path = target / info.file
         model = onnx.load(path, load_external_data=False)
         graph = model.graph
-        ranks = {one.name: len(one.dims) for one in graph.initializer} | {
-            one.name: len(one.type.tensor_type.shape.dim)
-            for one in (*graph.input, *graph.value_info)
+        ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer} | {
+            value.name: len(value.type.tensor_type.shape.dim)
+            for value in (*graph.input, *graph.value_info)
         }
         nodes = [
             new
@@ -39,7 +39,7 @@ def copy_standard(source: Path, target: Path) -> None:
         ]
         graph.ClearField("node")
         graph.node.extend(nodes)
-        opsets = [one for one in model.opset_import if not one.domain]
+        opsets = [opset for opset in model.opset_import if not opset.domain]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
         path.write_bytes(model.SerializeToString())
         onnx.checker.check_model(path)
@@ -49,33 +49,33 @@ def copy_standard(source: Path, target: Path) -> None:
 
 def _standard(node: NodeProto, ranks: Mapping[str, int]) -> list[NodeProto]:
     """Standard nodes with the same result, given the numbers of dimensions of the tensors."""
-    given, result, part = [*node.input], node.output[0], f"{node.output[0]}_part"
-    settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    inputs, result, part = [*node.input], node.output[0], f"{node.output[0]}_part"
+    settings = {setting.name: helper.get_attribute_value(setting) for setting in node.attribute}
     then = settings.pop("activation", b"").decode()
     numbers = settings.pop("activation_params", [])
     nodes: list[NodeProto] = []
-    known = then in ("Relu", "Sigmoid", "Tanh", "Clip") and len(given) < 4  # a 4th is added
+    known = then in ("Relu", "Sigmoid", "Tanh", "Clip") and len(inputs) < 4  # a 4th is added
     if node.op_type in ("FusedConv", "FusedGemm") and known:
-        nodes += [helper.make_node(node.op_type[len("Fused") :], given, [part], **settings)]
+        nodes += [helper.make_node(node.op_type[len("Fused") :], inputs, [part], **settings)]
     elif node.op_type == "BiasGelu":
-        nodes, then = [helper.make_node("Add", given, [part])], "Gelu"
+        nodes, then = [helper.make_node("Add", inputs, [part])], "Gelu"
     elif node.op_type == "FusedMatMul" and not any(
         map(settings.get, ("transBatchA", "transBatchB"))
     ):
-        for place in (0, 1):
-            if settings[("transA", "transB")[place]]:
-                rank, turned = ranks[given[place]], f"{part}_turned_{place}"
+        for index in (0, 1):
+            if settings[("transA", "transB")[index]]:
+                rank, turned = ranks[inputs[index]], f"{part}_turned_{index}"
                 perm = [*range(rank - 2), rank - 1, rank - 2]
-                nodes += [helper.make_node("Transpose", [given[place]], [turned], perm=perm)]
-                given[place] = turned
-        nodes += [helper.make_node("MatMul", given, [part])]
+                nodes += [helper.make_node("Transpose", [inputs[index]], [turned], perm=perm)]
+                inputs[index] = turned
+        nodes += [helper.make_node("MatMul", inputs, [part])]
         then, numbers = "Mul", [settings["alpha"]]
     else:
         raise ModelError(
             f"The operator {node.op_type} of ONNX Runtime has no replacement by standard ONNX "
             'operators. Export without int8, or for runtime="onnxruntime".'
         )
-    names = [f"{part}_{place}" for place in range(len(numbers))]
+    names = [f"{part}_{index}" for index in range(len(numbers))]
     nodes += [
         helper.make_node("Constant", [], [name], value_float=number)
         for name, number in zip(names, numbers, strict=True)

@@ -110,9 +110,9 @@ class TrainingStep(nn.Module):
     ) -> StepOutcome:
         """Predict masks for the first prompts and for corrected prompts; return all losses."""
         objects, side = batch.targets.shape[1], batch.images.shape[-1]
-        features = tuple(one.repeat_interleave(objects, dim=0) for one in encoded)
+        features = tuple(tensor.repeat_interleave(objects, dim=0) for tensor in encoded)
         centers, insides, boxes = (
-            one.flatten(0, 1) for one in (batch.centers, batch.insides, batch.boxes)
+            tensor.flatten(0, 1) for tensor in (batch.centers, batch.insides, batch.boxes)
         )
         prompts = first_prompts((centers, insides, boxes), side, draws, self.rules)
         targets = self.truth(batch, prompts).to(features[0].device)
@@ -144,7 +144,7 @@ class TrainingStep(nn.Module):
     def corrections(self, draws: Draws) -> list[tuple[bool, float]]:
         """Return for each correction whether it has a loss, and the fraction without a click."""
         if self.recipe.rounds:
-            return [(True, one) for one in shares_without_click(self.recipe.rounds, draws)]
+            return [(True, share) for share in shares_without_click(self.recipe.rounds, draws)]
         further = draws.of_step.random() < THIRD_CLICK
         return [(False, WITHOUT_CLICK)] * further + [(True, WITHOUT_CLICK)]
 
@@ -160,8 +160,8 @@ class TrainingStep(nn.Module):
         self, features: tuple[Tensor, ...], prompts: SimulatedPrompts
     ) -> tuple[Tensor, Tensor]:
         """Decode prompts: logits (N, T, s, s) and quality (N, T), float32."""
-        given = (prompts.coords, prompts.labels, prompts.masks, prompts.has_mask)
-        moved = (tensor.to(features[0].device) for tensor in given)
+        tensors = (prompts.coords, prompts.labels, prompts.masks, prompts.has_mask)
+        moved = (tensor.to(features[0].device) for tensor in tensors)
         return corrections_added(*cast(Trainee, self.model).decode(features, *moved), self.roles)
 
     def judge(
@@ -222,8 +222,8 @@ def add_head(model: nn.Module, recipe: Recipe) -> None:
     """Add the layer that the task requires, if any: `TASK_HEAD`, a 1 x 1 convolution."""
     if recipe.task == "distil":
         head = nn.Conv2d(feature_channels(recipe.model), feature_channels(recipe.teacher), 1)
-        for one in head.parameters():  # an untrained head must not affect the features
-            nn.init.zeros_(one)
+        for parameter in head.parameters():  # an untrained head must not affect the features
+            nn.init.zeros_(parameter)
         model.add_module(TASK_HEAD, head)
 
 
@@ -259,8 +259,8 @@ class Teacher:
         large = F.interpolate(
             images.float(), (side, side), mode="bilinear", align_corners=False, antialias=True
         )
-        seen = cast(Trainee, self.module).encode(normalized(large, self.spec))
-        return tuple(one.float() for one in seen)
+        encoded = cast(Trainee, self.module).encode(normalized(large, self.spec))
+        return tuple(tensor.float() for tensor in encoded)
 
     @torch.no_grad()
     def masks(
@@ -273,9 +273,9 @@ class Teacher:
             cells: Side s of the masks.
         """
         device = features[0].device
-        own = side if self.spec.pad_multiple else self.spec.image_side
-        low = own * self.spec.mask_side // self.spec.image_side
-        coords = prompts.coords.to(device) * (own / side)
+        teacher_side = side if self.spec.pad_multiple else self.spec.image_side
+        low = teacher_side * self.spec.mask_side // self.spec.image_side
+        coords = prompts.coords.to(device) * (teacher_side / side)
         labels, slots = prompts.labels.to(device), self.spec.fixed_points
         if slots:
             coords, labels = coords[:, :slots], labels[:, :slots]
@@ -306,7 +306,7 @@ class DistillationStep(TrainingStep):
         """Run `TrainingStep.forward` with an additional loss on the teacher's features."""
         objects, features = batch.targets.shape[1], self.encode_batch(batch)
         of_images = self.teacher.features(batch.images.to(features[0].device))
-        self.of_teacher = tuple(one.repeat_interleave(objects, dim=0) for one in of_images)
+        self.of_teacher = tuple(tensor.repeat_interleave(objects, dim=0) for tensor in of_images)
         outcome = self.interaction_losses(batch, features, balance, draws)
         made, expected = getattr(self.model, TASK_HEAD)(features[0].float()), of_images[0]
         if made.shape[-2:] != expected.shape[-2:]:

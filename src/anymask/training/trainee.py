@@ -55,8 +55,8 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
         raise ConfigError(f"{recipe.model} {lacks}")
     if recipe.learn == "adapter":
         add_bottlenecks(model)
-    own = cast(Trainee, model)
-    parts = own.parts
+    trainee = cast(Trainee, model)
+    parts = trainee.parts
     without = {"all": (), "decoder": (parts.encoder,), "neck": (parts.pretrained,)}
     only = {"quality": (parts.quality,), "hq": parts.hq, "memory": parts.memory, "no-prompt": ()}
     if recipe.learn == "lora":
@@ -74,7 +74,7 @@ def set_learning(model: nn.Module, recipe: Recipe) -> None:
     add_channels(model, recipe.channels)
     if recipe.classes:
         add_class_head(model, len(recipe.classes), recipe.learn == "no-prompt")
-        own.spec = replace(own.spec, classes=recipe.classes)
+        trainee.spec = replace(trainee.spec, classes=recipe.classes)
 
 
 def unsupported_reason(model: nn.Module, learn: Learn) -> str:

@@ -86,13 +86,13 @@ class DataReport:
     def lines(self) -> list[str]:
         """Format the sizes and everything that was skipped, one line each."""
         held = counted(self.held_photos, "held-out image")
-        found = [
+        lines = [
             f"{counted(self.photos, 'training image')} with {counted(self.masks, 'mask')}, and "
             f"{held} with {counted(self.held_masks, 'mask')}"
         ]
         if self.held_photos < FEW_HELD:
-            found += [f"Warning: {held} cannot show whether the model improves. Label more images."]
-        return found + self.left_out() + self.held_left + self.unread
+            lines += [f"Warning: {held} cannot show whether the model improves. Label more images."]
+        return lines + self.left_out() + self.held_left + self.unread
 
     def left_out(self) -> list[str]:
         """Format a line for each reason why something was skipped."""
@@ -117,7 +117,9 @@ class DataReport:
 
     def licences(self) -> list[str]:
         """Return the different licences of the datasets."""
-        return list(dict.fromkeys(one["licence"] for one in self.sources if one.get("licence")))
+        return list(
+            dict.fromkeys(source["licence"] for source in self.sources if source.get("licence"))
+        )
 
 
 @dataclass(frozen=True)
@@ -150,26 +152,28 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
             kept = DataReport(**parse_json((folder / DATA_JSON).read_bytes(), folder / DATA_JSON))
             if [*map(type, asdict(kept).values())] != [*map(type, asdict(DataReport()).values())]:
                 raise DataError("a value has a wrong type")
-            about = (one["option"] + _in_words(one) for one in kept.sources)
+            about = (entry["option"] + _in_words(entry) for entry in kept.sources)
             "".join([*kept.lines(), *kept.licences(), *about])  # TypeError for other types
         _check_same(kept, source, held_out, folder)
         return kept
     report, source = DataReport(), source.with_sizes_checked()
     held_out = None if held_out is None else held_out.with_sizes_checked()
-    found = _usable(source, report)
-    report.sources = [_source_of(source, "--data", found)]
-    prints = [_print_of(image.path) for image in found]
+    usable = _usable(source, report)
+    report.sources = [_source_of(source, "--data", usable)]
+    prints = [_print_of(image.path) for image in usable]
     # Duplicates in another encoding.
-    again = [0 <= earlier < place for place, earlier in enumerate(first_alike(prints, prints))]
-    report.alike = [one.image.file_name for one, twice in zip(found, again, strict=True) if twice]
-    places = [place for place, twice in enumerate(again) if not twice]
-    images, prints = [found[i] for i in places], [prints[i] for i in places]
+    again = [0 <= earlier < index for index, earlier in enumerate(first_alike(prints, prints))]
+    report.alike = [
+        image.image.file_name for image, twice in zip(usable, again, strict=True) if twice
+    ]
+    places = [index for index, twice in enumerate(again) if not twice]
+    images, prints = [usable[i] for i in places], [prints[i] for i in places]
     held = list[_Image]()
     if held_out is not None:
         held = _usable(held_out, of_held := DataReport())
         report.sources.append(_source_of(held_out, "--val", held))
         report.held_left = [f"{line} (validation data)" for line in of_held.left_out()]
-    if held_out is None or {one.digest for one in held} == {one.digest for one in images}:
+    if held_out is None or {image.digest for image in held} == {image.digest for image in images}:
         report.unread = [SAME_SET] * (held_out is not None)
         count = min(MAX_HELD, max(1, round(HELD_SHARE * len(images))))
         chosen = sorted(image.digest for image in images)[:count]
@@ -206,8 +210,8 @@ def prepare(source: Dataset, held_out: Dataset | None, folder: Path) -> DataRepo
 def check_terms(report: DataReport) -> None:
     """Raise InputError if the terms of the data forbid this training run."""
     mixed = len(report.sources) > 1
-    for one in report.sources:
-        check_training(one["name"], one.get("restrictions", "").split(", "), mixed=mixed)
+    for source in report.sources:
+        check_training(source["name"], source.get("restrictions", "").split(", "), mixed=mixed)
 
 
 def own_names(folder: Path) -> dict[str, str]:
@@ -217,24 +221,26 @@ def own_names(folder: Path) -> dict[str, str]:
     """
     path = folder / NAMES_FILE
     with located(path):
-        return {name: str(own) for name, own in parse_json(path.read_bytes(), path).items()}
+        return {
+            name: str(original) for name, original in parse_json(path.read_bytes(), path).items()
+        }
 
 
 def _source_of(stream: Dataset, option: str, images: Sequence[_Image]) -> dict[str, Any]:
     """Describe a dataset: its size, name and terms."""
-    found = {"option": option, "name": stream.name, "format": stream.format, "photos": len(images)}
-    found["masks"] = sum(len(image.rles) for image in images)
+    entry = {"option": option, "name": stream.name, "format": stream.format, "photos": len(images)}
+    entry["masks"] = sum(len(image.rles) for image in images)
     info = stream.lost.facts.info
     stated = {
         "name": info.get("name"), "licence": license_text(stream.lost.facts.licences),
         "source": info.get("source") or info.get("url"), "consent": info.get("consent"),
         "restrictions": ", ".join(restrictions_of(info)),
     }  # fmt: skip
-    found |= {key: value for key, value in stated.items() if value and isinstance(value, str)}
+    entry |= {key: value for key, value in stated.items() if value and isinstance(value, str)}
     lines = (
         json.dumps([p.digest, [rle_to_string(rle) for rle in p.rles], p.labels]) for p in images
     )
-    return found | {"sha256": hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()}
+    return entry | {"sha256": hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()}
 
 
 def _check_same(kept: DataReport, source: Dataset, held_out: Dataset | None, folder: Path) -> None:
@@ -244,7 +250,7 @@ def _check_same(kept: DataReport, source: Dataset, held_out: Dataset | None, fol
     """
     if source.source.resolve().is_relative_to(folder.resolve()):
         return
-    before = {one["option"]: one for one in kept.sources}
+    before = {entry["option"]: entry for entry in kept.sources}
     differs = []
     for option, stream in (("--data", source), ("--val", held_out)):
         then = before.get(option)
@@ -281,14 +287,16 @@ def _usable(source: Dataset, report: DataReport) -> list[_Image]:
     Raises DataError if an image is missing.
     """
     visited: set[str] = set()
-    found = []
+    images = []
     for image in source:
         sizes = [rle_area(rle) for rle in image.rles]
         report.empty += sum(size == 0 for size in sizes)
         report.tiny += sum(0 < size < MIN_PIXELS for size in sizes)
         rles = tuple(r for r, size in zip(image.rles, sizes, strict=True) if size >= MIN_PIXELS)
         labels = tuple(
-            one.label for one, size in zip(image.objects, sizes, strict=True) if size >= MIN_PIXELS
+            mask.label
+            for mask, size in zip(image.objects, sizes, strict=True)
+            if size >= MIN_PIXELS
         )
         if not rles:
             report.unlabeled_images += 1
@@ -299,16 +307,16 @@ def _usable(source: Dataset, report: DataReport) -> list[_Image]:
             report.duplicates.append(image.file_name)
             continue
         visited.add(digest)
-        found.append(_Image(image, path, digest, rles, labels))
-    return found
+        images.append(_Image(image, path, digest, rles, labels))
+    return images
 
 
 def _print_of(path: Path) -> Floats | None:
     """Return the fingerprint of an image. Raises ImageError if it is corrupted."""
-    found = fingerprint(path)
-    if found is None and path.suffix.lower() not in TIFF:
+    values = fingerprint(path)
+    if values is None and path.suffix.lower() not in TIFF:
         load_image(path)
-    return found
+    return values
 
 
 def _not_held_out(
@@ -318,10 +326,10 @@ def _not_held_out(
     kept_out = {image.digest for image in held}
     alike = first_alike(prints, [_print_of(image.path) for image in held])
     left = []
-    for image, place in zip(images, alike, strict=True):
+    for image, twin in zip(images, alike, strict=True):
         if image.digest in kept_out:
             report.leaks.append(image.image.file_name)
-        elif place >= 0:
+        elif twin >= 0:
             report.alike_leaks.append(image.image.file_name)
         else:
             left.append(image)
@@ -367,7 +375,7 @@ def doubts(
         names: Original names of the images.
         channels: Channel mix of the recipe; empty for RGB.
     """
-    files = [one.source for one in images if isinstance(one.source, Path)]
+    files = [image.source for image in images if isinstance(image.source, Path)]
     held = ((file.name, read_pages(file)) for file in files if file.suffix.lower() in TIFF)
     stacks = [] if channels else [(name, pages) for name, pages in held if pages.count > 1]
     if stacks:

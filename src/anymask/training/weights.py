@@ -55,13 +55,13 @@ def load_start(model: nn.Module, path: Path, learn: Learn = "all") -> None:
     start = trained_weights(path if adapters is None else trainable_weights(name))
     if learn == "adapter" or has_bottlenecks(start):
         add_bottlenecks(model)
-    own = model.state_dict()
+    initial = model.state_dict()
     if learn == "adapter":
-        start = {name: own[name] for name in own if has_bottlenecks([name])} | start
+        start = {name: initial[name] for name in initial if has_bottlenecks([name])} | start
     if learn == "quality":
-        start |= {name: own[name] for name in own if name.startswith(parts.quality)}
+        start |= {name: initial[name] for name in initial if name.startswith(parts.quality)}
     if learn == "hq":  # for a start from SAM, the added part is initialized
-        start = {name: own[name] for name in own if name.startswith(parts.hq)} | start
+        start = {name: initial[name] for name in initial if name.startswith(parts.hq)} | start
     try:
         load_official(model, start)
     except WeightsError as error:
@@ -99,13 +99,13 @@ def check_result(path: Path, module: nn.Module) -> None:
     """Raise AnymaskError if a written file differs from the tensors of the module."""
     from safetensors.torch import load_file
 
-    kept, expected = load_file(path), module.state_dict()
+    written, expected = load_file(path), module.state_dict()
     wrong = [
         name
-        for name in sorted(kept.keys() | expected.keys())
-        if name not in kept
+        for name in sorted(written.keys() | expected.keys())
+        if name not in written
         or name not in expected
-        or not torch.equal(kept[name], expected[name].detach().cpu())
+        or not torch.equal(written[name], expected[name].detach().cpu())
     ]
     if wrong:
         raise AnymaskError(

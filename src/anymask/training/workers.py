@@ -181,18 +181,18 @@ def sharded_as(tensor: Tensor, pattern: Tensor) -> Tensor:
 
 def load_whole(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Call `load_state_dict` with whole tensors. Raises RuntimeError on a mismatch."""
-    own = model.state_dict()
+    current = model.state_dict()
     model.load_state_dict(
-        {name: sharded_as(t, own[name]) if name in own else t for name, t in state.items()}
+        {name: sharded_as(t, current[name]) if name in current else t for name, t in state.items()}
     )
 
 
 def load_whole_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Call an optimizer's `load_state_dict` with whole tensors. Raises ValueError on a mismatch."""
-    own = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     moments = {
         number: {
-            name: sharded_as(value, own[number]) if isinstance(value, Tensor) else value
+            name: sharded_as(value, parameters[number]) if isinstance(value, Tensor) else value
             for name, value in values.items()
         }
         for number, values in state["state"].items()

@@ -111,7 +111,7 @@ class DicomSlices:
     @property
     def headers(self) -> list[Any]:
         """Data sets of the slices without pixels, in order."""
-        return [one.header for one in self.slices]
+        return [image.header for image in self.slices]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -120,14 +120,14 @@ class DicomSlices:
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        if any(part % 1 for one in self.slices for part in one.scaling):
+        if any(part % 1 for image in self.slices for part in image.scaling):
             return np.dtype(np.float32)
-        signed = any(one.header.get("PixelRepresentation", 0) for one in self.slices)
-        scaled = any(one.scaling != (1.0, 0.0) for one in self.slices)
+        signed = any(image.header.get("PixelRepresentation", 0) for image in self.slices)
+        scaled = any(image.scaling != (1.0, 0.0) for image in self.slices)
         bits = int(self.slices[0].header.BitsStored)
         if not scaled and not signed:
             return np.dtype(np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32)
-        most = max(abs(one.scaling[0]) * 2**bits + abs(one.scaling[1]) for one in self.slices)
+        most = max(abs(image.scaling[0]) * 2**bits + abs(image.scaling[1]) for image in self.slices)
         return np.dtype(np.int16 if most < 2**15 or (not scaled and bits <= 16) else np.int32)
 
     def __getitem__(self, key: tuple[int | slice, ...], /) -> NDArray[Any]:
@@ -137,7 +137,7 @@ class DicomSlices:
         check_volume_bytes(size, repr(self.slices[0].file.path.parent.name))
         if not isinstance(z, slice):
             return self._pixels(self.slices[z])[y, x]
-        return np.stack([self._pixels(one)[y, x] for one in self.slices[z]])
+        return np.stack([self._pixels(image)[y, x] for image in self.slices[z]])
 
     def _pixels(self, one: _Slice) -> NDArray[Any]:
         import pydicom
@@ -227,15 +227,15 @@ def _files(path: Path) -> Iterator[DicomFile]:
         yield from (DicomFile(file) for file in sorted(path.rglob("*")) if file.is_file())
     elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            members = [one for one in archive.infolist() if not one.is_dir()]
-        unpacked = sum(one.file_size for one in members)
+            members = [member for member in archive.infolist() if not member.is_dir()]
+        unpacked = sum(member.file_size for member in members)
         if unpacked > max(ANY_RATIO_BYTES, MAX_TIMES * path.stat().st_size):
             raise DataError(
                 f"{path.name!r} unpacks to {unpacked} bytes, which is too much for a "
                 "zip file of its size. Pass a zip file of DICOM slices."
             )
         yield from (
-            DicomFile(path, one.filename) for one in sorted(members, key=lambda m: m.filename)
+            DicomFile(path, member.filename) for member in sorted(members, key=lambda m: m.filename)
         )
     else:
         yield DicomFile(path)
@@ -298,8 +298,8 @@ def write_headers(series: DicomSlices, folder: Path) -> None:
     from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
     size = 0
-    for number, one in enumerate(series.slices):
-        header = one.header
+    for number, image in enumerate(series.slices):
+        header = image.header
         for tag in list(header.keys()):
             length = getattr(header.get_item(tag), "length", 0)
             if tag.is_private or not 0 <= length <= 4096:
@@ -330,7 +330,7 @@ def _affine(slices: list[_Slice]) -> Floats:
     normal = np.cross(along, down)
     slices.sort(key=lambda one: float(one.position @ normal))
     first, header = slices[0].position, slices[0].header
-    gaps = np.diff([one.position @ normal for one in slices])
+    gaps = np.diff([image.position @ normal for image in slices])
     if not len(gaps):
         gap = header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 1
         step = normal * abs(float(gap))

@@ -62,7 +62,10 @@ def read_segmentation(path: Path) -> Volume:
         steps[:3, 0] *= -1
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = steps[:3, 2::-1], steps[:3, 3]
-    names = {int(one.SegmentNumber): str(one.SegmentLabel) for one in segmentation.SegmentSequence}
+    names = {
+        int(segment.SegmentNumber): str(segment.SegmentLabel)
+        for segment in segmentation.SegmentSequence
+    }
     small = np.uint8 if len(names) < 256 else np.uint16
     return Volume(array.astype(small), LPS_TO_RAS @ affine, names, source=str(path))
 
@@ -73,7 +76,7 @@ def segmentation_bytes(labels: Volume, scan: Volume) -> bytes:
     from pydicom.sr.codedict import codes
 
     series, array = _series(labels, scan), labels.array
-    if not (values := [int(one) for one in np.unique(array) if one]):
+    if not (values := [int(value) for value in np.unique(array) if value]):
         raise InputError(
             "The labels are empty, but a DICOM SEG requires at least one segment. Pass "
             "labels with at least one object."
@@ -153,7 +156,7 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
     made.ReferencedFrameOfReferenceSequence = [frame]
     made.StructureSetROISequence, made.ROIContourSequence = [], []
     made.RTROIObservationsSequence = []
-    values = sorted({int(one) for one in np.unique(labels.array) if one} | set(labels.names))
+    values = sorted({int(value) for value in np.unique(labels.array) if value} | set(labels.names))
     for number, value in enumerate(values, 1):
         region = Dataset()
         region.ROINumber, region.ROIName = number, labels.names.get(value, f"Segment_{value}")[:64]
@@ -165,10 +168,10 @@ def structure_bytes(labels: Volume, scan: Volume) -> bytes:
         outlines.ROIDisplayColor = list(label_color(labels, value))
         outlines.ContourSequence = list(_contours(Dataset, labels, value, series))
         made.ROIContourSequence.append(outlines)
-        seen = Dataset()
-        seen.ObservationNumber = seen.ReferencedROINumber = number
-        seen.RTROIInterpretedType, seen.ROIInterpreter = "", ""
-        made.RTROIObservationsSequence.append(seen)
+        observation = Dataset()
+        observation.ObservationNumber = observation.ReferencedROINumber = number
+        observation.RTROIInterpretedType, observation.ROIInterpreter = "", ""
+        made.RTROIObservationsSequence.append(observation)
     return _file_bytes(made)
 
 

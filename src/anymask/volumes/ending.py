@@ -163,21 +163,21 @@ class EndingTracker:
         self, features: EncodedSlice, at: TrackMoment, states: Sequence[SliceState]
     ) -> list[FramePrediction]:
         """Predict masks. Objects that have ended are not tracked."""
-        alive = [place for place, state in enumerate(states) if state.past.failed < END_SLICES]
-        inside = [states[place].inner for place in alive]
+        alive = [index for index, state in enumerate(states) if state.past.failed < END_SLICES]
+        inside = [states[index].inner for index in alive]
         predictions = self._inner.track(features.inner, at, inside) if alive else []
         answers = dict(zip(alive, predictions, strict=True))
         nothing = empty_rle((features.gray.shape[0], features.gray.shape[1]))
         judged = []
-        for place, state in enumerate(states):
-            prediction = answers.get(place)
+        for index, state in enumerate(states):
+            prediction = answers.get(index)
             if prediction is None:
                 judged.append(FramePrediction(nothing, 0.0, 0.0, SliceState(None, state.past)))
                 continue
             statistics = measure_mask(rle_to_mask(prediction.rle), features.gray)
             past = judge(state.past, statistics, at.frame)
-            found = replace(prediction, soft=SliceState(prediction.soft, past))
-            judged.append(replace(found, rle=nothing, score=0.0) if past.failed else found)
+            updated = replace(prediction, soft=SliceState(prediction.soft, past))
+            judged.append(replace(updated, rle=nothing, score=0.0) if past.failed else updated)
         return judged
 
     def remember(
@@ -192,8 +192,8 @@ class EndingTracker:
         judged: SliceState = prediction.soft
         if judged.past.failed:
             return replace(state, past=judged.past)
-        found = replace(prediction, soft=judged.inner)
-        after = self._inner.remember(features.inner, at, state.inner, found, sure)
+        inner = replace(prediction, soft=judged.inner)
+        after = self._inner.remember(features.inner, at, state.inner, inner, sure)
         return SliceState(after, judged.past)
 
     def pack(self, state: SliceState) -> StateArrays:
@@ -210,9 +210,9 @@ class EndingTracker:
         }
 
     def unpack(self, arrays: StateArrays) -> SliceState:
-        inner = {name: one for name, one in arrays.items() if not name.startswith("volume_")}
+        inner = {name: array for name, array in arrays.items() if not name.startswith("volume_")}
         area, *grays, inside, failed = arrays["volume_past"][:6].tolist()
-        areas = tuple(int(one) for one in arrays["volume_past"][6:])
+        areas = tuple(int(value) for value in arrays["volume_past"][6:])
         prompted, first = MaskStatistics(int(area), *grays), None
         contrast, *end = arrays.get("volume_end", np.array([prompted.contrast])).tolist()
         if end:

@@ -47,14 +47,14 @@ class VolumeFiles:
         VolumeSettings(**self.settings)
         if len(set(map(os.path.realpath, self.outputs))) < len(self.outputs):
             raise InputError("Duplicate outputs. Use a different name for each output.")
-        read = [Path(one.source) for one in self.prompts if one.source]
+        read = [Path(prompt.source) for prompt in self.prompts if prompt.source]
         for path in self.outputs:
             check_label_path(path)
             refuse_inputs(path, self.scan, *read)
 
     def words(self, model: str) -> str:
         """Key that identifies the run."""
-        prompts = [one.to_json() for one in self.prompts]
+        prompts = [prompt.to_json() for prompt in self.prompts]
         stat = self.scan.stat()
         about = [str(self.scan), stat.st_size, stat.st_mtime_ns, self.frame, self.series, model]
         settings = {name: str(value) for name, value in self.settings.items() if name != "session"}
@@ -104,8 +104,8 @@ def track_volume_file(
                 session.checkpoint()
             axes = {axis for number in session.objects for axis, _ in session.prompts(number)}
             total, seen = sum(scan.shape[axis] for axis in axes), set[tuple[int, int]]()
-            for one in session.propagate():
-                seen.add((one.axis, one.index))
+            for tracked in session.propagate():
+                seen.add((tracked.axis, tracked.index))
                 if progress is not None:
                     progress(len(seen), total)
             labels = session.labels(job.names)
@@ -140,17 +140,17 @@ def depth_text(millimeters: float) -> str:
 
 def _summary_lines(session: VolumeSession, labels: Volume) -> list[str]:
     """Messages about each object, and the slices to review."""
-    measured = {one.label: one for one in measure_labels(labels)}
+    measured = {measure.label: measure for measure in measure_labels(labels)}
     notes = []
     for number in session.objects:
         name = labels.names.get(number, f"object {number}")
         if number not in measured:
             notes.append(f"{name}: nothing found")
             continue
-        one, depth = measured[number], labels.spacing[0]
+        measure, depth = measured[number], labels.spacing[0]
         z = (labels.array == number).any(axis=(1, 2)).nonzero()[0]
         notes.append(
-            f"{name}: {volume_text(one.volume_ml)}, z slices {z[0]} to {z[-1]} "
+            f"{name}: {volume_text(measure.volume_ml)}, z slices {z[0]} to {z[-1]} "
             f"({depth_text(len(z) * depth)})"
         )
         if ends := session.ends(number):

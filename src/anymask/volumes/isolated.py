@@ -43,7 +43,7 @@ _MORE_MEMORY = 1 << 29  # additional memory limit besides voxels and libraries, 
 _RESULT, _VOXELS, _HEADERS = "result.json", "voxels", "headers"
 _PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
 _ERROR_TYPES: dict[str, type[AnymaskError]] = {
-    one.__name__: one for one in (MissingExtra, LimitError, InputError, DataError, AnymaskError)
+    cls.__name__: cls for cls in (MissingExtra, LimitError, InputError, DataError, AnymaskError)
 }
 
 
@@ -173,7 +173,7 @@ def main() -> None:
         )
         result = {"kind": "LimitError", "message": message, "number": 0}
     except AnymaskError as error:
-        kind = next(name for name, one in _ERROR_TYPES.items() if isinstance(error, one))
+        kind = next(name for name, cls in _ERROR_TYPES.items() if isinstance(error, cls))
         result = {"kind": kind, "message": str(error), "number": getattr(error, "size", 0)}
     except OSError as error:
         result = {"kind": "OSError", "message": error.strerror or str(error), "number": error.errno}

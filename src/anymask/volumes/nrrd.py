@@ -62,19 +62,19 @@ def sibling(path: Path, name: str, detached: bool) -> Path:
             f"{path.name!r} stores its voxels in another file, which is not supported "
             "here. Save it as one file, for example as .nrrd or .nii.gz."
         )
-    folder, found = path.parent.resolve(), (path.parent / name).resolve()
+    folder, file = path.parent.resolve(), (path.parent / name).resolve()
     parts = PureWindowsPath(name)  # handles both slashes, and drives
-    if parts.anchor or ".." in parts.parts or not found.is_relative_to(folder):
+    if parts.anchor or ".." in parts.parts or not file.is_relative_to(folder):
         raise InputError(
             f"{path.name!r} refers to the file {name[:200]!r}. Only files in the folder of "
             f"{path.name!r} are read. Move both into one folder, or save them as one file."
         )
-    if not found.is_file():
+    if not file.is_file():
         raise DataError(
             f"{path.name!r} refers to the file {name[:200]!r}, which does not exist. Copy "
             "both files into one folder."
         )
-    return found
+    return file
 
 
 def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
@@ -108,7 +108,7 @@ def read_nrrd(path: Path, frame: int | None, detached: bool) -> Volume:
     affine = np.diag([*_TO_RAS[space], 1.0, 1.0]) @ affine
     axes = (spatial[2], spatial[1], spatial[0])
     with path.open("rb") as file:
-        lines = [one.decode("utf-8", "replace").strip() for one in takewhile(bytes.strip, file)]
+        lines = [line.decode("utf-8", "replace").strip() for line in takewhile(bytes.strip, file)]
     pairs = dict(line.split(":=", 1) for line in lines if ":=" in line)
     if "Segment0_ID" in pairs:
         labels, names, colors = _read_segments(np.asarray(data), axes, pairs)
@@ -206,14 +206,14 @@ def _unpacked(path: Path, stream: Any, size: int, skipped: int) -> NDArray[np.ui
     if skipped > 0:
         stream.read(skipped)
     flat = np.empty(size + before, np.uint8)
-    found = read_into(stream, flat.data)
-    if found < size or stream.read(1):  # reading to the end also verifies the checksum
-        more = "more" if found >= size else f"{found} bytes"
+    length = read_into(stream, flat.data)
+    if length < size or stream.read(1):  # reading to the end also verifies the checksum
+        more = "more" if length >= size else f"{length} bytes"
         raise DataError(
             f"{path.name!r} unpacks to {more}, but its header declares {size} bytes of "
             "voxels. Copy it again."
         )
-    return flat[found - size : found]
+    return flat[length - size : length]
 
 
 def _read_segments(

@@ -199,13 +199,13 @@ def _read_tiff(path: Path, frame: int | None, detached: bool) -> Volume:
 
     with path.open("rb") as opened, open_tiff(opened) as file:
         others = _other_files(file.ome_metadata if file.is_ome else None, path)
-        found = None if others else _stack(file, path)
+        stack = None if others else _stack(file, path)
     for name in others:
         sibling(path, name, detached)
-    if found is None:  # stack in several files, as written by microscopes
+    if stack is None:  # stack in several files, as written by microscopes
         with tifffile.TiffFile(path) as file:
-            found = _stack(file, path)
-    axes, data, spacing = found
+            stack = _stack(file, path)
+    axes, data, spacing = stack
     if "S" in axes:
         raise InputError(
             f"{path.name!r} is a color image, not a scan: a scan has one value per voxel. "
@@ -233,7 +233,7 @@ def _other_files(xml: str | None, path: Path) -> list[str]:
     if not xml or "<!DOCTYPE" in xml:
         return []
     root = ET.fromstring(xml)
-    named = {str(one.text): one.get("FileName", "") for one in root.iterfind(".//{*}UUID")}
+    named = {str(node.text): node.get("FileName", "") for node in root.iterfind(".//{*}UUID")}
     own = root.get("UUID") or (min(named) if len(named) == 1 else None)
     return sorted(
         {name for uuid, name in named.items() if uuid != own and name and name != path.name}
@@ -302,10 +302,10 @@ def read_zarr(path: Path, frame: int | None) -> Volume:
             shift = shift + step["translation"]
     affine: Floats = np.eye(4)
     for row, name in enumerate("xyz"):
-        place = names.index(name)
-        known = axes[place].get("unit", "") if isinstance(axes[place], dict) else ""
+        index = names.index(name)
+        known = axes[index].get("unit", "") if isinstance(axes[index], dict) else ""
         unit = MILLIMETERS.get(known, 1.0)
-        affine[row, row], affine[row, 3] = scale[place] * unit, shift[place] * unit
+        affine[row, row], affine[row, 3] = scale[index] * unit, shift[index] * unit
     order = [names.index(name) for name in "zyx"]
     return Volume(select(source, order, frame, path), LPS_TO_RAS @ affine, source=str(path))
 
@@ -316,8 +316,8 @@ def _bounded_store(path: Path) -> Any:
 
     class Bounded(LocalStore):
         async def get(self, key: str, *more: Any, **named: Any) -> Any:
-            if (found := await super().get(key, *more, **named)) is not None:
-                data = found.to_bytes()
+            if (buffer := await super().get(key, *more, **named)) is not None:
+                data = buffer.to_bytes()
                 name = f"Chunk {key!r} of {path.name!r}"
                 most = volume_bytes() // MEMORY_DIVISOR
                 check_volume_bytes(zstd_bound(data), name, MEMORY_DIVISOR)
@@ -329,6 +329,6 @@ def _bounded_store(path: Path) -> Any:
                 with contextlib.suppress(Exception):  # the reader reports corrupted data
                     size = unpacked_size(data, most, make) if make else 0
                 check_volume_bytes(size, name, MEMORY_DIVISOR)
-            return found
+            return buffer
 
     return Bounded(path, read_only=True)

@@ -89,11 +89,11 @@ class Selected:
 
     def __getitem__(self, key: tuple[int | slice, ...], /) -> NDArray[Any]:
         """Read a part. Raises LimitError above the memory limit, DataError for a broken file."""
-        own: list[int | slice] = [0] * len(self.source.shape)
+        indices: list[int | slice] = [0] * len(self.source.shape)
         for axis, index in self.fixed.items():
-            own[axis] = index
+            indices[axis] = index
         for axis, part in zip(self.axes, key, strict=True):
-            own[axis] = part
+            indices[axis] = part
         if not isinstance(self.source, np.ndarray):
             sides = [
                 len(range(*part.indices(side))) if isinstance(part, slice) else 1
@@ -107,7 +107,7 @@ class Selected:
                     f"y, x), but the file contains at most {self.holds:.0f} bytes. Copy it again."
                 )
         with explain(self.path):
-            read = np.asarray(self.source[tuple(own)])
+            read = np.asarray(self.source[tuple(indices)])
         kept = [axis for axis, part in zip(self.axes, key, strict=True) if isinstance(part, slice)]
         return read.transpose(np.argsort(np.argsort(kept))) if kept else read
 
@@ -124,13 +124,13 @@ def select(
             f"{path.name!r} contains {count} volumes (times or channels). Select one with "
             f"--frame N (in Python frame=N), N from 0 to {count - 1}."
         )
-    chosen = frame or 0
-    if not 0 <= chosen < count:
+    index = frame or 0
+    if not 0 <= index < count:
         raise InputError(
             f"Volume {frame} is out of range: {path.name!r} contains {count} (times or "
             f"channels). --frame (in Python frame=) accepts 0 to {count - 1}."
         )
-    indices = np.unravel_index(chosen, [shape[axis] for axis in others]) if others else ()
+    indices = np.unravel_index(index, [shape[axis] for axis in others]) if others else ()
     z, y, x = axes
     fixed = dict(zip(others, map(int, indices), strict=True))
     return Selected(source, (z, y, x), fixed, path, holds)

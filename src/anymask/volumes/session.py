@@ -93,8 +93,8 @@ def fill_slices(
             if 1 < last - first <= MAX_FILLED_GAP + 1:
                 requested[first + 1 : last] = True
     for index in np.flatnonzero(requested):
-        place = int(np.searchsorted(known, index))
-        before, after = int(known[place - 1]), int(known[place])
+        position = int(np.searchsorted(known, index))
+        before, after = int(known[position - 1]), int(known[position])
         part = (index - before) / (after - before)
         stack[index] = mix_masks(stack[before], stack[after], float(part))
     return stack
@@ -164,27 +164,27 @@ class AxisTracks:
         """Prompted slices of each track of an object."""
         (number,) = read_whole(id=number)
         tracks = [track for track in self.video.objects if track % TRACK_STEP == number]
-        return {track: own for track in tracks if (own := self.video.prompts(track))}
+        return {track: prompts for track in tracks if (prompts := self.video.prompts(track))}
 
     def prompts(self, number: int) -> list[int]:
         """Prompted slices of an object."""
-        return sorted({index for own in self.tracks(number).values() for index in own})
+        return sorted({index for prompts in self.tracks(number).values() for index in prompts})
 
     def track_at(self, number: int, index: int) -> int:
         """Number of the object's track with a prompt on a slice, or an unused number."""
         tracks = self.tracks(number)
         new = max(tracks, default=number) + TRACK_STEP
-        return next((track for track, own in tracks.items() if index in own), new)
+        return next((track for track, prompts in tracks.items() if index in prompts), new)
 
     def slices(self, number: int) -> list[int]:
         """Slices with masks of an object."""
         known = [self.video.frame_ranges(track) for track in self.tracks(number)]
-        return sorted({i for one in known for first, last in one for i in range(first, last + 1)})
+        return sorted({i for runs in known for first, last in runs for i in range(first, last + 1)})
 
     def result(self, index: int) -> dict[int, ObjectMask]:
         """Shown masks of a slice, by object number."""
-        found = ((number, self.shown(number, [index])) for number in self.objects)
-        return {number: one.mask for number, shown in found for _, one in shown}
+        objects = ((number, self.shown(number, [index])) for number in self.objects)
+        return {number: best.mask for number, shown in objects for _, best in shown}
 
     def shown(
         self, number: int, indices: Iterable[int] | None = None
@@ -204,7 +204,7 @@ class AxisTracks:
 
     def _known(self, tracks: dict[int, list[int]]) -> dict[int, dict[int, float]]:
         """Confidence of each track on the prompted slices of all."""
-        owners = {index: owner for owner, own in tracks.items() for index in own}
+        owners = {index: owner for owner, prompts in tracks.items() for index in prompts}
         masks = {index: self.video.result(index).objects for index in owners}
         quality = [masks[index][owner].quality for index, owner in owners.items()]
         trust = np.interp(quality, (UNTRUSTED_IOU, TRUSTED_IOU), (MIN_TRUST, 1.0))
@@ -283,7 +283,7 @@ class TrackedSlice:
     @property
     def masks(self) -> dict[int, BoolArray]:
         """Decoded masks (H, W) by object number, computed on each access."""
-        return {number: one.mask for number, one in self.objects.items()}
+        return {number: mask.mask for number, mask in self.objects.items()}
 
 
 @brief
@@ -364,7 +364,7 @@ class VolumeSession:
     @property
     def objects(self) -> list[int]:
         """Numbers of all objects."""
-        return sorted({number for one in self._axes.values() for number in one.objects})
+        return sorted({number for tracks in self._axes.values() for number in tracks.objects})
 
     def add(
         self,
@@ -405,13 +405,13 @@ class VolumeSession:
         corrects = not any(prompt.get(name) is not None for name in ("mask", "box", "lasso"))
         new = slice not in tracks.prompts(id)
         if not new and corrects and prompt.get("replace") and len(self.prompts(id)) > 1:
-            given: Any = {name: one for name, one in prompt.items() if name != "replace"}
+            given: Any = {name: value for name, value in prompt.items() if name != "replace"}
             Prompt.of(**given)  # an invalid one changes nothing
             self.remove_prompts(id, slice, axis)
             new = True
         if exists and new and corrects:
-            one = tracks.result(slice).get(id)  # else from the other axes
-            known = np.take(self.mask(id), slice, axis=axis) if one is None else one.mask
+            mask = tracks.result(slice).get(id)  # else from the other axes
+            known = np.take(self.mask(id), slice, axis=axis) if mask is None else mask.mask
             prompt["mask"] = known if known.any() else None
         return tracks.video.add(slice, tracks.track_at(id, slice), **prompt)
 
@@ -428,13 +428,15 @@ class VolumeSession:
 
     def remove(self, id: int) -> None:  # noqa: A002
         """Delete an object. Other objects do not change."""
-        for one in self._axes.values():
-            for track in one.tracks(id):
-                one.video.remove(track)
+        for tracks in self._axes.values():
+            for track in tracks.tracks(id):
+                tracks.video.remove(track)
 
     def prompts(self, id: int) -> list[tuple[int, int]]:  # noqa: A002
         """Prompted slices of an object, as (axis, slice)."""
-        return [(axis, i) for axis, one in sorted(self._axes.items()) for i in one.prompts(id)]
+        return [
+            (axis, i) for axis, tracks in sorted(self._axes.items()) for i in tracks.prompts(id)
+        ]
 
     def propagate(self, direction: Direction = "both") -> Iterator[TrackedSlice]:
         """Track the objects from slice to slice, along each axis with prompts.
@@ -453,7 +455,7 @@ class VolumeSession:
             raise InputError(
                 f'Invalid direction {direction!r}. Use "forward", "backward" or "both".'
             )
-        prompted = [axis for axis, one in sorted(self._axes.items()) if one.objects]
+        prompted = [axis for axis, tracks in sorted(self._axes.items()) if tracks.objects]
         if not prompted:
             raise InputError(
                 "No object has a prompt yet. Add one first: session.add(40, box=(x0, y0, x1, y1))"
@@ -482,8 +484,8 @@ class VolumeSession:
         for frame in video.propagate("backward" if backward else "forward"):
             yield self.slice(frame.index, axis)
             for number in absent:
-                one = frame.objects.get(number)
-                absent[number] = absent[number] + 1 if one is None or not one.area else 0
+                mask = frame.objects.get(number)
+                absent[number] = absent[number] + 1 if mask is None or not mask.area else 0
             ahead = any(i < frame.index if backward else i > frame.index for i in prompted)
             if self.settings.stop and not ahead and min(absent.values()) >= END_SLICES:
                 return
@@ -497,35 +499,35 @@ class VolumeSession:
     def slice_ranges(self, id: int) -> list[tuple[int, int, int]]:  # noqa: A002
         """Slice ranges with masks of an object, as (axis, first, last)."""
         (id,) = read_whole(id=id)  # noqa: A001
-        found = list[tuple[int, int, int]]()
-        for axis, one in sorted(self._axes.items()):
-            slices = np.array(one.slices(id), int)
+        ranges = list[tuple[int, int, int]]()
+        for axis, tracks in sorted(self._axes.items()):
+            slices = np.array(tracks.slices(id), int)
             runs = np.split(slices, np.flatnonzero(np.diff(slices) > 1) + 1)
-            found += [(axis, int(run[0]), int(run[-1])) for run in runs if run.size]
-        return found
+            ranges += [(axis, int(run[0]), int(run[-1])) for run in runs if run.size]
+        return ranges
 
     def ends(self, id: int) -> list[str]:  # noqa: A002
         """Detected ends of an object with reasons, such as "z 2 (z 1: no mask was found)".
 
         Directions in which the object reaches the last slice are omitted. Empty with `stop=False`.
         """
-        found = []
-        for axis, one in sorted(self._axes.items()):
-            tracks = [shown.track for _, shown in one.shown(id)]
-            for track, backward, step in ((tracks[:1], True, 1), (tracks[-1:], False, -1)):
-                state = one.video.state_of(*track, backward=backward) if track else None
+        ends = []
+        for axis, tracks in sorted(self._axes.items()):
+            numbers = [shown.track for _, shown in tracks.shown(id)]
+            for track, backward, step in ((numbers[:1], True, 1), (numbers[-1:], False, -1)):
+                state = tracks.video.state_of(*track, backward=backward) if track else None
                 if isinstance(state, SliceState) and (first := state.past.first) is not None:
                     last, name = first.slice + step, AXIS_LETTERS[axis]
-                    found.append(f"{name} {last} ({name} {first.slice}: {first.describe()})")
-        return found
+                    ends.append(f"{name} {last} ({name} {first.slice}: {first.describe()})")
+        return ends
 
     def slices_to_review(self) -> list[tuple[int, int, int, tuple[str, ...]]]:
         """Low-confidence masks to review, as (axis, slice, object, doubts)."""
         return sorted(
             (axis, index, number, shown.mask.doubts)
-            for axis, one in self._axes.items()
-            for number in one.objects
-            for index, shown in one.shown(number)
+            for axis, tracks in self._axes.items()
+            for number in tracks.objects
+            for index, shown in tracks.shown(number)
             if shown.mask.doubts and shown.mask.area
         )
 
@@ -535,7 +537,7 @@ class VolumeSession:
         Raises:
             InputError: The object does not exist.
         """
-        prompted = {axis: one for axis, one in self._axes.items() if id in one.objects}
+        prompted = {axis: tracks for axis, tracks in self._axes.items() if id in tracks.objects}
         if not prompted:
             raise InputError(f"Unknown object {id!r}. This session has the objects {self.objects}.")
         joined = np.zeros(self.volume.shape, np.bool_)
@@ -554,7 +556,7 @@ class VolumeSession:
             fill_slices(stack, drawn, unsure, self.settings.fill)
             slices = np.arange(len(stack))
             away = np.abs(slices[:, None] - np.array(prompts)).min(axis=1)
-            sides = [-1 if place == axis else 1 for place in range(3)]
+            sides = [-1 if index == axis else 1 for index in range(3)]
             distance = np.asarray(away * self.volume.spacing[axis], np.float32).reshape(sides)
             np.copyto(joined, mask, where=distance < nearest)
             nearest = np.minimum(nearest, distance)
@@ -576,8 +578,8 @@ class VolumeSession:
 
     def _size(self, number: int) -> int:
         """Total area of an object on all tracked slices, in pixels."""
-        shown = (found for one in self._axes.values() for found in one.shown(number))
-        return sum(one.mask.area for _, one in shown)
+        shown = (pair for tracks in self._axes.values() for pair in tracks.shown(number))
+        return sum(best.mask.area for _, best in shown)
 
     def measure(self, names: Mapping[int, str] | None = None) -> list[LabelMeasure]:
         """Measure the objects in mm, mm2 and ml. See `measure_labels`."""
@@ -589,8 +591,8 @@ class VolumeSession:
 
     def checkpoint(self) -> None:
         """Write results to the session file."""
-        for one in self._axes.values():
-            one.video.checkpoint()
+        for tracks in self._axes.values():
+            tracks.video.checkpoint()
 
     def metadata(self, name: str, value: str | None = None) -> str | None:
         """Return a stored note of the session. `value` sets it first."""
@@ -598,8 +600,8 @@ class VolumeSession:
 
     def close(self) -> None:
         """Write all results and release the scan."""
-        for one in self._axes.values():
-            one.video.close()
+        for tracks in self._axes.values():
+            tracks.video.close()
         self._axes.clear()
         self._closed = True
 
@@ -642,7 +644,7 @@ def usual_window(volume: Volume) -> Window:
     """Window (level, width) from the 0.5th to the 99.5th percentile of sampled slices."""
     count = volume.shape[0]
     some = np.unique(np.linspace(0, count - 1, min(count, WINDOW_SLICES)).round().astype(int))
-    pixels = np.concatenate([volume.slice(int(one))[::2, ::2].ravel() for one in some])
+    pixels = np.concatenate([volume.slice(int(index))[::2, ::2].ravel() for index in some])
     finite = pixels[np.isfinite(pixels)].astype(np.float64)
     low, high = np.percentile(finite, (0.5, 99.5)) if finite.size else (0.0, 1.0)
     return float(low + high) / 2, max(float(high - low), 1e-6)

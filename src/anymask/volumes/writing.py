@@ -90,7 +90,7 @@ def check_label_path(path: str | Path) -> None:
     Raises InputError if it is not supported, MissingExtra if its package is not installed.
     """
     name = Path(path).name
-    fitting = [one for end, one in _LABEL_FORMATS.items() if name.lower().endswith(end)]
+    fitting = [entry for end, entry in _LABEL_FORMATS.items() if name.lower().endswith(end)]
     if not fitting:
         raise InputError(
             f"Unsupported label file {name!r}. Use a name that ends in {', '.join(_LABEL_FORMATS)}."

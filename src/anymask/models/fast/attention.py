@@ -125,10 +125,10 @@ def _in_turn(x: Tensor, layer: nn.Module, activation: Activation | None) -> Tens
 
 def _is_bare(layer: nn.Linear | nn.Conv2d) -> bool:
     """Whether it is a plain layer without hooks."""
-    own = type(layer) in (nn.Linear, nn.Conv2d)
+    plain = type(layer) in (nn.Linear, nn.Conv2d)
     if isinstance(layer, nn.Conv2d):
-        own = own and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return own and not (layer._forward_hooks or layer._forward_pre_hooks)
+        plain = plain and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return plain and not (layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def _is_large(x: Tensor) -> bool:
@@ -247,10 +247,10 @@ def _mean(q: Tensor, k: Tensor, values: Tensor, extra: Tensor | None) -> Tensor:
         weights = times_transposed(q, keys).float()
         if extra is not None:
             weights.add_(extra[start : start + KEY_BLOCK])
-        seen = torch.maximum(largest, weights.amax(dim=1, keepdim=True))
-        faded = (largest - seen).exp2_()
-        weights.sub_(seen).exp2_()
+        highest = torch.maximum(largest, weights.amax(dim=1, keepdim=True))
+        faded = (largest - highest).exp2_()
+        weights.sub_(highest).exp2_()
         total.mul_(faded).add_(weights.sum(dim=1, keepdim=True))
         sums.mul_(faded).add_(times_transposed(weights.to(q.dtype), some.t()))
-        largest = seen
+        largest = highest
     return sums / total

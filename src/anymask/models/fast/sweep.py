@@ -313,8 +313,8 @@ class TokenReader:
             of_rows.append(taken @ view.shares[row].t())  # (R, S)
             taken.mul_(view.scale[row])
             of_image.append(torch.bmm(with_heads(taken, heads), self.values))  # (H, T, D)
-        seen = torch.stack(of_rows).float() @ view.rows + constant  # (N, R, C)
-        by_rows = multiply_head_by_head(seen.unflatten(1, (heads, -1)), self.back)
+        added = torch.stack(of_rows).float() @ view.rows + constant  # (N, R, C)
+        by_rows = multiply_head_by_head(added.unflatten(1, (heads, -1)), self.back)
         read = torch.stack(of_image).float() + by_rows.unflatten(1, (heads, -1))
         merged = read.transpose(1, 2).flatten(2) + attention.v_proj.bias
         return attention.out_proj(merged.to(tokens.dtype))

@@ -112,7 +112,7 @@ class SweepPart(nn.Module):
         """Additions of tokens to the image: (H * D, C) of each layer after it, of the first layer
         after the second, and the constant (C,) added to all places after the second."""
         first, second = (
-            one.cross_attn_image_to_token.out_proj for one in (self.first, self.second)
+            layer.cross_attn_image_to_token.out_proj for layer in (self.first, self.second)
         )
         carry = center_rows(first.weight.t())
         after = center_rows(carry * self.first.norm4.weight)
@@ -157,8 +157,8 @@ class SweepImage(SweepPart):
         image, places = image * norm.weight[:, None], grid + norm.bias[:, None]
 
         work |= self._attended("final", self.final, image, places)
-        found = tuple(work[name] for name in ImageWork._fields)
-        return (*found, image.t() @ as_linear(self.widen)[0], *_by_place(fine))
+        outputs = tuple(work[name] for name in ImageWork._fields)
+        return (*outputs, image.t() @ as_linear(self.widen)[0], *_by_place(fine))
 
     def _attended(
         self, name: str, attention: DownscaledAttention, image: Tensor, places: Tensor
@@ -222,10 +222,10 @@ class SweepClicks(SweepPart):
         quality = quality.sigmoid() if config.quality == "sigmoid" else quality
         heads = self.decoder.output_hypernetworks_mlps
         weights = torch.stack([head(tokens[:, 1 + i]) for i, head in enumerate(heads)], dim=1)
-        found = [quality, weights, torch.cat(added, dim=1) @ as_linear(self.widen)[0]]
+        outputs = [quality, weights, torch.cat(added, dim=1) @ as_linear(self.widen)[0]]
         for (first, r1), (second, r2) in zip(before, after, strict=True):
-            found += [r1 * r2, r2, first, second]
-        return tuple(found)
+            outputs += [r1 * r2, r2, first, second]
+        return tuple(outputs)
 
     def _first_layer(
         self, start: Tensor, work: ImageWork
@@ -237,9 +237,9 @@ class SweepClicks(SweepPart):
         query = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
         # The image is still the same for all prompts: one product for all tokens.
         together = query.transpose(0, 1).flatten(1, 2)
-        seen = torch.softmax(together @ work.keys, -1) @ work.values.transpose(1, 2)
-        seen = seen.unflatten(1, (len(start), -1)).transpose(0, 1)
-        tokens = layer.norm2(tokens + read.out_proj(_merge(seen)))
+        attended = torch.softmax(together @ work.keys, -1) @ work.values.transpose(1, 2)
+        attended = attended.unflatten(1, (len(start), -1)).transpose(0, 1)
+        tokens = layer.norm2(tokens + read.out_proj(_merge(attended)))
         tokens = layer.norm3(tokens + layer.mlp(tokens))
         keys, values = (
             self._by_head(tell.k_proj(tokens + start)),
@@ -278,8 +278,8 @@ class SweepClicks(SweepPart):
             taken = torch.softmax(scores, -1) * scale
             of_image.append(self._take(taken, work.read_values))
             of_shares.append(taken @ shares.t())
-        seen = torch.stack(of_shares) @ rows + self.first.norm4.bias
-        tokens = layer.norm2(tokens + self._read(read, torch.stack(of_image), seen))
+        added = torch.stack(of_shares) @ rows + self.first.norm4.bias
+        tokens = layer.norm2(tokens + self._read(read, torch.stack(of_image), added))
         tokens = layer.norm3(tokens + layer.mlp(tokens))
 
         keys = self._by_head(scale_query(tell.k_proj(tokens + start), self.heads))
@@ -316,7 +316,7 @@ class SweepClicks(SweepPart):
         read = self.final
         query = self._by_head(scale_query(read.q_proj(tokens + start), self.heads))
         wide = self._times(query, read.k_proj.weight)
-        of_1, of_2 = (wide @ one.transpose(1, 2) for one in rows)
+        of_1, of_2 = (wide @ part.transpose(1, 2) for part in rows)
         of_image, of_1st, of_2nd = [], [], []
         for n, ((first, r1), (second, r2)) in enumerate(zip(*views, strict=True)):
             scores = torch.addmm((query[n] @ work.final_image).flatten(0, 1), of_1[n], first)
@@ -327,9 +327,9 @@ class SweepClicks(SweepPart):
             taken = taken * r1
             of_1st.append(taken @ first.t())
             of_image.append(self._take(taken, work.final_values))
-        seen = torch.stack(of_1st) @ rows[0] + torch.stack(of_2nd) @ rows[1]
-        seen = seen + self.second.norm4.bias
-        tokens = tokens + self._read(read, torch.stack(of_image), seen)
+        sums = torch.stack(of_1st) @ rows[0] + torch.stack(of_2nd) @ rows[1]
+        sums = sums + self.second.norm4.bias
+        tokens = tokens + self._read(read, torch.stack(of_image), sums)
         return self.decoder.transformer.norm_final_attn(tokens)
 
     def _read(self, attention: DownscaledAttention, of_image: Tensor, seen: Tensor) -> Tensor:

@@ -154,10 +154,10 @@ def close_up(
         round((at - start) * side / length)
         for at, start in zip(inside, (left, top, left, top), strict=True)
     ]
-    seen = CloseUp(np.full((side, side, 3), BEYOND, np.uint8), np.zeros((side, side), np.uint8))
+    crop = CloseUp(np.full((side, side, 3), BEYOND, np.uint8), np.zeros((side, side), np.uint8))
     size = (max(1, edges[2] - edges[0]), max(1, edges[3] - edges[1]))
     shrinks = length > side
-    for target, source in ((seen.image, part), (seen.mask, mask)):
+    for target, source in ((crop.image, part), (crop.mask, mask)):
         drawn = cv2.resize(
             np.ascontiguousarray(source),
             size,
@@ -165,7 +165,7 @@ def close_up(
         )
         rows, columns = (slice(at, at + n) for at, n in zip(edges[1::-1], size[::-1], strict=True))
         target[rows, columns] = drawn[: side - rows.start, : side - columns.start]
-    return seen
+    return crop
 
 
 def _part(image: UintImage, inside: Window, hw: tuple[int, int]) -> UintImage:

@@ -282,8 +282,8 @@ class MemoryBank:
 def group_alike(selections: Sequence[MemorySelection]) -> list[list[int]]:
     """Indices of selections that can be batched, by layout."""
     groups: dict[Any, list[int]] = {}
-    for place, selection in enumerate(selections):
-        groups.setdefault(selection.layout, []).append(place)
+    for index, selection in enumerate(selections):
+        groups.setdefault(selection.layout, []).append(index)
     return list(groups.values())
 
 
@@ -301,8 +301,8 @@ def _read(
         passed = {f: memory for f, memory in others.items() if at.age(f) > 0}
         newest = _newest(passed, at, settings.frames - 1)
         return [(steps, others[newest[steps - 1]]) for steps in places if steps <= len(newest)]
-    found = ((steps, others.get(_stepped(at, steps, settings.stride))) for steps in places)
-    return [(steps, memory) for steps, memory in found if memory is not None]
+    memories = ((steps, others.get(_stepped(at, steps, settings.stride))) for steps in places)
+    return [(steps, memory) for steps, memory in memories if memory is not None]
 
 
 def _newest(memories: dict[int, Memory], at: VideoMoment, count: int) -> list[int]:

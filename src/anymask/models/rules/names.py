@@ -68,12 +68,12 @@ class NameTable:
         own = own or {}
         known = {label: self._place(label) for label in labels if label not in own}
         vectors = [own[label] if label in own else self.vectors[known[label]] for label in labels]
-        chosen = np.array(list(known.values()), np.int64)
-        others = np.setdiff1d(np.flatnonzero(self.learned), chosen)
+        rows = np.array(list(known.values()), np.int64)
+        others = np.setdiff1d(np.flatnonzero(self.learned), rows)
         if len(others):
             rivals = self.vectors[others]
             others = np.delete(
-                others, [int((rivals @ own[one]).argmax()) for one in labels if one in own]
+                others, [int((rivals @ own[label]).argmax()) for label in labels if label in own]
             )
         return ChosenNames(tuple(labels), np.stack(vectors), self.scale, self.vectors[others])
 
@@ -84,13 +84,13 @@ class NameTable:
     def near(self, name: str) -> list[str]:
         """Similar known names: by edit distance, then trained ones first, then by frequency."""
         word = plain_word(name)
-        known = difflib.get_close_matches(word, self.also, max(len(self.also), 1), LIKENESS)
+        matches = difflib.get_close_matches(word, self.also, max(len(self.also), 1), LIKENESS)
 
         def unlikeliness(other: str) -> tuple[int, bool, int]:
-            place = self.also[other]
-            return edit_distance(word, other), not self.learned[place], place
+            index = self.also[other]
+            return edit_distance(word, other), not self.learned[index], index
 
-        return sorted(known, key=unlikeliness)[:MAX_SUGGESTIONS]
+        return sorted(matches, key=unlikeliness)[:MAX_SUGGESTIONS]
 
     def _place(self, label: str) -> int:
         if self.knows(label):

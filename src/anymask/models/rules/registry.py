@@ -202,18 +202,20 @@ def group_prompts(
     """Batches of prompts with the same number of points, at most `most` each, with indices."""
     tokens = [_tokens(prompt, geometry, spec) for prompt in prompts]
     places: dict[tuple[int, ...], list[int]] = {}
-    for place, (coords, _) in enumerate(tokens):
-        vectors = prompts[place].embedding
+    for index, (coords, _) in enumerate(tokens):
+        vectors = prompts[index].embedding
         shape = () if vectors is None else vectors.shape
-        places.setdefault((len(coords), *shape), []).append(place)
+        places.setdefault((len(coords), *shape), []).append(index)
     for same in places.values():
         for start in range(0, len(same), most):
             batch = same[start : start + most]
-            masks, has_mask = _masks([prompts[place] for place in batch], geometry, spec)
-            coords = np.stack([tokens[place][0] for place in batch])
-            labels = np.stack([tokens[place][1] for place in batch])
-            given = [one for place in batch if (one := prompts[place].embedding) is not None]
-            vectors = np.stack(given) if given else None
+            masks, has_mask = _masks([prompts[index] for index in batch], geometry, spec)
+            coords = np.stack([tokens[index][0] for index in batch])
+            labels = np.stack([tokens[index][1] for index in batch])
+            embeddings = [
+                vector for index in batch if (vector := prompts[index].embedding) is not None
+            ]
+            vectors = np.stack(embeddings) if embeddings else None
             yield batch, ModelPrompts(coords, labels, masks, has_mask, vectors)
 
 
@@ -243,10 +245,10 @@ def _masks(
 ) -> tuple[FloatArray, FloatArray]:  # -> (N, 1, m, m), (N,)
     masks = np.zeros((len(prompts), 1, spec.mask_side, spec.mask_side), np.float32)
     has_mask = np.zeros(len(prompts), np.float32)
-    for place, prompt in enumerate(prompts):
+    for index, prompt in enumerate(prompts):
         if prompt.mask is not None:
-            masks[place] = mask_to_model(prompt.mask, geometry, spec.mask_side)
-            has_mask[place] = 1
+            masks[index] = mask_to_model(prompt.mask, geometry, spec.mask_side)
+            has_mask[index] = 1
     return masks, has_mask
 
 
@@ -427,8 +429,8 @@ def default_model(weights: object = None) -> str:
     `DEFAULT_VIDEO_MODEL`: the memory network was trained with it, and it is the default of
     training.
     """
-    own = DEFAULT_IMAGE_MODEL if weights is None else DEFAULT_VIDEO_MODEL
-    return os.environ.get(MODEL_VARIABLE, "").strip() or own
+    default = DEFAULT_IMAGE_MODEL if weights is None else DEFAULT_VIDEO_MODEL
+    return os.environ.get(MODEL_VARIABLE, "").strip() or default
 
 
 def family_names() -> tuple[str, ...]:

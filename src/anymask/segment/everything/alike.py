@@ -49,14 +49,14 @@ def only_alike(image: UintImage, found: Sequence[Mask]) -> list[Mask]:
     if found and image.shape[:2] != found[0].rle.size:
         height, width = found[0].rle.size
         image = cv2.resize(image, (width, height)).astype(np.uint8)
-    small = [one for one in found if 0 < one.coverage <= MAX_OBJECT_SHARE]
+    small = [mask for mask in found if 0 < mask.coverage <= MAX_OBJECT_SHARE]
     learned = _learn(image, small) if len(small) >= MIN_KIND_MASKS else None
     if learned is None:
         return small or list(found)
     plane, diameter, members = learned
     pieces = _divide(_foreground(plane, diameter), diameter)
     area = math.pi * diameter**2 / 4
-    members = [one for one in members if MIN_RELATIVE_AREA <= one.area / area <= MAX_RELATIVE_AREA]
+    members = [m for m in members if MIN_RELATIVE_AREA <= m.area / area <= MAX_RELATIVE_AREA]
     objects = _pieces(pieces, MIN_RELATIVE_AREA * area)
     return _merge(members, _of_same_color(image, objects, members))
 
@@ -65,7 +65,7 @@ def _learn(image: UintImage, small: Sequence[Mask]) -> tuple[Plane, float, list[
     """Contrast of each pixel (about 0 in the background, 1 in objects of the most frequent kind),
     diameter of these objects in pixels, and their masks, or None without enough contrast."""
     colors = _smooth_colors(image)
-    differences = np.array([_difference(colors, one) for one in small])  # (N, C)
+    differences = np.array([_difference(colors, mask) for mask in small])  # (N, C)
     axis = np.linalg.svd(differences, full_matrices=False)[2][0]
     sides = differences @ axis
     axis = axis if np.count_nonzero(sides > 0) * 2 >= len(small) else -axis
@@ -73,15 +73,15 @@ def _learn(image: UintImage, small: Sequence[Mask]) -> tuple[Plane, float, list[
     usual = float(np.median(sides[sides > 0])) if (sides > 0).any() else 0.0
     if usual < 2:  # of 255: no visible contrast
         return None
-    members = [one for one, side in zip(small, sides, strict=True) if side > usual / 4]
+    members = [mask for mask, side in zip(small, sides, strict=True) if side > usual / 4]
     if len(members) < MIN_KIND_MASKS:
         return None
     plane = colors @ axis.astype(np.float32)
-    areas = [one.area for one in members if measure.measure_mask(one.rle).solidity >= MIN_SOLIDITY]
-    diameter = 2 * math.sqrt(float(np.median(areas or [one.area for one in members])) / math.pi)
+    areas = [m.area for m in members if measure.measure_mask(m.rle).solidity >= MIN_SOLIDITY]
+    diameter = 2 * math.sqrt(float(np.median(areas or [m.area for m in members])) / math.pi)
     covered = np.zeros(plane.shape, np.bool_)
-    for one in members:
-        crop, (left, top, right, bottom) = rle_crop(one.rle)
+    for mask in members:
+        crop, (left, top, right, bottom) = rle_crop(mask.rle)
         covered[top:bottom, left:right] |= crop
     plane = plane - _ground(plane, covered, diameter)
     inside = float(np.median(plane[covered]))
@@ -191,11 +191,11 @@ def _of_same_color(image: UintImage, pieces: Sequence[Mask], members: Sequence[M
     if not pieces or not members:
         return list(pieces)
     colors = _smooth_colors(image)
-    contrast = np.median([np.linalg.norm(_difference(colors, one)) for one in members])
-    known = np.array([_mean_color(colors, one) for one in members])
-    own = np.array([_mean_color(colors, one) for one in pieces])
+    contrast = np.median([np.linalg.norm(_difference(colors, mask)) for mask in members])
+    known = np.array([_mean_color(colors, mask) for mask in members])
+    own = np.array([_mean_color(colors, piece) for piece in pieces])
     near = np.linalg.norm(own[:, None] - known, axis=2).min(axis=1) <= FOREIGN * contrast
-    return [one for one, same in zip(pieces, near, strict=True) if same]
+    return [piece for piece, same in zip(pieces, near, strict=True) if same]
 
 
 def _mean_color(colors: NDArray[np.float32], one: Mask) -> Floats:  # (C,)
@@ -207,17 +207,17 @@ def _merge(members: Sequence[Mask], objects: Sequence[Mask]) -> list[Mask]:
     """One mask per object, best first: the model's mask of a piece, else the piece itself."""
     if not members:
         return list(objects)
-    overlap = rle_iou([one.rle for one in members], [one.rle for one in objects])
-    score = PIECE_SCORE * float(np.median([one.score for one in members]))
-    rank = [one.objectness for one in members if one.objectness is not None]
+    overlap = rle_iou([mask.rle for mask in members], [piece.rle for piece in objects])
+    score = PIECE_SCORE * float(np.median([mask.score for mask in members]))
+    rank = [mask.objectness for mask in members if mask.objectness is not None]
     objectness = PIECE_SCORE * float(np.median(rank)) if rank else None
     merged = []
-    for column, thing in enumerate(objects):
+    for column, piece in enumerate(objects):
         row = int(overlap[:, column].argmax())
         if overlap[row, column] >= PIECE_MATCH_IOU:
             merged.append(members[row])
         else:
-            merged.append(replace(thing, score=score, objectness=objectness))
+            merged.append(replace(piece, score=score, objectness=objectness))
     return sorted(merged, key=lambda one: -one.score)
 
 

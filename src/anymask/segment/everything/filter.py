@@ -87,11 +87,11 @@ def cut_mask(
 ) -> tuple[Rle, float] | None:  # (m, m)
     """Mask in the image and its stability, or None if that is too low."""
     middle, offset = view.threshold, settings.stability_score_offset
-    requested, place = settings.stability, view.geometry
-    large = place.image_hw[0] * place.image_hw[1] > _WORTH_BOUNDS * plane.size
-    if requested and large and stability_range(plane, place, middle, offset)[1] < requested:
+    requested, geometry = settings.stability, view.geometry
+    large = geometry.image_hw[0] * geometry.image_hw[1] > _WORTH_BOUNDS * plane.size
+    if requested and large and stability_range(plane, geometry, middle, offset)[1] < requested:
         return None
-    window, strips = window_strips(plane, place, middle - offset, view.canvas)
+    window, strips = window_strips(plane, geometry, middle - offset, view.canvas)
     mask = view.canvas.room((window.height, window.width), np.bool_)
     inner = outer = 0
     for top, strip in strips:
@@ -190,16 +190,16 @@ class ObjectnessWeights:
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> ObjectnessWeights:
         """Create from a family's table."""
-        return cls([TanhNetwork.of(one) for one in table["networks"]], float(table["least"]))
+        return cls([TanhNetwork.of(row) for row in table["networks"]], float(table["least"]))
 
     @property
     def mask_features(self) -> int:
         """Number of features F that the networks require."""
-        return max(len(one.into) for one in self.networks)
+        return max(len(network.into) for network in self.networks)
 
     def probabilities(self, mask_features: Floats) -> Floats:  # (n, F) -> (n,)
         """Objectness of each mask, 0..1."""
-        score = np.mean([one.scores(mask_features) for one in self.networks], axis=0)
+        score = np.mean([network.scores(mask_features) for network in self.networks], axis=0)
         return 1 / (1 + np.exp(-np.clip(score, -30, 30)))
 
 
@@ -302,8 +302,8 @@ class Objectness:
 def _shape_facts(planes: FloatArray, masks: BoolArray, quality: FloatArray) -> Floats:
     """Shape features (n, 10) in the order of `SHAPE_FEATURES`."""
     cells = masks.shape[1] * masks.shape[2]
-    found = np.zeros((len(masks), len(SHAPE_FEATURES)))
-    for row, plane, mask, number in zip(found, planes, masks, quality, strict=True):
+    facts = np.zeros((len(masks), len(SHAPE_FEATURES)))
+    for row, plane, mask, number in zip(facts, planes, masks, quality, strict=True):
         pixels = mask.view(np.uint8)
         area = max(int(np.count_nonzero(mask)), 1)
         inner, outer = (int(np.count_nonzero(plane > at)) for at in (UNSURE_LOGIT, -UNSURE_LOGIT))
@@ -326,7 +326,7 @@ def _shape_facts(planes: FloatArray, masks: BoolArray, quality: FloatArray) -> F
             parts[1:, cv2.CC_STAT_AREA].max(initial=1) / area,
             depth / np.sqrt(area),
         )
-    return found
+    return facts
 
 
 # Filters of the masks of an image.
@@ -397,16 +397,16 @@ def filter_masks(
         kept = refine(kept)
     if settings.granularity != "all":
         tree = part_tree([record.rle for record in kept])
-        wholes = {place.parent for place in tree}
+        wholes = {node.parent for node in tree}
         kept = [
             record
-            for index, (record, place) in enumerate(zip(kept, tree, strict=True))
-            if (place.parent is None if settings.granularity == "whole" else index not in wholes)
+            for index, (record, node) in enumerate(zip(kept, tree, strict=True))
+            if (node.parent is None if settings.granularity == "whole" else index not in wholes)
         ]
     if settings.layout == "tree":
         return Masks(kept).tree()
     if settings.layout == "partition":
-        return [one for one in Masks(kept).partition() if one.area >= settings.min_mask_area]
+        return [mask for mask in Masks(kept).partition() if mask.area >= settings.min_mask_area]
     return kept
 
 
@@ -459,7 +459,7 @@ def without_unlikely(records: Sequence[Mask], least: float = 0.0) -> list[Mask]:
     likely = {
         id(record) for record, product in zip(kept, left, strict=True) if product >= threshold
     }
-    return [one for one in records if one.objectness is None or id(one) in likely]
+    return [record for record in records if record.objectness is None or id(record) in likely]
 
 
 def best_of(records: Sequence[Mask]) -> list[Mask]:
@@ -482,5 +482,5 @@ def split_by_score(
         if (record.score > score or not score) and is_likely(record, objectness)
     ]
     shown = without_unlikely(without_contained(good, CONTAINED), objectness) or best_of(records)
-    rest = [record for record in records if not any(record is one for one in shown)]
+    rest = [record for record in records if not any(record is other for other in shown)]
     return shown, rest

@@ -107,12 +107,12 @@ class Saliency:
 
     def __init__(self, maps: Sequence[FloatArray], clicks: Floats, geometry: Geometry) -> None:
         places = points_to_model(clicks, geometry) / geometry.side
-        seen = [values_at(one, places) for one in maps[:GRID_MAPS]]
-        seen = seen or [np.zeros((len(clicks), 1), np.float32)]
-        for values in seen:
+        sampled = [values_at(features, places) for features in maps[:GRID_MAPS]]
+        sampled = sampled or [np.zeros((len(clicks), 1), np.float32)]
+        for values in sampled:
             values -= values.mean(0)
             values /= np.maximum(values.std(0), np.float32(1e-6))  # 0 for a constant channel
-        self._seen = [seen[min(index, len(seen) - 1)] for index in range(GRID_MAPS)]
+        self._seen = [sampled[min(index, len(sampled) - 1)] for index in range(GRID_MAPS)]
         self.unusual = np.stack([np.square(values).mean(1) for values in self._seen])
         self.new = np.full_like(self.unusual, np.inf)
 
@@ -177,10 +177,10 @@ class TanhNetwork:
 
     def scores(self, mask_features: Floats) -> Floats:  # (n, F) -> (n,)
         """Output for each row of features."""
-        found: Floats = (
+        output: Floats = (
             np.tanh(mask_features[:, : len(self.into)] @ self.into + self.bias) @ self.out
         )
-        return found + self.level
+        return output + self.level
 
 
 class ExpectedGain:
@@ -348,16 +348,16 @@ class Frontier:
         settings, view = self._settings, self._view
         step = view.geometry.side / len(plane)
         height, width = (max(1, round(side / step)) for side in view.geometry.input_hw)
-        seen, middle = plane[:height, :width], view.threshold
+        logits, middle = plane[:height, :width], view.threshold
         offset = settings.stability_score_offset
-        inner, outer = (int((seen > middle + step).sum()) for step in (offset, -offset))
+        inner, outer = (int((logits > middle + step).sum()) for step in (offset, -offset))
         value = _part(quality, settings.score)
         value *= _part(inner / max(outer, 1), settings.stability)
-        inside = seen > middle
+        inside = logits > middle
         cells = (self._places / step).astype(np.intp)
         on = inside[np.minimum(cells[:, 1], height - 1), np.minimum(cells[:, 0], width - 1)]
-        place = int(np.abs(self._clicks - click).sum(1).argmin())
-        return Observation(on, place, value, np.count_nonzero(inside) / inside.size)
+        index = int(np.abs(self._clicks - click).sum(1).argmin())
+        return Observation(on, index, value, np.count_nonzero(inside) / inside.size)
 
     def learn(self, observation: Observation) -> None:
         """Register the observation of a candidate."""
@@ -377,9 +377,9 @@ def adaptive_table(family: Family) -> Mapping[str, Any]:
     Those of the default model work for any model, because score and stability are relative to the
     settings; their use is logged.
     """
-    own: Mapping[str, Any] | None = family.tables.get("adaptive")
-    if own is not None:
-        return own
+    table: Mapping[str, Any] | None = family.tables.get("adaptive")
+    if table is not None:
+        return table
     LOG.info(
         "%s has no table for adaptive mode, so the table of %s selects the points. Exact mode "
         "uses all points of the grid.", family.spec.name, DEFAULT_VIDEO_MODEL,

@@ -59,10 +59,10 @@ class SearchLog:
         row, observations = self._known[key], []
         try:
             records = [Mask.from_sa1b(record) for record in row["records"]]
-            for one in row["lessons"]:
-                bits = np.frombuffer(base64.b64decode(one["on"]), np.uint8)
-                on = np.unpackbits(bits, count=int(one["count"])).astype(np.bool_)
-                about = int(one["place"]), float(one["value"]), float(one["area"])
+            for lesson in row["lessons"]:
+                bits = np.frombuffer(base64.b64decode(lesson["on"]), np.uint8)
+                on = np.unpackbits(bits, count=int(lesson["count"])).astype(np.bool_)
+                about = int(lesson["place"]), float(lesson["value"]), float(lesson["area"])
                 observations.append(Observation(on, *about))
         except (DataError, ValueError, LookupError, TypeError):
             return None

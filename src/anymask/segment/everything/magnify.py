@@ -60,7 +60,7 @@ def magnifying_side(
 
 def densest_window(image: UintImage, found: Sequence[Mask], side: int) -> UintImage:
     """The window of a grid that contains the clicks of most masks, inside the image."""
-    bins = np.array([one.points[0] for one in found]) // side
+    bins = np.array([mask.points[0] for mask in found]) // side
     places, counts = np.unique(bins.astype(int), axis=0, return_counts=True)
     last = np.subtract(image.shape[1::-1], side).clip(0)
     x, y = np.minimum(places[counts.argmax()] * side, last)
@@ -69,4 +69,4 @@ def densest_window(image: UintImage, found: Sequence[Mask], side: int) -> UintIm
 
 def median_diameter(found: Sequence[Mask]) -> float:
     """Median diameter of discs with the areas of masks, in pixels; 0 without masks."""
-    return 2 * float(np.sqrt(np.median([one.area for one in found]) / np.pi)) if found else 0.0
+    return 2 * float(np.sqrt(np.median([mask.area for mask in found]) / np.pi)) if found else 0.0

@@ -129,10 +129,10 @@ def find_instances(
     Raises ModelError if the model has no instance head.
     """
     read, every = require(runtime, runtime.instance_planes, "instance planes"), list[FloatArray]()
-    for turn, place in enumerate(places):
-        planes = read(place.encoder_output)
+    for turn, features in enumerate(places):
+        planes = read(features.encoder_output)
         side = planes.shape[-1]
-        rows, columns = place.geometry.filled_cells(side)
+        rows, columns = features.geometry.filled_cells(side)
         every.append(np.rot90(planes[:, :rows, :columns], -turn, (1, 2)))
     distances = Distances(*np.mean(every, axis=0))
     labels = separate(distances, field_rules(runtime.spec.name).seed)
@@ -141,7 +141,7 @@ def find_instances(
     # probability, so that the edge lies where the probability crosses `FOREGROUND`.
     p = np.clip(distances.foreground, 1e-4, 1 - 1e-4)
     logits = np.log(p / (1 - p)).astype(np.float32)
-    found: list[Mask] = []
+    masks: list[Mask] = []
     for number in range(1, int(labels.max(initial=0)) + 1):
         own = labels == number
         score = float(distances.foreground[own].mean()) * (1 - float(distances.center[own].min()))
@@ -161,8 +161,8 @@ def find_instances(
         middle = distances.center[own].argmin()
         x, y = float(xs[middle]) + 0.5, float(ys[middle]) + 0.5
         click = np.array([x / columns * image_hw[1], y / rows * image_hw[0]])
-        found += make_record(plane, score, click, view, settings)
-    return found
+        masks += make_record(plane, score, click, view, settings)
+    return masks
 
 
 def separate(distances: Distances, seed: float = 0.5) -> IntArray:  # -> (h, w)
@@ -241,38 +241,38 @@ def find_everything(
     grids = [settings.points(layer) for layer in layers]
     exact = settings.mode != "adaptive"
     most = (len(g) if exact else most_clicks(len(g)) for g in grids)
-    clock, found = ProgressCounter(progress, sum(most)), list[Mask]()
+    clock, kept = ProgressCounter(progress, sum(most)), list[Mask]()
     with ThreadPoolExecutor(CUTTERS, "anymask-cut") as cutters:
         for window, grid in zip(windows, grids, strict=True):
             if isinstance(features, Features):
-                places = [features]
+                embeddings = [features]
             else:
                 x0, y0, x1, y1 = window
                 turned = (np.rot90(features[y0:y1, x0:x1], turn) for turn in range(turns))
-                places = [encode_image(runtime, np.ascontiguousarray(one)) for one in turned]
-            place = places[0]
-            view = CropView(window, image_hw, place.geometry, spec.mask_threshold)
+                embeddings = [encode_image(runtime, np.ascontiguousarray(crop)) for crop in turned]
+            embedding = embeddings[0]
+            view = CropView(window, image_hw, embedding.geometry, spec.mask_threshold)
             if settings.mode == "instances":
-                masks = find_instances(runtime, places, view, settings)
+                masks = find_instances(runtime, embeddings, view, settings)
                 clock.add(len(grid))
             else:
                 sweep = open_sweep(
-                    runtime, place.encoder_output, place.geometry, settings.sweep_precision
+                    runtime, embedding.encoder_output, embedding.geometry, settings.sweep_precision
                 )
-                judge = None if exact else objectness_of(family, place, least)
-                scan = ViewDecoder(sweep, family, view, settings, place, cutters, log, judge)
-                masks = search_view(scan, grid.astype(np.float64) * place.image_hw[::-1], clock)
-            cut_off = boxes_at_crop_edge([one.box for one in masks], window, image_hw)
+                judge = None if exact else objectness_of(family, embedding, least)
+                scan = ViewDecoder(sweep, family, view, settings, embedding, cutters, log, judge)
+                masks = search_view(scan, grid.astype(np.float64) * embedding.image_hw[::-1], clock)
+            cut_off = boxes_at_crop_edge([record.box for record in masks], window, image_hw)
             whole = [record for record, cut in zip(masks, cut_off, strict=True) if not cut]
             if exact:
                 ranks = [record.rank for record in whole]
-                found += without_box_duplicates(whole, ranks, settings.box_nms_thresh)
+                kept += without_box_duplicates(whole, ranks, settings.box_nms_thresh)
             else:
-                found += without_duplicates(whole, settings.box_nms_thresh)
+                kept += without_duplicates(whole, settings.box_nms_thresh)
     if len(windows) > 1:
-        smallness = 1 / box_area([record.crop_box for record in found])
-        found = without_box_duplicates(found, smallness, settings.crop_nms_thresh)
-    return clean_small_regions(found, settings) if settings.min_mask_region_area > 0 else found
+        smallness = 1 / box_area([record.crop_box for record in kept])
+        kept = without_box_duplicates(kept, smallness, settings.crop_nms_thresh)
+    return clean_small_regions(kept, settings) if settings.min_mask_region_area > 0 else kept
 
 
 def check_clicks(spec: ModelSpec) -> None:
@@ -347,7 +347,7 @@ class ViewDecoder:
                 cut.append(self._cut(plane, score, click))
             elif good[row, mask]:
                 judged.append((plane, score, click))
-        records = [record for one in cut for record in one.result()]
+        records = [record for future in cut for record in future.result()]
         if self.judge is not None and judged:
             rows, places = np.nonzero(good)
             chosen = np.eye(good.shape[1], dtype=np.bool_)[places]
@@ -356,7 +356,7 @@ class ViewDecoder:
             likely = self.judge.above_threshold(probabilities)
             for n, future in [(n, self._cut(*judged[n])) for n in likely]:
                 records += [
-                    replace(one, objectness=float(probabilities[n])) for one in future.result()
+                    replace(mask, objectness=float(probabilities[n])) for mask in future.result()
                 ]
         return LoggedBatch(records, observations)
 
@@ -369,15 +369,15 @@ def search_view(scan: ViewDecoder, clicks: Floats, clock: ProgressCounter) -> li
     if scan.settings.mode == "exact":
         return _in_batches(scan, clicks, clock)
     weights = TanhNetwork.of(adaptive_table(scan.family))
-    maps = [one.values for one in scan.embedding.maps]
+    maps = [layer.values for layer in scan.embedding.maps]
     frontier = Frontier(clicks, scan.view, scan.settings, weights, maps)
     left = most_clicks(len(clicks))
-    found: list[Mask] = []
+    masks: list[Mask] = []
     while len(chosen := frontier.next()):
-        found += _in_batches(scan, clicks[chosen], clock, frontier)
+        masks += _in_batches(scan, clicks[chosen], clock, frontier)
         left -= len(chosen)
     clock.add(left)
-    return found
+    return masks
 
 
 def _in_batches(
@@ -385,12 +385,12 @@ def _in_batches(
 ) -> list[Mask]:
     """Masks of clicks (N, 2) that pass."""
     batch = scan.settings.batch(scan.sweep.bytes_per_prompt)
-    found: list[Mask] = []
+    masks: list[Mask] = []
     for start in range(0, len(clicks), batch):
         part = clicks[start : start + batch]
-        found += scan.decode(part, frontier)
+        masks += scan.decode(part, frontier)
         clock.add(len(part))
-    return found
+    return masks
 
 
 def grid_prompts(clicks: ArrayLike, geometry: Geometry, spec: ModelSpec) -> ModelPrompts:
@@ -434,10 +434,10 @@ class WindowScanner:
             return known.records
         area = int(self.settings.min_mask_region_area / scale**2)
         settings = replace(self.settings, min_mask_region_area=area)
-        found = find_everything(self.runtime, image, settings, progress, self.log)
+        masks = find_everything(self.runtime, image, settings, progress, self.log)
         if self.log is not None:
-            self.log.keep(key, LoggedBatch(found, []))
-        return found
+            self.log.keep(key, LoggedBatch(masks, []))
+        return masks
 
     def clicks(self, image: UintImage, clicks: Sequence[tuple[float, float]]) -> list[list[Mask]]:
         """Masks of each click that pass; an instance head returns all of its masks."""
@@ -518,18 +518,18 @@ def find_masks(
         search = partial(_search_magnified, runtime, image, features, (trained_side, side_if_empty))
     with choose_progress(progress, "everything") as tell:
         every = search(grid, log, tell, requested.min_objectness)
-        found = filter_masks(every, requested, refine, relative)
-        found = found or filter_masks(best_of(every), loose, refine)
-        if not found and (wider := wider_grid(grid, of_grid)):
-            found = filter_masks(best_of(search(wider, None, tell)), loose, refine)
-    if runtime.spec.classes and found:
+        masks = filter_masks(every, requested, refine, relative)
+        masks = masks or filter_masks(best_of(every), loose, refine)
+        if not masks and (wider := wider_grid(grid, of_grid)):
+            masks = filter_masks(best_of(search(wider, None, tell)), loose, refine)
+    if runtime.spec.classes and masks:
         from anymask.segment.labels import label_masks  # few models need it
 
         if features is None and image is not None:
             features = encode_image(runtime, image)
         assert features is not None
-        found = label_masks(runtime, features, found)
-    return found
+        masks = label_masks(runtime, features, masks)
+    return masks
 
 
 def _keep_dominant_kind(
@@ -585,14 +585,14 @@ def _search_magnified(
     Args:
         sides: Side of the training images, and of the tiles of an image in which nothing is found.
     """
-    found = find_everything(runtime, features, grid, None, log, least)
+    masks = find_everything(runtime, features, grid, None, log, least)
     image_hw, (trained_side, side) = features.image_hw, sides
-    if found and (sizes := field_rules(runtime.spec.name).sizes):
+    if masks and (sizes := field_rules(runtime.spec.name).sizes):
         scanner = WindowScanner(runtime, grid)
-        side = magnifying_side(scanner, image, image_hw, found, sizes, trained_side)
+        side = magnifying_side(scanner, image, image_hw, masks, sizes, trained_side)
     if side is not None:
         image = require_image(image, image_hw, f"tile={side}")
         return _search(runtime, image, None, side, grid, log, tell)
     if tell is not None:
         tell(1, 1)
-    return found
+    return masks

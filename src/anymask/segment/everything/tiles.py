@@ -102,12 +102,12 @@ def find_in_tiles(
         pieces += [Piece(_on_image(record, window, image_hw), window) for record in records]
         tell(number, len(windows) + 1)
     objects = stitch(pieces, image_hw)
-    whole = [one.record for one in objects if not one.cut]
+    whole = [stitched.record for stitched in objects if not stitched.cut]
     around: dict[Window, list[Piece]] = {}  # windows that contain truncated objects completely
-    for one in objects:
-        wide = joining.window_with(one.record.box, side, image_hw) if one.cut else None
-        if wide is not None and one.pieces[0].record.points:
-            around.setdefault(wide, []).append(one.pieces[0])
+    for stitched in objects:
+        wide = joining.window_with(stitched.record.box, side, image_hw) if stitched.cut else None
+        if wide is not None and stitched.pieces[0].record.points:
+            around.setdefault(wide, []).append(stitched.pieces[0])
     looks = len(windows) + len(around) + 1
     for number, (window, cut) in enumerate(around.items(), start=len(windows) + 1):
         whole += _reprompt_truncated(scanner, image, window, cut)
@@ -143,7 +143,7 @@ def _large_objects_at_low_resolution(
     small_hw = (max(1, round(height / scale)), max(1, round(width / scale)))
     small = cv2.resize(image, (small_hw[1], small_hw[0]), interpolation=cv2.INTER_AREA)
     along_x, along_y = width / small_hw[1], height / small_hw[0]
-    found = []
+    masks = []
     for record in scanner.everything(np.asarray(small, np.uint8), scale):
         x0, y0, x1, y1 = record.box
         if max((x1 - x0 + 1) * along_x, (y1 - y0 + 1) * along_y) < side / 2:
@@ -151,24 +151,24 @@ def _large_objects_at_low_resolution(
         enlarged = enlarged_rle(record.rle, (height, width))
         points = tuple((x * along_x, y * along_y) for x, y in record.points)
         whole = (0.0, 0.0, float(width), float(height))
-        found.append(replace(record, rle=enlarged, points=points, crop_box=whole))
-    return found
+        masks.append(replace(record, rle=enlarged, points=points, crop_box=whole))
+    return masks
 
 
 def _reprompt_truncated(
     scanner: TileSearch, image: UintImage, window: Window, cut: Sequence[Piece]
 ) -> list[Mask]:
     """Predict truncated objects again in a window: masks that it does not cut and that match."""
-    image_hw, found = (image.shape[0], image.shape[1]), list[Mask]()
-    clicks = [(x - window[0], y - window[1]) for x, y in (one.record.points[0] for one in cut)]
+    image_hw, masks = (image.shape[0], image.shape[1]), list[Mask]()
+    clicks = [(x - window[0], y - window[1]) for x, y in (piece.record.points[0] for piece in cut)]
     for piece, answer in zip(cut, scanner.clicks(_pixels(image, window), clicks), strict=True):
         records = [_on_image(record, window, image_hw) for record in answer]
         cut_off = [joining.cut_bands(record.box, window, image_hw) for record in records]
         uncut = [Piece(r, window) for r, bands in zip(records, cut_off, strict=True) if not bands]
         best = joining.whole_of(RLE, piece, piece.window, uncut)
         if best is not None:
-            found.append(replace(uncut[best].record, objectness=piece.record.objectness))
-    return found
+            masks.append(replace(uncut[best].record, objectness=piece.record.objectness))
+    return masks
 
 
 def _deduplicate(sharp: list[Mask], coarse: list[Mask]) -> list[Mask]:
@@ -211,7 +211,7 @@ def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]
     """Merge the pieces of each object; complete masks of several tiles stay separate."""
     bands = [joining.cut_bands(piece.record.box, piece.window, image_hw) for piece in pieces]
     groups = _group(pieces, [bool(band) for band in bands])
-    found = []
+    objects = []
     for group in groups.of(range(len(pieces))):
         cut = any(
             not joining.is_confirmed(
@@ -222,8 +222,8 @@ def stitch(pieces: Sequence[Piece], image_hw: tuple[int, int]) -> list[Stitched]
             )
             for index in group
         )
-        found.append(_merge([pieces[index] for index in group], cut))
-    return found
+        objects.append(_merge([pieces[index] for index in group], cut))
+    return objects
 
 
 class RleOverlap:
